@@ -1,0 +1,302 @@
+/* wick.h: the whole public interface of libwick.
+ *
+ * wick runs transformer language models from GGUF files and Hugging Face folders.
+ *
+ *   wick_model *m; wick_session *s;
+ *   if (wick_model_open("model.gguf", NULL, &m) || wick_session_new(m, NULL, &s)) puts(wick_last_error());
+ *   wick_generate(s, &(wick_prompt){ .text = "Gravity is" }, NULL, on_token, NULL, NULL);
+ *
+ * Rules that hold everywhere:
+ * - A call that can fail returns wick_status. On failure it leaves a message for wick_last_error(),
+ *   which belongs to the calling thread and lasts until that thread's next call into the library.
+ * - What a _new, _open or _load function gives you, the matching _free takes; NULL is fine there.
+ *   Everything else is borrowed, and its comment says until when.
+ * - Options are structs filled by their _defaults() function; their first field is their own size,
+ *   so that they can grow. NULL in place of options means the defaults.
+ * - A model may be used from several threads. A session serves one call at a time. */
+#ifndef WICK_H
+#define WICK_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__) && !defined(WICK_STATIC)
+#define WICK_API __attribute__((visibility("default")))
+#else
+#define WICK_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Version of this header; wick_version() gives the library's. */
+#define WICK_VERSION_MAJOR 0
+#define WICK_VERSION_MINOR 1
+#define WICK_VERSION_PATCH 0
+#define WICK_VERSION "0.1.0"
+
+/* What a call came to. Zero is success; wick_last_error() has the words. */
+typedef enum wick_status {
+    WICK_OK = 0,
+    WICK_E_ARG,         /* an argument is out of range or does not fit the model */
+    WICK_E_IO,          /* a file could not be opened, read or written */
+    WICK_E_FORMAT,      /* a file's content is malformed or contradicts itself */
+    WICK_E_UNSUPPORTED, /* well-formed, but not something this build can do */
+    WICK_E_MEMORY,      /* memory ran out */
+    WICK_E_LENGTH,      /* a text is longer than the context, or a buffer is too small */
+    WICK_E_FULL,        /* the KV cache or a queue is full */
+    WICK_E_CANCELLED,   /* a callback or wick_session_cancel() stopped the run */
+    WICK_E_TIMEOUT,     /* wick_stream_next() waited as long as it was allowed to */
+    WICK_E_TEMPLATE,    /* the chat template is wrong, or raised an error itself */
+    WICK_E_END          /* a stream has delivered everything */
+} wick_status;
+
+/* A model's weights, tokenizer and chat template. */
+typedef struct wick_model wick_model;
+/* One conversation's state: KV cache, plan and buffers. */
+typedef struct wick_session wick_session;
+/* A generation that runs on its own thread and is pulled from. */
+typedef struct wick_stream wick_stream;
+/* A LoRA adapter, loaded for one model. */
+typedef struct wick_adapter wick_adapter;
+
+/* The library's version, "major.minor.patch". Static. */
+WICK_API const char *wick_version(void);
+/* What this build has and lacks, one "name: value" a line (instruction sets found, optional parts). Static. */
+WICK_API const char *wick_build_info(void);
+/* The calling thread's last error message, "" if its last call succeeded. Lasts until its next call. */
+WICK_API const char *wick_last_error(void);
+/* A status code's name, as "WICK_E_FORMAT". Static. */
+WICK_API const char *wick_status_name(wick_status status);
+
+/* ---- models ---- */
+
+/* Told how far a long step is: what ("loading"), done of total (bytes). Return false to stop (WICK_E_CANCELLED). */
+typedef bool (*wick_progress_fn)(const char *what, uint64_t done, uint64_t total, void *user);
+
+/* How to open a model. Fill with wick_model_defaults(). */
+typedef struct wick_model_options {
+    size_t size;               /* sizeof(wick_model_options) */
+    int n_threads;             /* 0: as many as the machine has cores */
+    const char *backend;       /* "cpu", "reference"; NULL: the fastest there is */
+    bool vocab_only;           /* read the tokenizer and the template, no weights */
+    const char *chat_template; /* Jinja text used in place of the model's own; NULL: the model's */
+    wick_progress_fn progress; /* may be NULL */
+    void *progress_user;
+} wick_model_options;
+
+/* Fills *o with the defaults. */
+WICK_API void wick_model_defaults(wick_model_options *o);
+
+/* Opens a GGUF file (the first part of a split one too) or a Hugging Face folder; which it is, is
+ * found from its content. The file may be removed once this returns.
+ * Errors  WICK_E_IO, WICK_E_FORMAT, WICK_E_UNSUPPORTED, WICK_E_MEMORY, WICK_E_CANCELLED; *out is NULL then.
+ * Threads safe. */
+WICK_API wick_status wick_model_open(const char *path, const wick_model_options *o, wick_model **out);
+/* Frees a model. Its sessions, streams and adapters must be gone. */
+WICK_API void wick_model_free(wick_model *m);
+
+/* What a model is. Strings live as long as the model. */
+typedef struct wick_model_info {
+    size_t size;               /* sizeof(wick_model_info), set by you */
+    const char *architecture;  /* "llama", "qwen2", ... */
+    const char *name;          /* the file's own name for it, or "" */
+    const char *format;        /* "gguf" or "safetensors" */
+    const char *types;         /* weight types and how many tensors of each: "Q4_1 210, F32 61, Q8_0 1" */
+    const char *chat_template; /* Jinja text, or NULL */
+    const char *task;          /* "generate" or "classify" */
+    uint64_t n_params;         /* weights */
+    uint64_t n_bytes_file;     /* tensor bytes on disk */
+    uint64_t n_bytes_weights;  /* bytes of the packed weights in memory */
+    int n_vocab, n_ctx_train, n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff;
+    int n_expert, n_expert_used; /* 0 for dense models */
+    int n_label;                 /* classes of a classifier, else 0 */
+    int sliding_window;          /* 0: none */
+} wick_model_info;
+/* Fills *info. Errors  WICK_E_ARG (info->size). */
+WICK_API wick_status wick_model_describe(const wick_model *m, wick_model_info *info);
+/* Bytes of KV cache for n_ctx tokens in the named type ("f32", "f16", "q8_0"; NULL: the model's default). 0 if the type is unknown. */
+WICK_API uint64_t wick_model_kv_bytes(const wick_model *m, int n_ctx, const char *kv_type);
+/* A class's name, or NULL. Lives as long as the model. */
+WICK_API const char *wick_model_label(const wick_model *m, int label);
+
+/* ---- text ---- */
+
+/* Flags for wick_tokenize(). */
+enum {
+    WICK_TOK_SPECIAL = 1,  /* control tokens spelled out in the text become those tokens */
+    WICK_TOK_ADD = 2       /* add BOS and EOS where the model's metadata says so */
+};
+/* Text to ids.
+ * ids  [cap], yours; *n gets how many there are, also when that is more than cap.
+ * Errors  WICK_E_LENGTH (cap too small), WICK_E_UNSUPPORTED (no tokenizer), WICK_E_FORMAT (not UTF-8). */
+WICK_API wick_status wick_tokenize(const wick_model *m, const char *text, size_t n_text, unsigned flags,
+                                   int32_t *ids, size_t cap, size_t *n);
+/* Ids to text, control tokens left out unless with_special. *n gets the length without the final NUL.
+ * Errors  WICK_E_LENGTH (cap too small for text and NUL), WICK_E_ARG (an id out of range). */
+WICK_API wick_status wick_detokenize(const wick_model *m, const int32_t *ids, size_t n_ids, bool with_special,
+                                     char *text, size_t cap, size_t *n);
+/* One token's bytes as the vocabulary has them (not always whole UTF-8). Lives as long as the model. NULL: out of range. */
+WICK_API const char *wick_token_piece(const wick_model *m, int32_t id, size_t *n);
+/* Is it a control token (never shown, never formed by request text)? */
+WICK_API bool wick_token_is_control(const wick_model *m, int32_t id);
+/* Does it end a turn: eos, eot, eom, and all that generation_config.json names. */
+WICK_API bool wick_token_is_end(const wick_model *m, int32_t id);
+
+/* A rendered chat: its text and ids. Free with wick_chat_free(). */
+typedef struct wick_chat {
+    char *text;      /* NUL-terminated */
+    size_t n_text;
+    int32_t *ids;
+    size_t n_ids;
+} wick_chat;
+/* Renders {"messages":[{"role","content"}...],"tools":...,"add_generation_prompt":true, ...} with the model's chat
+ * template, and tokenizes it. What came from the request never becomes a control token.
+ * Errors  WICK_E_TEMPLATE, WICK_E_FORMAT (json), WICK_E_UNSUPPORTED (no template). */
+WICK_API wick_status wick_chat_render(const wick_model *m, const char *json, wick_chat *out);
+/* Frees what wick_chat_render() filled, and clears it. */
+WICK_API void wick_chat_free(wick_chat *c);
+
+/* ---- sessions ---- */
+
+/* How to run a session. Fill with wick_session_defaults(). */
+typedef struct wick_session_options {
+    size_t size;           /* sizeof(wick_session_options) */
+    int n_ctx;             /* tokens of context; 0: the model's, at most 4096 */
+    int n_batch;           /* rows of one forward pass at most; 0: 512 */
+    const char *type_kv;   /* "f32", "f16", "q8_0"; NULL: f32 for float32 models, else f16 */
+    bool shift;            /* when the context is full, drop the oldest half instead of stopping; reported in the result */
+} wick_session_options;
+/* Fills *o with the defaults. */
+WICK_API void wick_session_defaults(wick_session_options *o);
+/* Makes a session of a model, which must outlive it. Errors  WICK_E_ARG, WICK_E_MEMORY. */
+WICK_API wick_status wick_session_new(wick_model *m, const wick_session_options *o, wick_session **out);
+/* Frees a session. */
+WICK_API void wick_session_free(wick_session *s);
+/* Forgets everything said; the memory stays. */
+WICK_API void wick_session_reset(wick_session *s);
+/* Stops the session's running call soon, which then returns WICK_E_CANCELLED. Safe from any thread and from a signal handler. */
+WICK_API void wick_session_cancel(wick_session *s);
+/* The session's context size in tokens, and how many of them are in use. */
+WICK_API int wick_session_n_ctx(const wick_session *s);
+WICK_API int wick_session_n_used(const wick_session *s);
+
+/* Logits of every position of ids (of a classifier: one row, of the last one). The session's earlier content is forgotten.
+ * out  [n, n_vocab] or [1, n_label] float32, row-major, yours; cap counts floats.
+ * Errors  WICK_E_LENGTH (n above the context, or cap too small: the message has the size), WICK_E_ARG (an id out of range). */
+WICK_API wick_status wick_logits(wick_session *s, const int32_t *ids, size_t n, float *out, size_t cap);
+/* Class logits of a text. out [n_label]. Errors as wick_logits(), and WICK_E_UNSUPPORTED: not a classifier. */
+WICK_API wick_status wick_classify(wick_session *s, const char *text, size_t n_text, float *out, size_t cap);
+
+/* ---- generation ---- */
+
+/* A token and its share of the bias: added to its logit before anything else. */
+typedef struct wick_logit_bias { int32_t id; float bias; } wick_logit_bias;
+
+/* How to generate. wick_generate_defaults() starts from the model's generation_config.json. */
+typedef struct wick_generate_options {
+    size_t size;              /* sizeof(wick_generate_options) */
+    int n_predict;            /* new tokens at most; -1: until the context is full */
+    float temperature;        /* 0: greedy */
+    int top_k;                /* 0: off */
+    float top_p;              /* 1: off */
+    float min_p;              /* 0: off */
+    float repeat_penalty;     /* 1: off */
+    float frequency_penalty;  /* 0: off */
+    float presence_penalty;   /* 0: off */
+    int penalty_last_n;       /* tokens that penalties look back on; -1: all */
+    uint64_t seed;            /* the same seed gives the same tokens, whatever else runs */
+    const wick_logit_bias *logit_bias; size_t n_logit_bias;
+    const char *const *stop; size_t n_stop;  /* generation ends before any of these texts */
+    int n_top_logprobs;       /* 0..20: so many alternatives with each token */
+    bool logprobs;            /* fill logprob and prob */
+    bool ignore_end;          /* go on past end-of-turn tokens */
+} wick_generate_options;
+/* Fills *o with m's defaults; m may be NULL. */
+WICK_API void wick_generate_defaults(const wick_model *m, wick_generate_options *o);
+
+/* What to continue: exactly one of text, ids, or messages. */
+typedef struct wick_prompt {
+    const char *text; size_t n_text;   /* n_text 0: NUL-terminated. Control tokens in it are parsed, BOS added as the model says */
+    const int32_t *ids; size_t n_ids;  /* used as they are */
+    const char *messages;              /* JSON as for wick_chat_render(), rendered with the chat template */
+} wick_prompt;
+
+/* Why a generation ended. */
+typedef enum wick_finish {
+    WICK_FINISH_NONE = 0,  /* it has not */
+    WICK_FINISH_STOP,      /* an end-of-turn token or a stop text */
+    WICK_FINISH_LENGTH,    /* n_predict or the context was reached */
+    WICK_FINISH_CANCELLED
+} wick_finish;
+/* "stop", "length", "cancelled", or NULL for WICK_FINISH_NONE. Static. */
+WICK_API const char *wick_finish_name(wick_finish f);
+
+/* One alternative for a token. */
+typedef struct wick_top_logprob { int32_t id; float logprob; } wick_top_logprob;
+
+/* One generated token. text is whole UTF-8: bytes of a character that is not complete yet come with a later token.
+ * Pointers live until the callback returns, or until the next call on the stream. */
+typedef struct wick_token {
+    int32_t id;
+    const char *text; size_t n_text;  /* NUL-terminated; "" while a character or a possible stop text is held back */
+    float logit;                      /* as the model gave it, before biases and penalties */
+    float prob, logprob;              /* of the model's own distribution, when asked for; else 0 */
+    int index;                        /* 0, 1, ... */
+    bool is_eos;
+    wick_finish finish_reason;        /* on the last token, else WICK_FINISH_NONE */
+    const wick_top_logprob *top; size_t n_top;
+} wick_token;
+/* Called for each token, on the thread that generates. Return false to stop. */
+typedef bool (*wick_token_fn)(const wick_token *t, void *user);
+
+/* What a generation did. Times in seconds. */
+typedef struct wick_result {
+    wick_finish finish_reason;
+    int n_prompt;          /* prompt tokens, BOS included */
+    int n_cached;          /* of them found in the KV cache */
+    int n_generated;
+    int n_shifted;         /* tokens dropped from the context by shifting */
+    double prompt_s, generate_s, stream_s;  /* stream_s: inside text decoding and the callback's delivery */
+} wick_result;
+
+/* Continues a prompt. What the prompt shares with what the session already holds is not computed again.
+ * on_token may be NULL; result may be NULL, and is filled in every case.
+ * Errors  WICK_E_LENGTH (prompt longer than the context: the message has both numbers), WICK_E_CANCELLED,
+ *         WICK_E_ARG, WICK_E_TEMPLATE; the session stays usable. */
+WICK_API wick_status wick_generate(wick_session *s, const wick_prompt *p, const wick_generate_options *o,
+                                   wick_token_fn on_token, void *user, wick_result *result);
+
+/* The same on a thread of its own: tokens wait in a ring of n_ring until pulled, a full ring makes the
+ * generation wait. The session belongs to the stream until wick_stream_free(). The prompt and options are copied.
+ * Errors  WICK_E_ARG (n_ring outside 1..65536), WICK_E_MEMORY. */
+WICK_API wick_status wick_stream_new(wick_session *s, const wick_prompt *p, const wick_generate_options *o,
+                                     size_t n_ring, wick_stream **out);
+/* Waits for the next token, timeout_ms at most (-1: as long as it takes, 0: not at all).
+ * Errors  WICK_E_TIMEOUT, WICK_E_END (all delivered), or what ended the generation. */
+WICK_API wick_status wick_stream_next(wick_stream *st, int timeout_ms, wick_token *out);
+/* A descriptor that polls readable while wick_stream_next() would not wait. Owned by the stream. */
+WICK_API int wick_stream_fd(const wick_stream *st);
+/* What it did, once WICK_E_END was returned. */
+WICK_API void wick_stream_result(const wick_stream *st, wick_result *result);
+/* Closes a stream; a generation that still runs is cancelled and waited for. */
+WICK_API void wick_stream_free(wick_stream *st);
+
+/* ---- adapters ---- */
+
+/* Loads a PEFT LoRA folder for a model, which must outlive it.
+ * Errors  WICK_E_FORMAT names every tensor that does not fit, WICK_E_UNSUPPORTED (DoRA, saved heads). */
+WICK_API wick_status wick_adapter_load(wick_model *m, const char *path, wick_adapter **out);
+/* Frees an adapter; no session may have it applied. */
+WICK_API void wick_adapter_free(wick_adapter *a);
+/* Adds scale times the adapter to every row of the session from here on; what it held is forgotten, since
+ * cached keys and values were made without it. Borrowed until removed. Errors  WICK_E_ARG (another model's). */
+WICK_API wick_status wick_session_apply_adapter(wick_session *s, wick_adapter *a, float scale);
+/* Takes the session's adapter off again; outputs are then what they were before, to the byte. */
+WICK_API void wick_session_remove_adapter(wick_session *s);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,49 @@
+/* cpu.c: processor features. */
+#include "base/cpu.h"
+#include <stdlib.h>
+#include <string.h>
+
+static unsigned limit = ~0u;
+
+static unsigned detect(void) {
+    unsigned f = 0;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) f |= WK_CPU_AVX2;
+    if (f && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl")) f |= WK_CPU_AVX512;
+    if (f & WK_CPU_AVX512) {
+        if (__builtin_cpu_supports("avx512vnni")) f |= WK_CPU_AVX512_VNNI;
+        if (__builtin_cpu_supports("avx512bf16")) f |= WK_CPU_AVX512_BF16;
+    }
+#elif defined(__ARM_NEON) && defined(__ARM_FEATURE_DOTPROD)
+    f |= WK_CPU_NEON;
+#endif
+    const char *want = getenv("WICK_CPU");
+    if (want && !strcmp(want, "c")) f = 0;
+    if (want && !strcmp(want, "avx2")) f &= WK_CPU_AVX2;
+    if (want && !strcmp(want, "avx512")) f &= WK_CPU_AVX2 | WK_CPU_AVX512;
+    return f;
+}
+
+unsigned wk_cpu_features(void) {
+    static unsigned found;  /* written with the same value by whoever is first */
+    static int known;
+    if (!__atomic_load_n(&known, __ATOMIC_ACQUIRE)) {
+        __atomic_store_n(&found, detect(), __ATOMIC_RELAXED);
+        __atomic_store_n(&known, 1, __ATOMIC_RELEASE);
+    }
+    return found & limit;
+}
+
+void wk_cpu_limit(unsigned mask) { limit = mask; }
+
+const char *wk_cpu_name(void) {
+    unsigned f = wk_cpu_features();
+    if (f & WK_CPU_AVX512_BF16 && f & WK_CPU_AVX512_VNNI) return "avx512-vnni-bf16";
+    if (f & WK_CPU_AVX512_VNNI) return "avx512-vnni";
+    if (f & WK_CPU_AVX512) return "avx512";
+    if (f & WK_CPU_AVX2) return "avx2";
+    if (f & WK_CPU_NEON) return "neon";
+    return "c";
+}

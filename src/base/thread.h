@@ -1,0 +1,23 @@
+/* thread.h: the one thread pool. All threads run the same function on their own share; inside it they
+ * meet at barriers. Waiting spins briefly, then sleeps, so that an idle program costs nothing. */
+#ifndef WK_THREAD_H
+#define WK_THREAD_H
+#include "base/status.h"
+
+typedef struct wk_pool wk_pool;
+/* One thread's place in a run. */
+typedef struct wk_team { wk_pool *pool; int i, n; } wk_team;
+typedef void (*wk_team_fn)(const wk_team *t, void *arg);
+
+/* n threads, the caller's included; 0: one per core that this process may use. Errors  WICK_E_ARG (n outside 0..1024), WICK_E_MEMORY. */
+wick_status wk_pool_new(int n, wk_pool **out);
+void wk_pool_free(wk_pool *p);
+int wk_pool_n(const wk_pool *p);
+/* Runs fn on every thread and returns when all are done. Callers from several threads take turns. */
+void wk_pool_run(wk_pool *p, wk_team_fn fn, void *arg);
+/* Waits until every thread of the team is here. */
+void wk_team_barrier(const wk_team *t);
+/* This thread's share of [0, n), cut at multiples of step: *from .. *to. */
+void wk_team_share(const wk_team *t, int64_t n, int64_t step, int64_t *from, int64_t *to);
+
+#endif

@@ -1,0 +1,51 @@
+/* tokenizer.h: text to ids and back. A tokenizer is stages: added tokens, normaliser, pre-tokeniser, model, decoder. Read-only once made: any number of threads. */
+#ifndef WK_TOKENIZER_H
+#define WK_TOKENIZER_H
+#include "format/gguf.h"
+#include "base/json.h"
+
+typedef struct wk_tokenizer wk_tokenizer;
+
+/* From GGUF metadata (tokenizer.ggml.*), or from tokenizer.json with tokenizer_config.json (may be NULL) beside it; path is for messages.
+ * Errors  WICK_E_FORMAT, WICK_E_UNSUPPORTED (a model or step that wick does not know: named), WICK_E_MEMORY. */
+wick_status wk_tokenizer_from_gguf(const wk_gguf *g, wk_tokenizer **out);
+wick_status wk_tokenizer_from_json(json_t *tokenizer, json_t *config, const char *path, wk_tokenizer **out);
+void wk_tokenizer_free(wk_tokenizer *t);
+
+/* A piece of text and whether it may hold control tokens. What a request says comes with trusted = false: it
+ * never forms (part of) a control token, while user-defined added tokens are recognised everywhere. */
+typedef struct wk_span { const char *ptr; size_t len; bool trusted; } wk_span;
+
+/* A growing list of ids. */
+typedef struct wk_ids { int32_t *ptr; size_t len, cap; } wk_ids;
+void wk_ids_free(wk_ids *v);
+
+/* Appends the ids of the spans, read as one text (merges cross their borders). add: BOS and EOS as the metadata says.
+ * Errors  WICK_E_FORMAT (not UTF-8: the byte's offset), WICK_E_LENGTH (above 2^30 bytes), WICK_E_MEMORY. */
+wick_status wk_tokenize(const wk_tokenizer *t, const wk_span *spans, size_t n, bool add, wk_ids *out);
+
+typedef enum wk_token_kind { WK_TOKEN_NORMAL, WK_TOKEN_UNKNOWN, WK_TOKEN_CONTROL, WK_TOKEN_USER, WK_TOKEN_UNUSED, WK_TOKEN_BYTE } wk_token_kind;
+int32_t wk_tokenizer_n_vocab(const wk_tokenizer *t);
+wk_token_kind wk_tokenizer_kind(const wk_tokenizer *t, int32_t id);
+/* The vocabulary's own spelling ("Ġthe", "▁the", "<0x0A>"). */
+wk_str wk_tokenizer_entry(const wk_tokenizer *t, int32_t id);
+/* The bytes that the token stands for in running text (" the", "\n"); a control token's are its spelling. */
+wk_str wk_tokenizer_bytes(const wk_tokenizer *t, int32_t id);
+/* Id of an exact vocabulary entry, or -1. */
+int32_t wk_tokenizer_find(const wk_tokenizer *t, const char *entry, size_t n);
+
+/* -1 where there is none. */
+int32_t wk_tokenizer_bos(const wk_tokenizer *t);
+int32_t wk_tokenizer_eos(const wk_tokenizer *t);
+/* Every id that ends a turn: GGUF's eos, eot and eom; the folder's eos. generation_config.json's are added by wk_tokenizer_add_end(). */
+bool wk_tokenizer_is_end(const wk_tokenizer *t, int32_t id);
+wick_status wk_tokenizer_add_end(wk_tokenizer *t, int32_t id);
+
+/* Ids to text as they come: feed one id, take whole UTF-8; bytes of a character that is not whole yet are held back
+ * (a byte that can never become one gives U+FFFD). Applies the decoder's steps (a first space that SentencePiece put there is dropped). */
+typedef struct wk_decoder { const wk_tokenizer *t; char held[8]; int n_held; bool started; bool with_special; } wk_decoder;
+void wk_decoder_init(wk_decoder *d, const wk_tokenizer *t, bool with_special);
+void wk_decode(wk_decoder *d, int32_t id, wk_buf *out);
+void wk_decode_end(wk_decoder *d, wk_buf *out);  /* what is held back, as U+FFFD */
+
+#endif
