@@ -1,0 +1,45 @@
+/* arch.h: an architecture is a table. A family says how it differs from its base; the builders read columns and
+ * never ask for a family's name. docs/architecture.md lists the columns, BERT's among them. */
+#ifndef WK_ARCH_H
+#define WK_ARCH_H
+#include "graph/graph.h"
+
+/* Columns that are yes or no. */
+enum {
+    WK_QK_NORM         = 1 << 0,  /* rms norm on each head's q and k */
+    WK_QKV_BIAS        = 1 << 1,  /* q, k and v have biases (elsewhere a bias is used where the file has one) */
+    WK_POST_NORMS      = 1 << 2,  /* norms after attention and after the MLP too, before the residual is added */
+    WK_NORM_PLUS_ONE   = 1 << 3,  /* HF files keep norm weights less one; GGUF has them whole */
+    WK_EMBED_SCALE     = 1 << 4,  /* embeddings times sqrt(n_embd) */
+    WK_MOE             = 1 << 5,  /* routed experts in place of the MLP */
+    WK_GGUF_PERMUTED   = 1 << 6,  /* GGUF stores q and k rows of each head for interleaved rope: put back at load */
+    WK_TIED            = 1 << 7,  /* the output projection is the embedding unless the file has its own */
+};
+
+/* A model's weights by what they do; one table in names.c has the GGUF and the HF name of each. */
+typedef enum wk_role {
+    WK_T_EMBED, WK_T_OUT_NORM, WK_T_OUTPUT, WK_T_SCORE, WK_T_ROPE_FACTORS,
+    WK_T_FIRST_LAYER,
+    WK_T_ATTN_NORM = WK_T_FIRST_LAYER, WK_T_Q, WK_T_K, WK_T_V, WK_T_O, WK_T_Q_NORM, WK_T_K_NORM, WK_T_POST_ATTN_NORM,
+    WK_T_FFN_NORM, WK_T_GATE, WK_T_UP, WK_T_DOWN, WK_T_POST_FFN_NORM,
+    WK_T_ROUTER, WK_T_GATE_EXPS, WK_T_UP_EXPS, WK_T_DOWN_EXPS,
+    WK_T_COUNT
+} wk_role;
+
+/* A name that differs from the shared table's; ends with role 0 and NULL names. */
+typedef struct wk_arch_name { wk_role role; const char *hf; const char *gguf; } wk_arch_name;
+
+typedef struct wk_arch {
+    const struct wk_arch *base;   /* what is 0 or NULL here is taken from there */
+    const char *name;             /* as people call it, and general.architecture in GGUF */
+    const char *hf, *hf_classify; /* "architectures" in config.json; NULL: not made so */
+    const char *model_types[3];   /* "model_type" in config.json */
+    unsigned features;            /* added to the base's */
+    wk_act act;
+    int window_pattern;           /* every n-th layer sees everything, the others a window; 0: the window, if any, is on all layers */
+    const wk_arch_name *names;
+} wk_arch;
+
+extern const wk_arch *const wk_archs[];  /* ends with NULL */
+
+#endif

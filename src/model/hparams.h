@@ -1,0 +1,44 @@
+/* hparams.h: a model's sizes and constants, from GGUF keys or config.json (both spellings), checked. */
+#ifndef WK_HPARAMS_H
+#define WK_HPARAMS_H
+#include "format/checkpoint.h"
+#include "model/arch.h"
+
+enum { WK_MAX_LAYERS = 512 };
+typedef enum wk_rope_kind { WK_ROPE_DEFAULT, WK_ROPE_LINEAR, WK_ROPE_LLAMA3, WK_ROPE_YARN } wk_rope_kind;
+
+/* One rope: base and how it is stretched. */
+typedef struct wk_rope_params {
+    double theta;
+    wk_rope_kind kind;
+    double factor, low_freq_factor, high_freq_factor;  /* linear, yarn, llama3 */
+    double beta_fast, beta_slow, attention_factor;     /* yarn; attention_factor 0: from factor */
+    int64_t original_ctx;
+} wk_rope_params;
+
+typedef struct wk_hparams {
+    const wk_arch *arch;
+    unsigned features;             /* the arch's with its bases', and what the file adds or takes away (WK_TIED) */
+    wk_act act;
+    int64_t n_vocab, n_ctx, n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff;
+    int64_t n_expert, n_expert_used, n_ff_expert, n_label;
+    int64_t rot_dim;
+    double norm_eps, attn_scale, attn_softcap, final_softcap;
+    int64_t window;                /* 0: none */
+    bool windowed[WK_MAX_LAYERS];  /* which layers see only the window (and use rope_local where it is set) */
+    bool dense[WK_MAX_LAYERS];     /* layers of a MoE model without experts */
+    bool norm_topk;
+    wk_rope_params rope, rope_local;  /* rope_local.theta 0: the same for all layers */
+    bool classify;
+    int64_t pad_token;             /* -1: none */
+    char **label; int64_t n_label_name;  /* class names; owned */
+    char *name;                    /* general.name or the folder's name; owned */
+} wk_hparams;
+
+/* Errors  WICK_E_UNSUPPORTED (unknown architecture or rope), WICK_E_FORMAT (file, key, value and limit), WICK_E_MEMORY. */
+wick_status wk_hparams_read(const wk_checkpoint *c, wk_hparams *hp);
+void wk_hparams_free(wk_hparams *hp);
+/* 1 / wavelength of each rotating pair: out [rot_dim / 2]; *mscale the factor on cos and sin. factors [rot_dim / 2] (GGUF's rope_freqs) or NULL. */
+void wk_rope_freqs(const wk_rope_params *p, int64_t rot_dim, const float *factors, float *out, float *mscale);
+
+#endif
