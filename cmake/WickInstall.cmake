@@ -1,0 +1,1 @@
+# WickInstall.cmake: what `make install` copies.
