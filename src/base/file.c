@@ -54,7 +54,7 @@ void wk_file_release(const void *p, size_t n) {
 
 wick_status wk_file_read(const char *path, size_t limit, wk_buf *out) {
     int fd;
-    size_t size;
+    size_t size = 0;
     wick_status st = open_regular(path, &fd, &size);
     if (st) return st;
     if (size > limit) {
