@@ -4,18 +4,12 @@
 #define WK_BACKEND_H
 #include "base/thread.h"
 #include "graph/graph.h"
+#include "graph/weight.h"
 #include "tensor/tensor.h"
 
 typedef struct wk_backend wk_backend;
 
-/* A weight in a backend's own form; backends begin their structs with it. */
-typedef struct wk_weight {
-    wk_dtype dtype;            /* the file's */
-    int64_t n_mat, n_row, n_col; /* stacked matrices [n_mat, n_row, n_col]; a vector is [1, 1, n] */
-    size_t n_bytes;            /* in memory */
-} wk_weight;
-
-/* How to make one. */
+/* How to make a weight. */
 typedef struct wk_weight_source {
     const wk_tensor *const *tensor; int n_tensor;  /* one tensor (2-D, 3-D stacked, or a vector), or n 2-D ones that are stacked */
     const int32_t *row_from;   /* [n_row]: row r is the tensor's row row_from[r]; NULL: as they are */

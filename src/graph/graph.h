@@ -58,7 +58,7 @@ typedef struct wk_attr {
 
 typedef enum wk_value_kind { WK_VALUE_INPUT, WK_VALUE_PARAM, WK_VALUE_RESULT } wk_value_kind;
 
-struct wk_weight;  /* a backend's: backend.h */
+struct wk_weight;  /* weight.h */
 typedef struct wk_value {
     wk_value_kind kind;
     wk_shape shape;                /* of a param: rows n_mat * n_row */

@@ -1,0 +1,76 @@
+/* attention.c: stores the rows' keys and values in the paged cache, then, per query head,
+ * y = softmax(scale * q.k (capped) over visible positions) v, reading keys and values as the cache stores them, those of
+ * the same pass too. Head h reads KV head h / (n_head / n_head_kv). Vaswani et al. 2017, section 3.2.1; grouped heads:
+ * Ainslie et al. 2023. q [T, n_head * hd], k and v [T, n_head_kv * hd]; saved: log-sum-exp [T, n_head].
+ * Visible to position p: j <= p where causal, and p - j < window where there is a window. */
+#include "graph/ops/ops.h"
+#include <math.h>
+#include <string.h>
+
+static wick_status shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
+    wk_shape q = wk_in_shape(g, n, 0), k = wk_in_shape(g, n, 1), v = wk_in_shape(g, n, 2);
+    const wk_attr *a = &n->attr;
+    if (q.kind != WK_ROWS_T || q.n != 1) return wk_op_misfit(n, "needs one row per token");
+    if (a->n_head_kv <= 0 || a->n_head % a->n_head_kv) return wk_op_misfit(n, "%d heads for %d KV heads", a->n_head, a->n_head_kv);
+    if (q.cols != (int64_t)a->n_head * a->head_dim || k.cols != (int64_t)a->n_head_kv * a->head_dim || v.cols != k.cols)
+        return wk_op_misfit(n, "q, k, v of %lld, %lld, %lld columns for %d and %d heads of %d", (long long)q.cols, (long long)k.cols,
+                            (long long)v.cols, a->n_head, a->n_head_kv, a->head_dim);
+    out[0] = q;
+    out[1] = (wk_shape){ WK_ROWS_T, 1, a->n_head, false };
+    return WICK_OK;
+}
+
+/* Index in the cache of a sequence's position. */
+static int64_t slot(const wk_ref_call *c, int32_t seq, int64_t pos) {
+    const wk_batch *b = c->batch;
+    return (int64_t)b->page[(int64_t)seq * b->max_page + pos / c->page_len] * c->page_len + pos % c->page_len;
+}
+
+static void store(const wk_ref_call *c) {
+    int64_t hd = c->node->attr.head_dim, d = c->in[1].cols;
+    for (int t = 0; t < c->batch->n_row; t++) {
+        int64_t at = slot(c, c->batch->seq[t], c->batch->pos[t]) * d;
+        memcpy(c->k + at, c->in[1].f + t * d, (size_t)d * sizeof(double));
+        memcpy(c->v + at, c->in[2].f + t * d, (size_t)d * sizeof(double));
+        for (int64_t h = 0; c->round && h < d; h += hd) {
+            wk_round_kv(c->k + at + h, hd, c->kv_type);
+            wk_round_kv(c->v + at + h, hd, c->kv_type);
+        }
+    }
+}
+
+/* A head of one row: two passes over the visible positions (largest score, then sums). */
+static void attend(const wk_ref_call *c, int t, int64_t h, int64_t n_pos) {
+    const wk_attr *a = &c->node->attr;
+    int64_t hd = a->head_dim, d = c->in[1].cols, kv = h / (a->n_head / a->n_head_kv) * hd, pos = c->batch->pos[t];
+    const double *q = c->in[0].f + t * c->in[0].cols + h * hd;
+    double *y = c->out[0].f + t * c->in[0].cols + h * hd, max = -INFINITY, sum = 0;
+    memset(y, 0, (size_t)hd * sizeof *y);
+    for (int pass = 0; pass < 2; pass++)
+        for (int64_t j = 0; j < n_pos; j++) {
+            if ((a->causal && j > pos) || (a->window && pos - j >= a->window)) continue;
+            const double *k = c->k + slot(c, c->batch->seq[t], j) * d + kv, *v = c->v + slot(c, c->batch->seq[t], j) * d + kv;
+            double s = 0;
+            for (int64_t i = 0; i < hd; i++) s += q[i] * k[i];
+            s *= (double)a->scale;
+            if (a->cap > 0) s = (double)a->cap * tanh(s / (double)a->cap);
+            if (pass == 0) { max = fmax(max, s); continue; }
+            double p = exp(s - max);
+            sum += p;
+            for (int64_t i = 0; i < hd; i++) y[i] += p * v[i];
+        }
+    for (int64_t i = 0; i < hd; i++) y[i] /= sum;
+    if (c->node->n_out > 1) c->out[1].f[t * a->n_head + h] = max + log(sum);
+}
+
+static void reference(const wk_ref_call *c) {
+    store(c);
+    for (int t = 0; t < c->batch->n_row; t++) {
+        int64_t n_pos = 0;  /* positions that the sequence holds: its newest row is in this batch */
+        for (int u = 0; u < c->batch->n_row; u++)
+            if (c->batch->seq[u] == c->batch->seq[t] && c->batch->pos[u] >= n_pos) n_pos = c->batch->pos[u] + 1;
+        for (int64_t h = 0; h < c->node->attr.n_head; h++) attend(c, t, h, n_pos);
+    }
+}
+
+const wk_op_info wk_op_attention = { .name = "attention", .n_in = 3, .n_out = 1, .n_save = 1, .tol = 1e-5, .shape = shape, .reference = reference };

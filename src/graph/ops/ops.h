@@ -1,0 +1,10 @@
+/* ops.h: the entries of the op table, one file each beside this. */
+#ifndef WK_OPS_H
+#define WK_OPS_H
+#include "graph/op.h"
+
+extern const wk_op_info wk_op_embed, wk_op_rms_norm, wk_op_linear, wk_op_lora, wk_op_rope, wk_op_attention, wk_op_glu,
+    wk_op_add, wk_op_softcap, wk_op_select_rows, wk_op_route, wk_op_expert_linear, wk_op_combine,
+    wk_op_rms_norm_grad, wk_op_linear_input_grad, wk_op_linear_weight_grad;
+
+#endif

@@ -1,0 +1,35 @@
+/* rope.c: rotary position embedding. In each head, the pair (x[j], x[j + rot_dim/2]) turns by position * freq[j];
+ * cos and sin are scaled by mscale (yarn). Columns of a head from rot_dim on stay. Su et al. 2021, section 3.4.2, with
+ * the halves' pairing of GPT-NeoX. x [T, n_head * head_dim], freq [1, rot_dim / 2]. */
+#include "graph/ops/ops.h"
+#include <math.h>
+
+static wick_status shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
+    wk_shape x = wk_in_shape(g, n, 0), f = wk_in_shape(g, n, 1);
+    const wk_attr *a = &n->attr;
+    if (x.kind != WK_ROWS_T || x.n != 1) return wk_op_misfit(n, "needs one row per token");
+    if (a->n_head <= 0 || x.cols % a->n_head) return wk_op_misfit(n, "%lld columns for %d heads", (long long)x.cols, a->n_head);
+    if (a->rot_dim <= 0 || a->rot_dim % 2 || a->rot_dim > x.cols / a->n_head || f.cols != a->rot_dim / 2)
+        return wk_op_misfit(n, "%d rotating dimensions of %lld, %lld frequencies", a->rot_dim, (long long)(x.cols / a->n_head), (long long)f.cols);
+    out[0] = x;
+    return WICK_OK;
+}
+
+static void reference(const wk_ref_call *c) {
+    const wk_attr *a = &c->node->attr;
+    int64_t cols = c->in[0].cols, hd = cols / a->n_head, half = a->rot_dim / 2;
+    for (int64_t t = 0; t < c->out[0].rows; t++)
+        for (int64_t h = 0; h < a->n_head; h++) {
+            const double *x = c->in[0].f + t * cols + h * hd;
+            double *y = c->out[0].f + t * cols + h * hd;
+            for (int64_t i = a->rot_dim; i < hd; i++) y[i] = x[i];
+            for (int64_t j = 0; j < half; j++) {
+                double angle = c->batch->pos[t] * c->in[1].f[j];
+                double cs = cos(angle) * (double)a->mscale, sn = sin(angle) * (double)a->mscale;
+                y[j] = x[j] * cs - x[j + half] * sn;
+                y[j + half] = x[j + half] * cs + x[j] * sn;
+            }
+        }
+}
+
+const wk_op_info wk_op_rope = { .name = "rope", .n_in = 2, .n_out = 1, .tol = 1e-5, .shape = shape, .reference = reference };

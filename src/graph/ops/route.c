@@ -1,0 +1,89 @@
+/* route.c: a mixture of experts: which experts a row goes to, what they make of it, and their weighted sum.
+ * Fedus et al. 2021; softmax over all experts, then the k largest (Qwen3-MoE, Mixtral). Equal weights: the lower index.
+ * Chosen experts are listed from the largest weight down; their outputs are added in order of expert index. */
+#include "graph/ops/ops.h"
+#include "graph/ops/product.h"
+#include <math.h>
+
+static wick_status route_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
+    wk_shape x = wk_in_shape(g, n, 0);
+    int k = n->attr.n_used;
+    if (x.kind != WK_ROWS_T || x.n != 1) return wk_op_misfit(n, "needs one row per token");
+    if (k < 1 || k > x.cols) return wk_op_misfit(n, "%d of %lld experts", k, (long long)x.cols);
+    out[0] = (wk_shape){ WK_ROWS_T, 1, k, true };
+    out[1] = (wk_shape){ WK_ROWS_T, 1, k, false };
+    return WICK_OK;
+}
+
+static void route_reference(const wk_ref_call *c) {
+    int64_t E = c->in[0].cols, k = c->node->attr.n_used;
+    for (int64_t t = 0; t < c->out[0].rows; t++) {
+        const double *x = c->in[0].f + t * E;
+        int32_t *id = c->out[0].i + t * k;
+        double *weight = c->out[1].f + t * k, max = x[0], sum = 0, chosen = 0;
+        for (int64_t e = 1; e < E; e++) max = fmax(max, x[e]);
+        for (int64_t e = 0; e < E; e++) sum += exp(x[e] - max);
+        for (int64_t j = 0; j < k; j++) {
+            int64_t best = -1;
+            for (int64_t e = 0; e < E; e++) {
+                bool taken = false;
+                for (int64_t i = 0; i < j; i++) taken |= id[i] == e;
+                if (!taken && (best < 0 || x[e] > x[best])) best = e;
+            }
+            id[j] = (int32_t)best;
+            chosen += weight[j] = exp(x[best] - max) / sum;
+        }
+        for (int64_t j = 0; c->node->attr.norm_topk && j < k; j++) weight[j] /= chosen;
+    }
+}
+
+const wk_op_info wk_op_route = { .name = "route", .n_in = 1, .n_out = 2, .tol = 1e-5, .shape = route_shape, .reference = route_reference };
+
+/* Inputs x [T or k*T, n_in], W [n_expert, n_out, n_in], ids [T, k]; y [k*T, n_out]. */
+static wick_status expert_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
+    wk_shape x = wk_in_shape(g, n, 0), w = wk_in_shape(g, n, 1), id = wk_in_shape(g, n, 2);
+    if (!id.ids) return wk_op_misfit(n, "input 2 is no list of experts");
+    if (x.kind != WK_ROWS_T || (x.n != 1 && x.n != id.cols)) return wk_op_misfit(n, "%lld rows per token for %lld experts", (long long)x.n, (long long)id.cols);
+    if (x.cols != w.cols) return wk_op_misfit(n, "input of %lld columns, a weight for %lld", (long long)x.cols, (long long)w.cols);
+    out[0] = (wk_shape){ WK_ROWS_T, id.cols, w.n / g->value[n->in[1]].n_mat, false };
+    return WICK_OK;
+}
+
+static void expert_reference(const wk_ref_call *c) {
+    const wk_ref_array *x = &c->in[0], *w = &c->in[1], *id = &c->in[2];
+    int64_t k = id->cols, n_out = w->rows / w->n_mat;
+    bool round = c->round && wk_dtypes[w->dtype].quantised;
+    for (int64_t r = 0; r < c->out[0].rows; r++) {
+        int64_t from = x->rows == c->out[0].rows ? r : r / k;
+        wk_ref_product(w->f + id->i[r] * n_out * w->cols, x->f + from * x->cols, n_out, w->cols, NULL, round, c->out[0].f + r * n_out);
+    }
+}
+
+const wk_op_info wk_op_expert_linear = { .name = "expert_linear", .n_in = 3, .n_out = 1, .tol = 1e-5, .shape = expert_shape, .reference = expert_reference };
+
+/* Inputs x [k*T, d], weights [T, k], ids [T, k]; y [T, d]. */
+static wick_status combine_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
+    wk_shape x = wk_in_shape(g, n, 0), w = wk_in_shape(g, n, 1), id = wk_in_shape(g, n, 2);
+    if (x.kind != WK_ROWS_T || x.n != w.cols || id.cols != w.cols || !id.ids) return wk_op_misfit(n, "%lld rows per token, %lld weights", (long long)x.n, (long long)w.cols);
+    out[0] = (wk_shape){ WK_ROWS_T, 1, x.cols, false };
+    return WICK_OK;
+}
+
+static void combine_reference(const wk_ref_call *c) {
+    int64_t d = c->in[0].cols, k = c->in[1].cols;
+    for (int64_t t = 0; t < c->out[0].rows; t++) {
+        for (int64_t i = 0; i < d; i++) c->out[0].f[t * d + i] = 0;
+        for (int32_t last = -1, next; ; last = next) {
+            int64_t at = -1;  /* the chosen expert with the lowest index above last */
+            for (int64_t j = 0; j < k; j++) {
+                int32_t id = c->in[2].i[t * k + j];
+                if (id > last && (at < 0 || id < c->in[2].i[t * k + at])) at = j;
+            }
+            if (at < 0) break;
+            next = c->in[2].i[t * k + at];
+            for (int64_t i = 0; i < d; i++) c->out[0].f[t * d + i] += c->in[1].f[t * k + at] * c->in[0].f[(t * k + at) * d + i];
+        }
+    }
+}
+
+const wk_op_info wk_op_combine = { .name = "combine", .n_in = 3, .n_out = 1, .tol = 1e-5, .shape = combine_shape, .reference = combine_reference };
