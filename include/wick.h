@@ -178,8 +178,9 @@ WICK_API void wick_session_free(wick_session *s);
 WICK_API void wick_session_reset(wick_session *s);
 /* Stops the session's running call soon, which then returns WICK_E_CANCELLED. Safe from any thread and from a signal handler. */
 WICK_API void wick_session_cancel(wick_session *s);
-/* The session's context size in tokens, and how many of them are in use. */
+/* The session's context size in tokens. */
 WICK_API int wick_session_n_ctx(const wick_session *s);
+/* How many of them are in use. */
 WICK_API int wick_session_n_used(const wick_session *s);
 
 /* Logits of every position of ids (of a classifier: one row, of the last one). The session's earlier content is forgotten.
