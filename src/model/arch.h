@@ -16,7 +16,7 @@ enum {
     WK_TIED            = 1 << 7,  /* the output projection is the embedding unless the file has its own */
 };
 
-/* A model's weights by what they do; one table in names.c has the GGUF and the HF name of each. */
+/* A model's weights by what they do; one table in roles.c has the GGUF and the HF name of each. */
 typedef enum wk_role {
     WK_T_EMBED, WK_T_OUT_NORM, WK_T_OUTPUT, WK_T_SCORE, WK_T_ROPE_FACTORS,
     WK_T_FIRST_LAYER,
@@ -29,17 +29,31 @@ typedef enum wk_role {
 /* A name that differs from the shared table's; ends with role 0 and NULL names. */
 typedef struct wk_arch_name { wk_role role; const char *hf; const char *gguf; } wk_arch_name;
 
+enum { WK_WINDOW_NONE = 0, WK_WINDOW_ALL = -1 };
+
 typedef struct wk_arch {
-    const struct wk_arch *base;   /* what is 0 or NULL here is taken from there */
+    const struct wk_arch *base;   /* NULL: stands alone */
     const char *name;             /* as people call it, and general.architecture in GGUF */
     const char *hf, *hf_classify; /* "architectures" in config.json; NULL: not made so */
-    const char *model_types[3];   /* "model_type" in config.json */
-    unsigned features;            /* added to the base's */
+    unsigned features, without;   /* added to the base's; taken from them */
     wk_act act;
-    int window_pattern;           /* every n-th layer sees everything, the others a window; 0: the window, if any, is on all layers */
-    const wk_arch_name *names;
+    int window_pattern;           /* which layers see only the window: WK_WINDOW_NONE, WK_WINDOW_ALL, or all but every n-th */
+    const wk_arch_name *names;    /* searched before the base's and the shared table */
 } wk_arch;
 
+/* A family's columns with its bases' worked in. */
+unsigned wk_arch_features(const wk_arch *a);
+/* A tensor's name for a role: the family's own, a base's, or the shared table's; NULL: the family has none. */
+const char *wk_arch_tensor(const wk_arch *a, wk_role role, bool gguf);
+
 extern const wk_arch *const wk_archs[];  /* ends with NULL */
+
+/* What the shared table says of a role: its names, and its shape in words that hparams resolve. */
+typedef enum wk_dim { WK_D_ONE, WK_D_VOCAB, WK_D_EMBD, WK_D_Q, WK_D_KV, WK_D_FF, WK_D_HEAD, WK_D_EXPERT, WK_D_FF_EXPERT, WK_D_LABEL, WK_D_ROT } wk_dim;
+typedef struct wk_role_info {
+    const char *gguf, *hf;        /* of a layer: after "blk.N." and "model.layers.N."; '*' stands for an expert's number. NULL: not in such files */
+    wk_dim n_mat, rows, cols;     /* WK_D_ONE rows: a vector */
+} wk_role_info;
+extern const wk_role_info wk_roles[WK_T_COUNT];
 
 #endif

@@ -58,7 +58,5 @@ int wk_runner_len(const wk_runner *r, int seq);
 void wk_runner_keep(wk_runner *r, int seq, int n);
 /* The adapters that rows name by index; borrowed until set again. n = 0: none. */
 void wk_runner_adapters(wk_runner *r, const wk_lora_set *const *sets, int n);
-/* A kept value of the last step by name ("blk.0.out"): out [n rows of the step, n_embd]; false: there is none. For tests. */
-bool wk_runner_value(wk_runner *r, const char *name, float *out);
 
 #endif

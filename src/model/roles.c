@@ -1,0 +1,39 @@
+/* roles.c: the names and shapes of a model's tensors, shared by nearly all families.
+ * GGUF names: gguf-py's constants; HF names: transformers' modeling files. */
+#include "model/arch.h"
+
+const wk_role_info wk_roles[WK_T_COUNT] = {
+    [WK_T_EMBED]          = { "token_embd", "model.embed_tokens", WK_D_ONE, WK_D_VOCAB, WK_D_EMBD },
+    [WK_T_OUT_NORM]       = { "output_norm", "model.norm", WK_D_ONE, WK_D_ONE, WK_D_EMBD },
+    [WK_T_OUTPUT]         = { "output", "lm_head", WK_D_ONE, WK_D_VOCAB, WK_D_EMBD },
+    [WK_T_SCORE]          = { "cls.output", "score", WK_D_ONE, WK_D_LABEL, WK_D_EMBD },
+    [WK_T_ROPE_FACTORS]   = { "rope_freqs", NULL, WK_D_ONE, WK_D_ONE, WK_D_ROT },
+    [WK_T_ATTN_NORM]      = { "attn_norm", "input_layernorm", WK_D_ONE, WK_D_ONE, WK_D_EMBD },
+    [WK_T_Q]              = { "attn_q", "self_attn.q_proj", WK_D_ONE, WK_D_Q, WK_D_EMBD },
+    [WK_T_K]              = { "attn_k", "self_attn.k_proj", WK_D_ONE, WK_D_KV, WK_D_EMBD },
+    [WK_T_V]              = { "attn_v", "self_attn.v_proj", WK_D_ONE, WK_D_KV, WK_D_EMBD },
+    [WK_T_O]              = { "attn_output", "self_attn.o_proj", WK_D_ONE, WK_D_EMBD, WK_D_Q },
+    [WK_T_Q_NORM]         = { "attn_q_norm", "self_attn.q_norm", WK_D_ONE, WK_D_ONE, WK_D_HEAD },
+    [WK_T_K_NORM]         = { "attn_k_norm", "self_attn.k_norm", WK_D_ONE, WK_D_ONE, WK_D_HEAD },
+    [WK_T_POST_ATTN_NORM] = { "post_attention_norm", NULL, WK_D_ONE, WK_D_ONE, WK_D_EMBD },
+    [WK_T_FFN_NORM]       = { "ffn_norm", "post_attention_layernorm", WK_D_ONE, WK_D_ONE, WK_D_EMBD },
+    [WK_T_GATE]           = { "ffn_gate", "mlp.gate_proj", WK_D_ONE, WK_D_FF, WK_D_EMBD },
+    [WK_T_UP]             = { "ffn_up", "mlp.up_proj", WK_D_ONE, WK_D_FF, WK_D_EMBD },
+    [WK_T_DOWN]           = { "ffn_down", "mlp.down_proj", WK_D_ONE, WK_D_EMBD, WK_D_FF },
+    [WK_T_POST_FFN_NORM]  = { "post_ffw_norm", NULL, WK_D_ONE, WK_D_ONE, WK_D_EMBD },
+    [WK_T_ROUTER]         = { "ffn_gate_inp", "mlp.gate", WK_D_ONE, WK_D_EXPERT, WK_D_EMBD },
+    [WK_T_GATE_EXPS]      = { "ffn_gate_exps", "mlp.experts.*.gate_proj", WK_D_EXPERT, WK_D_FF_EXPERT, WK_D_EMBD },
+    [WK_T_UP_EXPS]        = { "ffn_up_exps", "mlp.experts.*.up_proj", WK_D_EXPERT, WK_D_FF_EXPERT, WK_D_EMBD },
+    [WK_T_DOWN_EXPS]      = { "ffn_down_exps", "mlp.experts.*.down_proj", WK_D_EXPERT, WK_D_EMBD, WK_D_FF_EXPERT },
+};
+
+unsigned wk_arch_features(const wk_arch *a) {
+    return a ? (wk_arch_features(a->base) & ~a->without) | a->features : 0;
+}
+
+const char *wk_arch_tensor(const wk_arch *a, wk_role role, bool gguf) {
+    for (; a; a = a->base)
+        for (const wk_arch_name *n = a->names; n && n->hf; n++)
+            if (n->role == role && (gguf ? n->gguf : n->hf)) return gguf ? n->gguf : n->hf;
+    return gguf ? wk_roles[role].gguf : wk_roles[role].hf;
+}
