@@ -22,6 +22,7 @@ bool wk_gguf_magic(const uint8_t *data, size_t n);
 
 size_t wk_gguf_n_tensor(const wk_gguf *g);
 const wk_tensor *wk_gguf_tensor(const wk_gguf *g, size_t i);
+const wk_tensor *wk_gguf_find(const wk_gguf *g, const char *name);  /* hashed; NULL: not there */
 
 /* Keys, for listing. */
 size_t wk_gguf_n_key(const wk_gguf *g);
@@ -38,7 +39,7 @@ wick_status wk_gguf_str(const wk_gguf *g, const char *key, wk_str *out, bool *fo
 /* Arrays. *n elements; strings are handed out one after the other without a copy. */
 typedef struct wk_gguf_array { wk_gguf_type type; uint64_t n; const uint8_t *data; const uint8_t *end; } wk_gguf_array;
 wick_status wk_gguf_arr(const wk_gguf *g, const char *key, wk_gguf_array *out, bool *found);
-/* Element i of a numeric or bool array, as a double (exact to 2^53) or an integer. */
+/* Element i of a numeric or bool array (0 for strings), as a double (exact to 2^53) or an integer (reals are cut; a u64 above 2^63 wraps). */
 double wk_gguf_arr_real(const wk_gguf_array *a, uint64_t i);
 int64_t wk_gguf_arr_int(const wk_gguf_array *a, uint64_t i);
 /* The string at *cursor (start with a->data), which moves to the next. Lengths were checked at open. */
