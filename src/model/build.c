@@ -1,0 +1,120 @@
+/* build.c: the forward graph of a decoder, from the columns of its architecture. Names follow GGUF's ("blk.3.attn_q"). */
+#include "model/model.h"
+#include <math.h>
+#include <stdio.h>
+
+typedef struct builder { const wk_model *m; wk_graph *g; int layer; } builder;
+
+enum { FIRST_LORA = WK_T_Q, N_LORA = WK_T_DOWN - WK_T_Q + 1 };  /* roles that can carry an adapter lie in this stretch */
+
+int wk_model_n_slot(const wk_model *m) { return (int)m->hp.n_layer * N_LORA; }
+int wk_model_slot(const wk_model *m, int layer, wk_role role) {
+    (void)m;
+    return layer * N_LORA + (int)role - FIRST_LORA;
+}
+
+static const wk_layer *layer_of(const builder *b) { return b->layer < 0 ? &b->m->top : &b->m->layer[b->layer]; }
+
+/* "blk.3.attn_q", or "output" outside the layers. */
+static const char *name_of(const builder *b, wk_role role, char *buf, size_t cap) {
+    const char *base = wk_arch_tensor(b->m->hp.arch, role, true);
+    if (b->layer < 0) snprintf(buf, cap, "%s", base);
+    else snprintf(buf, cap, "blk.%d.%s", b->layer, base);
+    return buf;
+}
+
+static wk_val param(const builder *b, const wk_weight *w, wk_role role) {
+    char name[40];
+    return w ? wk_graph_param(b->g, w, name_of(b, role, name, sizeof name)) : WK_NO_VAL;
+}
+
+static wk_val op(const builder *b, wk_op kind, const wk_val *in, int n, const wk_attr *a, wk_role role) {
+    char name[40];
+    return wk_graph_op(b->g, kind, in, n, a, name_of(b, role, name, sizeof name));
+}
+
+/* Normalises rows, or runs of `group` columns; x itself where the family has no such norm. */
+static wk_val norm(const builder *b, wk_val x, wk_role role, int group) {
+    const wk_weight *w = layer_of(b)->w[role];
+    wk_attr a = { .eps = (float)b->m->hp.norm_eps, .group = group };
+    return w ? op(b, WK_OP_RMS_NORM, (wk_val[]){ x, param(b, w, role) }, 2, &a, role) : x;
+}
+
+/* W x + bias, and an adapter's share where rows carry one. */
+static wk_val linear(const builder *b, wk_val x, wk_role role) {
+    const wk_layer *l = layer_of(b);
+    wk_attr a = { .slot = b->layer < 0 ? 0 : wk_model_slot(b->m, b->layer, role) };
+    wk_val y = op(b, WK_OP_LINEAR, (wk_val[]){ x, param(b, l->w[role], role), param(b, l->bias[role], role) }, 3, NULL, role);
+    bool adaptable = b->layer >= 0 && role >= WK_T_Q && role <= WK_T_DOWN;
+    return adaptable ? op(b, WK_OP_LORA, (wk_val[]){ y, x }, 2, &a, role) : y;
+}
+
+static wk_val attention(const builder *b, wk_val x) {
+    const wk_hparams *hp = &b->m->hp;
+    bool windowed = hp->windowed[b->layer], local = windowed && b->m->freqs_local;
+    wk_val q = norm(b, linear(b, x, WK_T_Q), WK_T_Q_NORM, (int)hp->head_dim);
+    wk_val k = norm(b, linear(b, x, WK_T_K), WK_T_K_NORM, (int)hp->head_dim);
+    wk_val v = linear(b, x, WK_T_V);
+    wk_val freqs = wk_graph_param(b->g, local ? b->m->freqs_local : b->m->freqs, local ? "rope_local" : "rope");
+    wk_attr a = { .n_head = (int)hp->n_head, .n_head_kv = (int)hp->n_head_kv, .head_dim = (int)hp->head_dim, .rot_dim = (int)hp->rot_dim,
+                  .mscale = local ? b->m->mscale_local : b->m->mscale, .scale = (float)hp->attn_scale, .cap = (float)hp->attn_softcap,
+                  .window = windowed ? (int)hp->window : 0, .layer = b->layer, .causal = true };
+    wk_attr of_k = a;
+    of_k.n_head = a.n_head_kv;
+    q = op(b, WK_OP_ROPE, (wk_val[]){ q, freqs }, 2, &a, WK_T_Q);
+    k = op(b, WK_OP_ROPE, (wk_val[]){ k, freqs }, 2, &of_k, WK_T_K);
+    wk_val y = op(b, WK_OP_ATTENTION, (wk_val[]){ q, k, v }, 3, &a, WK_T_O);
+    return linear(b, y, WK_T_O);
+}
+
+static wk_val mlp(const builder *b, wk_val x) {
+    wk_attr a = { .act = b->m->hp.act };
+    wk_val gate = linear(b, x, WK_T_GATE), up = linear(b, x, WK_T_UP);
+    return linear(b, op(b, WK_OP_GLU, (wk_val[]){ gate, up }, 2, &a, WK_T_GATE), WK_T_DOWN);
+}
+
+static wk_val experts(const builder *b, wk_val x, wk_role role, wk_val ids) {
+    return op(b, WK_OP_EXPERT_LINEAR, (wk_val[]){ x, param(b, layer_of(b)->w[role], role), ids }, 3, NULL, role);
+}
+
+static wk_val moe(const builder *b, wk_val x) {
+    wk_attr a = { .act = b->m->hp.act, .n_used = (int)b->m->hp.n_expert_used, .norm_topk = b->m->hp.norm_topk };
+    wk_val ids = op(b, WK_OP_ROUTE, (wk_val[]){ linear(b, x, WK_T_ROUTER) }, 1, &a, WK_T_ROUTER), weights = wk_graph_out(b->g, ids, 1);
+    wk_val gate = experts(b, x, WK_T_GATE_EXPS, ids), up = experts(b, x, WK_T_UP_EXPS, ids);
+    wk_val y = experts(b, op(b, WK_OP_GLU, (wk_val[]){ gate, up }, 2, &a, WK_T_GATE_EXPS), WK_T_DOWN_EXPS, ids);
+    return op(b, WK_OP_COMBINE, (wk_val[]){ y, weights, ids }, 3, NULL, WK_T_DOWN_EXPS);
+}
+
+static wk_val block(const builder *b, wk_val x) {
+    wk_val y = norm(b, attention(b, norm(b, x, WK_T_ATTN_NORM, 0)), WK_T_POST_ATTN_NORM, 0);
+    x = op(b, WK_OP_ADD, (wk_val[]){ x, y }, 2, NULL, WK_T_O);
+    y = norm(b, x, WK_T_FFN_NORM, 0);
+    y = layer_of(b)->w[WK_T_ROUTER] ? moe(b, y) : mlp(b, y);
+    y = norm(b, y, WK_T_POST_FFN_NORM, 0);
+    return op(b, WK_OP_ADD, (wk_val[]){ x, y }, 2, NULL, WK_T_DOWN);
+}
+
+wick_status wk_model_graph(const wk_model *m, bool saving, bool keep_layers, wk_graph **out, wk_val *logits) {
+    const wk_hparams *hp = &m->hp;
+    builder b = { m, NULL, -1 };
+    *out = NULL;
+    wick_status st = wk_graph_new(saving, &b.g);
+    if (st) return st;
+    wk_attr a = { .scale = hp->features & WK_EMBED_SCALE ? (float)sqrt((double)hp->n_embd) : 1, .cap = (float)hp->final_softcap };
+    wk_val x = op(&b, WK_OP_EMBED, (wk_val[]){ param(&b, m->top.w[WK_T_EMBED], WK_T_EMBED) }, 1, &a, WK_T_EMBED);
+    for (b.layer = 0; b.layer < hp->n_layer; b.layer++) {
+        x = block(&b, x);
+        if (keep_layers) wk_graph_keep(b.g, x);
+    }
+    b.layer = -1;
+    wk_role head = hp->classify ? WK_T_SCORE : m->top.w[WK_T_OUTPUT] ? WK_T_OUTPUT : WK_T_EMBED;
+    x = op(&b, WK_OP_SELECT_ROWS, (wk_val[]){ x }, 1, NULL, WK_T_OUT_NORM);
+    x = linear(&b, norm(&b, x, WK_T_OUT_NORM, 0), head);
+    if (hp->final_softcap > 0) x = op(&b, WK_OP_SOFTCAP, (wk_val[]){ x }, 1, &a, WK_T_OUTPUT);
+    wk_graph_keep(b.g, x);
+    *logits = x;
+    st = b.g->status;
+    if (st) wk_graph_free(b.g);
+    else *out = b.g;
+    return st;
+}
