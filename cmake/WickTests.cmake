@@ -11,7 +11,8 @@ if(NOT test_cache)
     endif()
 endif()
 set(tests ${CMAKE_SOURCE_DIR}/tests)
-set(test_env WICK_TEST_CACHE=${test_cache} WICK_TEST_BUILD=${CMAKE_BINARY_DIR} "WICK_TEST_PROGRAM=$<$<TARGET_EXISTS:wick-cli>:${CMAKE_BINARY_DIR}/wick>"
+set(test_env WICK_TEST_CACHE=${test_cache} WICK_TEST_BUILD=${CMAKE_BINARY_DIR}
+    "WICK_TEST_PROGRAM=$<$<TARGET_EXISTS:wick-cli>:${CMAKE_BINARY_DIR}/wick>"
     ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1:max_allocation_size_mb=8192 UBSAN_OPTIONS=print_stacktrace=1)
 find_package(Python3 COMPONENTS Interpreter)
 

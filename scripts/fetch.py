@@ -93,7 +93,8 @@ def show_progress(folder, name, total, stop):
                 except OSError:
                     pass  # pip has just moved it
         line = f"  {name}: {min(have, total) / 1e6:.0f} of {total / 1e6:.0f} MB"
-        print("\r" + line if sys.stderr.isatty() else line, end="" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+        sys.stderr.write(f"\r{line}" if sys.stderr.isatty() else f"{line}\n")
+        sys.stderr.flush()
 
 
 def download(package, source, tmp):
@@ -105,12 +106,14 @@ def download(package, source, tmp):
         f.write(f"{name}=={version} --hash=sha256:{digest}\n")
     env = dict(os.environ, TMPDIR=tmp, PIP_NO_INPUT="1")
     out = os.path.join(tmp, "out")
-    run += ["download", "--no-deps", "--no-cache-dir", "--retries", "2", "--require-hashes", "--dest", out, "-r", os.path.join(tmp, "want.txt")]
+    run += ["download", "--no-deps", "--no-cache-dir", "--retries", "2", "--dest", out]
+    run += ["--require-hashes", "-r", os.path.join(tmp, "want.txt")]
     if source:
-        os.makedirs(os.path.join(tmp, "stand-in", "scikit_build_core"))
-        for file, text in (("__init__.py", ""), ("build.py", STAND_IN % {"name": name, "module": name.replace("-", "_"), "version": version})):
-            with open(os.path.join(tmp, "stand-in", "scikit_build_core", file), "w") as f:
-                f.write(text)
+        backend = os.path.join(tmp, "stand-in", "scikit_build_core")
+        os.makedirs(backend)
+        for file, text in (("__init__.py", ""), ("build.py", STAND_IN)):
+            with open(os.path.join(backend, file), "w") as f:
+                f.write(text % {"name": name, "module": name.replace("-", "_"), "version": version} if text else "")
         env["PYTHONPATH"] = os.path.join(tmp, "stand-in")
         run += ["--no-binary", name, "--no-build-isolation"]
     say(f"Downloading {name} {version} ({size / 1e6:.0f} MB)")
@@ -123,7 +126,7 @@ def download(package, source, tmp):
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr, flush=True)
     if done.returncode:
-        tail = "\n".join("  pip: " + line for line in done.stdout.strip().splitlines()[-6:])
+        tail = "\n".join("  pip: " + line for line in done.stdout.strip().splitlines()[-3:])
         if "DO NOT MATCH" in done.stdout:
             fail(f"{name} {version} is not the file that we know (SHA-256 differs); it was not used\n{tail}")
         fail(f"{name} {version} could not be downloaded; is there a network?\n{tail}", EXIT_OFFLINE)

@@ -1,0 +1,24 @@
+#!/bin/bash
+# test.sh: everything that the tests need, then all of them through ctest. Ends with ctest's summary; skipped tests are
+# named there, and above it with their reasons. Arguments go to ctest, as -R tokenizer.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+build=${BUILD:-build/release}
+scripts/deps.sh test
+scripts/build.sh
+cache=$(scripts/fetch.py cache)
+if ! scripts/fetch.py smollm2 templates; then
+    echo "Tests that need the files that could not be fetched will be skipped." >&2
+fi
+if [ -f tests/make_tokenizer_json.py ]; then
+    python3 tests/make_tokenizer_json.py "$cache"
+fi
+export WICK_TEST_BUILD=$build
+rm -f "$build/skipped.txt"
+ctest --test-dir "$build" -j "$(nproc)" --output-on-failure "$@" |
+    awk -v skipped="$build/skipped.txt" '
+        /tests passed, .* tests failed out of/ {
+            while ((getline line < skipped) > 0) { if (!n++) print "\nSkipped cases:"; print "  " line }
+            print ""
+        }
+        { print; fflush() }'

@@ -1,0 +1,82 @@
+#!/bin/bash
+# part.sh PART: one part of `make check`. Exit code 77: a tool is missing, which skips the part and says so.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+part=$1
+case $part in
+    tidy|examples|install) build=build/check-gcc ;;  # one release build, warnings being errors, for the three
+    *) build=build/check-$part ;;
+esac
+cores=$(nproc)
+
+need() {
+    for tool in "$@"; do
+        command -v "$tool" >/dev/null || { echo "$part is skipped: $tool is not installed"; exit 77; }
+    done
+}
+configure() {
+    cmake -S . -B "$build" -G Ninja --log-level=NOTICE -DWICK_WERROR=ON -DWICK_BUILD_BENCH=OFF "$@"
+}
+build_and_test() {
+    ninja -C "$build" --quiet
+    rm -f "$build/skipped.txt"
+    ctest --test-dir "$build" -j "$cores" --output-on-failure -L 'unit|cli|fuzz'
+}
+
+case $part in
+tidy)
+    configure
+    ninja -C "$build" --quiet
+    ctest --test-dir "$build" -L tidy --output-on-failure --no-tests=error ;;
+clang)
+    need clang
+    configure -DCMAKE_C_COMPILER=clang
+    build_and_test ;;
+asan-gcc)
+    configure -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWICK_SANITIZE=address,undefined
+    build_and_test ;;
+asan-clang)
+    need clang llvm-symbolizer
+    configure -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWICK_SANITIZE=address,undefined
+    build_and_test ;;
+fuzz)  # each corpus again, then a short run from it; new inputs stay in build/fuzz/found
+    need clang llvm-symbolizer
+    configure -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWICK_FUZZ=ON -DWICK_BUILD_TESTS=OFF \
+              -DWICK_BUILD_CLI=OFF -DWICK_BUILD_EXAMPLES=OFF -DWICK_BUILD_SHARED=OFF
+    ninja -C "$build" --quiet
+    ctest --test-dir "$build" -j "$cores" --output-on-failure -L fuzz
+    seconds=${SECONDS_EACH:-15}
+    for target in "$build"/tests/fuzz_*; do
+        name=${target##*/fuzz_}
+        mkdir -p "$build/found/$name"
+        echo "fuzz_$name for $seconds s"
+        ASAN_OPTIONS=allocator_may_return_null=1:max_allocation_size_mb=2048 "$target" -max_total_time="$seconds" -timeout=20 \
+            -rss_limit_mb=3000 -max_len=65536 -print_final_stats=0 -verbosity=0 -artifact_prefix="$build/found/fuzz_$name-" \
+            "$build/found/$name" "tests/fuzz/corpus/$name"
+    done ;;
+valgrind)  # has no AVX-512, so dispatch falls back; the slow tests (LABELS heavy) are left to ASan
+    need valgrind
+    configure -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWICK_BUILD_EXAMPLES=OFF -DWICK_BUILD_SHARED=OFF
+    ninja -C "$build" --quiet
+    rm -f "$build/skipped.txt"
+    WICK_LAUNCH="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,possible" \
+        ctest --test-dir "$build" -j "$cores" --output-on-failure --timeout 600 -R "$(paste -sd'|' tests/check/valgrind.txt)" ;;
+coverage)
+    need gcovr
+    configure -DCMAKE_BUILD_TYPE=Debug -DWICK_COVERAGE=ON -DWICK_BUILD_EXAMPLES=OFF -DCMAKE_C_FLAGS_DEBUG="-O1 -g"
+    find "$build" -name '*.gcda' -delete
+    build_and_test
+    WICK_CPU=avx2 ctest --test-dir "$build" -j "$cores" -Q -L unit -R 'linear|packed|attention|kernel' || true
+    gcovr --root . --filter 'src/' --exclude-unreachable-branches --print-summary --fail-under-line 85 "$build" -j "$cores" ;;
+examples)  # each is built from the public header alone; those that run a model run a tiny one
+    configure
+    ninja -C "$build" --quiet
+    ctest --test-dir "$build" -L examples --output-on-failure --no-tests=error ;;
+install)
+    configure
+    ninja -C "$build" --quiet
+    tests/check/install.sh "$build" ;;
+*)
+    echo "part.sh: no part $part" >&2
+    exit 2 ;;
+esac
