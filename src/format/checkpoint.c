@@ -39,6 +39,7 @@ enum { TEMPLATE_LIMIT = 16 << 20, INDEX_LIMIT = 256 << 20 };
 
 /* folder/name into *out (new) and whether it is there. */
 static wick_status look(const char *folder, const char *name, char **out, bool *there) {
+    *there = false;
     if (!(*out = wk_path_join(folder, name))) return wk_fail_memory(strlen(folder) + strlen(name), "a file's name");
     *there = wk_file_exists(*out);
     return WICK_OK;
