@@ -1,0 +1,35 @@
+/* act.c: prepares activations: rounded to int8 per 32 inputs for quantised weights, as they are for float ones.
+ * Load: before each product, n_row x n_in floats, a few per cent of the product's time. */
+#include "backend/cpu/linear.h"
+#include <string.h>
+
+enum { KIND_ROUNDED, KIND_FLOAT, KIND_OWN = -1 };
+
+int wk_act_kind(const wk_packed *w) { return w->perm ? KIND_OWN : w->l.bits <= 8 ? KIND_ROUNDED : KIND_FLOAT; }
+
+/* Bytes of a prepared row. */
+static size_t row_bytes(const wk_packed *w) { return w->l.bits <= 8 ? (size_t)w->n_chunk * sizeof(wk_act) : (size_t)w->n_in * sizeof(float); }
+
+size_t wk_act_bytes(const wk_packed *w, int64_t n_row) { return (size_t)n_row * row_bytes(w); }
+
+/* A row in the weight's input order, rounded piece by piece. */
+static void round_permuted(const wk_linear_set *f, const wk_packed *w, const float *x, wk_act *a) {
+    enum { N = 8 };
+    float piece[N * WK_CHUNK];
+    for (int64_t c = 0; c < w->n_chunk; c += N) {
+        int64_t n = w->n_chunk - c < N ? w->n_chunk - c : N;
+        for (int64_t i = 0; i < n * WK_CHUNK; i++) piece[i] = x[w->perm[c * WK_CHUNK + i]];
+        f->round(piece, n, a + c);
+    }
+}
+
+void wk_act_prepare(const wk_packed *w, const float *x, int64_t ldx, int64_t r0, int64_t r1, int64_t n_row, void *act) {
+    wk_linear_set f = wk_linear_fns();
+    (void)n_row;
+    for (int64_t r = r0; r < r1; r++) {
+        uint8_t *row = (uint8_t *)act + (size_t)r * row_bytes(w);
+        if (w->l.bits > 8) memcpy(row, x + r * ldx, row_bytes(w));
+        else if (w->perm) round_permuted(&f, w, x + r * ldx, (wk_act *)(void *)row);
+        else f.round(x + r * ldx, w->n_chunk, (wk_act *)(void *)row);
+    }
+}

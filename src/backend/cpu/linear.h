@@ -1,0 +1,120 @@
+/* linear.h: what the packers, the kernels and their dispatch share: how packed weights lie in memory.
+ *
+ * A matrix is cut into blocks of 16 output rows and chunks of 32 inputs. Each column of a layout is one plane of the
+ * whole matrix, [block][chunk or group][...], so that every plane is read front to back:
+ *
+ *   code   4 bits: [4][16 rows][4] bytes a chunk; byte b of vector j holds input 4j + b low and input 16 + 4j + b high
+ *          6 bits: the low four as above, and
+ *   high     [2][16 rows][4] bytes; byte b of vector h holds inputs 4h + b + {0, 8, 16, 24}, two bits each, lowest first
+ *          8 bits: [8][16 rows][4] bytes; byte b of vector j holds input 4j + b, plus 128
+ *          floats: [n_in][16 rows]
+ *   scale  [16 rows] a group: float32, float16, bfloat16, an exponent, or int8 under
+ *   super    a float16 per 256 inputs
+ *   zero   [16 rows] a group: uint8, or a minimum, stored as the scale is (uint8 under super_min)
+ *
+ * value = scale * (map[code] - zero) + min. A 64-byte vector is 16 rows of 4 consecutive inputs: what a dot product of
+ * bytes (dpbusd, sdot) takes against 4 broadcast activations. Rows past n_out are zero. */
+#ifndef WK_LINEAR_H
+#define WK_LINEAR_H
+#include "backend/cpu/packed.h"
+
+enum {
+    WK_CHUNK = 32,           /* inputs that share an activation scale */
+    WK_SUPER = 256,          /* inputs under a super scale */
+    WK_PANEL_CHUNKS = 16,    /* chunks that are expanded at a time: a pair of panels and its scales stay in L1 */
+    WK_PANEL_INPUTS = 256,   /* the same for floats */
+};
+
+typedef enum wk_scale {
+    WK_SCALE_F32, WK_SCALE_F16, WK_SCALE_BF16,
+    WK_SCALE_E8M0,   /* half a power of two: 2^(byte - 128) */
+    WK_SCALE_SUPER   /* int8 under a float16 per 256 */
+} wk_scale;
+typedef enum wk_zero {
+    WK_ZERO_NONE,
+    WK_ZERO_MID,  /* half the codes' range */
+    WK_ZERO_U8,
+    WK_ZERO_MIN
+} wk_zero;
+
+/* The columns of a layout. */
+typedef struct wk_layout {
+    int bits;            /* 4, 6, 8; 16 and 32: floats */
+    int group;           /* inputs that share a scale: 16, or a multiple of 32 */
+    wk_scale scale;
+    wk_zero zero;
+    bool bf16;           /* 16-bit floats are bfloat16 */
+    const int8_t *map;   /* [16] value of a code, or NULL: itself */
+} wk_layout;
+
+struct wk_packed {
+    wk_layout l;
+    int64_t n_out, n_in;
+    int64_t n_block;                      /* of 16 rows */
+    int64_t n_chunk, n_group, n_super;    /* of a row; floats have none */
+    uint8_t *code, *high, *scale, *super, *zero, *super_min;  /* planes inside mem; NULL: the layout has none */
+    int32_t *perm;                        /* [n_in] packed input p is the file's perm[p]; NULL: the same order */
+    void *mem;
+    size_t n_bytes;
+};
+
+/* 32 activations of a row, rounded to int8. */
+typedef struct wk_act {
+    int8_t q[WK_CHUNK];
+    float d;           /* max|x| / 127 */
+    float sum;         /* d * sum(q): what a minimum is multiplied with */
+    int32_t seed;      /* -128 * sum(q): makes up for weights being held plus 128 */
+    int32_t seed_low;  /* the same over the first 16 */
+} wk_act;
+
+/* A block's chunks unpacked: codes as bytes, scales as floats. How the codes lie is each instruction set's own affair. */
+typedef struct wk_panel {
+    _Alignas(64) uint8_t code[WK_PANEL_CHUNKS][16 * WK_CHUNK];
+    float scale[WK_PANEL_CHUNKS][2][16];  /* [1]: the second 16 inputs, for groups of 16 */
+    float min[WK_PANEL_CHUNKS][16];       /* for WK_ZERO_MIN */
+} wk_panel;
+
+/* y[n_row][n_col] (+)= panels times rows. */
+typedef struct wk_tile {
+    const wk_panel *panel[2];  /* quantised: each 16 output rows; [1] may be NULL */
+    const float *weight[2];    /* floats: each [n_k][16] */
+    bool halves, min;          /* the panels have two scales a chunk, a minimum */
+    int n_k;                   /* chunks, or inputs for floats */
+    const wk_act *act;         /* [n_row][act_ld], from the panels' first chunk on */
+    const float *x;            /* [n_row][act_ld] */
+    int64_t act_ld, n_row;
+    float *y;                  /* [n_row][ldy] */
+    int64_t ldy;
+    int n_col;                 /* 1..32; outputs of the second panel begin at 16 */
+    bool first;                /* start from zero, not from y */
+    const float *bias;         /* [n_col] added at the end, or NULL */
+} wk_tile;
+
+/* The inner parts that are written once per instruction set; NULL: the set before serves. expand and mul go together. */
+typedef struct wk_linear_set {
+    unsigned need;  /* processor features */
+    const char *name;
+    void (*round)(const float *x, int64_t n_chunk, wk_act *a);
+    void (*expand)(const wk_packed *w, int64_t block, int64_t chunk, int n, wk_panel *p);
+    void (*mul)(const wk_tile *t);
+    void (*widen)(const wk_packed *w, int64_t block, int64_t k, int n, float *out);  /* 16-bit floats to [n][16] */
+    void (*mul_float)(const wk_tile *t);
+    /* one activation row against whole blocks, without panels; false: not for this layout */
+    bool (*row)(const wk_packed *w, const void *act, int64_t block, int64_t n_block, float *y, int n_col, const float *bias);
+    /* acc[n_row][64] += g[n_row][n_o] times w[n_o][64] */
+    void (*grad)(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, float *acc);
+} wk_linear_set;
+
+extern const wk_linear_set wk_linear_c, wk_linear_avx2, wk_linear_avx512, wk_linear_neon;
+
+/* The parts for this machine (as wk_cpu_features() has it now). */
+wk_linear_set wk_linear_fns(void);
+
+/* One weight's parts, row r of a block: the code of packed input p with its zero taken off and its map applied; the scale and
+ * the minimum of p's group; the weight itself. Slow: for what no instruction set has its own code for. */
+int wk_code_at(const wk_packed *w, int64_t block, int64_t p, int r);
+float wk_scale_at(const wk_packed *w, int64_t block, int64_t p, int r);
+float wk_min_at(const wk_packed *w, int64_t block, int64_t p, int r);
+float wk_weight_at(const wk_packed *w, int64_t block, int64_t p, int r);
+
+#endif

@@ -1,0 +1,94 @@
+/* linear_c.c: the kernels in plain C: what any machine runs, and what the others are checked against.
+ * Products of codes use fma as the vector sets do, and give their bits; float weights are multiplied and added in two steps.
+ * Panels here hold a chunk's codes as int8 [16 rows][32]. Load: machines without AVX2 or NEON; tests. */
+#include "backend/cpu/linear.h"
+#include <math.h>
+#include <string.h>
+
+/* 127 / max|x|, and d = max|x| / 127; a row's NaN or infinity makes d NaN or infinite, and so the outputs. */
+static void round_c(const float *x, int64_t n_chunk, wk_act *a) {
+    union { float f; uint32_t u; } v, most;
+    for (; n_chunk > 0; n_chunk--, a++, x += WK_CHUNK) {
+        most.u = 0;
+        for (int i = 0; i < WK_CHUNK; i++) {
+            v.f = x[i];
+            v.u &= 0x7fffffff;  /* magnitudes order as integers do, NaN above all */
+            most.u = v.u > most.u ? v.u : most.u;
+        }
+        bool tiny = most.f < 1e-36f;  /* 127 / max would overflow */
+        float inverse = tiny ? 0 : 127 / most.f;
+        int32_t low = 0, all = 0;
+        a->d = tiny ? 0 : most.f / 127;
+        for (int i = 0; i < WK_CHUNK; i++) {
+            v.f = x[i] * inverse + 12582912.0f;  /* 1.5 * 2^23: the sum's lowest bits are the nearest integer */
+            a->q[i] = (int8_t)(v.u & 0xff);
+            all += a->q[i];
+            if (i == WK_CHUNK / 2 - 1) low = all;
+        }
+        a->sum = a->d * (float)all;
+        a->seed = -128 * all;
+        a->seed_low = -128 * low;
+    }
+}
+
+static void expand_c(const wk_packed *w, int64_t block, int64_t chunk, int n, wk_panel *p) {
+    for (int c = 0; c < n; c++) {
+        int64_t i = (chunk + c) * WK_CHUNK;
+        for (int r = 0; r < 16; r++) {
+            for (int k = 0; k < WK_CHUNK; k++) p->code[c][r * WK_CHUNK + k] = (uint8_t)(int8_t)wk_code_at(w, block, i + k, r);
+            p->scale[c][0][r] = wk_scale_at(w, block, i, r);
+            if (w->l.group < WK_CHUNK) p->scale[c][1][r] = wk_scale_at(w, block, i + 16, r);
+            if (w->l.zero == WK_ZERO_MIN) p->min[c][r] = wk_min_at(w, block, i, r);
+        }
+    }
+}
+
+static int32_t dot_16(const uint8_t *w, const int8_t *a) {
+    int32_t s = 0;
+    for (int i = 0; i < 16; i++) s += (int8_t)w[i] * a[i];
+    return s;
+}
+
+static void mul_c(const wk_tile *t) {
+    for (int64_t r = 0; r < t->n_row; r++)
+        for (int o = 0; o < t->n_col; o++) {
+            const wk_panel *p = t->panel[o / 16];
+            int k = o % 16;
+            float s = t->first ? 0 : t->y[r * t->ldy + o];
+            for (int c = 0; c < t->n_k; c++) {
+                const wk_act *a = &t->act[r * t->act_ld + c];
+                int32_t low = dot_16(p->code[c] + k * WK_CHUNK, a->q), high = dot_16(p->code[c] + k * WK_CHUNK + 16, a->q + 16);
+                float v = t->halves ? fmaf((float)high, p->scale[c][1][k], (float)low * p->scale[c][0][k]) : (float)(low + high) * p->scale[c][0][k];
+                s = fmaf(v, a->d, s);
+                if (t->min) s = fmaf(p->min[c][k], a->sum, s);
+            }
+            t->y[r * t->ldy + o] = t->bias ? s + t->bias[o] : s;
+        }
+}
+
+static void widen_c(const wk_packed *w, int64_t block, int64_t k, int n, float *out) {
+    for (int i = 0; i < n; i++)
+        for (int r = 0; r < 16; r++) out[i * 16 + r] = wk_weight_at(w, block, k + i, r);
+}
+
+static void mul_float_c(const wk_tile *t) {
+    for (int64_t r = 0; r < t->n_row; r++)
+        for (int b = 0; b * 16 < t->n_col; b++) {
+            int n = t->n_col - b * 16 < 16 ? t->n_col - b * 16 : 16;
+            float *y = t->y + r * t->ldy + b * 16, s[16] = { 0 };
+            if (!t->first) memcpy(s, y, (size_t)n * sizeof *s);
+            for (int k = 0; k < t->n_k; k++)
+                for (int o = 0; o < 16; o++) s[o] += t->x[r * t->act_ld + k] * t->weight[b][k * 16 + o];
+            for (int o = 0; o < n; o++) y[o] = t->bias ? s[o] + t->bias[b * 16 + o] : s[o];
+        }
+}
+
+static void grad_c(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, float *acc) {
+    for (int64_t r = 0; r < n_row; r++)
+        for (int o = 0; o < n_o; o++)
+            for (int c = 0; c < 64; c++) acc[r * 64 + c] += g[r * ldg + o] * w[o * 64 + c];
+}
+
+const wk_linear_set wk_linear_c = {
+    .need = 0, .name = "c", .round = round_c, .expand = expand_c, .mul = mul_c, .widen = widen_c, .mul_float = mul_float_c, .grad = grad_c,
+};

@@ -1,0 +1,317 @@
+/* pack.c: weights from a file's rows to the interleaved planes of linear.h, in parallel, and back to single rows.
+ * A file type is a row of the table below: its layout's columns, and a function that takes a row's blocks apart
+ * (pack_take.c); weaving 16 rows into a block is the same for all.
+ * Load: every weight of a model once, 0.1 to 40 GB, at memory speed; the file's pages are let go every few megabytes, so
+ * that the peak is little more than the packed weights. */
+#include "backend/cpu/pack.h"
+#include "base/file.h"
+#include "tensor/quant.h"
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+enum { RELEASE_BYTES = 4 << 20 };
+
+static const struct type { wk_layout l; wk_take_fn *take; } types[WK_DTYPE_COUNT] = {
+    [WK_F32]    = { { .bits = 32 }, wk_take_plain },
+    [WK_F16]    = { { .bits = 16 }, wk_take_plain },
+    [WK_BF16]   = { { .bits = 16, .bf16 = true }, wk_take_plain },
+    [WK_Q4_0]   = { { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID }, wk_take_q4_0 },
+    [WK_Q4_1]   = { { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MIN }, wk_take_q4_1 },
+    [WK_Q5_0]   = { { .bits = 8, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID }, wk_take_q5_0 },
+    [WK_Q5_1]   = { { .bits = 8, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MIN }, wk_take_q5_1 },
+    [WK_Q8_0]   = { { .bits = 8, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID }, wk_take_q8_0 },
+    [WK_Q3_K]   = { { .bits = 8, .group = 16, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MID }, wk_take_q3_k },
+    [WK_Q4_K]   = { { .bits = 4, .group = 32, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MIN }, wk_take_q4_k },
+    [WK_Q5_K]   = { { .bits = 8, .group = 32, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MIN }, wk_take_q5_k },
+    [WK_Q6_K]   = { { .bits = 6, .group = 16, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MID }, wk_take_q6_k },
+    [WK_IQ4_NL] = { { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .map = wk_iq4_values }, wk_take_q4_0 },
+    [WK_IQ4_XS] = { { .bits = 4, .group = 32, .scale = WK_SCALE_SUPER, .map = wk_iq4_values }, wk_take_iq4_xs },
+    [WK_MXFP4]  = { { .bits = 4, .group = 32, .scale = WK_SCALE_E8M0, .map = wk_fp4_values }, wk_take_mxfp4 },
+};
+/* The other types of numbers become float32, the other types of codes 8 bits with a float32 scale per 32. */
+static const struct type other_number = { { .bits = 32 }, wk_take_float };
+static const struct type other_code = { { .bits = 8, .group = 32, .scale = WK_SCALE_F32, .zero = WK_ZERO_MID }, wk_take_rounded };
+
+/* ---- planes ---- */
+
+static int scale_bytes(const wk_layout *l) {
+    static const int bytes[] = { [WK_SCALE_F32] = 4, [WK_SCALE_F16] = 2, [WK_SCALE_BF16] = 2, [WK_SCALE_E8M0] = 1, [WK_SCALE_SUPER] = 1 };
+    return bytes[l->scale];
+}
+static int zero_bytes(const wk_layout *l) { return l->zero == WK_ZERO_U8 ? 1 : scale_bytes(l); }
+
+/* Puts a plane of n * m * size bytes at *at, on a 64-byte boundary. False: the sum wraps. */
+static bool add_plane(size_t *at, int64_t n, int64_t m, int size, size_t *offset) {
+    size_t bytes;
+    if (!wk_add_size(*at, 63, at)) return false;
+    *offset = *at &= ~(size_t)63;
+    return wk_mul_size((size_t)n, (size_t)m, &bytes) && wk_mul_size(bytes, (size_t)size, &bytes) && wk_add_size(*at, bytes, at);
+}
+
+wick_status wk_packed_new(const wk_layout *l, int64_t n_out, int64_t n_in, bool permuted, wk_packed **out) {
+    bool codes = l->bits <= 8, super = codes && l->scale == WK_SCALE_SUPER;
+    wk_packed *w = wk_alloc(sizeof *w);
+    if (!w) return wk_fail_memory(sizeof *w, "a packed weight");
+    *w = (wk_packed){ .l = *l, .n_out = n_out, .n_in = n_in, .n_block = n_out / 16 + (n_out % 16 != 0) };
+    if (codes) {
+        w->n_chunk = n_in / WK_CHUNK;
+        w->n_group = n_in / l->group + (n_in % l->group != 0);
+        w->n_super = super ? n_in / WK_SUPER : 0;
+    }
+    const struct { bool has; int64_t n, m; int size; void *to; } plane[] = {
+        { true, w->n_block, n_in, l->bits == 6 ? 8 : 2 * l->bits, &w->code },
+        { l->bits == 6, w->n_block, w->n_chunk, 128, &w->high },
+        { codes, w->n_block, w->n_group, 16 * scale_bytes(l), &w->scale },
+        { codes && l->zero >= WK_ZERO_U8, w->n_block, w->n_group, 16 * zero_bytes(l), &w->zero },
+        { super, w->n_block, w->n_super, 32, &w->super },
+        { super && l->zero == WK_ZERO_MIN, w->n_block, w->n_super, 32, &w->super_min },
+        { permuted, 1, n_in, sizeof(int32_t), &w->perm },
+    };
+    enum { N_PLANE = sizeof plane / sizeof plane[0] };
+    size_t offset[N_PLANE], at = 0;
+    bool ok = true;
+    for (int i = 0; i < N_PLANE && ok; i++)
+        if (plane[i].has) ok = add_plane(&at, plane[i].n, plane[i].m, plane[i].size, &offset[i]);
+    if (!ok || !(w->mem = wk_alloc_aligned(at))) {
+        wk_free(w);
+        return wk_fail_memory(ok ? at : SIZE_MAX, "packed weights");
+    }
+    w->n_bytes = at;
+    for (int i = 0; i < N_PLANE; i++) {
+        void *p = plane[i].has ? (uint8_t *)w->mem + offset[i] : NULL;
+        memcpy(plane[i].to, &p, sizeof p);
+    }
+    *out = w;
+    return WICK_OK;
+}
+
+void wk_packed_free(wk_packed *w) {
+    if (!w) return;
+    wk_free_aligned(w->mem);
+    wk_free(w);
+}
+
+int64_t wk_packed_n_out(const wk_packed *w) { return w->n_out; }
+int64_t wk_packed_n_in(const wk_packed *w) { return w->n_in; }
+size_t wk_packed_bytes(const wk_packed *w) { return w->n_bytes; }
+
+/* ---- weaving: [16 rows][n] items, rows a part apart, to [n][16] ---- */
+
+static void weave_words(uint8_t *dst, const uint8_t *src, int n) {
+    for (int j = 0; j < n; j++)
+        for (int r = 0; r < 16; r++) memcpy(dst + 64 * j + 4 * r, src + (size_t)r * sizeof(wk_part) + 4 * j, 4);
+}
+static void weave_halves(uint8_t *dst, const uint8_t *src, int n) {
+    for (int j = 0; j < n; j++)
+        for (int r = 0; r < 16; r++) memcpy(dst + 32 * j + 2 * r, src + (size_t)r * sizeof(wk_part) + 2 * j, 2);
+}
+static void weave_bytes(uint8_t *dst, const uint8_t *src, int n) {
+    for (int j = 0; j < n; j++)
+        for (int r = 0; r < 16; r++) dst[16 * j + r] = src[(size_t)r * sizeof(wk_part) + (size_t)j];
+}
+static void weave(uint8_t *dst, const uint8_t *src, int n, int size) {
+    if (size == 4) weave_words(dst, src, n);
+    else if (size == 2) weave_halves(dst, src, n);
+    else weave_bytes(dst, src, n);
+}
+
+void wk_weave_codes(wk_packed *w, int64_t block, int64_t span, const wk_part part[16]) {
+    int64_t left = w->n_in - span * WK_SUPER, at = block * w->n_in + span * WK_SUPER;
+    int n = (int)(left < WK_SUPER ? left : WK_SUPER);
+    switch (w->l.bits) {
+    case 32: weave_words(w->code + at * 64, part->code, n); break;
+    case 16: weave_halves(w->code + at * 32, part->code, n); break;
+    case 8:  weave_words(w->code + at * 16, part->code, n / 4); break;
+    default: weave_words(w->code + at * 8, part->code, n / 8);
+    }
+    if (w->high) weave_words(w->high + at * 4, part->high, n / 16);
+}
+
+/* Scales, zeros and what stands above them. */
+static void weave_scales(wk_packed *w, int64_t block, int64_t span, const wk_part part[16]) {
+    const wk_layout *l = &w->l;
+    int64_t g = span * WK_SUPER / l->group, left = w->n_group - g, at = block * w->n_group + g;
+    int n = (int)(left < WK_SUPER / l->group ? left : WK_SUPER / l->group);
+    weave(w->scale + at * 16 * scale_bytes(l), part->scale, n, scale_bytes(l));
+    if (w->zero) weave(w->zero + at * 16 * zero_bytes(l), part->zero, n, zero_bytes(l));
+    if (w->super) weave_halves(w->super + (block * w->n_super + span) * 32, part->super, 1);
+    if (w->super_min) weave_halves(w->super_min + (block * w->n_super + span) * 32, part->super_min, 1);
+}
+
+/* ---- packing ---- */
+
+typedef struct job {
+    wk_packed *w;
+    const wk_dtype_info *d;
+    wk_take_fn *take;
+    const uint8_t *data;      /* the matrix's rows */
+    size_t row_bytes;
+    const int32_t *row_from;
+    bool release;
+} job;
+
+/* Packed row r in the file, or NULL past the last. */
+static const uint8_t *source(const job *j, int64_t r) {
+    return r >= j->w->n_out ? NULL : j->data + (size_t)(j->row_from ? j->row_from[r] : r) * j->row_bytes;
+}
+
+/* Packs a block of 16 rows, and fetches the next one's bytes meanwhile: 16 rows are too many streams for the processor to see. */
+static void pack_block(const job *j, int64_t block, wk_part part[16]) {
+    wk_packed *w = j->w;
+    size_t span_bytes = (size_t)(WK_SUPER / j->d->block * j->d->bytes);
+    for (int64_t span = 0; span * WK_SUPER < w->n_in; span++) {
+        int64_t left = w->n_in - span * WK_SUPER;
+        for (int r = 0; r < 16; r++) {
+            const uint8_t *src = source(j, block * 16 + r), *next = source(j, block * 16 + 16 + r);
+            if (next) for (size_t b = 0; b < span_bytes; b += 64) __builtin_prefetch(next + (size_t)span * span_bytes + b);
+            if (src) j->take(j->d, src + (size_t)span * span_bytes, (int)(left < WK_SUPER ? left : WK_SUPER), &part[r]);
+            else memset(&part[r], 0, sizeof part[r]);
+        }
+        wk_weave_codes(w, block, span, part);
+        if (w->scale) weave_scales(w, block, span, part);
+    }
+}
+
+static void pack_share(const wk_team *t, void *arg) {
+    const job *j = arg;
+    wk_part part[16];
+    int64_t from, to;
+    size_t block_bytes = 16 * j->row_bytes, done = 0;
+    wk_team_share(t, j->w->n_block, 1, &from, &to);
+    for (int64_t b = from; b < to; b++) {
+        pack_block(j, b, part);
+        done += block_bytes;
+        if (j->release && !j->row_from && (done >= RELEASE_BYTES || b + 1 == to)) {
+            wk_file_release(j->data + (size_t)(b + 1) * block_bytes - done,
+                            b + 1 < j->w->n_block ? done : done - (size_t)(j->w->n_block * 16 - j->w->n_out) * j->row_bytes);
+            done = 0;
+        }
+    }
+}
+
+/* GPTQ layers whose inputs are not in regular groups: by way of float32 rows. */
+static wick_status pack_irregular(wk_pool *pool, const wk_tensor *t, const int32_t *row_from, wk_packed **out) {
+    int64_t n_out = t->shape[0], n_in = t->shape[1];
+    size_t n;
+    float *rows = wk_mul_size((size_t)n_out, (size_t)n_in, &n) ? wk_alloc_array(n, sizeof *rows) : NULL;
+    wk_packed *w = NULL;
+    if (!rows) return wk_fail_memory(SIZE_MAX, "a GPTQ layer's weights");
+    for (int64_t r = 0; r < n_out; r++) wk_tensor_row(t, r, rows + r * n_in);
+    wick_status st = wk_packed_new(&other_code.l, n_out, n_in, false, &w);
+    job j = { w, &wk_dtypes[WK_F32], other_code.take, (const uint8_t *)rows, (size_t)n_in * sizeof *rows, row_from, false };
+    if (!st) wk_pool_run(pool, pack_share, &j);
+    wk_free(rows);
+    *out = w;
+    return st;
+}
+
+static wick_status check(const wk_tensor *t, int64_t m, const struct type *type) {
+    int64_t n_in = wk_tensor_cols(t);
+    int name = (int)t->name.len;
+    if (t->n_dim < 2 || t->n_dim > 3)
+        return wk_fail(WICK_E_FORMAT, "tensor \"%.*s\" has %d dimensions; a weight has 2, stacked experts 3", name, t->name.ptr, t->n_dim);
+    for (int i = 0; i < t->n_dim; i++)
+        if (t->shape[i] < 1 || t->shape[i] > INT32_MAX)
+            return wk_fail(WICK_E_FORMAT, "tensor \"%.*s\": dimension %d is %" PRId64 "; 1 to %d can be", name, t->name.ptr, i, t->shape[i], INT32_MAX);
+    if (t->n_dim == 3 ? m < 0 || m >= t->shape[0] : m != 0)
+        return wk_fail(WICK_E_ARG, "tensor \"%.*s\" has no matrix %" PRId64, name, t->name.ptr, m);
+    if (t->dtype != WK_GPTQ && !wk_dtypes[t->dtype].decode)
+        return wk_fail(WICK_E_UNSUPPORTED, "tensor \"%.*s\" is of type %s, which weights cannot be", name, t->name.ptr, wk_dtypes[t->dtype].name);
+    int unit = type->l.bits > 8 ? 1 : WK_CHUNK;
+    if (wk_dtypes[t->dtype].block > unit) unit = wk_dtypes[t->dtype].block;
+    if (n_in % unit)
+        return wk_fail(WICK_E_FORMAT, "tensor \"%.*s\" has rows of %" PRId64 "; type %s needs a multiple of %d", name, t->name.ptr, n_in,
+                       wk_dtypes[t->dtype].name, unit);
+    return WICK_OK;
+}
+
+wick_status wk_pack(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t *row_from, bool release, wk_packed **out) {
+    const wk_dtype_info *d = &wk_dtypes[t->dtype];
+    const struct type *type = types[t->dtype].take ? &types[t->dtype] : t->dtype == WK_GPTQ || d->quantised ? &other_code : &other_number;
+    int64_t n_out = t->n_dim >= 2 ? t->shape[t->n_dim - 2] : 1, n_in = wk_tensor_cols(t);
+    size_t row_bytes, bytes;
+    *out = NULL;
+    wick_status st = check(t, m, type);
+    if (st) return st;
+    if (t->dtype == WK_GPTQ) {
+        st = wk_pack_gptq(pool, t, row_from, release, out);
+        return st || *out ? st : pack_irregular(pool, t, row_from, out);
+    }
+    if (!wk_row_bytes(t->dtype, n_in, &row_bytes) || !wk_mul_size(row_bytes, (size_t)n_out, &bytes) ||
+        (uint64_t)(m + 1) > t->n_bytes / bytes)
+        return wk_fail(WICK_E_FORMAT, "tensor \"%.*s\" has %" PRIu64 " bytes, fewer than its shape needs", (int)t->name.len, t->name.ptr, t->n_bytes);
+    wk_packed *w;
+    if ((st = wk_packed_new(&type->l, n_out, n_in, false, &w))) return st;
+    job j = { w, d, type->take, t->data + (size_t)m * bytes, row_bytes, row_from, release };
+    wk_pool_run(pool, pack_share, &j);
+    if (release && row_from) wk_file_release(j.data, bytes);
+    *out = w;
+    return WICK_OK;
+}
+
+/* ---- reading back ---- */
+
+static uint16_t u16_at(const uint8_t *plane, int64_t i) {
+    uint16_t v;
+    memcpy(&v, plane + 2 * i, 2);
+    return v;
+}
+
+/* Item i of a plane of scales. */
+static float scale_item(wk_scale kind, const uint8_t *plane, int64_t i) {
+    union { uint32_t u; float f; } x;
+    switch (kind) {
+    case WK_SCALE_F16:  return wk_f16_to_f32(u16_at(plane, i));
+    case WK_SCALE_BF16: return wk_bf16_to_f32(u16_at(plane, i));
+    case WK_SCALE_E8M0: x.u = plane[i] < 2 ? 0x00200000u << plane[i] : (uint32_t)(plane[i] - 1) << 23; return x.f;
+    default:            memcpy(&x.f, plane + 4 * i, 4); return x.f;
+    }
+}
+
+float wk_scale_at(const wk_packed *w, int64_t block, int64_t p, int r) {
+    int64_t i = (block * w->n_group + p / w->l.group) * 16 + r, s = (block * w->n_super + p / WK_SUPER) * 16 + r;
+    if (w->l.scale == WK_SCALE_SUPER) return wk_f16_to_f32(u16_at(w->super, s)) * (float)(int8_t)w->scale[i];
+    return scale_item(w->l.scale, w->scale, i);
+}
+
+float wk_min_at(const wk_packed *w, int64_t block, int64_t p, int r) {
+    int64_t i = (block * w->n_group + p / w->l.group) * 16 + r, s = (block * w->n_super + p / WK_SUPER) * 16 + r;
+    if (w->l.zero != WK_ZERO_MIN) return 0;
+    if (w->l.scale == WK_SCALE_SUPER) return -(wk_f16_to_f32(u16_at(w->super_min, s)) * (float)w->zero[i]);
+    return scale_item(w->l.scale, w->zero, i);
+}
+
+int wk_code_at(const wk_packed *w, int64_t block, int64_t p, int r) {
+    const wk_layout *l = &w->l;
+    int64_t c = block * w->n_chunk + p / WK_CHUNK;
+    int i = (int)(p % WK_CHUNK), q;
+    if (l->bits == 8) {
+        q = w->code[c * 512 + i / 4 * 64 + r * 4 + i % 4];
+    } else {
+        q = w->code[c * 256 + i % 16 / 4 * 64 + r * 4 + i % 4] >> (i / 16 * 4) & 15;
+        if (w->high) q |= (w->high[c * 128 + i % 8 / 4 * 64 + r * 4 + i % 4] >> (i / 8 * 2) & 3) << 4;
+    }
+    if (l->map) return l->map[q];
+    if (l->zero == WK_ZERO_MID) return q - (1 << (l->bits - 1));
+    if (l->zero == WK_ZERO_U8) return q - w->zero[(block * w->n_group + p / l->group) * 16 + r];
+    return q;
+}
+
+float wk_weight_at(const wk_packed *w, int64_t block, int64_t p, int r) {
+    int64_t i = (block * w->n_in + p) * 16 + r;
+    float f;
+    switch (w->l.bits) {
+    case 32: memcpy(&f, w->code + 4 * i, 4); return f;
+    case 16: return w->l.bf16 ? wk_bf16_to_f32(u16_at(w->code, i)) : wk_f16_to_f32(u16_at(w->code, i));
+    default: f = (float)wk_code_at(w, block, p, r) * wk_scale_at(w, block, p, r);
+             return w->l.zero == WK_ZERO_MIN ? f + wk_min_at(w, block, p, r) : f;
+    }
+}
+
+void wk_packed_row(const wk_packed *w, int64_t o, float *out) {
+    assert(o >= 0 && o < w->n_out);
+    int64_t block = o / 16;
+    int r = (int)(o % 16);
+    for (int64_t p = 0; p < w->n_in; p++) out[w->perm ? w->perm[p] : p] = wk_weight_at(w, block, p, r);
+}

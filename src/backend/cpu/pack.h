@@ -1,0 +1,29 @@
+/* pack.h: between pack.c and the functions that take a file type's rows apart. */
+#ifndef WK_PACK_H
+#define WK_PACK_H
+#include "backend/cpu/linear.h"
+
+/* Up to 256 inputs of one row, taken apart: each field is a plane's bytes in the order of linear.h, less the interleaving.
+ * Only the fields that the layout has are filled. */
+typedef struct wk_part {
+    uint8_t code[4 * WK_SUPER];  /* 4 and 6 bits: 16 a chunk; 8 bits: 32 a chunk; floats as they are */
+    uint8_t high[WK_SUPER / 4];  /* 8 a chunk: byte j holds inputs j + {0, 8, 16, 24} */
+    uint8_t scale[32], zero[32]; /* a group's after the other */
+    uint8_t super[2], super_min[2];
+} wk_part;
+
+/* Takes n inputs of a row, whole blocks from src on, apart. */
+typedef void wk_take_fn(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p);
+wk_take_fn wk_take_plain, wk_take_float, wk_take_rounded;
+wk_take_fn wk_take_q4_0, wk_take_q4_1, wk_take_q8_0, wk_take_q5_0, wk_take_q5_1, wk_take_q4_k, wk_take_q5_k, wk_take_q6_k, wk_take_q3_k,
+    wk_take_iq4_xs, wk_take_mxfp4;
+
+/* A weight with its planes laid out but not filled. */
+wick_status wk_packed_new(const wk_layout *l, int64_t n_out, int64_t n_in, bool permuted, wk_packed **out);
+/* Weaves the codes of 16 rows' parts into inputs [256 span, ...) of a block. */
+void wk_weave_codes(wk_packed *w, int64_t block, int64_t span, const wk_part part[16]);
+
+/* pack_gptq.c: the same result as wk_pack() for WK_GPTQ. *out stays NULL, without an error, if its groups are not regular. */
+wick_status wk_pack_gptq(wk_pool *pool, const wk_tensor *t, const int32_t *row_from, bool release, wk_packed **out);
+
+#endif

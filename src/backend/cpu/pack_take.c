@@ -1,0 +1,186 @@
+/* pack_take.c: takes rows of each file type apart: codes, scales and minima in the order of the packed planes.
+ * Layouts: GGUF specification, "ggml_type"; ours: linear.h. Load: as pack.c. Nibbles of the types of 32 lie as ours do and
+ * are copied; K-quants' are turned from (j, j + 32) to (j, j + 16) eight bytes at a time. */
+#include "backend/cpu/pack.h"
+#include "tensor/quant.h"
+#include <math.h>
+#include <string.h>
+
+static uint64_t load8(const uint8_t *p) {
+    uint64_t v;
+    memcpy(&v, p, 8);
+    return v;
+}
+static void store8(uint8_t *p, uint64_t v) { memcpy(p, &v, 8); }
+#define EACH(b) (0x0101010101010101u * (b))  /* byte b eight times */
+
+/* F32, F16, BF16: as they are. */
+void wk_take_plain(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) { memcpy(p->code, src, (size_t)(n * d->bytes)); }
+/* Other numbers: as float32. */
+void wk_take_float(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
+    float x[WK_SUPER];
+    d->decode(src, x, n);
+    memcpy(p->code, x, (size_t)n * sizeof *x);
+}
+
+/* Anything that decodes: rounded to int8, the scale that of the largest of 32. */
+void wk_take_rounded(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
+    float x[WK_SUPER];
+    d->decode(src, x, n);
+    for (int c = 0; c < n / WK_CHUNK; c++) {
+        float most = 0;
+        for (int i = 0; i < WK_CHUNK; i++) most = fabsf(x[32 * c + i]) > most ? fabsf(x[32 * c + i]) : most;
+        float scale = most / 127, inverse = most > 1e-36f ? 127 / most : 0;
+        memcpy(p->scale + 4 * c, &scale, 4);
+        for (int i = 0; i < WK_CHUNK; i++)
+            p->code[32 * c + i] = (uint8_t)(wk_clamp_int(rintf(x[32 * c + i] * inverse), -127, 127) + 128);
+    }
+}
+
+/* f16 d, 16 bytes of codes (IQ4_NL too) */
+void wk_take_q4_0(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
+    (void)d;
+    for (int c = 0; c < n / 32; c++, src += 18) {
+        memcpy(p->scale + 2 * c, src, 2);
+        memcpy(p->code + 16 * c, src + 2, 16);
+    }
+}
+
+/* f16 d, f16 m, 16 bytes of codes */
+void wk_take_q4_1(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
+    (void)d;
+    for (int c = 0; c < n / 32; c++, src += 20) {
+        memcpy(p->scale + 2 * c, src, 2);
+        memcpy(p->zero + 2 * c, src + 2, 2);
+        memcpy(p->code + 16 * c, src + 4, 16);
+    }
+}
+
+/* f16 d, 32 int8; ours are 128 more */
+void wk_take_q8_0(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
+    (void)d;
+    for (int c = 0; c < n / 32; c++, src += 34) {
+        memcpy(p->scale + 2 * c, src, 2);
+        for (int i = 0; i < 32; i += 8) store8(p->code + 32 * c + i, load8(src + 2 + i) ^ EACH(0x80));
+    }
+}
+
+/* 32 codes of 5 bits from fifth bits and nibbles, plus an offset. */
+static void codes_5(const uint8_t *high, const uint8_t *low, uint8_t offset, uint8_t *out) {
+    uint32_t h = wk_get_u32(high);
+    for (int i = 0; i < 16; i++) {
+        out[i] = (uint8_t)(((low[i] & 15) | (h >> i & 1) << 4) + offset);
+        out[i + 16] = (uint8_t)(((low[i] >> 4) | (h >> (i + 16) & 1) << 4) + offset);
+    }
+}
+
+/* f16 d, u32 fifth bits, 16 bytes of codes: code - 16; ours are 128 more */
+void wk_take_q5_0(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
+    (void)d;
+    for (int c = 0; c < n / 32; c++, src += 22) {
+        memcpy(p->scale + 2 * c, src, 2);
+        codes_5(src + 2, src + 6, 128 - 16, p->code + 32 * c);
+    }
+}
+
+/* f16 d, f16 m, u32 fifth bits, 16 bytes of codes */
+void wk_take_q5_1(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
+    (void)d;
+    for (int c = 0; c < n / 32; c++, src += 24) {
+        memcpy(p->scale + 2 * c, src, 2);
+        memcpy(p->zero + 2 * c, src + 2, 2);
+        codes_5(src + 4, src + 8, 0, p->code + 32 * c);
+    }
+}
+
+/* 8 scales and 8 minima of 6 bits in 12 bytes (Q4_K, Q5_K): groups 0..3 whole in bytes 0..3 and 4..7, groups 4..7 low
+ * nibbles in bytes 8..11, top bits above the first eight. */
+static void scales_6(const uint8_t *s, uint8_t *scale, uint8_t *min) {
+    for (int g = 0; g < 4; g++) {
+        scale[g] = s[g] & 63;
+        min[g] = s[g + 4] & 63;
+        scale[g + 4] = (uint8_t)((s[g + 8] & 15) | s[g] >> 6 << 4);
+        min[g + 4] = (uint8_t)(s[g + 8] >> 4 | s[g + 4] >> 6 << 4);
+    }
+}
+
+/* Two chunks from the low and high nibbles of 32 bytes. */
+static void turn_nibbles(const uint8_t *src, uint8_t *out) {
+    for (int i = 0; i < 16; i += 8) {
+        uint64_t a = load8(src + i), b = load8(src + 16 + i);
+        store8(out + i, (a & EACH(15)) | (b & EACH(15)) << 4);
+        store8(out + 16 + i, (a >> 4 & EACH(15)) | (b & EACH(0xf0)));
+    }
+}
+
+/* f16 d, f16 dmin, 12 bytes of scales, 128 of codes */
+void wk_take_q4_k(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
+    (void)d, (void)n;
+    memcpy(p->super, src, 2);
+    memcpy(p->super_min, src + 2, 2);
+    scales_6(src + 4, p->scale, p->zero);
+    for (int k = 0; k < 4; k++) turn_nibbles(src + 16 + 32 * k, p->code + 32 * k);
+}
+
+/* As Q4_K with 32 bytes of fifth bits (bit g of byte j: input 32 g + j) before the codes. */
+void wk_take_q5_k(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
+    (void)d, (void)n;
+    memcpy(p->super, src, 2);
+    memcpy(p->super_min, src + 2, 2);
+    scales_6(src + 4, p->scale, p->zero);
+    for (int g = 0; g < 8; g++)
+        for (int i = 0; i < 32; i += 8)
+            store8(p->code + 32 * g + i, (load8(src + 48 + g / 2 * 32 + i) >> (g % 2 * 4) & EACH(15)) | (load8(src + 16 + i) >> g & EACH(1)) << 4);
+}
+
+/* 128 bytes of low nibbles, 64 of top 2 bits, 16 int8 scales, f16 d. In each half of 128: nibbles of byte j are inputs j and
+ * 64 + j; top bits of byte j belong to inputs 32 k + j, at bit 2 k. */
+void wk_take_q6_k(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
+    (void)d, (void)n;
+    memcpy(p->super, src + 208, 2);
+    memcpy(p->scale, src + 192, 16);
+    for (int h = 0; h < 2; h++) {
+        uint8_t turned[64];  /* chunks 0 and 2, then 1 and 3 */
+        turn_nibbles(src + 64 * h, turned);
+        turn_nibbles(src + 64 * h + 32, turned + 32);
+        for (int k = 0; k < 4; k++) {
+            memcpy(p->code + 64 * h + 16 * k, turned + 32 * (k % 2) + k / 2 * 16, 16);
+            uint64_t high = 0;
+            for (int i = 0; i < 4; i++) high |= (load8(src + 128 + 32 * h + 8 * i) >> (2 * k) & EACH(3)) << (2 * i);
+            store8(p->high + 32 * h + 8 * k, high);
+        }
+    }
+}
+
+/* 32 bytes of third bits (bit g of byte j: input 32 g + j; set: 4 more), 64 of 2-bit codes (in each half of 128, byte j has
+ * inputs 32 k + j at bit 2 k), 12 of scales, f16 d. Scale g, plus 32: low nibbles in bytes 0..7, top bits at bit 2 (g / 4) of
+ * byte 8 + g % 4. Codes are 4 too many; ours are 128 more. */
+void wk_take_q3_k(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
+    (void)d, (void)n;
+    const uint8_t *s = src + 96;
+    memcpy(p->super, src + 108, 2);
+    for (int g = 0; g < 16; g++)
+        p->scale[g] = (uint8_t)(((s[g % 8] >> (g / 8 * 4) & 15) | (s[8 + g % 4] >> (g / 4 * 2) & 3) << 4) - 32);
+    for (int g = 0; g < 8; g++)
+        for (int i = 0; i < 32; i += 8)
+            store8(p->code + 32 * g + i, ((load8(src + 32 + g / 4 * 32 + i) >> (g % 4 * 2) & EACH(3)) | (load8(src + i) >> g & EACH(1)) << 2) +
+                                             EACH(128 - 4));
+}
+
+/* f16 d, u16 top 2 bits of scales, 4 bytes of their nibbles (each plus 32), 128 of codes */
+void wk_take_iq4_xs(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
+    (void)d, (void)n;
+    memcpy(p->super, src, 2);
+    for (int g = 0; g < 8; g++)
+        p->scale[g] = (uint8_t)(((src[4 + g / 2] >> (g % 2 * 4) & 15) | (wk_get_u16(src + 2) >> (2 * g) & 3) << 4) - 32);
+    memcpy(p->code, src + 8, 128);
+}
+
+/* u8 exponent, 16 bytes of codes */
+void wk_take_mxfp4(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
+    (void)d;
+    for (int c = 0; c < n / 32; c++, src += 17) {
+        p->scale[c] = src[0];
+        memcpy(p->code + 16 * c, src + 1, 16);
+    }
+}

@@ -1,0 +1,369 @@
+/* test_linear.c: products with packed weights: every type, with every instruction set that this machine has, against sums in
+ * double of the decoded weights and the rounded activations; the same bits alone, in any batch and any split; nothing written
+ * outside. On a failure: set, type, shape, seed. */
+#include "backend/cpu/linear.h"
+#include "base/cpu.h"
+#include "tensor/quant.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+static const struct { const char *name; unsigned mask; } sets[] = {
+    { "c", 0 },
+    { "avx2", WK_CPU_AVX2 },
+    { "avx512", WK_CPU_AVX2 | WK_CPU_AVX512 },
+    { "all", ~0u },
+};
+enum { N_SET = sizeof sets / sizeof sets[0], GUARD = 48 };
+
+/* Block types, and where their float16 scales lie. */
+static const struct { wk_dtype type; int f16[2]; bool exact; } kinds[] = {
+    { WK_F32, { -1, -1 }, true }, { WK_F16, { -1, -1 }, true }, { WK_BF16, { -1, -1 }, true },
+    { WK_Q4_0, { 0, -1 }, true }, { WK_Q4_1, { 0, 2 }, true }, { WK_Q5_0, { 0, -1 }, true }, { WK_Q5_1, { 0, 2 }, true },
+    { WK_Q8_0, { 0, -1 }, true }, { WK_Q3_K, { 108, -1 }, true }, { WK_Q4_K, { 0, 2 }, true }, { WK_Q5_K, { 0, 2 }, true },
+    { WK_Q6_K, { 208, -1 }, true }, { WK_IQ4_NL, { 0, -1 }, true }, { WK_IQ4_XS, { 0, -1 }, true }, { WK_MXFP4, { -1, -1 }, true },
+    { WK_Q2_K, { 80, 82 }, false }, { WK_TQ1_0, { 52, -1 }, false }, { WK_TQ2_0, { 64, -1 }, false },
+    { WK_IQ2_XXS, { 0, -1 }, false }, { WK_IQ2_XS, { 0, -1 }, false }, { WK_IQ2_S, { 0, -1 }, false }, { WK_IQ3_XXS, { 0, -1 }, false },
+    { WK_IQ3_S, { 0, -1 }, false }, { WK_IQ1_S, { 0, -1 }, false },
+    { WK_GPTQ, { -1, -1 }, true },
+};
+enum { N_KIND = sizeof kinds / sizeof kinds[0] };
+
+static wk_pool *pool;
+
+/* ---- random cases ---- */
+
+static uint64_t state;
+static uint32_t rnd(void) {  /* splitmix64 */
+    uint64_t z = state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (uint32_t)((z ^ z >> 31) >> 32);
+}
+static int pick(int lo, int hi) { return lo + (int)(rnd() % (uint32_t)(hi - lo + 1)); }
+static float uniform(void) { return (float)(rnd() >> 8) * 0x1p-23f - 1; }
+
+typedef enum scale_of_case { ORDINARY, TINY, LARGE, N_SCALE } scale_of_case;
+
+typedef struct test_case {
+    uint64_t seed;
+    const char *set;
+    int kind;
+    int T, n_out, n_in;
+    uint8_t *raw;
+    wk_gptq gptq;
+    wk_tensor t;
+    wk_packed *w;
+    float *weight;          /* [n_out][n_in] */
+    float *x, *y, *bias;    /* x [T][n_in + 3], y [T][ldy] between guards */
+    int64_t ldx, ldy;
+    void *act;
+    float *y_mem;
+} test_case;
+
+static void say(const test_case *c, const char *what) {
+    print_error("%s: set %s, type %s, T %d, n_out %d, n_in %d, seed %llu, group %d\n", what, c->set, wk_dtypes[kinds[c->kind].type].name, c->T,
+                c->n_out, c->n_in, (unsigned long long)c->seed, c->gptq.group);
+}
+#define CHECK(c, cond) do { if (!(cond)) { say(c, #cond); fail(); } } while (0)
+
+static float scale_value(scale_of_case s) {
+    float v = uniform() * 0.05f + (uniform() > 0 ? 0.01f : -0.01f);
+    return s == TINY ? v * 1e-3f : s == LARGE ? v * 1e5f : v;
+}
+
+static void make_gptq(test_case *c, scale_of_case s) {
+    static const int groups[] = { 32, 64, 128, 1 << 20 };
+    wk_gptq *q = &c->gptq;
+    *q = (wk_gptq){ .bits = pick(0, 3) ? 4 : 8, .group = groups[pick(0, 3)], .v2 = pick(0, 1), .scale_type = pick(0, 2) ? WK_F16 : pick(0, 1) ? WK_F32 : WK_BF16 };
+    bool symmetric = q->bits == 8 ? pick(0, 3) > 0 : pick(0, 1), act_order = pick(0, 1), irregular = act_order && pick(0, 4) == 0;
+    c->n_out = (c->n_out + 7) / 8 * 8;
+    if (q->group > c->n_in) q->group = c->n_in;
+    q->n_group = (c->n_in + q->group - 1) / q->group;
+    size_t n_code = (size_t)(c->n_in * q->bits / 32 * c->n_out), n_zero = (size_t)(q->n_group * c->n_out * q->bits / 32),
+           n_scale = (size_t)(q->n_group * c->n_out);
+    c->raw = test_malloc(4 * (n_code + n_zero + n_scale + (size_t)c->n_in) + 1);
+    uint8_t *p = c->raw + 1;  /* nothing is aligned */
+    q->qweight = p;
+    for (size_t i = 0; i < 4 * n_code; i++) *p++ = (uint8_t)rnd();
+    q->qzeros = p;
+    for (size_t i = 0; i < 4 * n_zero; i++) *p++ = symmetric ? (uint8_t)((q->bits == 4 ? 0x88 : 0x80) - (q->v2 ? 0 : q->bits == 4 ? 0x11 : 1)) : (uint8_t)rnd();
+    q->scales = p;
+    for (size_t i = 0; i < n_scale; i++, p += wk_dtypes[q->scale_type].bytes) {
+        float v = scale_value(s == LARGE ? ORDINARY : s);
+        wk_dtypes[q->scale_type].encode(&v, p, 1);
+    }
+    if (act_order) {
+        q->g_idx = p;
+        for (int i = 0; i < c->n_in; i++) {
+            uint32_t g = (uint32_t)(irregular ? pick(0, (int)q->n_group - 1) : i / q->group);
+            memcpy(p + 4 * i, &g, 4);
+        }
+        for (int i = c->n_in - 1; i > 0; i--) {
+            uint8_t *a = p + 4 * i, *b = p + 4 * pick(0, i), k[4];
+            memcpy(k, a, 4), memcpy(a, b, 4), memcpy(b, k, 4);
+        }
+    }
+    c->t.gptq = q;
+}
+
+static void make_raw(test_case *c, scale_of_case s) {
+    wk_dtype type = kinds[c->kind].type;
+    const wk_dtype_info *d = &wk_dtypes[type];
+    size_t row;
+    assert_true(wk_row_bytes(type, c->n_in, &row));
+    c->t.n_bytes = row * (size_t)c->n_out;
+    c->raw = test_malloc(c->t.n_bytes + 1);
+    c->t.data = c->raw + 1;
+    if (!d->quantised) {
+        for (int64_t i = 0; i < (int64_t)c->n_out * c->n_in; i++) {
+            float v = scale_value(s == LARGE ? ORDINARY : s);
+            d->encode(&v, c->raw + 1 + i * d->bytes, 1);
+        }
+        return;
+    }
+    for (size_t i = 0; i < c->t.n_bytes; i++) c->raw[1 + i] = (uint8_t)rnd();
+    for (uint8_t *b = c->raw + 1; b < c->raw + 1 + c->t.n_bytes; b += d->bytes) {
+        for (int k = 0; k < 2; k++) if (kinds[c->kind].f16[k] >= 0) wk_put_f16(b + kinds[c->kind].f16[k], pick(0, 30) ? scale_value(s) : 0);
+        if (type == WK_MXFP4) b[0] = (uint8_t)pick(s == TINY ? 0 : 110, s == TINY ? 60 : 140);
+        if (type == WK_Q8_0 && !pick(0, 3)) memset(b + 2, pick(0, 1) ? 0x80 : 0x7f, 32);
+    }
+}
+
+static void case_make(test_case *c, uint64_t seed, const char *set, int kind, int T, int n_out, int n_in) {
+    state = seed;
+    *c = (test_case){ .seed = seed, .set = set, .kind = kind, .T = T, .n_out = n_out, .n_in = n_in };
+    wk_dtype type = kinds[kind].type;
+    scale_of_case s = (scale_of_case)pick(0, N_SCALE - 1);
+    c->t = (wk_tensor){ .name = WK_STR("w"), .dtype = type, .n_dim = 2, .shape = { n_out, n_in, 1, 1 } };
+    if (type == WK_GPTQ) make_gptq(c, s);
+    else make_raw(c, s);
+    c->t.shape[0] = c->n_out;
+    assert_int_equal(wk_pack(pool, &c->t, 0, NULL, false, &c->w), WICK_OK);
+    c->weight = test_malloc(sizeof(float) * (size_t)(c->n_out * n_in));
+    for (int o = 0; o < c->n_out; o++) {
+        if (kinds[kind].exact) wk_tensor_row(&c->t, o, c->weight + (int64_t)o * n_in);
+        else wk_packed_row(c->w, o, c->weight + (int64_t)o * n_in);
+    }
+    if (type == WK_GPTQ && c->w->l.scale == WK_SCALE_F32 && !c->w->perm && c->gptq.g_idx)  /* irregular: rounded */
+        for (int o = 0; o < c->n_out; o++) wk_packed_row(c->w, o, c->weight + (int64_t)o * n_in);
+    if (type == WK_GPTQ && c->gptq.bits == 8 && c->w->l.scale == WK_SCALE_F32)
+        for (int o = 0; o < c->n_out; o++) wk_packed_row(c->w, o, c->weight + (int64_t)o * n_in);
+    c->ldx = n_in + pick(0, 3);
+    c->ldy = c->n_out + pick(0, 5);
+    c->x = test_malloc(sizeof(float) * (size_t)(T * c->ldx));
+    float size = s == TINY ? 1e-20f : s == LARGE ? 1e8f : 1;
+    for (int64_t i = 0; i < T * c->ldx; i++) c->x[i] = uniform() * size * (pick(0, 60) ? 1 : 20);
+    for (int r = 0; r < T; r++)  /* some groups of zeros */
+        for (int g = 0; g + 32 <= n_in; g += 32) if (!pick(0, 20)) memset(c->x + r * c->ldx + g, 0, 32 * sizeof(float));
+    c->bias = test_malloc(sizeof(float) * (size_t)c->n_out);
+    for (int o = 0; o < c->n_out; o++) c->bias[o] = uniform() * size;
+    c->y_mem = test_malloc(sizeof(float) * (size_t)(T * c->ldy + 2 * GUARD));
+    for (int64_t i = 0; i < T * c->ldy + 2 * GUARD; i++) c->y_mem[i] = 12345.5f;
+    c->y = c->y_mem + GUARD;
+    c->act = wk_alloc_aligned(wk_act_bytes(c->w, T));
+    assert_non_null(c->act);
+    wk_act_prepare(c->w, c->x, c->ldx, 0, T, T, c->act);
+}
+
+static void case_free(test_case *c) {
+    wk_packed_free(c->w);
+    wk_free_aligned(c->act);
+    test_free(c->raw), test_free(c->weight), test_free(c->x), test_free(c->bias), test_free(c->y_mem);
+}
+
+/* ---- checks ---- */
+
+/* Activation i (packed order) of row r as the kernels see it. */
+static double act_at(const test_case *c, int r, int i) {
+    if (c->w->l.bits > 8) return ((const float *)c->act)[(int64_t)r * c->n_in + i];
+    const wk_act *a = (const wk_act *)c->act + (int64_t)r * c->w->n_chunk + i / 32;
+    return (double)a->q[i % 32] * (double)a->d;
+}
+
+static void check_near(const test_case *c, const float *bias) {
+    double err = 0, norm = 0;
+    for (int r = 0; r < c->T; r++)
+        for (int o = 0; o < c->n_out; o++) {
+            double want = 0, size = 0;
+            for (int i = 0; i < c->n_in; i++) {
+                double v = act_at(c, r, i) * (double)c->weight[(int64_t)o * c->n_in + (c->w->perm ? c->w->perm[i] : i)];
+                want += v;
+                size += fabs(v);
+            }
+            if (bias) want += (double)bias[o], size += fabs((double)bias[o]);
+            double e = fabs((double)c->y[r * c->ldy + o] - want);
+            if (!(e <= 1e-5 * size + 1e-37)) print_error("row %d output %d: %g, not %g\n", r, o, (double)c->y[r * c->ldy + o], want);
+            CHECK(c, e <= 1e-5 * size + 1e-37);
+            err += e * e;
+            norm += want * want;
+        }
+    CHECK(c, c->n_in * c->n_out < 4096 || sqrt(err) <= 1e-5 * sqrt(norm) + 1e-36);
+}
+
+static void check_guards(const test_case *c, int o0, int o1) {
+    for (int64_t i = 0; i < c->T * c->ldy + 2 * GUARD; i++) {
+        int64_t k = i - GUARD;
+        bool inside = k >= 0 && k < c->T * c->ldy && k % c->ldy >= o0 && k % c->ldy < o1;
+        CHECK(c, inside || c->y_mem[i] == 12345.5f);
+    }
+}
+
+/* Row r, alone, and outputs in two parts: the bytes that it had in the batch. */
+static void check_alone(const test_case *c, int r, const float *bias) {
+    float *x = c->x + r * c->ldx, *y = test_malloc(sizeof(float) * (size_t)c->n_out);
+    void *act = wk_alloc_aligned(wk_act_bytes(c->w, 1));
+    wk_act_prepare(c->w, x, c->ldx, 0, 1, 1, act);
+    int cut = pick(0, (c->n_out + 15) / 16) * 16;
+    if (cut > c->n_out) cut = c->n_out;
+    wk_linear(c->w, act, 1, 0, cut, y, c->n_out, bias);
+    wk_linear(c->w, act, 1, cut, c->n_out, y, c->n_out, bias);
+    CHECK(c, !memcmp(y, c->y + r * c->ldy, sizeof(float) * (size_t)c->n_out));
+    wk_free_aligned(act);
+    test_free(y);
+}
+
+/* All rows, outputs in two parts. */
+static void check_split(const test_case *c, const float *bias) {
+    int cut = pick(0, (c->n_out + 15) / 16) * 16;
+    float *y = test_malloc(sizeof(float) * (size_t)(c->T * c->ldy));
+    if (cut > c->n_out) cut = c->n_out;
+    memcpy(y, c->y, sizeof(float) * (size_t)(c->T * c->ldy));
+    wk_linear(c->w, c->act, c->T, 0, cut, c->y, c->ldy, bias);
+    wk_linear(c->w, c->act, c->T, cut, c->n_out, c->y, c->ldy, bias);
+    CHECK(c, !memcmp(y, c->y, sizeof(float) * (size_t)(c->T * c->ldy)));
+    test_free(y);
+}
+
+/* dx against sums in double. */
+static void check_grad(const test_case *c) {
+    int rows = c->T < 5 ? c->T : 5, from = pick(0, c->n_in / 32) * 32;
+    int64_t ldg = c->n_out + 2, ld = c->n_in + 1;
+    float *g = test_malloc(sizeof(float) * (size_t)(rows * ldg)), *dx = test_malloc(sizeof(float) * (size_t)(rows * ld));
+    float *again = test_malloc(sizeof(float) * (size_t)(rows * ld));
+    for (int64_t i = 0; i < rows * ldg; i++) g[i] = uniform();
+    for (int64_t i = 0; i < rows * ld; i++) dx[i] = again[i] = 777;
+    wk_linear_input_grad(c->w, g, ldg, rows, 0, c->n_in, dx, ld);
+    for (int r = 0; r < rows; r++) {
+        for (int i = 0; i < c->n_in; i++) {
+            double want = 0, size = 0;
+            for (int o = 0; o < c->n_out; o++) {
+                double v = (double)g[r * ldg + o] * (double)c->weight[(int64_t)o * c->n_in + i];
+                want += v;
+                size += fabs(v);
+            }
+            CHECK(c, fabs((double)dx[r * ld + i] - want) <= 1e-5 * size + 1e-37);
+        }
+        CHECK(c, dx[r * ld + c->n_in] == 777.0f);
+    }
+    wk_linear_input_grad(c->w, g, ldg, rows, from, c->n_in, again, ld);
+    wk_linear_input_grad(c->w, g, ldg, rows, 0, from, again, ld);
+    CHECK(c, !memcmp(dx, again, sizeof(float) * (size_t)(rows * ld)));
+    test_free(g), test_free(dx), test_free(again);
+}
+
+static int unit_of(int kind) {
+    wk_dtype type = kinds[kind].type;
+    return wk_dtypes[type].quantised ? wk_dtypes[type].block > 32 ? wk_dtypes[type].block : 32 : type == WK_GPTQ ? 32 : 1;
+}
+
+static void check_kind(const char *set, int kind, uint64_t seed) {
+    state = seed ^ 0xabcdef;
+    int unit = unit_of(kind), most = unit == 256 ? 3 : unit == 32 ? 20 : 600;
+    test_case c;
+    case_make(&c, seed, set, kind, pick(1, 40), pick(1, 130), unit * pick(1, most));
+    const float *bias = pick(0, 1) ? c.bias : NULL;
+    wk_linear(c.w, c.act, c.T, 0, c.n_out, c.y, c.ldy, bias);
+    check_near(&c, bias);
+    check_guards(&c, 0, c.n_out);
+    for (int r = 0; r < c.T; r += pick(1, 8)) check_alone(&c, r, bias);
+    check_split(&c, bias);
+    check_guards(&c, 0, c.n_out);
+    check_grad(&c);
+    case_free(&c);
+}
+
+static void test_products(void **unused) {
+    (void)unused;
+    unsigned have = wk_cpu_features(), before = ~0u;
+    for (int s = 0; s < N_SET; s++) {
+        if ((sets[s].mask & have) == before) continue;
+        before = sets[s].mask & have;
+        wk_cpu_limit(sets[s].mask);
+        for (int kind = 0; kind < N_KIND; kind++)
+            for (uint64_t i = 0; i < (kinds[kind].type == WK_GPTQ ? 24u : 8u); i++) check_kind(wk_linear_fns().name, kind, i * 1000 + (uint64_t)kind);
+        wk_cpu_limit(~0u);
+    }
+}
+
+/* The sets round activations, and multiply codes, to the same bits. */
+static void test_sets_agree(void **unused) {
+    (void)unused;
+    unsigned have = wk_cpu_features();
+    for (int kind = 0; kind < N_KIND; kind++) {
+        int unit = unit_of(kind);
+        if (unit == 1) continue;
+        for (uint64_t seed = 0; seed < 4; seed++) {
+            test_case c, v;
+            wk_cpu_limit(0);
+            case_make(&c, seed, "c", kind, 9, 50, unit * (unit == 256 ? 1 : 5));
+            wk_linear(c.w, c.act, c.T, 0, c.n_out, c.y, c.ldy, NULL);
+            for (int s = 1; s < N_SET; s++) {
+                wk_cpu_limit(sets[s].mask & have);
+                case_make(&v, seed, wk_linear_fns().name, kind, 9, 50, unit * (unit == 256 ? 1 : 5));
+                CHECK(&v, !memcmp(v.act, c.act, wk_act_bytes(c.w, 9)));
+                wk_linear(v.w, v.act, v.T, 0, v.n_out, v.y, v.ldy, NULL);
+                CHECK(&v, !memcmp(v.y, c.y, sizeof(float) * (size_t)(c.T * c.ldy)));
+                case_free(&v);
+            }
+            case_free(&c);
+            wk_cpu_limit(~0u);
+        }
+    }
+}
+
+/* NaN and infinity pass through; nothing crashes. */
+static void test_not_numbers(void **unused) {
+    (void)unused;
+    unsigned have = wk_cpu_features();
+    for (int s = 0; s < N_SET; s++) {
+        wk_cpu_limit(sets[s].mask & have);
+        for (int kind = 0; kind < N_KIND; kind++) {
+            test_case c;
+            case_make(&c, 7, wk_linear_fns().name, kind, 3, 16, 256);
+            c.x[5] = NAN;
+            c.x[c.ldx + 9] = INFINITY;
+            wk_act_prepare(c.w, c.x, c.ldx, 0, 3, 3, c.act);
+            wk_linear(c.w, c.act, 3, 0, 16, c.y, c.ldy, NULL);
+            for (int o = 0; o < 16; o++) {
+                CHECK(&c, isnan(c.y[o]));
+                CHECK(&c, !isfinite(c.y[c.ldy + o]) || c.weight[o * 256 + 9] == 0);
+                CHECK(&c, isfinite(c.y[2 * c.ldy + o]));
+            }
+            case_free(&c);
+        }
+        wk_cpu_limit(~0u);
+    }
+}
+
+static int setup(void **unused) {
+    (void)unused;
+    return wk_pool_new(2, &pool);
+}
+static int teardown(void **unused) {
+    (void)unused;
+    wk_pool_free(pool);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_products),
+        cmocka_unit_test(test_sets_agree),
+        cmocka_unit_test(test_not_numbers),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
