@@ -1,0 +1,279 @@
+/* test_models.c: whole models against what transformers computes from the same files (tests/data/models), on both backends,
+ * in both spellings of config.json; and the promise that rows in a batch, threads and chunks change no bit. */
+#include "base/file.h"
+#include "format/safetensors.h"
+#include "model/model.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+typedef struct model_case { const char *name; double tol; bool greedy; } model_case;
+static const model_case causal[] = {
+    { "llama", 1e-4, true }, { "llama-mha-linear-rope", 1e-4, true }, { "llama3-rope", 1e-4, true }, { "llama-yarn", 1e-4, true },
+    { "mistral-window", 1e-4, true }, { "qwen2-tied", 1e-4, true }, { "qwen3", 1e-4, true }, { "gemma3", 1e-4, true },
+    { "qwen3-moe", 1e-4, true }, { "llama-256", 1e-4, true }, { "llama-256-gptq-g64", 5e-2, false }, { "llama-256-gptq-g32-actorder", 5e-2, false },
+};
+static const model_case classifiers[] = { { "qwen2-classify", 1e-4, false }, { "llama-classify", 1e-4, false } };
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static wk_model *open_model(const char *path, bool reference, int n_threads) {
+    wk_backend *be;
+    wk_model *m;
+    assert_int_equal(reference ? wk_reference_new(true, &be) : wk_cpu_new(n_threads, &be), WICK_OK);
+    if (wk_model_load(path, be, false, NULL, NULL, NULL, &m)) fail_msg("%s", wick_last_error());
+    return m;
+}
+
+static wk_runner *runner(wk_model *m, int n_batch, int n_seq) {
+    wk_runner *r;
+    if (wk_runner_new(m, 256, n_batch, n_seq, wk_model_kv_type(m), &r)) fail_msg("%s", wick_last_error());
+    return r;
+}
+
+/* A reference array, as float32. */
+typedef struct array { int64_t shape[4]; float *f; int64_t n; } array;
+static array get(const wk_safetensors *s, const char *name) {
+    const wk_tensor *t = wk_safetensors_find(s, name);
+    if (!t) fail_msg("no %s in the reference", name);
+    array a = { { t->shape[0], t->shape[1], t->shape[2], t->shape[3] }, NULL, wk_tensor_rows(t) * wk_tensor_cols(t) };
+    a.f = calloc((size_t)a.n, sizeof *a.f);
+    for (int64_t i = 0; i < a.n; i++) {
+        if (t->dtype == WK_I64) {
+            int64_t v;
+            memcpy(&v, t->data + i * 8, 8);
+            a.f[i] = (float)v;
+        } else {
+            memcpy(&a.f[i], t->data + i * 4, 4);
+        }
+    }
+    return a;
+}
+
+static void near(const char *what, const float *got, const float *want, int64_t n, double tol) {
+    double diff = 0, norm = 0, worst = 0, max = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double d = fabs((double)got[i] - (double)want[i]);
+        if (!isfinite(d)) fail_msg("%s: element %lld is %g", what, (long long)i, (double)got[i]);
+        diff += d * d;
+        norm += (double)want[i] * (double)want[i];
+        worst = fmax(worst, d);
+        max = fmax(max, fabs((double)want[i]));
+    }
+    if (sqrt(diff / norm) > tol || worst > 2 * tol * max)
+        fail_msg("%s: relative error %.3g, worst element %.3g of %.3g, allowed %.3g", what, sqrt(diff / norm), worst, max, tol);
+}
+
+/* Logits of a whole sequence, in chunks of the runner's batch. */
+static void logits_of(wk_runner *r, const float *ids, int n, float *out) {
+    int n_vocab = wk_runner_n_logits(r);
+    wk_runner_keep(r, 0, 0);
+    for (int at = 0; at < n;) {
+        wk_row rows[64];
+        int k = 0;
+        for (; k < 64 && k < wk_runner_n_batch(r) && at + k < n; k++) rows[k] = (wk_row){ (int32_t)ids[at + k], 0, -1, true };
+        if (wk_runner_step(r, rows, k)) fail_msg("%s", wick_last_error());
+        for (int i = 0; i < k; i++) memcpy(out + (size_t)(at + i) * (size_t)n_vocab, wk_runner_logits(r, i), (size_t)n_vocab * sizeof *out);
+        at += k;
+    }
+}
+
+static int argmax(const float *x, int n) {
+    int best = 0;
+    for (int i = 1; i < n; i++) if (x[i] > x[best]) best = i;
+    return best;
+}
+
+static void check_greedy(wk_runner *r, const char *what, array g) {
+    wk_runner_keep(r, 0, 0);
+    for (int i = 0; i < g.shape[1] - 1; i++) {
+        wk_row row = { (int32_t)g.f[i], 0, -1, true };
+        assert_int_equal(wk_runner_step(r, &row, 1), WICK_OK);
+        int id = argmax(wk_runner_logits(r, 0), wk_runner_n_logits(r));
+        if (i >= 15 && id != (int)g.f[i + 1]) fail_msg("%s: greedy token %d is %d, not %d", what, i - 15, id, (int)g.f[i + 1]);
+    }
+}
+
+static void check_causal(const char *folder, const char *reference, const model_case *c, bool on_reference) {
+    wk_safetensors *s;
+    if (wk_safetensors_open(reference, &s)) fail_msg("%s", wick_last_error());
+    wk_model *m = open_model(folder, on_reference, 2);
+    wk_runner *r = runner(m, 48, 1);
+    array ids = get(s, "input_ids"), want = get(s, "logits");
+    int64_t per = want.shape[1] * want.shape[2];
+    float *out = calloc((size_t)per, sizeof *out);
+    char what[128];
+    snprintf(what, sizeof what, "%s (%s)", c->name, on_reference ? "reference" : "cpu");
+    for (int64_t b = 0; b < ids.shape[0]; b++) {
+        logits_of(r, ids.f + b * ids.shape[1], (int)ids.shape[1], out);
+        near(what, out, want.f + b * per, per, c->tol);
+    }
+    if (c->greedy) {
+        array g = get(s, "greedy_ids");
+        check_greedy(r, what, g);
+        free(g.f);
+    }
+    free(out);
+    free(ids.f);
+    free(want.f);
+    wk_runner_free(r);
+    wk_model_free(m);
+    wk_safetensors_free(s);
+}
+
+static void path_of(char *out, size_t cap, const char *model, const char *file) { snprintf(out, cap, "data/models/%s/%s", model, file); }
+
+static void decoders(bool reference) {
+    char folder[200], ref[200];
+    for (size_t i = 0; i < COUNT(causal); i++) {
+        path_of(folder, sizeof folder, causal[i].name, "");
+        path_of(ref, sizeof ref, causal[i].name, "reference.safetensors");
+        check_causal(folder, ref, &causal[i], reference);
+    }
+}
+static void decoders_on_reference(void **state) { (void)state; decoders(true); }
+static void decoders_on_cpu(void **state) { (void)state; decoders(false); }
+
+static void classify(void **state) {
+    (void)state;
+    for (size_t i = 0; i < 2 * COUNT(classifiers); i++) {
+        const model_case *c = &classifiers[i / 2];
+        char folder[200], ref[200];
+        wk_safetensors *s;
+        path_of(folder, sizeof folder, c->name, "");
+        path_of(ref, sizeof ref, c->name, "reference.safetensors");
+        assert_int_equal(wk_safetensors_open(ref, &s), WICK_OK);
+        wk_model *m = open_model(folder, i % 2, 2);
+        wk_runner *r = runner(m, 64, (int)3);
+        array ids = get(s, "input_ids"), mask = get(s, "attention_mask"), want = get(s, "logits");
+        wk_row rows[64];
+        int n = 0;
+        for (int b = 0; b < (int)ids.shape[0]; b++)  /* the batch's sequences one after the other, padding left out */
+            for (int t = 0; t < (int)ids.shape[1]; t++) {
+                int64_t at = b * ids.shape[1] + t;
+                if (mask.f[at] == 0) continue;
+                rows[n++] = (wk_row){ (int32_t)ids.f[at], b, -1, t + 1 == ids.shape[1] || mask.f[at + 1] == 0 };
+            }
+        assert_int_equal(wk_runner_step(r, rows, n), WICK_OK);
+        assert_int_equal(wk_runner_n_logits(r), want.shape[1]);
+        for (int b = 0; b < (int)want.shape[0]; b++) near(c->name, wk_runner_logits(r, b), want.f + b * want.shape[1], want.shape[1], c->tol);
+        free(ids.f);
+        free(mask.f);
+        free(want.f);
+        wk_runner_free(r);
+        wk_model_free(m);
+        wk_safetensors_free(s);
+    }
+}
+
+/* The same files with config.v4.json in config.json's place. */
+static void old_spelling(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT(causal) + COUNT(classifiers); i++) {
+        const model_case *c = i < COUNT(causal) ? &causal[i] : &classifiers[i - COUNT(causal)];
+        char dir[] = "/tmp/wick-v4-XXXXXX", from[300], to[300], cwd[200], ref[200];
+        assert_non_null(mkdtemp(dir));
+        assert_non_null(getcwd(cwd, sizeof cwd));
+        const struct { const char *name, *as; } files[] = { { "config.v4.json", "config.json" }, { "model.safetensors", "model.safetensors" } };
+        for (size_t k = 0; k < COUNT(files); k++) {
+            snprintf(from, sizeof from, "%s/data/models/%s/%s", cwd, c->name, files[k].name);
+            snprintf(to, sizeof to, "%s/%s", dir, files[k].as);
+            assert_int_equal(symlink(from, to), 0);
+        }
+        path_of(ref, sizeof ref, c->name, "reference.safetensors");
+        if (i < COUNT(causal)) check_causal(dir, ref, c, false);
+        else wk_model_free(open_model(dir, false, 1));
+        for (size_t k = 0; k < COUNT(files); k++) {
+            snprintf(to, sizeof to, "%s/%s", dir, files[k].as);
+            unlink(to);
+        }
+        rmdir(dir);
+    }
+}
+
+/* One sequence alone, token by token on one thread, against chunks, threads and neighbours: the same bytes. */
+static void same_bits(void **state) {
+    (void)state;
+    enum { N = 40 };
+    for (size_t i = 0; i < COUNT(causal); i++) {
+        char folder[200];
+        float ids[N];
+        path_of(folder, sizeof folder, causal[i].name, "");
+        for (int t = 0; t < N; t++) ids[t] = (float)(3 + (t * 37 + t * t) % 300);
+        wk_model *m = open_model(folder, false, 1);
+        wk_runner *r = runner(m, 1, 1);
+        int n_vocab = wk_runner_n_logits(r);
+        float *alone = calloc((size_t)(N * n_vocab), sizeof *alone), *other = calloc((size_t)(N * n_vocab), sizeof *other);
+        size_t n_bytes = (size_t)(N * n_vocab) * sizeof *alone;
+        logits_of(r, ids, N, alone);
+        wk_runner_free(r);
+        wk_model_free(m);
+        for (int threads = 1; threads <= 3; threads++) {
+            m = open_model(folder, false, threads);
+            const int chunks[] = { 1, 5, 32, 64 };
+            for (size_t k = 0; k < COUNT(chunks); k++) {
+                r = runner(m, chunks[k], 1);
+                logits_of(r, ids, N, other);
+                if (memcmp(alone, other, n_bytes)) fail_msg("%s: %d threads, chunks of %d: other bits", causal[i].name, threads, chunks[k]);
+                wk_runner_free(r);
+            }
+            r = runner(m, 64, 3);  /* two neighbours that come and go in the same steps */
+            for (int t = 0; t < N; t++) {
+                wk_row rows[6];
+                int n = 0, at;
+                for (int j = 0; j < t % 4; j++) rows[n++] = (wk_row){ 7 + (t + j) % 200, 1, -1, j % 2 };
+                at = n;
+                rows[n++] = (wk_row){ (int32_t)ids[t], 0, -1, true };
+                if (t % 3) rows[n++] = (wk_row){ 11 + t, 2, -1, true };
+                int before = 0;
+                for (int j = 0; j < at; j++) before += rows[j].want;
+                assert_int_equal(wk_runner_step(r, rows, n), WICK_OK);
+                memcpy(other + t * n_vocab, wk_runner_logits(r, before), (size_t)n_vocab * sizeof *other);
+            }
+            if (memcmp(alone, other, n_bytes)) fail_msg("%s: %d threads, with neighbours: other bits", causal[i].name, threads);
+            wk_runner_free(r);
+            wk_model_free(m);
+        }
+        free(alone);
+        free(other);
+    }
+}
+
+/* Pages are refused when they run out, given back when a sequence is cut, and reused. */
+static void pages(void **state) {
+    (void)state;
+    wk_model *m = open_model("data/models/llama", false, 1);
+    wk_runner *r;
+    assert_int_equal(wk_runner_new(m, 70, 70, 2, WK_F32, &r), WICK_OK);
+    wk_row rows[71];
+    for (int i = 0; i < 71; i++) rows[i] = (wk_row){ 5, 0, -1, i == 69 };
+    assert_int_equal(wk_runner_step(r, rows, 71), WICK_E_ARG);
+    assert_int_equal(wk_runner_step(r, rows, 70), WICK_OK);
+    float first = wk_runner_logits(r, 0)[0];
+    assert_int_equal(wk_runner_step(r, rows, 1), WICK_E_FULL);
+    assert_int_equal(wk_runner_len(r, 0), 70);
+    for (int round = 0; round < 50; round++) {
+        wk_runner_keep(r, 0, round % 3 ? 0 : 65);
+        int n = 70 - wk_runner_len(r, 0);
+        assert_int_equal(wk_runner_step(r, rows + 70 - n, n), WICK_OK);
+        assert_true(first == wk_runner_logits(r, 0)[0]);
+    }
+    rows[0].token = 320;
+    rows[1] = (wk_row){ 5, 1, -1, true };
+    assert_int_equal(wk_runner_step(r, (wk_row[]){ rows[1], { 320, 1, -1, true } }, 2), WICK_E_ARG);
+    assert_int_equal(wk_runner_len(r, 1), 0);
+    wk_runner_free(r);
+    wk_model_free(m);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(decoders_on_reference), cmocka_unit_test(decoders_on_cpu), cmocka_unit_test(classify),
+        cmocka_unit_test(old_spelling), cmocka_unit_test(same_bits), cmocka_unit_test(pages),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
