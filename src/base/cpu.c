@@ -1,7 +1,17 @@
 /* cpu.c: processor features. */
 #include "base/cpu.h"
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+/* CPUID leaf 1, ECX bit 29; Clang 14 cannot be asked by name. */
+static bool has_f16c(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
+}
+#endif
 
 static unsigned limit = ~0u;
 
@@ -9,7 +19,7 @@ static unsigned detect(void) {
     unsigned f = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) f |= WK_CPU_AVX2;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c()) f |= WK_CPU_AVX2;
     if (f && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl")) f |= WK_CPU_AVX512;
     if (f & WK_CPU_AVX512) {
