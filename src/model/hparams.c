@@ -65,7 +65,7 @@ static wick_status gguf_number(const source *s, const char *suffix, bool integer
     if (!integer) return wk_gguf_real(s->gguf, key, out, found);
     int64_t v = 0;
     wick_status st = wk_gguf_int(s->gguf, key, INT64_MIN / 2, INT64_MAX / 2, &v, found);
-    *out = (double)v;
+    if (*found) *out = (double)v;
     return st;
 }
 

@@ -18,12 +18,13 @@ static double yarn_kept(const wk_rope_params *p, int64_t j, int64_t dim) {
     return 1 - fmin(fmax(((double)j - low) / (high - low), 0), 1);
 }
 
-static double llama3_freq(const wk_rope_params *p, double f) {
+/* What a frequency is divided by. GGUF files hold these as float32 (rope_freqs), so they are rounded here too: the same bits from either. */
+static float llama3_factor(const wk_rope_params *p, double f) {
     double turns = (double)p->original_ctx * f / (2 * PI);  /* over the original context */
-    if (turns > p->high_freq_factor) return f;
-    if (turns < p->low_freq_factor) return f / p->factor;
+    if (turns > p->high_freq_factor) return 1;
+    if (turns < p->low_freq_factor) return (float)p->factor;
     double smooth = (turns - p->low_freq_factor) / (p->high_freq_factor - p->low_freq_factor);
-    return (1 - smooth) * f / p->factor + smooth * f;
+    return (float)(1 / ((1 - smooth) / p->factor + smooth));
 }
 
 void wk_rope_freqs(const wk_rope_params *p, int64_t rot_dim, const float *factors, float *out, float *mscale) {
@@ -33,7 +34,7 @@ void wk_rope_freqs(const wk_rope_params *p, int64_t rot_dim, const float *factor
     for (int64_t j = 0; j < rot_dim / 2; j++) {
         double f = pow(p->theta, -2.0 * (double)j / (double)rot_dim);
         if (p->kind == WK_ROPE_LINEAR) f /= p->factor;
-        if (p->kind == WK_ROPE_LLAMA3) f = llama3_freq(p, f);
+        if (p->kind == WK_ROPE_LLAMA3) f /= (double)llama3_factor(p, f);
         if (p->kind == WK_ROPE_YARN) {
             double kept = yarn_kept(p, j, rot_dim);
             f = f * kept + f / p->factor * (1 - kept);

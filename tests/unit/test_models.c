@@ -243,6 +243,43 @@ static void same_bits(void **state) {
     }
 }
 
+/* The same weights as GGUF and as a folder: the same bytes, in float32 and in float16. */
+static void gguf_same_bits(void **state) {
+    (void)state;
+    enum { N = 40 };
+    static const char *const names[] = { "llama", "llama-mha-linear-rope", "llama3-rope", "llama-yarn", "qwen2-tied", "qwen3", "qwen3-moe" };
+    static const char *const types[] = { "F32", "F16" };
+    char dir[] = "/tmp/wick-gguf-XXXXXX", command[300], path[300];
+    float ids[N];
+    assert_non_null(mkdtemp(dir));
+    for (int t = 0; t < N; t++) ids[t] = (float)(3 + (t * 53 + t * t) % 300);
+    for (size_t k = 0; k < COUNT(types); k++) {
+        snprintf(command, sizeof command, "python3 make_gguf_models.py %s --type %s", dir, types[k]);
+        assert_int_equal(system(command), 0);
+        for (size_t i = 0; i < COUNT(names); i++) {
+            float *out[2];
+            size_t n = 0;
+            for (int folder = 0; folder < 2; folder++) {
+                if (!folder) snprintf(path, sizeof path, "%s/%s.gguf", dir, names[i]);
+                else if (k) snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+                else path_of(path, sizeof path, names[i], "");
+                wk_model *m = open_model(path, false, 2);
+                wk_runner *r = runner(m, 16, 1);
+                n = (size_t)(N * wk_runner_n_logits(r));
+                out[folder] = calloc(n, sizeof(float));
+                logits_of(r, ids, N, out[folder]);
+                wk_runner_free(r);
+                wk_model_free(m);
+            }
+            if (memcmp(out[0], out[1], n * sizeof(float))) fail_msg("%s %s: GGUF and safetensors give other bits", names[i], types[k]);
+            free(out[0]);
+            free(out[1]);
+        }
+    }
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    assert_int_equal(system(command), 0);
+}
+
 /* Pages are refused when they run out, given back when a sequence is cut, and reused. */
 static void pages(void **state) {
     (void)state;
@@ -273,7 +310,7 @@ static void pages(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decoders_on_reference), cmocka_unit_test(decoders_on_cpu), cmocka_unit_test(classify),
-        cmocka_unit_test(old_spelling), cmocka_unit_test(same_bits), cmocka_unit_test(pages),
+        cmocka_unit_test(old_spelling), cmocka_unit_test(same_bits), cmocka_unit_test(gguf_same_bits), cmocka_unit_test(pages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Writes GGUF files of the tiny models in tests/data/models, so that both ways into wick can be compared to the byte.
+
+    make_gguf_models.py OUT_DIR [--type F32|F16]
+
+Standard library only. The layout is the GGUF specification's, version 3; names, keys, and the interleaving of q and k rows
+of LLaMA are what llama.cpp's converter gives such models.
+"""
+import json, math, os, struct, sys
+
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "models")
+MODELS = {"llama": "llama", "llama-mha-linear-rope": "llama", "llama3-rope": "llama", "llama-yarn": "llama",
+          "qwen2-tied": "qwen2", "qwen3": "qwen3", "qwen3-moe": "qwen3moe"}
+TOP = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+LAYER = {"input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+         "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+         "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+         "mlp.gate": "ffn_gate_inp"}
+U32, F32, STR = 4, 6, 8
+
+
+def read_safetensors(path):
+    raw = open(path, "rb").read()
+    n = struct.unpack("<Q", raw[:8])[0]
+    return {k: (v["shape"], raw[8 + n + v["data_offsets"][0]:8 + n + v["data_offsets"][1]])
+            for k, v in json.loads(raw[8:8 + n]).items() if k != "__metadata__"}
+
+
+def permute(shape, raw, n_head):
+    """Row h*hd + 2j + i of the file is row h*hd + i*hd/2 + j of the model."""
+    row, hd = len(raw) // shape[0], shape[0] // n_head
+    order = [h * hd + i * (hd // 2) + j for h in range(n_head) for j in range(hd // 2) for i in range(2)]
+    return b"".join(raw[r * row:(r + 1) * row] for r in order)
+
+
+def llama3_factors(rope, hd):
+    out = []
+    for j in range(hd // 2):
+        wave = 2 * math.pi * rope["rope_theta"] ** (2 * j / hd)
+        ctx, low, high = rope["original_max_position_embeddings"], rope["low_freq_factor"], rope["high_freq_factor"]
+        smooth = (ctx / wave - low) / (high - low)
+        out.append(1.0 if wave < ctx / high else rope["factor"] if wave > ctx / low else 1 / ((1 - smooth) / rope["factor"] + smooth))
+    return [len(out)], struct.pack(f"<{len(out)}f", *out)
+
+
+def keys_of(arch, c, rope, hd):
+    k = [("general.architecture", STR, arch), ("general.name", STR, "tiny"), (arch + ".block_count", U32, c["num_hidden_layers"]),
+         (arch + ".context_length", U32, c["max_position_embeddings"]), (arch + ".embedding_length", U32, c["hidden_size"]),
+         (arch + ".feed_forward_length", U32, c["intermediate_size"]), (arch + ".attention.head_count", U32, c["num_attention_heads"]),
+         (arch + ".attention.head_count_kv", U32, c["num_key_value_heads"]), (arch + ".attention.key_length", U32, hd),
+         (arch + ".attention.value_length", U32, hd), (arch + ".attention.layer_norm_rms_epsilon", F32, c["rms_norm_eps"]),
+         (arch + ".rope.freq_base", F32, rope["rope_theta"]), (arch + ".rope.dimension_count", U32, hd)]
+    if rope["rope_type"] in ("linear", "yarn"):
+        k += [(arch + ".rope.scaling.type", STR, rope["rope_type"]), (arch + ".rope.scaling.factor", F32, rope["factor"])]
+    if rope["rope_type"] == "yarn":
+        k.append((arch + ".rope.scaling.original_context_length", U32, rope["original_max_position_embeddings"]))
+    if "num_local_experts" in c:
+        k += [(arch + ".expert_count", U32, c["num_local_experts"]), (arch + ".expert_used_count", U32, c["num_experts_per_tok"]),
+              (arch + ".expert_feed_forward_length", U32, c["moe_intermediate_size"])]
+    return k
+
+
+def tensors_of(arch, c, source, rope, hd):
+    out, experts = [], {}
+    for name, (shape, raw) in source.items():
+        base, end = name.rsplit(".", 1)
+        if base in TOP:
+            out.append((f"{TOP[base]}.{end}", shape, raw))
+            continue
+        n, part = base.removeprefix("model.layers.").split(".", 1)
+        if part.startswith("mlp.experts."):
+            e, part = part.removeprefix("mlp.experts.").split(".", 1)
+            experts.setdefault(f"blk.{n}.{LAYER['mlp.' + part]}_exps.weight", {})[int(e)] = (shape, raw)
+            continue
+        if arch == "llama" and part in ("self_attn.q_proj", "self_attn.k_proj"):
+            raw = permute(shape, raw, c["num_attention_heads" if "q_proj" in part else "num_key_value_heads"])
+        out.append((f"blk.{n}.{LAYER[part]}.{end}", shape, raw))
+    for name, e in experts.items():
+        out.append((name, [len(e)] + e[0][0], b"".join(e[i][1] for i in range(len(e)))))
+    if rope["rope_type"] == "llama3":
+        out.append(("rope_freqs.weight", *llama3_factors(rope, hd)))
+    return out
+
+
+def string(s):
+    return struct.pack("<Q", len(s.encode())) + s.encode()
+
+
+def as_type(shape, raw, kind):
+    if kind == "F32" or len(shape) == 1:
+        return 0, raw
+    return 1, struct.pack(f"<{len(raw) // 4}e", *struct.unpack(f"<{len(raw) // 4}f", raw))
+
+
+def write(path, keys, tensors, kind):
+    head, data = b"", b""
+    for name, t, v in keys:
+        head += string(name) + struct.pack("<I", t) + (string(v) if t == STR else struct.pack("<I" if t == U32 else "<f", v))
+    for name, shape, raw in tensors:
+        t, raw = as_type(shape, raw, kind)
+        data += b"\0" * (-len(data) % 32)
+        head += string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *reversed(shape), t, len(data))
+        data += raw
+    head = struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(keys)) + head
+    with open(path, "wb") as f:
+        f.write(head + b"\0" * (-len(head) % 32) + data)
+
+
+def write_safetensors(path, tensors, kind):
+    head, data = {}, b""
+    for name, (shape, raw) in tensors.items():
+        t, raw = as_type(shape, raw, kind)
+        head[name] = {"dtype": "F16" if t else "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    text = json.dumps(head).encode()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + data)
+
+
+def main():
+    out = sys.argv[1]
+    kind = sys.argv[sys.argv.index("--type") + 1] if "--type" in sys.argv else "F32"
+    for name, arch in MODELS.items():
+        c = json.load(open(f"{HERE}/{name}/config.json"))
+        rope, hd = c["rope_parameters"], c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
+        source = read_safetensors(f"{HERE}/{name}/model.safetensors")
+        write(f"{out}/{name}.gguf", keys_of(arch, c, rope, hd), tensors_of(arch, c, source, rope, hd), kind)
+        if kind != "F32":  # the same rounding as a folder
+            os.makedirs(f"{out}/{name}", exist_ok=True)
+            json.dump(c, open(f"{out}/{name}/config.json", "w"))
+            write_safetensors(f"{out}/{name}/model.safetensors", source, kind)
+
+
+main()
