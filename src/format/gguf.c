@@ -87,6 +87,9 @@ static wick_status skip_strings(wk_reader *r, const key *k, uint64_t n) {
 static wick_status read_elements(wk_reader *r, key *k) {
     wk_gguf_array *a = &k->value;
     uint64_t size = a->type == WK_GGUF_STR ? 8 : (uint64_t)types[a->type].bytes;  /* of an element, at least */
+    if (a->n > wk_left(r) / size && k->type != WK_GGUF_ARR)
+        return wk_fail(WICK_E_FORMAT, "%s: key \"%s\": its value, %s at byte %" PRIu64 ", ends past the end of the file, which has %" PRIu64
+                       " bytes; it looks cut off: download it again", r->path, wk_show(k->name).text, types[k->type].name, r->pos, r->size);
     if (a->n > wk_left(r) / size)
         return wk_fail(WICK_E_FORMAT, "%s: key \"%s\" says it has %" PRIu64 " elements of %" PRIu64 " bytes or more, %" PRIu64
                        " bytes are left; the file looks cut off: download it again", r->path, wk_show(k->name).text, a->n, size, wk_left(r));
