@@ -1,0 +1,152 @@
+/* test_hparams.c: configurations that strangers wrote: each wrong one is refused with the file, the key, the value and the
+ * limit; a model whose tensors and configuration disagree is refused by the tensor's name; and every allocation of a load
+ * may fail. A case is the tiny llama's config.json with some members replaced (null in the patch takes one away). */
+#include "base/json.h"
+#include "base/mem.h"
+#include "model/model.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+typedef struct bad_case { const char *model, *patch; wick_status status; const char *says; } bad_case;
+static const bad_case cases[] = {
+    { "llama", "{\"architectures\":[\"FooForCausalLM\"]}", WICK_E_UNSUPPORTED, "FooForCausalLM" },
+    { "llama", "{\"architectures\":null}", WICK_E_FORMAT, "architectures" },
+    { "llama", "{\"architectures\":\"LlamaForCausalLM\"}", WICK_E_FORMAT, "architectures" },
+    { "llama", "{\"num_hidden_layers\":0}", WICK_E_FORMAT, "\"num_hidden_layers\" is 0, it must be 1 to 512" },
+    { "llama", "{\"num_hidden_layers\":4}", WICK_E_FORMAT, "model.layers.3." },
+    { "llama", "{\"num_hidden_layers\":2}", WICK_E_UNSUPPORTED, "model.layers.2." },
+    { "llama", "{\"num_hidden_layers\":1e300}", WICK_E_FORMAT, "num_hidden_layers" },
+    { "llama", "{\"num_hidden_layers\":\"3\"}", WICK_E_FORMAT, "\"num_hidden_layers\" is not a whole number" },
+    { "llama", "{\"num_hidden_layers\":2.5}", WICK_E_FORMAT, "not a whole number" },
+    { "llama", "{\"num_hidden_layers\":null}", WICK_E_FORMAT, "\"num_hidden_layers\" is missing" },
+    { "llama", "{\"num_attention_heads\":0}", WICK_E_FORMAT, "\"num_attention_heads\" is 0" },
+    { "llama", "{\"num_attention_heads\":-4}", WICK_E_FORMAT, "\"num_attention_heads\" is -4" },
+    { "llama", "{\"num_attention_heads\":3}", WICK_E_FORMAT, "3 heads cannot share 2" },
+    { "llama", "{\"num_key_value_heads\":0}", WICK_E_FORMAT, "num_key_value_heads" },
+    { "llama", "{\"num_key_value_heads\":4}", WICK_E_FORMAT, "self_attn.k_proj.weight" },
+    { "llama", "{\"head_dim\":15}", WICK_E_FORMAT, "15 rotating dimensions" },
+    { "llama", "{\"head_dim\":32}", WICK_E_FORMAT, "self_attn.q_proj.weight\" is [64, 64], the configuration needs [128, 64]" },
+    { "llama", "{\"hidden_size\":63,\"head_dim\":null}", WICK_E_FORMAT, "does not divide" },
+    { "llama", "{\"hidden_size\":128}", WICK_E_FORMAT, "model.embed_tokens.weight" },
+    { "llama", "{\"intermediate_size\":161}", WICK_E_FORMAT, "mlp.gate_proj.weight" },
+    { "llama", "{\"vocab_size\":9223372036854775807}", WICK_E_FORMAT, "vocab_size" },
+    { "llama", "{\"vocab_size\":319}", WICK_E_FORMAT, "model.embed_tokens.weight" },
+    { "llama", "{\"vocab_size\":null}", WICK_E_FORMAT, "vocabulary" },
+    { "llama", "{\"rms_norm_eps\":null}", WICK_E_FORMAT, "rms_norm_eps" },
+    { "llama", "{\"rms_norm_eps\":-1}", WICK_E_FORMAT, "rms_norm_eps" },
+    { "llama", "{\"max_position_embeddings\":0}", WICK_E_FORMAT, "max_position_embeddings" },
+    { "llama", "{\"rope_parameters\":7}", WICK_E_FORMAT, "rope parameters" },
+    { "llama", "{\"rope_parameters\":{\"rope_theta\":0}}", WICK_E_FORMAT, "rope base 0" },
+    { "llama", "{\"rope_parameters\":{\"rope_type\":\"su\"}}", WICK_E_UNSUPPORTED, "\"su\" is not one" },
+    { "llama", "{\"rope_parameters\":{\"rope_type\":3}}", WICK_E_FORMAT, "rope_type" },
+    { "llama", "{\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":0}}", WICK_E_FORMAT, "factor 0" },
+    { "llama", "{\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":-1}}", WICK_E_FORMAT, "original_max" },
+    { "llama", "{\"rope_parameters\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,\"high_freq_factor\":1}}", WICK_E_FORMAT, "not in order" },
+    { "llama", "{\"partial_rotary_factor\":2}", WICK_E_FORMAT, "partial_rotary_factor" },
+    { "llama", "{\"tie_word_embeddings\":true,\"vocab_size\":321}", WICK_E_FORMAT, "embed_tokens" },
+    { "llama", "{\"architectures\":[\"Qwen2ForCausalLM\"]}", WICK_E_FORMAT, "q_proj.bias\" is missing" },
+    { "llama", "{\"architectures\":[\"LlamaForSequenceClassification\"]}", WICK_E_FORMAT, "score.weight\" is missing" },
+    { "qwen2-tied", "{\"architectures\":[\"LlamaForCausalLM\"],\"tie_word_embeddings\":false}", WICK_E_FORMAT, "lm_head.weight\" is missing" },
+    { "qwen3", "{\"architectures\":[\"Qwen2ForCausalLM\"]}", WICK_E_FORMAT, "q_proj.bias\" is missing" },
+    { "qwen3", "{\"architectures\":[\"LlamaForCausalLM\"]}", WICK_E_UNSUPPORTED, "_norm.weight" },
+    { "qwen3-moe", "{\"num_experts_per_tok\":9}", WICK_E_FORMAT, "9 of 8 experts" },
+    { "qwen3-moe", "{\"num_experts_per_tok\":0}", WICK_E_FORMAT, "0 of 8 experts" },
+    { "qwen3-moe", "{\"num_local_experts\":9}", WICK_E_FORMAT, "mlp.gate.weight" },
+    { "qwen3-moe", "{\"num_local_experts\":7}", WICK_E_FORMAT, "mlp.gate.weight" },
+    { "qwen3-moe", "{\"mlp_only_layers\":[3]}", WICK_E_FORMAT, "names layer 3 of 3" },
+    { "qwen3-moe", "{\"mlp_only_layers\":[-1]}", WICK_E_FORMAT, "names layer -1 of 3" },
+    { "qwen3-moe", "{\"mlp_only_layers\":[1]}", WICK_E_FORMAT, "layers.1.mlp.gate_proj.weight\" is missing" },
+    { "gemma3", "{\"layer_types\":[\"full_attention\"]}", WICK_E_FORMAT, "layer_types" },
+    { "gemma3", "{\"layer_types\":[1,2,3,4,5,6,7]}", WICK_E_UNSUPPORTED, "layer_types" },
+    { "gemma3", "{\"query_pre_attn_scalar\":0}", WICK_E_FORMAT, "query_pre_attn_scalar" },
+    { "gemma3", "{\"sliding_window\":-5}", WICK_E_FORMAT, "sliding_window" },
+    { "qwen2-classify", "{\"id2label\":{\"0\":\"a\",\"2\":\"b\"}}", WICK_E_FORMAT, "does not name label 1" },
+    { "qwen2-classify", "{\"id2label\":{\"0\":\"a\"}}", WICK_E_FORMAT, "score.weight" },
+};
+
+/* A folder with the patched configuration and a link to the weights. */
+static void make_folder(const bad_case *c, char *dir) {
+    char path[300], to[300], cwd[200];
+    json_t *config, *patch, *v;
+    const char *key;
+    assert_non_null(mkdtemp(dir));
+    assert_non_null(getcwd(cwd, sizeof cwd));
+    snprintf(path, sizeof path, "data/models/%s/config.json", c->model);
+    assert_int_equal(wk_json_read(path, 1 << 20, &config), WICK_OK);
+    assert_int_equal(wk_json_parse(c->patch, strlen(c->patch), "patch", &patch), WICK_OK);
+    json_object_foreach(patch, key, v) json_object_set(config, key, v);
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    assert_int_equal(json_dump_file(config, path, 0), 0);
+    json_decref(config);
+    json_decref(patch);
+    snprintf(path, sizeof path, "%s/data/models/%s/model.safetensors", cwd, c->model);
+    snprintf(to, sizeof to, "%s/model.safetensors", dir);
+    assert_int_equal(symlink(path, to), 0);
+}
+
+static void remove_folder(const char *dir) {
+    char path[300];
+    const char *const names[] = { "config.json", "model.safetensors" };
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        unlink(path);
+    }
+    rmdir(dir);
+}
+
+static wick_status load(const char *path, wk_model **m) {
+    wk_backend *be;
+    wick_status st = wk_cpu_new(1, &be);
+    *m = NULL;
+    return st ? st : wk_model_load(path, be, false, NULL, NULL, NULL, m);
+}
+
+static void refused(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char dir[] = "/tmp/wick-bad-XXXXXX";
+        wk_model *m;
+        make_folder(&cases[i], dir);
+        wick_status st = load(dir, &m);
+        if (st != cases[i].status || !strstr(wick_last_error(), cases[i].says))
+            fail_msg("%s %s: %s \"%s\"; expected %s with \"%s\"", cases[i].model, cases[i].patch, wick_status_name(st), wick_last_error(),
+                     wick_status_name(cases[i].status), cases[i].says);
+        if (!strstr(wick_last_error(), dir)) fail_msg("%s: the message does not name the file: %s", cases[i].patch, wick_last_error());
+        remove_folder(dir);
+    }
+}
+
+/* The k-th allocation fails, for every k: a clean status each time. Leaks are the sanitizer's to find. */
+static void allocations(void **state) {
+    (void)state;
+    static const char *const paths[] = { "data/models/qwen2-tied", "data/models/qwen3-moe", "data/models/llama-chat", "data/models/qwen2-classify" };
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        wick_status st = WICK_E_MEMORY;
+        for (uint64_t k = 1; st; k++) {
+            wk_model *m;
+            wk_runner *r = NULL;
+            wk_alloc_fail_at(k);
+            st = load(paths[i], &m);
+            if (!st) {
+                st = wk_runner_new(m, 100, 8, 2, WK_F32, &r);
+                wk_row row = { 5, 0, -1, true };
+                if (!st) st = wk_runner_step(r, &row, 1);
+            }
+            wk_alloc_fail_at(0);
+            if (st && st != WICK_E_MEMORY) fail_msg("%s: allocation %llu failed: %s: %s", paths[i], (unsigned long long)k, wick_status_name(st), wick_last_error());
+            wk_runner_free(r);
+            wk_model_free(m);
+            assert_true(k < 200000);
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = { cmocka_unit_test(refused), cmocka_unit_test(allocations) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
