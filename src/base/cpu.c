@@ -1,7 +1,7 @@
 /* cpu.c: processor features. */
 #include "base/cpu.h"
+#include "base/switches.h"
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -29,7 +29,7 @@ static unsigned detect(void) {
 #elif defined(__ARM_NEON) && defined(__ARM_FEATURE_DOTPROD)
     f |= WK_CPU_NEON;
 #endif
-    const char *want = getenv("WICK_CPU");
+    const char *want = wk_switch(WK_SWITCH_CPU);
     if (want && !strcmp(want, "c")) f = 0;
     if (want && !strcmp(want, "avx2")) f &= WK_CPU_AVX2;
     if (want && !strcmp(want, "avx512")) f &= WK_CPU_AVX2 | WK_CPU_AVX512;

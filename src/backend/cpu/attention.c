@@ -1,0 +1,92 @@
+/* attention.c: the steps of attention: rows store their keys and values in the cache, then every query head reads what
+ * its sequence's pages hold. Threads divide tiles and KV heads, or query heads where there are few rows; never positions. */
+#include "backend/cpu/plan.h"
+
+static size_t round64(size_t n) { return (n + 63) / 64 * 64; }
+
+size_t wk_attn_room_bytes(int64_t head_dim) {
+    int64_t pad = (head_dim + 15) / 16 * 16;
+    return 5 * 64 + wk_bytes3(WK_TILE_ROWS, head_dim + pad + WK_PAGE_LEN, sizeof(float)) + wk_bytes3(WK_PAGE_LEN, head_dim + pad, sizeof(float));
+}
+
+static wk_attn_room room_of(const wk_cpu_plan *p, const wk_team *t, int64_t hd) {
+    uint8_t *at = wk_room(p, t);
+    size_t pad = (size_t)(hd + 15) / 16 * 16;
+    wk_attn_room r;
+    r.q = (float *)(void *)at;
+    r.y = (float *)(void *)(at += round64(WK_TILE_ROWS * (size_t)hd * sizeof(float)));
+    r.score = (float *)(void *)(at += round64(WK_TILE_ROWS * pad * sizeof(float)));
+    r.k = (float *)(void *)(at += round64(WK_TILE_ROWS * WK_PAGE_LEN * sizeof(float)));
+    r.v = (float *)(void *)(at + round64((size_t)hd * WK_PAGE_LEN * sizeof(float)));
+    return r;
+}
+
+static uint8_t *block_of(const wk_cpu_plan *p, const wk_attr *a, int64_t head, int32_t page) {
+    return p->kv->mem + (size_t)page * p->kv->page_bytes + (size_t)a->layer * p->kv->layer_bytes + (size_t)head * 2 * p->kv->block.n_bytes;
+}
+
+static void store(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    const wk_attr *a = &s->node->attr;
+    const wk_batch *b = p->batch;
+    int64_t hd = a->head_dim, from, to;
+    wk_team_share(t, (int64_t)b->n_row * a->n_head_kv, 1, &from, &to);
+    for (int64_t i = from; i < to; i++) {
+        int64_t r = i / a->n_head_kv, pos = b->pos[r];
+        uint8_t *keys = block_of(p, a, i % a->n_head_kv, b->page[(int64_t)b->seq[r] * b->max_page + pos / WK_PAGE_LEN]);
+        p->kernels->store_kv(&p->kv->block, wk_in(p, s, 1) + i * hd, wk_in(p, s, 2) + i * hd, (int)(pos % WK_PAGE_LEN),
+                             keys, keys + p->kv->block.n_bytes);
+    }
+}
+
+/* Query heads [h0, h1) of a tile. */
+static void attend_heads(const wk_step *s, const wk_cpu_plan *p, const wk_attn_room *room, const wk_row_tile *tile, int64_t h0, int64_t h1) {
+    const wk_attr *a = &s->node->attr;
+    const wk_batch *b = p->batch;
+    int64_t group = a->n_head / a->n_head_kv, hd = a->head_dim, most = WK_TILE_ROWS / tile->n;
+    for (int64_t h = h0, next; h < h1; h = next) {
+        next = h / group * group + group;  /* the end of this KV head's */
+        if (next > h1) next = h1;
+        if (next - h > most) next = h + most;
+        wk_attn_tile at = {
+            .attr = a, .q = wk_in(p, s, 0) + h * hd, .y = wk_out(p, s, 0) + h * hd,
+            .lse = s->node->n_out > 1 ? wk_out(p, s, 1) + h : NULL, .ldq = s->shape_out.cols, .ldlse = a->n_head,
+            .row = p->order + tile->first, .pos = b->pos, .n_row = tile->n, .n_head = (int)(next - h), .n_key = tile->n_key,
+            .kv = block_of(p, a, h / group, 0), .page_bytes = p->kv->page_bytes, .v_at = p->kv->block.n_bytes,
+            .page = b->page + (int64_t)b->seq[p->order[tile->first]] * b->max_page, .block = p->kv->block,
+        };
+        p->kernels->attend(&at, room);
+    }
+}
+
+static void attend(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    const wk_attr *a = &s->node->attr;
+    wk_attn_room room = room_of(p, t, a->head_dim);
+    int64_t group = a->n_head / a->n_head_kv, n = (int64_t)p->n_tile * a->n_head_kv;
+    if (n < 4 * t->n) {
+        int64_t from, to;
+        wk_team_share(t, a->n_head, 1, &from, &to);
+        for (int i = 0; i < p->n_tile; i++) attend_heads(s, p, &room, &p->tile[i], from, to);
+        return;
+    }
+    for (int64_t i = t->i; i < n; i += t->n) {  /* neighbours cost about the same, later tiles of a prompt more */
+        int64_t h = i % a->n_head_kv * group;
+        attend_heads(s, p, &room, &p->tile[i / a->n_head_kv], h, h + group);
+    }
+}
+
+void wk_lower_attention(wk_lowering *l, const wk_node *n) {
+    wk_cpu_plan *p = l->p;
+    const wk_attr *a = &n->attr;
+    if (!wk_lower_step(l, store)) return;
+    wk_lower_value(l, n->in[1], false, WK_SPLIT_RUNS, a->head_dim);
+    wk_lower_value(l, n->in[2], false, WK_SPLIT_RUNS, a->head_dim);
+    wk_lower_scratch(l, WK_SPACE_KV, a->layer, true, WK_SPLIT_NONE, 0);
+    if (!wk_lower_step(l, attend)) return;
+    wk_lower_scratch(l, WK_SPACE_KV, a->layer, false, WK_SPLIT_NONE, 0);
+    wk_lower_value(l, n->in[0], false, WK_SPLIT_NONE, 0);
+    wk_lower_value(l, n->out[0], true, WK_SPLIT_NONE, 0);
+    if (n->n_out > 1) wk_lower_value(l, n->out[1], true, WK_SPLIT_NONE, 0);
+    int rows = WK_TILE_ROWS / (a->n_head / a->n_head_kv);
+    if (p->tile_rows > rows) p->tile_rows = rows > 0 ? rows : 1;
+    if (p->room_bytes < wk_attn_room_bytes(a->head_dim)) p->room_bytes = wk_attn_room_bytes(a->head_dim);
+}

@@ -1,0 +1,68 @@
+/* kernels.h: the kernels between the products, one table per instruction set. Each works on one row, head or key block,
+ * so that what a row gets does not depend on who runs beside it. */
+#ifndef WK_KERNELS_H
+#define WK_KERNELS_H
+#include "graph/graph.h"
+#include "tensor/dtype.h"
+
+/* How one head's keys and values of one page lie: keys as [head_dim][WK_PAGE_LEN], so that scores of neighbouring
+ * positions come out of one vector, values as [WK_PAGE_LEN][head_dim]. Q8_0 adds float16 scales of 32 dimensions:
+ * keys [head_dim / 32][WK_PAGE_LEN], values [WK_PAGE_LEN][head_dim / 32]. */
+typedef struct wk_kv_block {
+    wk_dtype dtype;
+    int head_dim;
+    size_t scale_at;    /* bytes from a block's start to its scales */
+    size_t n_bytes;     /* of a block of keys, and of one of values */
+} wk_kv_block;
+
+/* One thread's room for a tile of attention; pad: head_dim rounded up to 16. */
+typedef struct wk_attn_room {
+    float *q;      /* [WK_TILE_ROWS][head_dim] */
+    float *y;      /* [WK_TILE_ROWS][pad] */
+    float *score;  /* [WK_TILE_ROWS][WK_PAGE_LEN] */
+    float *k;      /* [head_dim][WK_PAGE_LEN] */
+    float *v;      /* [WK_PAGE_LEN][pad] */
+} wk_attn_room;
+
+enum { WK_TILE_ROWS = 48 };  /* query rows (positions times heads) that share a key block */
+
+/* Some rows of one sequence times some query heads of one KV head. */
+typedef struct wk_attn_tile {
+    const wk_attr *attr;
+    const float *q; float *y; float *lse;  /* first query head's column of row 0; lse NULL: not asked for */
+    int64_t ldq, ldlse;
+    const int32_t *row, *pos;              /* [n_row] rows of the batch and [T] positions */
+    int n_row, n_head, n_key;              /* n_key: positions that the sequence holds */
+    const uint8_t *kv;                     /* this layer's keys of this KV head in page 0 */
+    size_t page_bytes, v_at;               /* from page to page, from keys to values */
+    const int32_t *page;                   /* the sequence's */
+    wk_kv_block block;
+} wk_attn_tile;
+
+typedef struct wk_kernels {
+    unsigned need;     /* processor features */
+    const char *name;
+    /* y = x * rstd * w over n columns; returns rstd = 1 / sqrt(mean(x^2) + eps). */
+    float (*rms_norm)(const float *x, const float *w, float eps, int64_t n, float *y);
+    /* dx for one run of n columns. */
+    void (*rms_norm_grad)(const float *g, const float *x, const float *w, float rstd, int64_t n, float *dx);
+    void (*add)(const float *a, const float *b, int64_t n, float *y);
+    /* y += s * x */
+    void (*axpy)(float s, const float *x, int64_t n, float *y);
+    void (*scale)(float s, const float *x, int64_t n, float *y);
+    void (*glu)(wk_act act, const float *gate, const float *up, int64_t n, float *y);
+    void (*softcap)(float cap, const float *x, int64_t n, float *y);
+    /* One head: pairs (j, j + half). */
+    void (*rope)(const float *x, const float *cs, const float *sn, int64_t half, int64_t head_dim, float *y);
+    /* One head's key and value at position `at` of a page. */
+    void (*store_kv)(const wk_kv_block *b, const float *k, const float *v, int at, uint8_t *k_block, uint8_t *v_block);
+    void (*attend)(const wk_attn_tile *t, const wk_attn_room *room);
+    /* dw[n] = sum over rows of g[r] * x[r][0..n), rows in blocks of 64 added in order. */
+    void (*outer)(const float *g, int64_t ldg, const float *x, int64_t ldx, int64_t n_row, int64_t n, float *dw);
+} wk_kernels;
+
+extern const wk_kernels wk_kernels_c, wk_kernels_avx2, wk_kernels_avx512, wk_kernels_neon;
+/* The table for this machine, as wk_cpu_features() has it now. */
+const wk_kernels *wk_kernels_here(void);
+
+#endif

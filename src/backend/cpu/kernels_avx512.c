@@ -1,0 +1,20 @@
+/* kernels_avx512.c: the rows' kernels and attention's for AVX-512. */
+#if defined(__x86_64__)
+#define WK_SIMD_AVX512
+#include "backend/backend.h"
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/simd.h"
+#include "base/cpu.h"
+#include <math.h>
+#include "backend/cpu/rows_body.h"
+#include "backend/cpu/attention_body.h"
+
+const wk_kernels wk_kernels_avx512 = {
+    .need = WK_CPU_AVX2 | WK_CPU_AVX512, .name = "avx512", .rms_norm = rms_norm, .rms_norm_grad = rms_norm_grad, .add = add, .axpy = axpy, .scale = scale, .glu = glu,
+    .softcap = softcap, .rope = rope, .store_kv = store_kv, .attend = attend, .outer = outer,
+};
+WK_SIMD_END
+#else
+extern const int wk_no_kernels_avx512;
+const int wk_no_kernels_avx512 = 0;  /* a file must hold something */
+#endif

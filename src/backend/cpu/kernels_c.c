@@ -1,0 +1,14 @@
+/* kernels_c.c: the rows' kernels and attention's for plain C: vectors of four lanes as the compiler makes them, no fma. */
+#include "backend/backend.h"
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/simd.h"
+#include "base/cpu.h"
+#include <math.h>
+#include "backend/cpu/rows_body.h"
+#include "backend/cpu/attention_body.h"
+
+const wk_kernels wk_kernels_c = {
+    .need = 0, .name = "c", .rms_norm = rms_norm, .rms_norm_grad = rms_norm_grad, .add = add, .axpy = axpy, .scale = scale, .glu = glu,
+    .softcap = softcap, .rope = rope, .store_kv = store_kv, .attend = attend, .outer = outer,
+};
+WK_SIMD_END

@@ -1,0 +1,20 @@
+/* kernels_neon.c: the rows' kernels and attention's for NEON. */
+#if defined(__ARM_NEON)
+#define WK_SIMD_NEON
+#include "backend/backend.h"
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/simd.h"
+#include "base/cpu.h"
+#include <math.h>
+#include "backend/cpu/rows_body.h"
+#include "backend/cpu/attention_body.h"
+
+const wk_kernels wk_kernels_neon = {
+    .need = WK_CPU_NEON, .name = "neon", .rms_norm = rms_norm, .rms_norm_grad = rms_norm_grad, .add = add, .axpy = axpy, .scale = scale, .glu = glu,
+    .softcap = softcap, .rope = rope, .store_kv = store_kv, .attend = attend, .outer = outer,
+};
+WK_SIMD_END
+#else
+extern const int wk_no_kernels_neon;
+const int wk_no_kernels_neon = 0;  /* a file must hold something */
+#endif

@@ -1,0 +1,237 @@
+/* plan.c: makes a plan: lowers every node to steps, finds where threads must wait, and lays out all memory up front. */
+#include "backend/cpu/plan.h"
+#include "graph/op.h"
+#include <string.h>
+
+static const wk_lower_fn lower[WK_OP_COUNT] = {
+    [WK_OP_EMBED] = wk_lower_embed,
+    [WK_OP_RMS_NORM] = wk_lower_rms_norm,
+    [WK_OP_LINEAR] = wk_lower_linear,
+    [WK_OP_LORA] = wk_lower_lora,
+    [WK_OP_ROPE] = wk_lower_rope,
+    [WK_OP_ATTENTION] = wk_lower_attention,
+    [WK_OP_GLU] = wk_lower_glu,
+    [WK_OP_ADD] = wk_lower_add,
+    [WK_OP_SOFTCAP] = wk_lower_softcap,
+    [WK_OP_SELECT_ROWS] = wk_lower_select_rows,
+    [WK_OP_ROUTE] = wk_lower_route,
+    [WK_OP_EXPERT_LINEAR] = wk_lower_expert_linear,
+    [WK_OP_COMBINE] = wk_lower_combine,
+    [WK_OP_RMS_NORM_GRAD] = wk_lower_rms_norm_grad,
+    [WK_OP_LINEAR_INPUT_GRAD] = wk_lower_linear_input_grad,
+    [WK_OP_LINEAR_WEIGHT_GRAD] = wk_lower_linear_weight_grad,
+};
+
+size_t wk_bytes3(int64_t a, int64_t b, int64_t c) {
+    size_t n;
+    return a >= 0 && b >= 0 && c >= 0 && wk_mul_size((size_t)a, (size_t)b, &n) && wk_mul_size(n, (size_t)c, &n) ? n : SIZE_MAX;
+}
+
+/* a + b on a 64-byte boundary; SIZE_MAX stays. */
+static size_t after(size_t a, size_t b) {
+    size_t n;
+    return wk_add_size(a, b, &n) && n <= SIZE_MAX - 64 ? (n + 63) / 64 * 64 : SIZE_MAX;
+}
+
+static void no_memory(wk_lowering *l) {
+    if (!l->status) l->status = wk_fail_memory(l->p->mem_bytes, "a plan");
+}
+
+wk_step *wk_lower_step(wk_lowering *l, wk_step_fn run) {
+    wk_cpu_plan *p = l->p;
+    const wk_node *n = &l->g->node[l->k];
+    if (l->status) return NULL;
+    if (!wk_grow((void **)&p->step, &p->cap_step, p->n_step + 1, sizeof *p->step) ||
+        !wk_grow((void **)&l->access, &l->cap_access, p->n_step + 1, sizeof *l->access)) {
+        no_memory(l);
+        return NULL;
+    }
+    l->access[p->n_step].n = 0;
+    wk_step *s = &p->step[p->n_step++];
+    *s = (wk_step){ .run = run, .node = n, .when = (1u << WK_N_MODE) - 1, .slot = -1, .slot2 = -1, .table = -1 };
+    for (int i = 0; i < n->n_in; i++) s->in[i] = n->in[i] >= 0 && p->offset[n->in[i]] >= 0 ? (size_t)p->offset[n->in[i]] : 0;
+    for (int i = 0; i < n->n_out; i++) s->out[i] = (size_t)p->offset[n->out[i]];
+    s->shape_in = wk_in_shape(l->g, n, 0);
+    s->shape_out = l->g->value[n->out[0]].shape;
+    return s;
+}
+
+static void touch(wk_lowering *l, wk_access a) {
+    struct wk_accesses *list;
+    if (l->status) return;
+    list = &l->access[l->p->n_step - 1];
+    list->a[list->n++] = a;
+}
+
+void wk_lower_value(wk_lowering *l, wk_val v, bool write, wk_split split, int64_t unit) {
+    if (l->status || v < 0 || l->g->value[v].kind == WK_VALUE_PARAM) return;
+    wk_shape s = l->g->value[v].shape;
+    size_t at = (size_t)l->p->offset[v];
+    size_t n = wk_bytes3(wk_shape_rows(s, l->p->base.max_rows, l->p->base.max_rows), s.cols, sizeof(float));
+    touch(l, (wk_access){ WK_SPACE_VALUE, at, at + n, write, split, unit, s.cols, s });
+}
+
+void wk_lower_scratch(wk_lowering *l, wk_space space, int64_t i, bool write, wk_split split, int64_t unit) {
+    touch(l, (wk_access){ space, (size_t)i, (size_t)i + 1, write, split, unit, unit, { 0 } });
+}
+
+int wk_lower_slot(wk_lowering *l, size_t n_bytes, int64_t until) {
+    wk_cpu_plan *p = l->p;
+    size_t i = 0;
+    if (l->status) return -1;
+    while (i < p->n_slot && p->slot[i].until >= l->k) i++;
+    if (i == p->n_slot) {
+        if (!wk_grow((void **)&p->slot, &p->cap_slot, i + 1, sizeof *p->slot)) {
+            no_memory(l);
+            return -1;
+        }
+        p->slot[p->n_slot++] = (wk_slot){ 0 };
+    }
+    for (size_t r = 0; r < p->n_ready; r++) if (p->ready[r].slot == (int)i) p->ready[r].slot = -1;  /* what was there is gone */
+    p->slot[i].until = until;
+    if (p->slot[i].n_bytes < n_bytes) p->slot[i].n_bytes = n_bytes;
+    return (int)i;
+}
+
+size_t wk_lower_place(wk_lowering *l, size_t n_bytes) {
+    size_t at = l->p->mem_bytes;
+    l->p->mem_bytes = after(at, n_bytes);
+    return at;
+}
+
+static const wk_cpu_weight *weight_of(wk_lowering *l, int i, bool vector) {
+    const wk_node *n = &l->g->node[l->k];
+    const wk_value *v = &l->g->value[n->in[i]];
+    const wk_cpu_weight *w = (const wk_cpu_weight *)v->weight;
+    if (l->status) return NULL;
+    if (v->kind == WK_VALUE_PARAM && (vector ? w->vec != NULL : w->mat != NULL)) return w;
+    l->status = wk_fail(WICK_E_ARG, "op %s: input %d (%s) is no weight %s", wk_ops[n->op]->name, i, v->name,
+                        vector ? "loaded as a vector" : "loaded as a matrix");
+    return NULL;
+}
+const wk_cpu_weight *wk_lower_matrix(wk_lowering *l, int i) { return weight_of(l, i, false); }
+const wk_cpu_weight *wk_lower_vector(wk_lowering *l, int i) { return weight_of(l, i, true); }
+
+/* Do two steps have to be kept apart? Not when every thread touches the same part in both. */
+static bool conflict(const wk_access *a, const wk_access *b) {
+    if (a->space != b->space || a->from >= b->to || b->from >= a->to || !(a->write || b->write)) return false;
+    if (a->split == WK_SPLIT_NONE || a->split != b->split || a->from != b->from || a->unit != b->unit || a->cols != b->cols) return true;
+    return a->split == WK_SPLIT_RUNS && (a->shape.kind != b->shape.kind || a->shape.n != b->shape.n);
+}
+
+static bool steps_conflict(const struct wk_accesses *a, const struct wk_accesses *b) {
+    for (int i = 0; i < a->n; i++)
+        for (int j = 0; j < b->n; j++) if (conflict(&a->a[i], &b->a[j])) return true;
+    return false;
+}
+
+/* Marks the steps before which threads meet: those that conflict with one since the last meeting. */
+static void find_waits(wk_lowering *l) {
+    wk_cpu_plan *p = l->p;
+    for (unsigned m = 0; m < WK_N_MODE; m++) {
+        size_t met = 0;
+        for (size_t i = 0; i < p->n_step; i++) {
+            if (!(p->step[i].when >> m & 1)) continue;
+            for (size_t j = met; j < i; j++)
+                if (p->step[j].when >> m & 1 && steps_conflict(&l->access[i], &l->access[j])) {
+                    p->step[i].wait |= 1u << m;
+                    met = i;
+                    break;
+                }
+        }
+    }
+}
+
+/* Does value v live at any node of [from, to]? (As wk_graph_layout() sees it.) */
+static bool lives(const wk_graph *g, size_t v, int64_t from, int64_t to) {
+    const wk_value *x = &g->value[v];
+    int64_t first = x->node, last = x->node;
+    if (x->kind == WK_VALUE_INPUT || x->keep) last = (int64_t)g->n_node;
+    for (size_t k = 0; k < g->n_node; k++)
+        for (int i = 0; i < g->node[k].n_in; i++) if (g->node[k].in[i] == (wk_val)v && (int64_t)k > last) last = (int64_t)k;
+    return first <= to && last >= from;
+}
+
+/* A lora's base moves to where its result will lie, if nobody else needs base and nothing else is there meanwhile: then
+ * rows without an adapter cost nothing. */
+static void merge_lora(wk_cpu_plan *p, const wk_graph *g) {
+    for (size_t k = 0; k < g->n_node; k++) {
+        const wk_node *n = &g->node[k];
+        if (n->op != WK_OP_LORA || g->value[n->in[0]].kind != WK_VALUE_RESULT || g->value[n->in[0]].keep) continue;
+        wk_val base = n->in[0], out = n->out[0];
+        int readers = 0;
+        for (size_t j = 0; j < g->n_node; j++)
+            for (int i = 0; i < g->node[j].n_in; i++) readers += g->node[j].in[i] == base;
+        wk_shape s = g->value[out].shape;
+        int64_t from = p->offset[out], to = from + (int64_t)wk_bytes3(wk_shape_rows(s, p->base.max_rows, p->base.max_rows), s.cols, 4);
+        bool free = readers == 1;
+        for (size_t v = 0; free && v < g->n_value; v++) {
+            if ((wk_val)v == base || (wk_val)v == out || p->offset[v] < 0) continue;
+            wk_shape o = g->value[v].shape;
+            int64_t n_bytes = (int64_t)wk_bytes3(wk_shape_rows(o, p->base.max_rows, p->base.max_rows), o.cols, 4);
+            free = p->offset[v] >= to || p->offset[v] + n_bytes <= from || !lives(g, v, g->value[base].node, (int64_t)k);
+        }
+        if (free) p->offset[base] = from;
+    }
+}
+
+static wick_status lower_all(wk_lowering *l) {
+    wk_cpu_plan *p = l->p;
+    l->status = wk_graph_layout(l->g, p->base.max_rows, sizeof(float), 64, p->offset, &p->mem_bytes);
+    if (l->status) return l->status;
+    merge_lora(p, l->g);
+    for (l->k = 0; !l->status && l->k < (int64_t)l->g->n_node; l->k++) {
+        const wk_node *n = &l->g->node[l->k];
+        if (lower[n->op]) lower[n->op](l, n);
+        else l->status = wk_fail(WICK_E_UNSUPPORTED, "op %s: the CPU backend does not have it", wk_ops[n->op]->name);
+    }
+    if (l->status) return l->status;
+    find_waits(l);
+    for (size_t i = 0; i < p->n_slot; i++) p->slot[i].at = wk_lower_place(l, p->slot[i].n_bytes);
+    p->mem_bytes = after(p->mem_bytes, 4096);
+    p->room_bytes = after(p->room_bytes, 4096 - 64);  /* threads do not share cache lines or pages that adjoin */
+    p->room_at = wk_lower_place(l, wk_bytes3((int64_t)p->room_bytes, p->n_thread, 1));
+    return WICK_OK;
+}
+
+void wk_cpu_plan_free(wk_plan *plan) {
+    wk_cpu_plan *p = (wk_cpu_plan *)plan;
+    if (!p) return;
+    wk_free(p->step);
+    wk_free(p->offset);
+    wk_free(p->slot);
+    wk_free(p->ready);
+    wk_free(p->rope);
+    wk_free(p->sort);
+    wk_free(p->order);
+    wk_free(p->tile);
+    wk_free_aligned(p->mem);
+    wk_free(p);
+}
+
+wick_status wk_cpu_plan_new(wk_backend *be, const wk_graph *g, int max_rows, wk_plan **out) {
+    wk_cpu_plan *p = wk_alloc(sizeof *p);
+    wk_lowering l = { .p = p, .g = g };
+    *out = NULL;
+    if (!p) return wk_fail_memory(sizeof *p, "a plan");
+    p->base = (wk_plan){ g, max_rows, 0, be };
+    p->kernels = wk_kernels_here();
+    p->n_thread = wk_pool_n(be->pool);
+    p->tile_rows = WK_TILE_ROWS;
+    size_t n = max_rows > 0 ? (size_t)max_rows : 0;
+    p->offset = wk_alloc_array(g->n_value ? g->n_value : 1, sizeof *p->offset);
+    p->order = wk_alloc_array(n, sizeof *p->order);
+    p->tile = wk_alloc_array(n, sizeof *p->tile);
+    if (!n) l.status = wk_fail(WICK_E_ARG, "a plan for %d rows", max_rows);
+    else if (!p->offset || !p->order || !p->tile) l.status = wk_fail_memory(n * sizeof *p->tile, "a plan");
+    else lower_all(&l);
+    if (!l.status) {
+        p->mem = wk_alloc_aligned(p->mem_bytes);
+        p->base.n_bytes = p->mem_bytes + sizeof *p + p->cap_step * sizeof *p->step;
+        if (!p->mem) l.status = wk_fail_memory(p->mem_bytes, "a plan's values");
+    }
+    wk_free(l.access);
+    if (l.status) wk_cpu_plan_free(&p->base);
+    else *out = &p->base;
+    return l.status;
+}

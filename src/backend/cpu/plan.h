@@ -1,0 +1,158 @@
+/* plan.h: a graph as the CPU backend runs it: a list of steps over one block of memory.
+ *
+ * Every thread walks the whole list and does its share of each step: rows, heads or columns, never the inner dimension
+ * of a sum. A node becomes one or more steps ("lowering", one function an op). A step names the memory that it reads and
+ * writes and how threads divide it; from that the plan knows before which steps threads must wait for each other. A
+ * thread goes on without waiting when what it needs is its own part of what was just made: a product by columns, the
+ * residual added by columns. */
+#ifndef WK_PLAN_H
+#define WK_PLAN_H
+#include "backend/backend.h"
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/packed.h"
+
+typedef struct wk_cpu_weight {
+    wk_weight base;
+    wk_packed **mat;  /* [n_mat], or */
+    float *vec;       /* [n_col] for vectors */
+} wk_cpu_weight;
+
+typedef struct wk_cpu_kv {
+    wk_kv base;
+    uint8_t *mem;               /* [page][layer][KV head][keys, values]: pages in use lie together */
+    wk_kv_block block;
+    size_t layer_bytes, page_bytes;
+} wk_cpu_kv;
+
+/* What a run is like; a step is in some of these and waits in some. */
+enum { WK_MODE_LORA = 1, WK_MODE_FEW = 2, WK_N_MODE = 4 };  /* FEW: fewer rows than there is work for by rows */
+
+typedef struct wk_cpu_plan wk_cpu_plan;
+typedef struct wk_step wk_step;
+typedef void (*wk_step_fn)(const wk_step *s, const wk_cpu_plan *p, const wk_team *t);
+struct wk_step {
+    wk_step_fn run;
+    const wk_node *node;
+    unsigned when, wait;           /* bit m: runs in mode m; threads meet before it */
+    size_t in[WK_MAX_IN], out[WK_MAX_OUT];  /* where in the plan's memory; in[] of params: unused */
+    wk_shape shape_in, shape_out;  /* of in[0] and out[0] */
+    const wk_cpu_weight *weight;   /* the node's matrix or vector */
+    const float *bias;
+    int slot, slot2, table;        /* scratch: indices of wk_cpu_plan's slot[], rope[], sort[] */
+};
+
+/* Scratch that outlives its step, used again when its last reader is done. */
+typedef struct wk_slot { size_t at, n_bytes; int64_t until; } wk_slot;
+/* An operand made ready for products: which value, how, in which slot. */
+typedef struct wk_ready { wk_val x, ids; int kind; int slot; } wk_ready;
+/* cos and sin of a run's positions: each [max_rows][half]. */
+typedef struct wk_rope_table { wk_val freq; int half; float mscale; size_t at, sin_at; } wk_rope_table;
+/* Rows of a list of experts by expert: item[k * T] in order of expert, from start[e] to start[e + 1]. */
+typedef struct wk_sort_table { wk_val ids; int64_t k, n_expert; size_t item, start; } wk_sort_table;
+
+/* Rows [first, first + n) of wk_cpu_plan's order: one sequence. */
+typedef struct wk_row_tile { int first, n, n_key; } wk_row_tile;
+
+/* Most rank that an adapter may have: its loader refuses more. */
+enum { WK_MAX_RANK = 1024, WK_LORA_ROWS = 16 };
+
+struct wk_cpu_plan {
+    wk_plan base;
+    const wk_kernels *kernels;
+    int n_thread;
+    wk_step *step; size_t n_step, cap_step;
+    uint8_t *mem; size_t mem_bytes;
+    int64_t *offset;               /* [n_value] */
+    wk_slot *slot; size_t n_slot, cap_slot;
+    wk_ready *ready; size_t n_ready, cap_ready;
+    wk_rope_table *rope; size_t n_rope, cap_rope;
+    wk_sort_table *sort; size_t n_sort, cap_sort;
+    size_t room_at, room_bytes;    /* each thread's own scratch: room_at + i * room_bytes */
+    int tile_rows;                 /* rows of a wk_row_tile at most */
+    int64_t max_lora_in, max_lora_out;
+    size_t room_lora;              /* bytes of one prepared operand in a thread's room */
+    /* the run in progress */
+    const wk_batch *batch;
+    wk_cpu_kv *kv;
+    unsigned mode;
+    int32_t *order;                /* [max_rows] rows by sequence */
+    wk_row_tile *tile; int n_tile; /* [max_rows] */
+};
+
+/* ---- for lowering ---- */
+typedef enum wk_split {
+    WK_SPLIT_NONE,   /* any thread may touch any of it */
+    WK_SPLIT_COLS,   /* by columns, in sixteens: wk_my_cols() */
+    WK_SPLIT_RUNS,   /* by runs of `unit` numbers (a row, a head): wk_my_runs() */
+} wk_split;
+typedef enum wk_space { WK_SPACE_VALUE, WK_SPACE_SLOT, WK_SPACE_KV, WK_SPACE_ROPE, WK_SPACE_SORT } wk_space;
+typedef struct wk_access {
+    wk_space space;
+    size_t from, to;
+    bool write;
+    wk_split split;
+    int64_t unit, cols;
+    wk_shape shape;
+} wk_access;
+enum { WK_MAX_ACCESS = 10 };
+typedef struct wk_lowering {
+    wk_cpu_plan *p;
+    const wk_graph *g;
+    int64_t k;         /* the node being lowered */
+    struct wk_accesses { wk_access a[WK_MAX_ACCESS]; int n; } *access; size_t cap_access;  /* [n_step] */
+    wick_status status;
+} wk_lowering;
+
+/* Adds a step of the node; NULL: no memory. */
+wk_step *wk_lower_step(wk_lowering *l, wk_step_fn run);
+/* What the last step touches: a value (nothing for WK_NO_VAL and params), or scratch i of a space. */
+void wk_lower_value(wk_lowering *l, wk_val v, bool write, wk_split split, int64_t unit);
+void wk_lower_scratch(wk_lowering *l, wk_space space, int64_t i, bool write, wk_split split, int64_t unit);
+/* Scratch from now until node `until` is done; -1: no memory (status is set). */
+int wk_lower_slot(wk_lowering *l, size_t n_bytes, int64_t until);
+/* Scratch for the whole plan. */
+size_t wk_lower_place(wk_lowering *l, size_t n_bytes);
+/* The node's input i as a packed matrix, or a vector; NULL: it is not (status is set). */
+const wk_cpu_weight *wk_lower_matrix(wk_lowering *l, int i);
+const wk_cpu_weight *wk_lower_vector(wk_lowering *l, int i);
+/* a * b * c; SIZE_MAX where it wraps, which no allocation survives. */
+size_t wk_bytes3(int64_t a, int64_t b, int64_t c);
+
+/* ---- for steps ---- */
+static inline float *wk_in(const wk_cpu_plan *p, const wk_step *s, int i) { return (float *)(void *)(p->mem + s->in[i]); }
+static inline float *wk_out(const wk_cpu_plan *p, const wk_step *s, int i) { return (float *)(void *)(p->mem + s->out[i]); }
+static inline int64_t wk_rows_of(const wk_cpu_plan *p, wk_shape s) { return wk_shape_rows(s, p->batch->n_row, p->batch->n_out); }
+static inline void wk_my_cols(const wk_team *t, int64_t cols, int64_t *from, int64_t *to) { wk_team_share(t, cols, WK_PACK_ROWS, from, to); }
+static inline void wk_my_runs(const wk_cpu_plan *p, const wk_team *t, wk_shape s, int64_t unit, int64_t *from, int64_t *to) {
+    wk_team_share(t, wk_rows_of(p, s) * (s.cols / unit), 1, from, to);
+}
+static inline void *wk_room(const wk_cpu_plan *p, const wk_team *t) { return p->mem + p->room_at + (size_t)t->i * p->room_bytes; }
+
+/* One function an op; in rows.c, product.c, attention.c, experts.c, grads.c. */
+typedef void (*wk_lower_fn)(wk_lowering *l, const wk_node *n);
+void wk_lower_embed(wk_lowering *l, const wk_node *n);
+void wk_lower_rms_norm(wk_lowering *l, const wk_node *n);
+void wk_lower_rope(wk_lowering *l, const wk_node *n);
+void wk_lower_glu(wk_lowering *l, const wk_node *n);
+void wk_lower_add(wk_lowering *l, const wk_node *n);
+void wk_lower_softcap(wk_lowering *l, const wk_node *n);
+void wk_lower_select_rows(wk_lowering *l, const wk_node *n);
+void wk_lower_linear(wk_lowering *l, const wk_node *n);
+void wk_lower_lora(wk_lowering *l, const wk_node *n);
+void wk_lower_attention(wk_lowering *l, const wk_node *n);
+void wk_lower_route(wk_lowering *l, const wk_node *n);
+void wk_lower_expert_linear(wk_lowering *l, const wk_node *n);
+void wk_lower_combine(wk_lowering *l, const wk_node *n);
+void wk_lower_rms_norm_grad(wk_lowering *l, const wk_node *n);
+void wk_lower_linear_input_grad(wk_lowering *l, const wk_node *n);
+void wk_lower_linear_weight_grad(wk_lowering *l, const wk_node *n);
+
+/* The hooks of the backend, in plan.c and run.c. */
+wick_status wk_cpu_plan_new(wk_backend *be, const wk_graph *g, int max_rows, wk_plan **out);
+void wk_cpu_plan_free(wk_plan *p);
+wick_status wk_cpu_run(wk_plan *p, const wk_batch *b, wk_kv *kv);
+
+/* Bytes of a thread's room for attention with heads of head_dim, and its parts. */
+size_t wk_attn_room_bytes(int64_t head_dim);
+
+#endif

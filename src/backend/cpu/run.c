@@ -1,0 +1,99 @@
+/* run.c: runs a plan for a batch: checks it, groups its rows by sequence, and sends every thread down the list of steps.
+ * Nothing is allocated here. */
+#include "backend/cpu/plan.h"
+#include "backend/dump.h"
+#include "graph/op.h"
+
+/* What the batch says about memory is held against what there is. */
+static wick_status check_kv(const wk_cpu_plan *p, const wk_batch *b, const wk_node *n) {
+    const wk_kv_shape *s = p->kv ? &p->kv->base.shape : NULL;
+    if (!s) return wk_fail(WICK_E_ARG, "op attention: the run was given no KV cache");
+    if (n->attr.layer >= s->n_layer || n->attr.n_head_kv != s->n_head_kv || n->attr.head_dim != s->head_dim)
+        return wk_fail(WICK_E_ARG, "op attention: layer %d of %d heads of %d, the KV cache has %d layers of %d heads of %d", n->attr.layer,
+                       n->attr.n_head_kv, n->attr.head_dim, s->n_layer, s->n_head_kv, s->head_dim);
+    for (int r = 0; r < b->n_row; r++) {
+        int32_t last = b->pos[r] / WK_PAGE_LEN;
+        if (b->seq[r] < 0 || b->seq[r] >= b->n_seq || b->pos[r] < 0 || last >= b->max_page)
+            return wk_fail(WICK_E_ARG, "row %d: position %d of sequence %d, the block table has %d sequences of %d pages", r, b->pos[r],
+                           b->seq[r], b->n_seq, b->max_page);
+        const int32_t *page = b->page + (int64_t)b->seq[r] * b->max_page;
+        for (int32_t i = 0; i <= last; i++)
+            if (page[i] < 0 || page[i] >= s->n_page)
+                return wk_fail(WICK_E_ARG, "row %d: page %d of sequence %d is %d, the KV cache has %d", r, i, b->seq[r], page[i], s->n_page);
+    }
+    return WICK_OK;
+}
+
+static wick_status check(const wk_cpu_plan *p, const wk_batch *b) {
+    const wk_graph *g = p->base.graph;
+    bool kv_known = false;
+    if (b->n_row > p->base.max_rows || b->n_out > p->base.max_rows)
+        return wk_fail(WICK_E_ARG, "%d rows, %d wanted: the plan is for %d", b->n_row, b->n_out, p->base.max_rows);
+    for (size_t k = 0; k < g->n_node; k++) {
+        const wk_node *n = &g->node[k];
+        if (n->op == WK_OP_EMBED) {
+            int64_t n_vocab = g->value[n->in[0]].shape.n;
+            for (int r = 0; r < b->n_row; r++)
+                if (b->token[r] < 0 || b->token[r] >= n_vocab)
+                    return wk_fail(WICK_E_ARG, "row %d: token %d, the embedding has %lld", r, b->token[r], (long long)n_vocab);
+        }
+        if (n->op == WK_OP_ATTENTION && !kv_known) {
+            wick_status st = check_kv(p, b, n);
+            if (st) return st;
+            kv_known = true;
+        }
+    }
+    return WICK_OK;
+}
+
+/* Rows by sequence, in their order: they mostly come so already. */
+static void group_rows(wk_cpu_plan *p, const wk_batch *b) {
+    int32_t *order = p->order;
+    for (int32_t r = 0, at; r < b->n_row; r++) {
+        for (at = r; at > 0 && b->seq[order[at - 1]] > b->seq[r]; at--) order[at] = order[at - 1];
+        order[at] = r;
+    }
+    p->n_tile = 0;
+    for (int first = 0, end; first < b->n_row; first = end) {
+        int32_t seq = b->seq[order[first]];
+        for (end = first + 1; end < b->n_row && b->seq[order[end]] == seq;) end++;
+        for (int at = first; at < end; at += p->tile_rows)
+            p->tile[p->n_tile++] = (wk_row_tile){ at, end - at < p->tile_rows ? end - at : p->tile_rows, b->pos[order[end - 1]] + 1 };
+    }
+}
+
+static void run_steps(const wk_team *t, void *arg) {
+    const wk_cpu_plan *p = arg;
+    for (const wk_step *s = p->step, *end = s + p->n_step; s < end; s++) {
+        if (!(s->when >> p->mode & 1)) continue;
+        if (s->wait >> p->mode & 1) wk_team_barrier(t);
+        s->run(s, p, t);
+    }
+}
+
+/* As run_steps(), one step at a time, and a line for what each node made. */
+static void run_and_dump(const wk_team *t, void *arg) {
+    const wk_cpu_plan *p = arg;
+    for (const wk_step *s = p->step, *end = s + p->n_step; s < end; s++) {
+        if (s->when >> p->mode & 1) s->run(s, p, t);
+        wk_team_barrier(t);
+        if (t->i == 0 && (s + 1 == end || s[1].node != s->node))
+            for (int i = 0; i < s->node->n_out; i++) {
+                wk_val v = s->node->out[i];
+                wk_dump_value(p->base.graph, v, wk_rows_of(p, p->base.graph->value[v].shape), p->mem + p->offset[v]);
+            }
+        wk_team_barrier(t);
+    }
+}
+
+wick_status wk_cpu_run(wk_plan *plan, const wk_batch *b, wk_kv *kv) {
+    wk_cpu_plan *p = (wk_cpu_plan *)plan;
+    p->batch = b;
+    p->kv = (wk_cpu_kv *)kv;
+    p->mode = (b->adapter ? WK_MODE_LORA : 0u) | (b->n_row < 4 * p->n_thread ? WK_MODE_FEW : 0u);
+    wick_status st = check(p, b);
+    if (st || b->n_row <= 0) return st;
+    if (kv) group_rows(p, b);
+    wk_pool_run(plan->backend->pool, wk_dump_wanted() ? run_and_dump : run_steps, p);
+    return WICK_OK;
+}

@@ -1,0 +1,162 @@
+/* simd.h: vectors of float32 under one set of names, so that a kernel is written once and compiled per instruction set.
+ * A file says which set before it includes this (WK_SIMD_AVX512, WK_SIMD_AVX2, WK_SIMD_NEON, or none: plain C of four
+ * lanes) and ends with WK_SIMD_END. Functions here carry their target with them: no compiler flags are needed.
+ * exp: Cody & Waite 1980, chapter 6 (two-part ln 2), with polynomials fitted here by minimax over the reduced range. */
+#ifndef WK_SIMD_H
+#define WK_SIMD_H
+#include "tensor/dtype.h"
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(WK_SIMD_AVX512) || defined(WK_SIMD_AVX2)
+#include <immintrin.h>
+#elif defined(WK_SIMD_NEON)
+#include <arm_neon.h>
+#endif
+
+#define WK_PRAGMA(x) _Pragma(#x)
+#if defined(__clang__)
+#define WK_TARGET(names) WK_PRAGMA(clang attribute push(__attribute__((target(names))), apply_to = function))
+#define WK_UNROLL _Pragma("unroll")
+#else
+#define WK_TARGET(names) WK_PRAGMA(GCC push_options) WK_PRAGMA(GCC target(names))
+#define WK_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+#if defined(WK_SIMD_AVX512)
+WK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
+enum { VW = 16, TILE_M = 6, TILE_N = 4 };  /* lanes; rows and vectors of a register tile */
+#elif defined(WK_SIMD_AVX2)
+WK_TARGET("avx2,fma,f16c")
+enum { VW = 8, TILE_M = 6, TILE_N = 2 };
+#elif defined(WK_SIMD_NEON)
+enum { VW = 4, TILE_M = 6, TILE_N = 4 };
+#else
+enum { VW = 4, TILE_M = 4, TILE_N = 2 };
+#endif
+#if defined(__clang__) && (defined(WK_SIMD_AVX512) || defined(WK_SIMD_AVX2))
+#define WK_SIMD_END _Pragma("clang attribute pop")
+#elif defined(WK_SIMD_AVX512) || defined(WK_SIMD_AVX2)
+#define WK_SIMD_END _Pragma("GCC pop_options")
+#else
+#define WK_SIMD_END
+#endif
+
+#define INLINE static inline __attribute__((always_inline, unused))
+typedef float vf __attribute__((vector_size(VW * 4)));
+typedef int32_t vi __attribute__((vector_size(VW * 4)));
+typedef uint32_t vu __attribute__((vector_size(VW * 4)));
+
+INLINE vf vf_load(const float *p) {
+    vf v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+INLINE void vf_store(float *p, vf v) { memcpy(p, &v, sizeof v); }
+INLINE vf vf_set(float x) { return x - (vf){ 0 }; }
+INLINE vf vf_zero(void) { return (vf){ 0 }; }
+/* The first n floats, zeros after them. */
+INLINE vf vf_load_n(const float *p, int64_t n) {
+    float t[VW] = { 0 };
+    memcpy(t, p, (size_t)n * sizeof *t);
+    return vf_load(t);
+}
+INLINE void vf_store_n(float *p, vf v, int64_t n) {
+    float t[VW];
+    vf_store(t, v);
+    memcpy(p, t, (size_t)n * sizeof *t);
+}
+/* Lane by lane: where m is all ones a, where it is zero b. */
+INLINE vf vf_select(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
+
+#if defined(WK_SIMD_AVX512)
+INLINE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+/* max and min give b where either is NaN */
+INLINE vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+INLINE vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
+INLINE vf vf_abs(vf a) { return _mm512_abs_ps(a); }
+INLINE vf vf_from_f16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
+INLINE void vf_to_f16(uint16_t *p, vf v) { _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(v, 0)); }
+INLINE vf vf_from_i8(const int8_t *p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p))); }
+#elif defined(WK_SIMD_AVX2)
+INLINE vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+INLINE vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
+INLINE vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
+INLINE vf vf_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+INLINE vf vf_from_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
+INLINE void vf_to_f16(uint16_t *p, vf v) { _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(v, 0)); }
+INLINE vf vf_from_i8(const int8_t *p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p))); }
+#else
+#if defined(WK_SIMD_NEON)
+INLINE vf vf_fma(vf a, vf b, vf c) { return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+#else
+INLINE vf vf_fma(vf a, vf b, vf c) { return a * b + c; }
+#endif
+INLINE vf vf_max(vf a, vf b) { return vf_select(a > b, a, b); }
+INLINE vf vf_min(vf a, vf b) { return vf_select(a < b, a, b); }
+INLINE vf vf_abs(vf a) { return (vf)((vi)a & 0x7fffffff); }
+/* A float16's exponent and fraction, moved into place, are its value times 2^-112; infinities and NaNs get the rest. */
+INLINE vf vf_from_f16(const uint16_t *p) {
+    vu h = { p[0], p[1], p[2], p[3] }, sign = (h & 0x8000u) << 16, mag = (h & 0x7fffu) << 13;
+    vf x = (vf)mag * 0x1p112f;
+    vi top = (vi)mag >= (0x7c00 << 13);
+    return (vf)((vu)x | sign | ((vu)top & 0x7f800000u));
+}
+INLINE void vf_to_f16(uint16_t *p, vf v) {
+    for (int i = 0; i < VW; i++) p[i] = wk_f32_to_f16(v[i]);
+}
+INLINE vf vf_from_i8(const int8_t *p) { return (vf){ p[0], p[1], p[2], p[3] }; }
+#endif
+
+/* Sums and largest of all lanes, in pairs: an order that is always the same. */
+INLINE float vf_sum(vf v) {
+    float t[VW];
+    vf_store(t, v);
+    WK_UNROLL
+    for (int n = VW / 2; n; n /= 2)
+        for (int i = 0; i < n; i++) t[i] += t[i + n];
+    return t[0];
+}
+INLINE float vf_top(vf v) {
+    float t[VW];
+    vf_store(t, v);
+    WK_UNROLL
+    for (int n = VW / 2; n; n /= 2)
+        for (int i = 0; i < n; i++) t[i] = t[i] > t[i + n] ? t[i] : t[i + n];
+    return t[0];
+}
+/* 0, 1, 2, ... */
+INLINE vi vi_count(void) {
+    static const int32_t n[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    vi v;
+    memcpy(&v, n, sizeof v);
+    return v;
+}
+
+/* e^x within 2 ulp; below -87.3 it stays at e^-87.3, above 88.3 at e^88.3. */
+INLINE vf vf_exp(vf x) {
+    const float magic = 12582912.0f;  /* 1.5 * 2^23: adding it rounds to an integer, kept in the low bits */
+    x = vf_min(vf_set(88.3f), vf_max(vf_set(-87.3f), x));
+    vf z = vf_fma(x, vf_set(1.44269504f), vf_set(magic)), n = z - magic;
+    vf r = vf_fma(n, vf_set(-0.693359375f), x);
+    r = vf_fma(n, vf_set(2.12194440e-4f), r);
+    vf q = vf_fma(r, vf_set(1.3814320555e-3f), vf_set(8.3688506857e-3f));
+    q = vf_fma(q, r, vf_set(4.1668400168e-2f));
+    q = vf_fma(q, r, vf_set(1.6666519642e-1f));
+    q = vf_fma(q, r, vf_set(4.9999994040e-1f));
+    vf p = vf_fma(r * r, q, r) + 1.0f;
+    return p * (vf)(((vu)z << 23) + (127u << 23));
+}
+
+/* tanh: an odd polynomial near zero, where 1 - 2 / (e^2x + 1) would cancel. */
+INLINE vf vf_tanh(vf x) {
+    vf s = x * x, far = 1.0f - 2.0f / (vf_exp(x + x) + 1.0f);
+    vf p = vf_fma(s, vf_set(-5.6668999605e-3f), vf_set(2.0606109872e-2f));
+    p = vf_fma(p, s, vf_set(-5.3729988635e-2f));
+    p = vf_fma(p, s, vf_set(1.3331331313e-1f));
+    p = vf_fma(p, s, vf_set(-3.3333277702e-1f));
+    return vf_select(s < 0.39f, vf_fma(p * s, x, x), far);
+}
+
+#endif
