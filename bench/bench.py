@@ -1,0 +1,370 @@
+#!/usr/bin/env python3
+"""bench.py [--short] [SECTION...]: measures wick beside its peers and writes tables into docs/benchmarks.md.
+
+Sections: speed, formats, memory, first-token, tokenizer, streaming; without any, all. Each table stands between its own
+marks in the document, so one section can be measured again alone. --short goes through the motions quickly and writes nothing.
+Peers and their data go into the cache (see scripts/fetch.py) and stay there. wick and a peer take turns, in rounds, with the
+same model file and the same number of threads (WICK_BENCH_THREADS, else all cores); tables show medians over rounds and the
+median of the rounds' ratios."""
+import argparse, datetime, glob, json, os, platform, re, shutil, statistics, struct, subprocess, sys, tempfile, time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build/release"))
+WICK = os.path.join(BUILD, "wick")
+PAGE = os.path.join(ROOT, "docs", "benchmarks.md")
+THREADS = int(os.environ.get("WICK_BENCH_THREADS") or os.cpu_count())
+PACKAGES = {"numpy": "2.4.6", "gguf": "0.19.0", "tokenizers": "0.23.3"}
+# What each section brings along: (megabytes to download, megabytes of disk, what).
+NEEDS = {
+    "smollm2": (93, 99, "SmolLM2-135M Q4_1"),
+    "llama.cpp": (77, 450, "llama.cpp's source and its native build (about 10 minutes, once)"),
+    "llama.cpp-src": (77, 250, "llama.cpp's source, for text to tokenize"),
+    "venv": (35, 160, "a virtual environment: " + ", ".join(PACKAGES)),
+    "qwen": (0, 2780, "random weights in Qwen2.5-0.5B's shape: F16, Q8_0, Q4_0, safetensors"),
+}
+SECTIONS = {
+    "speed": ("smollm2", "llama.cpp", "venv", "qwen"),
+    "formats": ("venv", "qwen"),
+    "memory": ("smollm2", "venv", "qwen"),
+    "first-token": ("smollm2",),
+    "tokenizer": ("smollm2", "llama.cpp-src", "venv"),
+    "streaming": ("smollm2",),
+}
+
+
+def say(text=""):
+    print(text, flush=True)
+
+
+def run(command, **more):
+    """stdout of a command; its stderr is shown when it fails."""
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, **more)
+    if done.returncode:
+        sys.exit(f"bench.py: {' '.join(map(str, command))} failed ({done.returncode}):\n{done.stderr[-4000:]}")
+    return done.stdout
+
+
+def fetch(what):
+    done = subprocess.run([os.path.join(ROOT, "scripts", "fetch.py"), what], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(done.returncode)
+    return done.stdout.strip()
+
+
+# ---- peers and data, made once ----
+
+CACHE = fetch("cache")
+
+
+def make_venv():
+    folder = os.path.join(CACHE, "bench-venv")
+    python = os.path.join(folder, "bin", "python")
+    mark = os.path.join(folder, "packages.json")
+    if not os.path.exists(mark) or json.load(open(mark)) != PACKAGES:
+        say("Making a virtual environment for the peers")
+        shutil.rmtree(folder, ignore_errors=True)
+        run([sys.executable, "-m", "venv", folder])
+        wanted = [f"{p}=={v}" for p, v in PACKAGES.items()]
+        run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *wanted])
+        with open(mark, "w") as f:
+            json.dump(PACKAGES, f)
+    return python
+
+
+def make_llama_cpp():
+    """llama-bench, built for this machine with all its instruction sets."""
+    source, build = fetch("llama.cpp"), os.path.join(CACHE, "llama.cpp-build")
+    program = os.path.join(build, "bin", "llama-bench")
+    if not os.path.exists(program):
+        say("Building llama.cpp for this machine: about 10 minutes, once")
+        run(["cmake", "-S", source, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON",
+             "-DBUILD_SHARED_LIBS=OFF", "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_SERVER=OFF",
+             "-DLLAMA_BUILD_MTMD=OFF", "-DLLAMA_BUILD_UI=OFF", "-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF"])
+        if subprocess.run(["ninja", "-C", build, "llama-bench"]).returncode:
+            sys.exit("bench.py: llama.cpp did not build")
+    return program
+
+
+def make_qwen():
+    folder = os.path.join(CACHE, "bench-models")
+    os.makedirs(folder, exist_ok=True)
+    if not os.path.exists(os.path.join(folder, "qwen-f16", "model.safetensors")):
+        say(run([make_venv(), os.path.join(ROOT, "bench", "make_gguf.py"), folder]).strip())
+    return folder
+
+
+def qwen_file(kind):
+    return f"Qwen2.5-0.5B {kind}", os.path.join(make_qwen(), f"qwen-{kind.lower()}.gguf")
+
+
+# ---- the page ----
+
+def machine():
+    cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.machine())
+    memory = int(re.search(r"MemTotal:\s+(\d+)", open("/proc/meminfo").read()).group(1)) / 1024 / 1024
+    system = re.search(r'PRETTY_NAME="?([^"\n]+)', open("/etc/os-release").read()).group(1)
+    return f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GB; {system}, Linux {platform.release()}"
+
+
+def first_line(command):
+    return run(command).strip().splitlines()[0]
+
+
+def write_section(name, title, text, versions, short):
+    command = f"make bench SECTION={name}" + (f" (WICK_BENCH_THREADS={THREADS})" if THREADS != os.cpu_count() else "")
+    block = (f"<!-- bench:{name} -->\n## {title}\n{text.strip()}\n\n{datetime.date.today()}, `{command}`, {THREADS} threads; "
+             f"{machine()}. {'; '.join(v.rstrip('.') for v in versions)}.\n<!-- /bench:{name} -->")
+    say("\n" + block)
+    if short:
+        return
+    page = "# Benchmarks\nMade by `make bench`; each section can be made again alone.\n"
+    if os.path.exists(PAGE):
+        page = open(PAGE).read()
+    old = re.compile(rf"<!-- bench:{name} -->.*?<!-- /bench:{name} -->", re.S)
+    page = old.sub(lambda m: block, page) if old.search(page) else page.rstrip() + "\n\n" + block + "\n"
+    with open(PAGE, "w") as f:
+        f.write(page)
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(map(str, r)) + " |" for r in rows])
+
+
+def wick_version():
+    return first_line([WICK, "--version"])
+
+
+# ---- sections ----
+
+def wick_speed(model, n_prompt, n_gen):
+    """(prefill, generation) in tokens a second, one repetition in a fresh process."""
+    out = json.loads(run([WICK, "bench", model, "-p", n_prompt, "-n", n_gen, "-t", THREADS, "-r", 1, "-o", "json"]))
+    by = {bool(r["n_gen"]): r["tokens_per_second"] for r in out["results"]}
+    return by[False], by[True]
+
+
+def llama_speed(program, model, n_prompt, n_gen):
+    out = json.loads(run([program, "-m", model, "-p", n_prompt, "-n", n_gen, "-t", THREADS, "-r", 1, "-o", "json"]))
+    by = {bool(r["n_gen"]): r["avg_ts"] for r in out}
+    return by[False], by[True], out[0]["build_commit"]
+
+
+def alternate(rounds, *measures):
+    """rounds × [each measure's result]; every other round in the opposite order."""
+    results = []
+    for i in range(rounds):
+        order = list(range(len(measures)))[::-1 if i % 2 else 1]
+        at = {k: measures[k]() for k in order}
+        results.append([at[k] for k in range(len(measures))])
+        if isinstance(at[0], tuple):
+            shown = [" ".join(f"{v:.4g}" for v in r if isinstance(v, float)) for r in results[-1]]
+            say(f"  round {i + 1} of {rounds}: " + "   ".join(shown))
+    return results
+
+
+def speed(short):
+    rounds, n_prompt, n_gen = (1, 64, 8) if short else (7, 512, 64)
+    llama, rows, commit = make_llama_cpp(), [], ""
+    for name, path in [("SmolLM2-135M Q4_1", fetch("smollm2")), *(qwen_file(t) for t in ("Q8_0", "Q4_0", "F16"))]:
+        say(f"{name}: prefill and generation, wick and llama.cpp")
+        both = alternate(rounds, lambda: wick_speed(path, n_prompt, n_gen),
+                         lambda: llama_speed(llama, path, n_prompt, n_gen))
+        commit = both[0][1][2]
+        for k, what in enumerate((f"prefill {n_prompt}", f"generate {n_gen}")):
+            ours, theirs = [w[k] for w, _ in both], [l[k] for _, l in both]
+            ratio = statistics.median(a / b for a, b in zip(ours, theirs))
+            rows.append((name, what, f"{statistics.median(ours):.1f}", f"{statistics.median(theirs):.1f}", f"{ratio:.2f}"))
+    text = "Tokens a second.\n\n" + table(("model", "what", "wick", "llama.cpp", "ratio"), rows)
+    peer = f"llama.cpp {commit} from llama-cpp-python 0.3.36, GGML_NATIVE=ON"
+    write_section("speed", "Speed beside llama.cpp", text, [wick_version(), peer, first_line(["cc", "--version"])], short)
+
+
+def write_ids(path, ids):
+    """A safetensors file with input_ids [1, S], as `wick logits` reads it."""
+    data = struct.pack(f"<{len(ids)}q", *ids)
+    header = json.dumps({"input_ids": {"dtype": "I64", "shape": [1, len(ids)], "data_offsets": [0, len(data)]}}).encode()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(header)) + header + data)
+
+
+def formats(short):
+    rounds, n_prompt, n_gen = (1, 64, 8) if short else (7, 512, 64)
+    files = [qwen_file("F16")[1], os.path.join(make_qwen(), "qwen-f16")]
+    with tempfile.TemporaryDirectory() as tmp:
+        ids = os.path.join(tmp, "ids.safetensors")
+        outs = [os.path.join(tmp, f"{i}.safetensors") for i in range(2)]
+        write_ids(ids, [(i * 7919 + 1) % 150000 for i in range(32)])
+        for file, out in zip(files, outs):
+            run([WICK, "logits", file, "--ids", ids, "--out", out, "-t", THREADS])
+        same = "the same to the bit" if open(outs[0], "rb").read() == open(outs[1], "rb").read() else "DIFFERENT"
+    both = alternate(rounds, *(lambda f=f: wick_speed(f, n_prompt, n_gen) for f in files))
+    rows = []
+    for k, what in enumerate((f"prefill {n_prompt}", f"generate {n_gen}")):
+        a, b = [r[0][k] for r in both], [r[1][k] for r in both]
+        ratio = statistics.median(y / x for x, y in zip(a, b))
+        rows.append((what, f"{statistics.median(a):.1f}", f"{statistics.median(b):.1f}", f"{ratio:.3f}"))
+    text = f"The same float16 weights from both formats; logits of 32 positions are {same}. Tokens a second.\n\n"
+    text += table(("what", "GGUF", "safetensors", "ratio"), rows)
+    write_section("formats", "GGUF beside safetensors", text, [wick_version()], short)
+
+
+def peak_rss(command):
+    """Peak resident bytes of a command's process, as the kernel counted them."""
+    with subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as p:
+        error = p.stderr.read()
+        _, status, usage = os.wait4(p.pid, 0)
+        p.returncode = os.waitstatus_to_exitcode(status)
+    if p.returncode:
+        sys.exit(f"bench.py: {' '.join(map(str, command))} failed:\n{error}")
+    return usage.ru_maxrss * 1024
+
+
+def memory(short):
+    n_ctx, mb, rows, peak = 1024, 1e6, [], {}
+    smol_kv, qwen_kv = 30 * 3 * 64, 24 * 2 * 64  # layers × KV heads × head size
+    models = [("SmolLM2-135M Q4_1", fetch("smollm2"), smol_kv), *((*qwen_file(t), qwen_kv) for t in ("Q4_0", "Q8_0", "F16")),
+              ("Qwen2.5-0.5B F16 safetensors", os.path.join(make_qwen(), "qwen-f16"), qwen_kv)]
+    for name, path, kv_values in models:
+        files = [path] if os.path.isfile(path) else glob.glob(path + "/*.safetensors")
+        size, kv = sum(os.path.getsize(f) for f in files), 2 * 2 * kv_values * n_ctx  # K and V, two bytes each
+        command = [WICK, "bench", path, "-c", n_ctx, "-p", 512, "-n", 8, "-r", 1, "-t", THREADS]  # needs no tokenizer
+        used = statistics.median(peak_rss(command) for _ in range(1 if short else 3))
+        limit = 1.15 * size + kv + 24 * 1024 * 1024
+        peak[name] = used - kv
+        rows.append((name, *(f"{n / mb:.0f}" for n in (size, kv, used, limit)), f"{used / size:.2f}"))
+    share = peak["Qwen2.5-0.5B Q4_0"] / peak["Qwen2.5-0.5B F16"]
+    text = (f"Peak resident memory in MB with a context of {n_ctx} tokens (float16 KV). The limit is 1.15 × the file + the KV "
+            f"cache + 24 MiB. Without the KV cache Q4_0 takes {share:.3f} of F16's memory.\n\n")
+    text += table(("model", "file", "KV cache", "peak", "limit", "peak / file"), rows)
+    write_section("memory", "Memory", text, [wick_version()], short)
+
+
+def first_token(short):
+    model, times = fetch("smollm2"), []
+    for _ in range(4 if short else 21):
+        start = time.perf_counter()
+        with subprocess.Popen([WICK, "run", model, "-p", "What is gravity?", "-n", "4", "--temp", "0", "-t", str(THREADS)],
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as p:
+            got = p.stdout.read(1)
+            times.append((time.perf_counter() - start) * 1e3)
+            p.stdout.read()
+        if not got or p.returncode:
+            sys.exit("bench.py: wick run printed nothing")
+    times = times[1:]  # the first run warmed the file cache
+    text = (f"From the start of the process to the first byte on stdout, SmolLM2-135M Q4_1, a short question through the chat "
+            f"template, file in the cache: median of {len(times)} runs {statistics.median(times):.0f} ms, fastest "
+            f"{min(times):.0f}, slowest {max(times):.0f}.")
+    write_section("first-token", "First token", text, [wick_version()], short)
+
+
+PEER_TOKENIZER = r'''
+import json, sys, time, tokenizers
+tok = tokenizers.Tokenizer.from_file(sys.argv[1])
+text = open(sys.argv[2], "rb").read()
+blocks, at = [], 0
+while at < len(text):  # as bench/tokenize.c cuts
+    end = text.find(b"\n", min(at + 4096, len(text)))
+    end = end + 1 if end >= 0 else len(text)
+    blocks.append(text[at:end].decode())
+    at = end
+seconds = []
+for _ in range(int(sys.argv[3])):
+    n = check = spent = 0
+    for b in blocks:
+        start = time.perf_counter()
+        ids = tok.encode(b, add_special_tokens=False).ids
+        spent += time.perf_counter() - start
+        n += len(ids)
+        for i in ids:
+            check = (check * 31 + i) % 1000000007
+    seconds.append(spent)
+print(json.dumps({"bytes": len(text), "seconds": seconds, "ids": n, "checksum": check}))
+'''
+
+
+def gather(pattern, path, limit):
+    """Text files of llama.cpp's source that match, whole and valid UTF-8, one after the other up to limit bytes."""
+    parts, n = [], 0
+    for f in sorted(glob.glob(pattern, recursive=True)):
+        text = open(f, "rb").read()
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            continue
+        if n + len(text) <= limit:
+            parts.append(text)
+            n += len(text)
+    with open(path, "wb") as f:
+        f.write(b"\n".join(parts))
+
+
+def tokenizer(short):
+    source, python, rounds = fetch("llama.cpp"), make_venv(), 1 if short else 7
+    fetch("smollm2"), fetch("templates")
+    run([sys.executable, os.path.join(ROOT, "tests", "make_tokenizer_json.py"), CACHE])
+    rows, remarks = [], []
+    with tempfile.TemporaryDirectory() as tmp:
+        texts = {"English": os.path.join(tmp, "english.txt"), "C++": os.path.join(tmp, "code.txt")}
+        gather(source + "/**/*.md", texts["English"], 1_000_000)
+        gather(source + "/src/*.cpp", texts["C++"], 1_000_000)
+        for name in ("smollm2", "llama-2"):
+            folder = os.path.join(CACHE, name + "-json")
+            for kind, path in texts.items():
+                say(f"{name}, {kind}")
+                env = dict(os.environ, TOKENIZERS_PARALLELISM="false")
+                wick = [os.path.join(BUILD, "bench", "tokenize"), folder, path, 2]
+                peer = [python, "-c", PEER_TOKENIZER, os.path.join(folder, "tokenizer.json"), path, 2]
+                both = alternate(rounds, *(lambda c=c: json.loads(run(c, env=env)) for c in (wick, peer)))
+                a, b = both[0]
+                if (a["ids"], a["checksum"]) != (b["ids"], b["checksum"]):
+                    remarks.append(f"{name}, {kind}: the ids differ ({a['ids']} and {b['ids']}).")
+                ours, theirs = ([r[k]["bytes"] / min(r[k]["seconds"]) / 1e6 for r in both] for k in range(2))
+                ratio = statistics.median(x / y for x, y in zip(ours, theirs))
+                rows.append((name, kind, f"{statistics.median(ours):.1f}", f"{statistics.median(theirs):.2f}", f"{ratio:.1f}"))
+    text = ("Megabytes a second on one thread, blocks of 4 kB; the text is llama.cpp's documentation and source. "
+            + (" ".join(remarks) or "Both give the same ids.") + "\n\n")
+    text += table(("vocabulary", "text", "wick", "tokenizers", "ratio"), rows)
+    write_section("tokenizer", "Tokenizing beside the tokenizers package", text,
+                  [wick_version(), f"tokenizers {PACKAGES['tokenizers']}"], short)
+
+
+def streaming(short):
+    program = os.path.join(BUILD, "bench", "stream")
+    out = json.loads(run([program, fetch("smollm2"), 16 if short else 96, 2 if short else 20, THREADS]))
+    inside = statistics.median(p["stream_s"] / p["with_s"] for p in out["pairs"])
+    pairs = statistics.median(p["with_s"] / p["without_s"] for p in out["pairs"])
+    text = (f"SmolLM2-135M Q4_1, {out['pairs'][0]['tokens']} tokens, {len(out['pairs'])} alternating pairs: streaming code "
+            f"takes {inside * 100:.3f} % of a run's time, counted inside the run; a run with a callback takes "
+            f"{(pairs - 1) * 100:+.2f} % more time than one without.")
+    write_section("streaming", "Streaming", text, [wick_version()], short)
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--short", action="store_true")
+    ap.add_argument("section", nargs="*")
+    a = ap.parse_args()
+    sections = a.section or list(SECTIONS)
+    if unknown := [s for s in sections if s not in SECTIONS]:
+        ap.error(f"no section {unknown[0]}; there are {', '.join(SECTIONS)}")
+    there = {"smollm2": "SmolLM2-135M-Instruct.Q4_1.gguf", "llama.cpp": "llama.cpp-build/bin/llama-bench",
+             "venv": "bench-venv/packages.json", "qwen": "bench-models/qwen-f16/model.safetensors",
+             "llama.cpp-src": "llama.cpp-src"}
+    missing = dict.fromkeys(n for s in sections for n in SECTIONS[s] if not os.path.exists(os.path.join(CACHE, there[n])))
+    if "llama.cpp" in missing:
+        missing.pop("llama.cpp-src", None)
+    if missing:
+        download, disk = (sum(NEEDS[n][k] for n in missing) for k in (0, 1))
+        say(f"This brings into {CACHE}: {download} MB of downloads, {disk} MB of disk:")
+        for n in missing:
+            say(f"  {NEEDS[n][0]:4} MB to download, {NEEDS[n][1]:5} MB kept: {NEEDS[n][2]}")
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        say(f"Other work is running (load {load:.1f}): the numbers will be worse and shakier than this machine's own.")
+    for s in sections:
+        say(f"\n== {s}")
+        globals()[s.replace("-", "_")](a.short)
+
+
+main()
