@@ -1,6 +1,270 @@
-/* linear_avx512.c: the kernels for this instruction set; empty elsewhere. */
+/* linear_avx512.c: the kernels for AVX-512 with VNNI; empty elsewhere.
+ * dpbusd adds four products of unsigned and signed bytes to each int32: weights are held plus 128, so unsigned, and sums start
+ * from -128 * sum(activations), which is exact. Panels hold a chunk's codes as the packed planes do, [8][16 rows][4].
+ * Load: see linear.c. A tile of 32 outputs x 6 rows keeps its 12 integer and 12 float sums in registers. On Zen 4 products of
+ * bytes, mul and fma share two ports: of 10 such instructions a chunk and row 8 are products, so 80 % of the peak is the most. */
 #include "backend/cpu/linear.h"
 #if defined(__x86_64__)
 #include "base/cpu.h"
-const wk_linear_set wk_linear_avx512 = { .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI, .name = "avx512" };
+#include <immintrin.h>
+#include <string.h>
+
+#define VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")))
+#define VNNI_PART VNNI __attribute__((always_inline)) static inline
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* ---- activations ---- */
+
+VNNI static void round_avx512(const float *x, int64_t n_chunk, wk_act *a) {
+    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+    const __m512 magic = _mm512_set1_ps(12582912.0f);  /* as in linear_c.c */
+    for (; n_chunk > 0; n_chunk--, a++, x += WK_CHUNK) {
+        __m512 x0 = _mm512_loadu_ps(x), x1 = _mm512_loadu_ps(x + 16);
+        union { uint32_t u; float f; } most;
+        most.u = _mm512_reduce_max_epu32(_mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(x0), magnitude),
+                                                          _mm512_and_si512(_mm512_castps_si512(x1), magnitude)));
+        bool tiny = most.f < 1e-36f;
+        float inverse = tiny ? 0 : 127 / most.f;
+        __m512 inv = _mm512_set1_ps(inverse);
+        __m128i q0 = _mm512_cvtepi32_epi8(_mm512_castps_si512(_mm512_add_ps(_mm512_mul_ps(x0, inv), magic)));
+        __m128i q1 = _mm512_cvtepi32_epi8(_mm512_castps_si512(_mm512_add_ps(_mm512_mul_ps(x1, inv), magic)));
+        _mm_storeu_si128((__m128i *)(void *)a->q, q0);
+        _mm_storeu_si128((__m128i *)(void *)(a->q + 16), q1);
+        __m128i low = _mm_dpbusd_epi32(_mm_setzero_si128(), _mm_set1_epi8(1), q0);
+        __m128i all = _mm_dpbusd_epi32(low, _mm_set1_epi8(1), q1);
+        __m128i both = _mm_add_epi32(_mm_unpacklo_epi32(low, all), _mm_unpackhi_epi32(low, all));
+        both = _mm_add_epi32(both, _mm_shuffle_epi32(both, 0x4e));  /* lane 0: low, 1: all */
+        int32_t sum_low = _mm_cvtsi128_si32(both), sum = _mm_extract_epi32(both, 1);
+        a->d = tiny ? 0 : most.f / 127;
+        a->sum = a->d * (float)sum;
+        a->seed = -128 * sum;
+        a->seed_low = -128 * sum_low;
+    }
+}
+
+/* ---- expanding ---- */
+
+/* 16 scales or minima; i counts the plane's groups of 16 rows. */
+VNNI_PART __m512 load_scales(wk_scale kind, const uint8_t *plane, int64_t i) {
+    switch (kind) {
+    case WK_SCALE_F16:
+        return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(plane + 32 * i)));
+    case WK_SCALE_BF16:
+        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(plane + 32 * i))), 16));
+    case WK_SCALE_E8M0: {
+        __m512i e = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(plane + 16 * i)));
+        __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), 23), small = _mm512_sllv_epi32(_mm512_set1_epi32(0x00200000), e);
+        return _mm512_castsi512_ps(_mm512_mask_blend_epi32(_mm512_cmplt_epi32_mask(e, _mm512_set1_epi32(2)), normal, small));
+    }
+    default:
+        return _mm512_loadu_ps((const float *)(const void *)(plane + 64 * i));
+    }
+}
+/* The same for a super layout: an int8 (or uint8) under a float16. */
+VNNI_PART __m512 load_super_scales(const uint8_t *plane, int64_t i, const uint8_t *super, int64_t s) {
+    return _mm512_mul_ps(load_scales(WK_SCALE_F16, super, s), _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(plane + 16 * i)))));
+}
+VNNI_PART __m512 load_super_minima(const uint8_t *plane, int64_t i, const uint8_t *super, int64_t s) {
+    __m512 m = _mm512_mul_ps(load_scales(WK_SCALE_F16, super, s), _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(plane + 16 * i)))));
+    return _mm512_xor_ps(m, _mm512_set1_ps(-0.0f));
+}
+
+/* The eight vectors of a chunk, plus 128 and less their zero. i: the chunk's number, g: its group's. */
+VNNI_PART void load_codes(const wk_packed *w, int64_t i, int64_t g, __m512i v[8]) {
+    const wk_layout *l = &w->l;
+    const __m512i nibble = _mm512_set1_epi8(15);
+    if (l->bits == 8) {
+        const uint8_t *p = w->code + i * 512;
+        UNROLL for (int s = 0; s < 8; s++) v[s] = _mm512_load_si512(p + 64 * s);
+        if (l->zero == WK_ZERO_MID) return;
+    } else {
+        const uint8_t *p = w->code + i * 256;
+        UNROLL for (int s = 0; s < 4; s++) {
+            __m512i b = _mm512_load_si512(p + 64 * s);
+            v[s] = _mm512_and_si512(b, nibble);
+            v[s + 4] = _mm512_and_si512(_mm512_srli_epi16(b, 4), nibble);
+        }
+    }
+    if (l->bits == 6) {
+        const __m512i top = _mm512_set1_epi8(0x30);
+        UNROLL for (int h = 0; h < 2; h++) {
+            __m512i b = _mm512_load_si512(w->high + i * 128 + 64 * h);
+            v[h] = _mm512_or_si512(v[h], _mm512_and_si512(_mm512_slli_epi16(b, 4), top));
+            v[h + 2] = _mm512_or_si512(v[h + 2], _mm512_and_si512(_mm512_slli_epi16(b, 2), top));
+            v[h + 4] = _mm512_or_si512(v[h + 4], _mm512_and_si512(b, top));
+            v[h + 6] = _mm512_or_si512(v[h + 6], _mm512_and_si512(_mm512_srli_epi16(b, 2), top));
+        }
+    }
+    if (l->map) {
+        __m512i map = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)l->map));
+        UNROLL for (int s = 0; s < 8; s++) v[s] = _mm512_xor_si512(_mm512_shuffle_epi8(map, v[s]), _mm512_set1_epi8(-128));
+        return;
+    }
+    __m512i offset = _mm512_set1_epi8((char)(l->zero == WK_ZERO_MID ? 128 - (1 << (l->bits - 1)) : 128));
+    if (l->zero == WK_ZERO_U8)
+        offset = _mm512_sub_epi8(offset, _mm512_mullo_epi32(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(w->zero + g * 16))),
+                                                            _mm512_set1_epi32(0x01010101)));
+    UNROLL for (int s = 0; s < 8; s++) v[s] = _mm512_add_epi8(v[s], offset);
+}
+
+VNNI static void expand_avx512(const wk_packed *w, int64_t block, int64_t chunk, int n, wk_panel *p) {
+    const wk_layout *l = &w->l;
+    for (int c = 0; c < n; c++) {
+        int64_t k = chunk + c, i = block * w->n_chunk + k;
+        int64_t g = block * w->n_group + (l->group <= WK_CHUNK ? k * (WK_CHUNK / l->group) : k / (l->group / WK_CHUNK));
+        __m512i v[8];
+        load_codes(w, i, g, v);
+        UNROLL for (int s = 0; s < 8; s++) _mm512_store_si512(p->code[c] + 64 * s, v[s]);
+        if (l->scale == WK_SCALE_SUPER) {
+            int64_t super = block * w->n_super + k / (WK_SUPER / WK_CHUNK);
+            _mm512_store_ps(p->scale[c][0], load_super_scales(w->scale, g, w->super, super));
+            if (l->group < WK_CHUNK) _mm512_store_ps(p->scale[c][1], load_super_scales(w->scale, g + 1, w->super, super));
+            if (l->zero == WK_ZERO_MIN) _mm512_store_ps(p->min[c], load_super_minima(w->zero, g, w->super_min, super));
+        } else {
+            _mm512_store_ps(p->scale[c][0], load_scales(l->scale, w->scale, g));
+            if (l->group < WK_CHUNK) _mm512_store_ps(p->scale[c][1], load_scales(l->scale, w->scale, g + 1));
+            if (l->zero == WK_ZERO_MIN) _mm512_store_ps(p->min[c], load_scales(l->scale, w->zero, g));
+        }
+    }
+}
+
+/* ---- products of codes ---- */
+
+VNNI_PART __m512i broadcast_4(const int8_t *p) {
+    int32_t v;
+    memcpy(&v, p, 4);
+    return _mm512_set1_epi32(v);
+}
+VNNI_PART __mmask16 mask_of(int n) { return n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1); }
+
+/* Sums of chunk c start from the rows' seeds. */
+VNNI_PART void seed_sums(const wk_act *const a[6], int c, const int NB, const int NT, const bool high, const bool low, __m512i s[6][2]) {
+    UNROLL for (int i = 0; i < NT; i++) {
+        int32_t seed = low ? a[i][c].seed_low : high ? a[i][c].seed - a[i][c].seed_low : a[i][c].seed;
+        UNROLL for (int b = 0; b < NB; b++) s[i][b] = _mm512_set1_epi32(seed);
+    }
+}
+/* Products of 16 inputs of chunk c, from vector k on. */
+VNNI_PART void add_products(const wk_tile *t, const wk_act *const a[6], int c, const int k, const int NB, const int NT, __m512i s[6][2]) {
+    UNROLL for (int j = k; j < k + 4; j++) {
+        __m512i w[2];
+        UNROLL for (int b = 0; b < NB; b++) w[b] = _mm512_load_si512(t->panel[b]->code[c] + 64 * j);
+        UNROLL for (int i = 0; i < NT; i++) {
+            __m512i q = broadcast_4(a[i][c].q + 4 * j);
+            UNROLL for (int b = 0; b < NB; b++) s[i][b] = _mm512_dpbusd_epi32(s[i][b], w[b], q);
+        }
+    }
+}
+VNNI_PART __m512 scaled(const wk_tile *t, int c, int b, int half, __m512i s) {
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(s), _mm512_load_ps(t->panel[b]->scale[c][half]));
+}
+
+/* NB blocks of 16 outputs, NT rows from r on. */
+VNNI_PART void tile_codes(const wk_tile *t, int64_t r, const int NB, const int NT, const bool halves, const bool min) {
+    const wk_act *a[6];
+    __m512 y[6][2];
+    UNROLL for (int i = 0; i < NT; i++) {
+        a[i] = t->act + (r + i) * t->act_ld;
+        UNROLL for (int b = 0; b < NB; b++)
+            y[i][b] = t->first ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask_of(t->n_col - 16 * b), t->y + (r + i) * t->ldy + 16 * b);
+    }
+    for (int c = 0; c < t->n_k; c++) {
+        __m512i s[6][2];
+        __m512 v[6][2];
+        seed_sums(a, c, NB, NT, false, halves, s);
+        add_products(t, a, c, 0, NB, NT, s);
+        if (halves) {
+            UNROLL for (int i = 0; i < NT; i++)
+                UNROLL for (int b = 0; b < NB; b++) v[i][b] = scaled(t, c, b, 0, s[i][b]);
+            seed_sums(a, c, NB, NT, true, false, s);
+        }
+        add_products(t, a, c, 4, NB, NT, s);
+        UNROLL for (int i = 0; i < NT; i++)
+            UNROLL for (int b = 0; b < NB; b++) {
+                if (halves) v[i][b] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[i][b]), _mm512_load_ps(t->panel[b]->scale[c][1]), v[i][b]);
+                else v[i][b] = scaled(t, c, b, 0, s[i][b]);
+                y[i][b] = _mm512_fmadd_ps(v[i][b], _mm512_set1_ps(a[i][c].d), y[i][b]);
+                if (min) y[i][b] = _mm512_fmadd_ps(_mm512_load_ps(t->panel[b]->min[c]), _mm512_set1_ps(a[i][c].sum), y[i][b]);
+            }
+    }
+    UNROLL for (int i = 0; i < NT; i++)
+        UNROLL for (int b = 0; b < NB; b++) {
+            __mmask16 m = mask_of(t->n_col - 16 * b);
+            if (t->bias) y[i][b] = _mm512_add_ps(y[i][b], _mm512_maskz_loadu_ps(m, t->bias + 16 * b));
+            _mm512_mask_storeu_ps(t->y + (r + i) * t->ldy + 16 * b, m, y[i][b]);
+        }
+}
+
+/* All rows, so many at a time as the registers hold. */
+VNNI_PART void rows_codes(const wk_tile *t, const int NB, const bool halves, const bool min) {
+    int64_t r = 0, n = t->n_row;
+    if (!halves) for (; n - r >= 6; r += 6) tile_codes(t, r, NB, 6, halves, min);
+    for (; n - r >= 4; r += 4) tile_codes(t, r, NB, 4, halves, min);
+    if (n - r >= 2) tile_codes(t, r, NB, 2, halves, min), r += 2;
+    if (n - r >= 1) tile_codes(t, r, NB, 1, halves, min);
+}
+VNNI static void rows_plain_2(const wk_tile *t) { rows_codes(t, 2, false, false); }
+VNNI static void rows_plain_1(const wk_tile *t) { rows_codes(t, 1, false, false); }
+VNNI static void rows_min_2(const wk_tile *t) { rows_codes(t, 2, false, true); }
+VNNI static void rows_min_1(const wk_tile *t) { rows_codes(t, 1, false, true); }
+VNNI static void rows_halves_2(const wk_tile *t) { rows_codes(t, 2, true, false); }
+VNNI static void rows_halves_1(const wk_tile *t) { rows_codes(t, 1, true, false); }
+
+VNNI static void mul_avx512(const wk_tile *t) {
+    static void (*const rows[3][2])(const wk_tile *) = { { rows_plain_1, rows_plain_2 }, { rows_min_1, rows_min_2 }, { rows_halves_1, rows_halves_2 } };
+    rows[t->halves ? 2 : t->min][t->panel[1] != NULL](t);
+}
+
+/* ---- products of floats ---- */
+
+VNNI_PART __m512 load_16(const wk_packed *w, int64_t i) {
+    __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)(w->code + 32 * i));
+    return w->l.bf16 ? _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16)) : _mm512_cvtph_ps(v);
+}
+
+VNNI static void widen_avx512(const wk_packed *w, int64_t block, int64_t k, int n, float *out) {
+    for (int64_t i = 0; i < n; i++) _mm512_store_ps(out + 16 * i, load_16(w, block * w->n_in + k + i));
+}
+
+VNNI_PART void tile_floats(const wk_tile *t, int64_t r, const int NB, const int NT) {
+    const float *x = t->x + r * t->act_ld;
+    __m512 y[12][2];
+    UNROLL for (int i = 0; i < NT; i++)
+        UNROLL for (int b = 0; b < NB; b++)
+            y[i][b] = t->first ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask_of(t->n_col - 16 * b), t->y + (r + i) * t->ldy + 16 * b);
+    for (int k = 0; k < t->n_k; k++) {
+        __m512 w[2];
+        UNROLL for (int b = 0; b < NB; b++) w[b] = _mm512_loadu_ps(t->weight[b] + 16 * k);
+        UNROLL for (int i = 0; i < NT; i++) {
+            __m512 v = _mm512_set1_ps(x[i * t->act_ld + k]);
+            UNROLL for (int b = 0; b < NB; b++) y[i][b] = _mm512_fmadd_ps(w[b], v, y[i][b]);
+        }
+    }
+    UNROLL for (int i = 0; i < NT; i++)
+        UNROLL for (int b = 0; b < NB; b++) {
+            __mmask16 m = mask_of(t->n_col - 16 * b);
+            if (t->bias) y[i][b] = _mm512_add_ps(y[i][b], _mm512_maskz_loadu_ps(m, t->bias + 16 * b));
+            _mm512_mask_storeu_ps(t->y + (r + i) * t->ldy + 16 * b, m, y[i][b]);
+        }
+}
+VNNI_PART void rows_floats(const wk_tile *t, const int NB) {
+    int64_t r = 0, n = t->n_row;
+    for (; n - r >= 12; r += 12) tile_floats(t, r, NB, 12);
+    for (; n - r >= 4; r += 4) tile_floats(t, r, NB, 4);
+    if (n - r >= 2) tile_floats(t, r, NB, 2), r += 2;
+    if (n - r >= 1) tile_floats(t, r, NB, 1);
+}
+VNNI static void mul_float_avx512(const wk_tile *t) {
+    if (t->weight[1]) rows_floats(t, 2);
+    else rows_floats(t, 1);
+}
+
+const wk_linear_set wk_linear_avx512 = {
+    .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI, .name = "avx512-vnni",
+    .round = round_avx512, .expand = expand_avx512, .mul = mul_avx512, .widen = widen_avx512, .mul_float = mul_float_avx512,
+};
 #endif
