@@ -32,14 +32,13 @@ give_up() {
 }
 what=$1
 [ -z "${WICK_NO_INSTALL:-}" ] || give_up "WICK_NO_INSTALL is set."
-root=
+root=env
 if [ "$(id -u)" -ne 0 ]; then
     command -v sudo >/dev/null || give_up "Not root, and there is no sudo."
     root="sudo env"
 fi
-echo "Installing Debian packages:$missing"
-export DEBIAN_FRONTEND=noninteractive
-apt="$root ${root:+DEBIAN_FRONTEND=noninteractive} apt-get -o DPkg::Lock::Timeout=300 -q"
+echo "Installing Debian packages (a minute or so):$missing"
+apt="$root DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0"
 $apt update >/dev/null || echo "apt-get update failed; trying with the lists that are there" >&2
 # shellcheck disable=SC2086 # words on purpose
-$apt install -y --no-install-recommends $missing || give_up "Installing failed."
+$apt install -y --no-install-recommends $missing >/dev/null || give_up "Installing failed."
