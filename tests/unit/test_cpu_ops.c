@@ -1,0 +1,295 @@
+/* test_cpu_ops.c: every op of the CPU backend against the reference, for each instruction set that this machine has, on
+ * fresh random shapes: odd sizes, tails, tiny and large values. A failure names op, set, threads and seed. */
+#include "base/cpu.h"
+#include "graph/op.h"
+#include "support/lab.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static const unsigned levels[] = { 0, WK_CPU_AVX2, WK_CPU_AVX2 | WK_CPU_AVX512, ~0u };
+enum { MAX_T = 100, N_CASE = 12 };
+
+/* ---- the ops: each makes a node, or a few, of random shape ---- */
+typedef struct made { int vocab, n_pass, kv_heads, head_dim; wk_dtype kv_type; int n_adapter, rank, lora_in, lora_out; } made;
+
+static void make_embed(lab *l, made *m) {
+    m->vocab = lab_pick(&l->rng, 1, 40);
+    wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_F16, WK_Q4_0, WK_Q8_0);
+    int d = type == WK_F32 || type == WK_F16 ? lab_pick(&l->rng, 1, 90) : 32 * lab_pick(&l->rng, 1, 4);
+    wk_attr a = { .scale = (float)lab_pick(&l->rng, 1, 3) };
+    LAB_OP(l, WK_OP_EMBED, &a, lab_matrix(l, type, 1, m->vocab, d));
+}
+static void make_rms_norm(lab *l, made *m) {
+    int d = lab_pick(&l->rng, 1, 300), groups = lab_pick(&l->rng, 1, 3);
+    wk_attr a = { .eps = 1e-5f, .group = groups > 1 ? d : 0 };
+    (void)m;
+    LAB_OP(l, WK_OP_RMS_NORM, &a, lab_input(l, 1, d * groups), lab_vector(l, d, 1));
+}
+static void make_linear(lab *l, made *m) {
+    int quantised = lab_pick(&l->rng, 0, 1), n_in = quantised ? 32 * lab_pick(&l->rng, 1, 9) : lab_pick(&l->rng, 1, 200), n_out = lab_pick(&l->rng, 1, 90);
+    wk_dtype type = (wk_dtype)(quantised ? lab_one_of(&l->rng, WK_Q4_0, WK_Q4_1, WK_Q8_0, WK_IQ4_NL) : lab_one_of(&l->rng, WK_F32, WK_F16, WK_BF16));
+    wk_val x = lab_input(l, 1, n_in), w = lab_matrix(l, type, 1, n_out, n_in), v = lab_matrix(l, type, 1, n_out, n_in), u = lab_matrix(l, WK_F32, 1, n_out, n_in);
+    (void)m;
+    LAB_OP(l, WK_OP_LINEAR, NULL, x, w, lab_vector(l, n_out, 0));  /* two that share an operand, one that does not */
+    LAB_OP(l, WK_OP_LINEAR, NULL, x, u);
+    LAB_OP(l, WK_OP_LINEAR, NULL, x, v);
+}
+static void make_lora(lab *l, made *m) {
+    m->n_adapter = lab_pick(&l->rng, 0, 3);
+    m->rank = lab_pick(&l->rng, 1, 40);
+    m->lora_in = lab_pick(&l->rng, 1, 200);
+    m->lora_out = lab_pick(&l->rng, 1, 200);
+    wk_val x = lab_input(l, 1, m->lora_in), y = LAB_OP(l, WK_OP_LINEAR, NULL, x, lab_matrix(l, WK_F32, 1, m->lora_out, m->lora_in));
+    LAB_OP(l, WK_OP_LORA, NULL, y, x);
+}
+static void make_rope(lab *l, made *m) {
+    int hd = lab_pick(&l->rng, 2, 130), half = lab_pick(&l->rng, 1, hd / 2), n_head = lab_pick(&l->rng, 1, 5);
+    wk_attr a = { .n_head = n_head, .rot_dim = 2 * half, .mscale = 1.25f };
+    (void)m;
+    LAB_OP(l, WK_OP_ROPE, &a, lab_input(l, 1, n_head * hd), lab_vector(l, half, 0));
+}
+static void make_attention(lab *l, made *m) {
+    m->kv_type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_F16, WK_Q8_0);
+    m->head_dim = m->kv_type == WK_Q8_0 ? 32 * lab_pick(&l->rng, 1, 4) : lab_one_of(&l->rng, 1, 8, 12, 20, 64, 80, 96, 128, 37);
+    m->kv_heads = lab_pick(&l->rng, 1, 3);
+    m->n_pass = 3;
+    wk_attr a = { .head_dim = m->head_dim, .n_head_kv = m->kv_heads, .n_head = m->kv_heads * lab_one_of(&l->rng, 1, 2, 3, 7, 50),
+                  .scale = 0.4f, .causal = lab_pick(&l->rng, 0, 3) > 0, .window = lab_one_of(&l->rng, 0, 0, 1, 5, 64, 70),
+                  .cap = (float)lab_one_of(&l->rng, 0, 0, 2), .layer = 1 };
+    LAB_OP(l, WK_OP_ATTENTION, &a, lab_input(l, 1, a.n_head * a.head_dim), lab_input(l, 1, a.n_head_kv * a.head_dim),
+           lab_input(l, 1, a.n_head_kv * a.head_dim));
+}
+static void make_glu(lab *l, made *m) {
+    int d = lab_pick(&l->rng, 1, 300);
+    wk_attr a = { .act = (wk_act)lab_pick(&l->rng, 0, 2) };
+    (void)m;
+    LAB_OP(l, WK_OP_GLU, &a, lab_input(l, 1, d), lab_input(l, 1, d));
+}
+static void make_add(lab *l, made *m) {
+    int d = lab_pick(&l->rng, 1, 300);
+    (void)m;
+    LAB_OP(l, WK_OP_ADD, NULL, lab_input(l, 1, d), lab_input(l, 1, d));
+}
+static void make_softcap(lab *l, made *m) {
+    wk_attr a = { .cap = 0.7f };
+    (void)m;
+    LAB_OP(l, WK_OP_SOFTCAP, &a, lab_input(l, 1, lab_pick(&l->rng, 1, 300)));
+}
+static void make_select_rows(lab *l, made *m) {
+    (void)m;
+    LAB_OP(l, WK_OP_SELECT_ROWS, NULL, lab_input(l, 1, lab_pick(&l->rng, 1, 300)));
+}
+/* All of a layer of experts: gate and up on the row, down on what came of it. */
+static void make_experts(lab *l, made *m) {
+    int n_expert = lab_pick(&l->rng, 2, 20), k = lab_pick(&l->rng, 1, n_expert < 6 ? n_expert : 6), d = 32 * lab_pick(&l->rng, 1, 3), f = 32 * lab_pick(&l->rng, 1, 3);
+    wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_Q8_0);
+    wk_attr a = { .n_used = k, .norm_topk = lab_pick(&l->rng, 0, 1) };
+    (void)m;
+    wk_val x = lab_input(l, 1, d), w[3] = { lab_matrix(l, type, n_expert, f, d), lab_matrix(l, WK_F16, n_expert, f, d), lab_matrix(l, type, n_expert, d, f) };
+    wk_val ids = LAB_OP(l, WK_OP_ROUTE, &a, lab_input(l, 1, n_expert)), weights = wk_graph_out(l->g, ids, 1);
+    wk_val gate = LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, x, w[0], ids), up = LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, x, w[1], ids);
+    wk_val h = LAB_OP(l, WK_OP_ADD, NULL, gate, up);
+    LAB_OP(l, WK_OP_COMBINE, NULL, LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, h, w[2], ids), weights, ids);
+}
+static void make_grads(lab *l, made *m) {
+    int groups = lab_pick(&l->rng, 1, 3), d = 32 * lab_pick(&l->rng, 1, 3), o = lab_pick(&l->rng, 1, 70);
+    wk_attr a = { .eps = 1e-5f, .group = groups > 1 ? d : 0 };
+    (void)m;
+    wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_Q4_0);
+    wk_val x = lab_input(l, 1, d * groups), w = lab_vector(l, d, 1), W = lab_matrix(l, WK_F32, 1, o, d * groups), Q = lab_matrix(l, type, 1, o, d * groups);
+    wk_val h = LAB_OP(l, WK_OP_RMS_NORM, &a, x, w), seed = lab_input(l, 1, o), grads[3];
+    wk_val y = LAB_OP(l, WK_OP_ADD, NULL, LAB_OP(l, WK_OP_LINEAR, NULL, h, W), LAB_OP(l, WK_OP_LINEAR, NULL, h, Q));
+    assert_int_equal(wk_graph_backward(l->g, y, seed, (wk_val[]){ x, w, W }, 3, grads), WICK_OK);
+}
+
+/* ---- the harness ---- */
+static void random_rows(lab_rng *r, lab_rows *rows, const made *m, int max_t) {
+    lab_rows_clear(rows);
+    int n = lab_pick(r, 1, max_t), mixed = lab_pick(r, 0, 1);
+    for (int i = 0, seq = lab_pick(r, 0, rows->n_seq - 1); i < n; i++) {
+        if (mixed || lab_pick(r, 0, 20) == 0) seq = lab_pick(r, 0, rows->n_seq - 1);
+        lab_rows_add(rows, seq, lab_pick(r, 0, m->vocab ? m->vocab - 1 : 0));
+        rows->adapter[i] = m->n_adapter ? lab_pick(r, -1, m->n_adapter - 1) : -1;
+    }
+    if (m->n_adapter) rows->batch.adapter = rows->adapter;
+    rows->batch.n_out = 0;
+    for (int i = 0; i < n; i++) if (lab_pick(r, 0, 1)) rows->out[rows->batch.n_out++] = i;
+}
+
+static void compare(lab *want, lab *got, wk_val v, const wk_batch *b, double tol, const char *what) {
+    const wk_value *x = &want->g->value[v];
+    int64_t rows = wk_shape_rows(x->shape, b->n_row, b->n_out), n = rows * x->shape.cols;
+    float *a = calloc((size_t)n + 1, sizeof *a), *c = calloc((size_t)n + 1, sizeof *c);
+    double err = 0, norm = 0, worst = 0, most = 0;
+    want->be->ops->read(want->plan, v, 0, rows, a);
+    got->be->ops->read(got->plan, v, 0, rows, c);
+    for (int64_t i = 0; i < n; i++) {
+        double d = fabs((double)a[i] - (double)c[i]);
+        err += d * d;
+        norm += (double)a[i] * (double)a[i];
+        worst = d > worst || d != d ? d : worst;
+        most = fmax(most, fabs((double)a[i]));
+    }
+    if (!(sqrt(err) <= tol * sqrt(norm) + 1e-30) || !(worst <= 10 * tol * most + 1e-30))
+        fail_msg("%s: output of %s [%lld, %lld]: relative error %.3g, worst element %.3g of %.3g", what,
+                 x->node >= 0 ? wk_ops[want->g->node[x->node].op]->name : "input", (long long)rows, (long long)x->shape.cols, sqrt(err / norm), worst, most);
+    const float *at = got->be->ops->view(got->plan, v, 0);
+    if (!x->shape.ids && n) assert_memory_equal(at, c, (size_t)n * sizeof *c);
+    free(a);
+    free(c);
+}
+
+/* Inputs must come out as they went in: nothing was written beside an output. */
+static void inputs_intact(lab *l, lab_rng r, int T) {
+    for (int i = 0; i < l->n_input; i++) {
+        wk_shape s = l->g->value[l->input[i]].shape;
+        int64_t n = wk_shape_rows(s, T, T) * s.cols;
+        const float *x = l->be->ops->view(l->plan, l->input[i], 0);
+        for (int64_t j = 0; j < n; j++) assert_true(x[j] == lab_noise(&r));
+    }
+}
+
+static void one_case(void (*make)(lab *, made *), unsigned level, int n_thread, uint64_t seed) {
+    lab l[2];
+    made m[2] = { { .n_pass = 1 }, { .n_pass = 1 } };
+    lab_rows rows;
+    lab_rng r = { seed ^ 0x5555, 0 };
+    wk_lora_term terms[2][3] = { { { 0 } } };
+    wk_lora_set set[2][3];
+    const wk_lora_set *sets[2][3];
+    char what[100];
+    wk_cpu_limit(level);
+    snprintf(what, sizeof what, "seed %llu, %s, %d threads", (unsigned long long)seed, wk_cpu_name(), n_thread);
+    for (int k = 0; k < 2; k++) {
+        wk_backend *be = NULL;
+        assert_int_equal(k ? wk_cpu_new(n_thread, &be) : wk_reference_new(true, &be), WICK_OK);
+        lab_new(&l[k], be, lab_pick(&(lab_rng){ seed, 99 }, 0, 1) || make == make_grads, seed);
+        make(&l[k], &m[k]);
+        lab_keep_all(&l[k]);
+        lab_plan(&l[k], MAX_T);
+        if (m[k].kv_heads) lab_kv(&l[k], 2, m[k].kv_heads, m[k].head_dim, 3 * LAB_PAGES, m[k].kv_type);
+        for (int i = 0; i < m[k].n_adapter; i++) {
+            terms[k][i] = (wk_lora_term){ lab_weight(&l[k], WK_F32, 1, m[k].rank, m[k].lora_in), lab_weight(&l[k], WK_F32, 1, m[k].lora_out, m[k].rank), 0.5f };
+            if (i == 2) terms[k][i].a = NULL;
+            set[k][i] = (wk_lora_set){ &terms[k][i], 1, 1.5f };
+            sets[k][i] = &set[k][i];
+        }
+    }
+    lab_rows_new(&rows, &r, 3);
+    for (int pass = 0; pass < m[0].n_pass; pass++) {
+        random_rows(&r, &rows, &m[0], pass || lab_pick(&r, 0, 1) ? MAX_T : 5);
+        lab_rng fill = { seed + 1000u * (unsigned)pass, 0 };
+        for (int k = 0; k < 2; k++) {
+            wk_batch b = rows.batch;
+            b.adapters = sets[k];
+            b.n_adapter = m[k].n_adapter;
+            lab_fill(&l[k], fill, b.n_row);
+            if (l[k].be->ops->run(l[k].plan, &b, l[k].kv)) fail_msg("%s: %s", what, wick_last_error());
+        }
+        for (size_t v = 0; v < l[0].g->n_value; v++)
+            if (l[0].g->value[v].kind == WK_VALUE_RESULT) compare(&l[0], &l[1], (wk_val)v, &rows.batch, 1e-5, what);
+        lab_rng again = fill;
+        if (l[1].n_input == 1) inputs_intact(&l[1], again, rows.batch.n_row);
+    }
+    for (int k = 0; k < 2; k++) lab_free(&l[k]);
+}
+
+static void check_op(void (*make)(lab *, made *)) {
+    for (int i = 0; i < N_CASE; i++)
+        for (size_t k = 0; k < sizeof levels / sizeof levels[0]; k++) one_case(make, levels[k], 1 + i % 3, 7000u + (unsigned)i);
+    wk_cpu_limit(~0u);
+}
+
+#define TEST(name) static void test_##name(void **state) { (void)state; check_op(make_##name); }
+TEST(embed) TEST(rms_norm) TEST(linear) TEST(lora) TEST(rope) TEST(attention) TEST(glu) TEST(add) TEST(softcap) TEST(select_rows)
+TEST(experts) TEST(grads)
+
+static void test_refusals(void **state) {
+    wk_backend *be = NULL;
+    wk_kv *kv = NULL;
+    wk_plan *plan = NULL;
+    (void)state;
+    assert_int_equal(wk_cpu_new(2000, &be), WICK_E_ARG);
+    assert_int_equal(wk_cpu_new(1, &be), WICK_OK);
+    assert_int_equal(be->ops->kv_new(be, &(wk_kv_shape){ 1, 1, 40, 4, WK_PAGE_LEN, WK_Q8_0 }, &kv), WICK_E_UNSUPPORTED);
+    assert_non_null(strstr(wick_last_error(), "f16"));
+    assert_int_equal(be->ops->kv_new(be, &(wk_kv_shape){ 1, 1, 32, 4, WK_PAGE_LEN, WK_Q4_0 }, &kv), WICK_E_UNSUPPORTED);
+    assert_int_equal(be->ops->kv_new(be, &(wk_kv_shape){ 1, 1, 32, 4, 16, WK_F16 }, &kv), WICK_E_ARG);
+    assert_int_equal(be->ops->kv_new(be, &(wk_kv_shape){ 1 << 20, 1 << 20, 1 << 20, 1 << 20, WK_PAGE_LEN, WK_F16 }, &kv), WICK_E_MEMORY);
+
+    lab l;
+    lab_new(&l, be, false, 1);
+    wk_attr a = { .head_dim = 8, .n_head = 2, .n_head_kv = 1, .scale = 1, .causal = true };
+    LAB_OP(&l, WK_OP_ATTENTION, &a, lab_input(&l, 1, 16), lab_input(&l, 1, 8), lab_input(&l, 1, 8));
+    wk_attr e = { .scale = 1 };
+    LAB_OP(&l, WK_OP_EMBED, &e, lab_matrix(&l, WK_F32, 1, 10, 8));
+    assert_int_equal(be->ops->plan_new(be, l.g, 0, &plan), WICK_E_ARG);
+    lab_plan(&l, 2);
+    lab_kv(&l, 1, 1, 8, 2, WK_F16);
+    int32_t token[3] = { 1, 2, 3 }, pos[3] = { 0, 1, 2 }, seq[3] = { 0 }, page[1] = { 0 };
+    wk_batch b = { .n_row = 3, .token = token, .pos = pos, .seq = seq, .page = page, .max_page = 1, .n_seq = 1 };
+    assert_int_equal(be->ops->run(l.plan, &b, l.kv), WICK_E_ARG);
+    b.n_row = 2;
+    assert_int_equal(be->ops->run(l.plan, &b, NULL), WICK_E_ARG);
+    assert_int_equal(be->ops->run(l.plan, &b, l.kv), WICK_OK);
+    token[1] = 10;
+    assert_int_equal(be->ops->run(l.plan, &b, l.kv), WICK_E_ARG);
+    token[1] = 2;
+    pos[1] = 64;
+    assert_int_equal(be->ops->run(l.plan, &b, l.kv), WICK_E_ARG);
+    pos[1] = 1;
+    page[0] = 2;
+    assert_int_equal(be->ops->run(l.plan, &b, l.kv), WICK_E_ARG);
+    lab_free(&l);
+}
+
+/* The k-th allocation fails, for every k: a clean status each time, nothing lost (the sanitizer sees leaks). */
+static void test_failing_allocations(void **state) {
+    lab l;
+    wk_backend *be = NULL;
+    made m = { 0 };
+    (void)state;
+    assert_int_equal(wk_cpu_new(2, &be), WICK_OK);
+    lab_new(&l, be, true, 3);
+    make_experts(&l, &m);
+    make_attention(&l, &m);
+    make_lora(&l, &m);
+    make_rope(&l, &m);
+    assert_int_equal(l.g->status, WICK_OK);
+    const wk_tensor t = { WK_STR("w"), WK_F32, 3, { 2, 3, 4, 1 }, (const uint8_t *)(float[24]){ 0 }, 96, NULL };
+    for (int what = 0; what < 4; what++)
+        for (uint64_t k = 1, done = 0; !done; k++) {
+            wk_plan *plan = NULL;
+            wk_kv *kv = NULL;
+            wk_weight *w = NULL;
+            wk_weight_source s = { .tensor = (const wk_tensor *[]){ &t }, .n_tensor = 1, .vector = what == 3 };
+            wk_alloc_fail_at(k);
+            wick_status st = what == 0 ? be->ops->plan_new(be, l.g, 20, &plan)
+                : what == 1 ? be->ops->kv_new(be, &(wk_kv_shape){ 1, 1, 32, 4, WK_PAGE_LEN, WK_F16 }, &kv) : be->ops->weight_new(be, &s, &w);
+            wk_alloc_fail_at(0);
+            done = st == WICK_OK;
+            if (st) {
+                assert_int_equal(st, WICK_E_MEMORY);
+                assert_true(!plan && !kv && !w);
+            }
+            be->ops->plan_free(plan);
+            be->ops->kv_free(be, kv);
+            be->ops->weight_free(be, w);
+        }
+    lab_free(&l);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_embed), cmocka_unit_test(test_rms_norm), cmocka_unit_test(test_linear), cmocka_unit_test(test_lora),
+        cmocka_unit_test(test_rope), cmocka_unit_test(test_attention), cmocka_unit_test(test_glu), cmocka_unit_test(test_add),
+        cmocka_unit_test(test_softcap), cmocka_unit_test(test_select_rows), cmocka_unit_test(test_experts), cmocka_unit_test(test_grads),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_failing_allocations),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
