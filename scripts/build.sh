@@ -4,5 +4,5 @@ set -eu
 cd "$(dirname "$0")/.."
 build=${BUILD:-build/release}
 # shellcheck disable=SC2086 # words on purpose
-cmake -S . -B "$build" -G Ninja --log-level=NOTICE ${CMAKE_FLAGS:-}
+cmake -S . -B "$build" -G Ninja ${CMAKE_FLAGS:-} >/dev/null  # what is missing comes on stderr
 ninja -C "$build" --quiet "$@"

@@ -6,5 +6,5 @@ cd "$(dirname "$0")/.."
 scripts/deps.sh check
 part=
 case "${1:-}" in ''|-*) ;; *) part=$1; shift ;; esac
-cmake -S tests/check -B build/check -G Ninja --log-level=NOTICE >/dev/null
+cmake -S tests/check -B build/check -G Ninja >/dev/null
 exec ctest --test-dir build/check --output-on-failure ${part:+-R "^$part\$"} "$@"

@@ -15,7 +15,7 @@ need() {
     done
 }
 configure() {
-    cmake -S . -B "$build" -G Ninja --log-level=NOTICE -DWICK_WERROR=ON -DWICK_BUILD_BENCH=OFF "$@"
+    cmake -S . -B "$build" -G Ninja -DWICK_WERROR=ON -DWICK_BUILD_BENCH=OFF "$@" >/dev/null
 }
 build_and_test() {
     ninja -C "$build" --quiet
