@@ -1,0 +1,141 @@
+/* decoder.c: ids to text. What each token stands for is worked out once, at open; as ids come, only UTF-8 is put together.
+ * Source: the `tokenizers` package's decoders ByteLevel, Replace, ByteFallback, Fuse, Strip and Metaspace; the places of U+FFFD
+ * follow Unicode 15, section 3.9 (one for each maximal part of a character).
+ * Load: one call per generated token: no allocation beyond the caller's buffer. */
+#include "text/tokenizer_parts.h"
+#include <string.h>
+
+/* ---- at open ---- */
+
+/* Writes what an entry in GPT-2's byte alphabet stands for, at most s.len bytes; one that has other characters stands for itself. */
+static size_t byte_level(wk_str s, char *out) {
+    size_t k = 0, n, bad;
+    for (size_t i = 0; i < s.len; i += n, k++) {
+        uint8_t c = (uint8_t)s.ptr[i];
+        n = 1;
+        if (c > 0x20 && c < 0x7F) { out[k] = (char)c; continue; }
+        int b = wk_utf8_at(s.ptr + i, s.len - i, &bad) == WK_UTF8_WHOLE ? wk_byte_of_char(wk_utf8_get(s.ptr + i, &n)) : -1;
+        if (b < 0) {
+            memcpy(out, s.ptr, s.len);
+            return s.len;
+        }
+        out[k] = (char)b;
+    }
+    return k;
+}
+
+static bool hidden(wk_token_kind k) { return k == WK_TOKEN_CONTROL || k == WK_TOKEN_UNKNOWN; }
+
+static void replace(wk_str s, wk_str from, wk_str to, wk_buf *out) {
+    const char *p = s.ptr, *end = p + s.len;
+    for (const char *q; p < end && (q = memmem(p, (size_t)(end - p), from.ptr, from.len)); p = q + from.len) {
+        wk_buf_add(out, p, (size_t)(q - p));
+        wk_buf_add(out, to.ptr, to.len);
+    }
+    if (p < end) wk_buf_add(out, p, (size_t)(end - p));
+}
+
+static wk_str strip(wk_str s, wk_str what, int left, int right) {
+    for (; left > 0 && s.len >= what.len && !memcmp(s.ptr, what.ptr, what.len); left--) { s.ptr += what.len; s.len -= what.len; }
+    for (; right > 0 && s.len >= what.len && !memcmp(s.ptr + s.len - what.len, what.ptr, what.len); right--) s.len -= what.len;
+    return s;
+}
+
+/* One token through the steps, by way of a and b, into out. */
+static void token_bytes(wk_token_kind kind, wk_str s, const wk_decode_step *step, size_t n, wk_buf *a, wk_buf *b, wk_buf *out) {
+    for (size_t i = 0; i < n && !hidden(kind); i++) {
+        const wk_decode_step *d = &step[i];
+        wk_buf *to = a;
+        to->len = 0;
+        switch (d->kind) {
+        case WK_DECODE_STRIP: s = strip(s, d->from, d->left, d->right); continue;
+        case WK_DECODE_REPLACE: replace(s, d->from, d->to, to); break;
+        case WK_DECODE_BYTE_FALLBACK:
+            if (kind != WK_TOKEN_BYTE || wk_byte_token(s) < 0) continue;
+            wk_buf_char(to, (char)wk_byte_token(s));
+            break;
+        case WK_DECODE_BYTE_LEVEL:
+            if (kind == WK_TOKEN_USER || !s.len) continue;
+            if (wk_grow((void **)&to->ptr, &to->cap, s.len, 1)) to->len = byte_level(s, to->ptr); else to->failed = true;
+            break;
+        }
+        s = (wk_str){ to->len ? to->ptr : "", to->len };
+        a = b;
+        b = to;
+    }
+    wk_buf_add(out, s.ptr, s.len);
+}
+
+wick_status wk_decoder_table(wk_vocabulary *v, const wk_decode_step *step, size_t n) {
+    wk_buf a = { 0 }, b = { 0 }, all = { 0 };
+    bool simple = n == 1 && step[0].kind == WK_DECODE_BYTE_LEVEL;
+    size_t total = 1;
+    for (int32_t id = 0; id < v->n; id++) total += v->entry[id].len;
+    if (!wk_grow((void **)&all.ptr, &all.cap, total, 1)) return wk_fail_memory(total, "the tokens' bytes");
+    for (int32_t id = 0; id < v->n && all.len <= UINT32_MAX; id++) {
+        v->byte_at[id] = (uint32_t)all.len;
+        if (simple && v->kind[id] == WK_TOKEN_NORMAL) all.len += byte_level(v->entry[id], all.ptr + all.len);
+        else if (v->entry[id].len) token_bytes(v->kind[id], v->entry[id], step, n, &a, &b, &all);
+    }
+    v->byte_at[v->n] = (uint32_t)all.len;
+    bool failed = all.failed || a.failed || b.failed;
+    wk_buf_free(&a);
+    wk_buf_free(&b);
+    v->bytes = all.ptr;
+    if (failed) return wk_fail_memory(total, "the tokens' bytes");
+    if (all.len > UINT32_MAX) return wk_fail(WICK_E_LENGTH, "the vocabulary's entries have %zu bytes, more than 2^32", all.len);
+    return WICK_OK;
+}
+
+/* ---- as ids come ---- */
+
+void wk_decoder_init(wk_decoder *d, const wk_tokenizer *t, bool with_special) {
+    *d = (wk_decoder){ .t = t, .with_special = with_special };
+}
+
+/* Whole characters go out; of the very first one a space may be dropped. */
+static void emit(wk_decoder *d, const char *p, size_t n, wk_buf *out) {
+    bool drop = n && !d->started && d->t->strip_first && *p == ' ';
+    if (n) d->started = true;
+    if (n > drop) wk_buf_add(out, p + drop, n - drop);
+}
+
+static void feed(wk_decoder *d, const char *p, size_t n, wk_buf *out) {
+    static const char bad[] = "\xEF\xBF\xBD";
+    size_t len, done = 0, i = 0;
+    while (d->n_held && i < n) {  /* a character that began with an earlier token: byte by byte until it is decided */
+        d->held[d->n_held++] = p[i++];
+        wk_utf8_state s = wk_utf8_at(d->held, (size_t)d->n_held, &len);
+        if (s == WK_UTF8_CUT) continue;
+        if (s == WK_UTF8_WHOLE) {
+            emit(d, d->held, len, out);
+        } else {
+            emit(d, bad, 3, out);
+            i--;  /* the byte that did not fit begins anew */
+        }
+        d->n_held = 0;
+    }
+    for (done = i; i < n; i += len) {
+        wk_utf8_state s = wk_utf8_at(p + i, n - i, &len);
+        if (s == WK_UTF8_WHOLE) continue;
+        emit(d, p + done, i - done, out);
+        done = i + len;
+        if (s == WK_UTF8_BAD) { emit(d, bad, 3, out); continue; }
+        memcpy(d->held, p + i, len);
+        d->n_held = (int)len;
+    }
+    if (done < n) emit(d, p + done, n - done, out);
+}
+
+void wk_decode(wk_decoder *d, int32_t id, wk_buf *out) {
+    wk_token_kind kind = wk_tokenizer_kind(d->t, id);
+    wk_str s = wk_tokenizer_bytes(d->t, id);
+    if (!d->with_special && hidden(kind)) return;
+    if (d->t->join && d->started) feed(d, " ", 1, out);
+    feed(d, s.ptr, s.len, out);
+}
+
+void wk_decode_end(wk_decoder *d, wk_buf *out) {
+    if (d->n_held) emit(d, "\xEF\xBF\xBD", 3, out);
+    d->n_held = 0;
+}

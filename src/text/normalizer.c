@@ -1,0 +1,80 @@
+/* normalizer.c: what happens to a text before it is cut: one function per step, from one buffer to the other.
+ * Source: the `tokenizers` package's normalizers of the same names. */
+#include "text/tokenizer_parts.h"
+#include <string.h>
+
+static void replace(const wk_norm *s, wk_str in, wk_buf *out) {
+    const char *p = in.ptr, *end = in.ptr + in.len;
+    for (const char *q; p < end; p = q + s->from.len) {
+        q = s->from.len ? memmem(p, (size_t)(end - p), s->from.ptr, s->from.len) : NULL;
+        wk_buf_add(out, p, (size_t)((q ? q : end) - p));
+        if (!q) return;
+        wk_buf_add(out, s->to.ptr, s->to.len);
+    }
+}
+
+static wick_status replace_pattern(const wk_norm *s, wk_str in, wk_buf *out) {
+    wk_search search = { 0 };
+    size_t done = 0, from = 0, a, b, n = 1;
+    bool found = true;
+    wick_status st = wk_search_new(s->pattern, in.len, &search);
+    while (!st && from <= in.len && !(st = wk_search_next(&search, in.ptr, in.len, from, &found, &a, &b)) && found) {
+        wk_buf_add(out, in.ptr + done, a - done);
+        wk_buf_add(out, s->to.ptr, s->to.len);
+        done = from = b;
+        if (a < b) continue;
+        if (b < in.len) wk_utf8_get(in.ptr + b, &n);  /* an empty match: go on behind the next character */
+        from += n;
+    }
+    if (!st) wk_buf_add(out, in.ptr + done, in.len - done);
+    wk_search_free(&search);
+    return st;
+}
+
+static wk_str strip(const wk_norm *s, wk_str in) {
+    const char *p = in.ptr, *end = in.ptr + in.len;
+    size_t n;
+    while (s->left && p < end && wk_char_class(wk_utf8_get(p, &n)) & WK_CH_SPACE) p += n;
+    while (s->right && p < end) {
+        const char *q = wk_utf8_back(p, end);
+        if (!(wk_char_class(wk_utf8_get(q, &n)) & WK_CH_SPACE)) break;
+        end = q;
+    }
+    return (wk_str){ p, (size_t)(end - p) };
+}
+
+static void strip_accents(wk_str in, wk_buf *out) {
+    for (size_t i = 0, n; i < in.len; i += n)
+        if (!wk_is_nonspacing(wk_utf8_get(in.ptr + i, &n))) wk_buf_add(out, in.ptr + i, n);
+}
+
+wick_status wk_normalize(const wk_norm *step, size_t n, wk_str text, wk_buf *a, wk_buf *b, wk_str *out) {
+    wick_status st = WICK_OK;
+    for (size_t i = 0; i < n && !st; i++) {
+        const wk_norm *s = &step[i];
+        wk_buf *to = a;
+        if (s->kind == WK_NORM_STRIP) {
+            text = strip(s, text);
+            continue;
+        }
+        to->len = 0;
+        switch (s->kind) {
+        case WK_NORM_PREPEND:
+            if (text.len) wk_buf_add(to, s->to.ptr, s->to.len);
+            wk_buf_add(to, text.ptr, text.len);
+            break;
+        case WK_NORM_REPLACE: replace(s, text, to); break;
+        case WK_NORM_REPLACE_PATTERN: st = replace_pattern(s, text, to); break;
+        case WK_NORM_FORM: st = wk_normal_form_of(s->form, text.ptr, text.len, to); break;
+        case WK_NORM_LOWERCASE: wk_lower_case(text.ptr, text.len, to); break;
+        case WK_NORM_STRIP_ACCENTS: strip_accents(text, to); break;
+        case WK_NORM_STRIP: break;
+        }
+        if (!st && to->failed) st = wk_fail_memory(text.len, "normalised text");
+        text = (wk_str){ to->len ? to->ptr : "", to->len };
+        a = b;  /* text lies in the one, the next step writes to the other */
+        b = to;
+    }
+    *out = text;
+    return st;
+}

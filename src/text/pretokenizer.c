@@ -1,0 +1,200 @@
+/* pretokenizer.c: cuts text into words, one step inside the other: each piece that a step cuts goes straight to the next
+ * step and at last to the model, so that no list of pieces is ever made.
+ * Source: the `tokenizers` package's pre_tokenizers and their SplitDelimiterBehavior, as documented. */
+#include "text/tokenizer_parts.h"
+#include <string.h>
+
+/* Delimiters and what lies between them come in order; what to do with them is decided here. */
+typedef struct cutter {
+    wk_run *r;
+    size_t at;              /* the step */
+    const char *text;
+    wk_behavior behavior;
+    bool invert;
+    size_t from, to;        /* the piece that may still grow */
+    bool pending, pending_match, last_match;
+} cutter;
+
+static wick_status hand_on(cutter *c, size_t from, size_t to) {
+    return from < to ? wk_pretokenize(c->r, c->at + 1, c->text + from, to - from) : WICK_OK;
+}
+
+static wick_status flush(cutter *c) {
+    if (!c->pending) return WICK_OK;
+    c->pending = false;
+    return hand_on(c, c->from, c->to);
+}
+
+static void keep(cutter *c, size_t from, size_t to, bool match) {
+    c->pending = true;
+    c->pending_match = match;
+    c->from = from;
+    c->to = to;
+}
+
+static wick_status segment(cutter *c, size_t from, size_t to, bool match) {
+    wick_status st = WICK_OK;
+    bool joins = false;
+    if (from == to && !match) return WICK_OK;
+    match ^= c->invert;
+    switch (c->behavior) {
+    case WK_REMOVED: return match ? WICK_OK : hand_on(c, from, to);
+    case WK_ISOLATED: return hand_on(c, from, to);
+    case WK_CONTIGUOUS: joins = c->pending && c->pending_match == match; break;
+    case WK_WITH_PREVIOUS: joins = c->pending && match && !c->last_match; break;
+    case WK_WITH_NEXT: joins = c->pending && c->pending_match && !match; break;
+    }
+    c->last_match = match;
+    if (joins) {
+        c->to = to;
+        c->pending_match = match;
+        return WICK_OK;
+    }
+    st = flush(c);
+    keep(c, from, to, match);
+    return st;
+}
+
+/* The next delimiter at or after from. */
+static wick_status next_delimiter(wk_run *r, size_t at, const char *p, size_t n, size_t from, bool *found, size_t *a, size_t *b) {
+    const wk_pre *s = &r->t->pre[at];
+    *found = false;
+    if (s->kind == WK_PRE_PATTERN) return wk_search_next(&r->search[at], p, n, from, found, a, b);
+    if (s->kind == WK_PRE_STRING) {
+        const char *q = s->text.len && from < n ? memmem(p + from, n - from, s->text.ptr, s->text.len) : NULL;
+        *found = q;
+        *a = q ? (size_t)(q - p) : n;
+        *b = *a + s->text.len;
+        return WICK_OK;
+    }
+    for (size_t len; from < n && !*found; from += len) {
+        uint8_t c = (uint8_t)p[from];
+        len = 1;
+        *found = (c < 0x80 ? wk_ascii_class[c] : wk_char_class(wk_utf8_get(p + from, &len))) & s->mask;
+        *a = from;
+        *b = from + len;
+    }
+    return WICK_OK;
+}
+
+static wick_status split(wk_run *r, size_t at, const char *p, size_t n) {
+    const wk_pre *s = &r->t->pre[at];
+    cutter c = { .r = r, .at = at, .text = p, .behavior = s->behavior, .invert = s->invert };
+    size_t done = 0, from = 0, a = 0, b = 0, len = 1;
+    bool found = true;
+    wick_status st = WICK_OK;
+    if (s->kind == WK_PRE_PATTERN && !r->search[at].p) st = wk_search_new(s->pattern, r->n_text, &r->search[at]);
+    while (!st && from <= n && !(st = next_delimiter(r, at, p, n, from, &found, &a, &b)) && found) {
+        bool empty = a == b;
+        if (!empty || !done || a > done) {  /* no empty match right behind a match */
+            st = segment(&c, done, a, false);
+            if (!st) st = segment(&c, a, b, true);
+            done = b;
+        }
+        from = b;
+        if (empty && b < n) wk_utf8_get(p + b, &len);
+        if (empty) from += len;
+    }
+    if (!st) st = segment(&c, done, n, false);
+    return st ? st : flush(&c);
+}
+
+static wick_status scan(wk_run *r, size_t at, const char *p, size_t n) {
+    const wk_pre *s = &r->t->pre[at];
+    const char *end = p + n;
+    bool last = at + 1 == r->t->n_pre;
+    wick_status st = WICK_OK;
+    for (size_t len; p < end && !st; p += len) {
+        len = s->scan(p, end);
+        st = last ? wk_bpe_word(r, p, len) : wk_pretokenize(r, at + 1, p, len);
+    }
+    return st;
+}
+
+/* 0: white space; 1: \w; 2: the rest. */
+static int word_group(const char *p, size_t *n) {
+    unsigned k = wk_char_class(wk_utf8_get(p, n));
+    return k & WK_CH_SPACE ? 0 : k & WK_CH_WORD ? 1 : 2;
+}
+
+static wick_status words(wk_run *r, size_t at, const char *p, size_t n) {
+    wick_status st = WICK_OK;
+    for (size_t i = 0, j, len; i < n && !st; i = j) {
+        int g = word_group(p + i, &len);
+        for (j = i + len; j < n && word_group(p + j, &len) == g;) j += len;
+        if (g) st = wk_pretokenize(r, at + 1, p + i, j - i);
+    }
+    return st;
+}
+
+/* Before every mark that a piece holds behind a byte outside glue: no entry of the vocabulary reaches over such a place. */
+static wick_status cut(wk_run *r, size_t at, const char *p, size_t n) {
+    const wk_pre *s = &r->t->pre[at];
+    const char *start = p, *end = p + n, *q = p;
+    wick_status st = WICK_OK;
+    while (!st && q < end && (q = memchr(q + 1, s->text.ptr[0], (size_t)(end - q - 1)))) {
+        uint8_t before = (uint8_t)q[-1];
+        if ((size_t)(end - q) < s->text.len || memcmp(q, s->text.ptr, s->text.len) || s->glue[before >> 6] >> (before & 63) & 1) continue;
+        st = wk_pretokenize(r, at + 1, start, (size_t)(q - start));
+        start = q;
+    }
+    return st ? st : wk_pretokenize(r, at + 1, start, (size_t)(end - start));
+}
+
+/* Steps that change the text write it to the step's own buffer and go on from there. */
+static wick_status edited(wk_run *r, size_t at, wk_buf *b) {
+    const char *limit = r->limit;
+    if (b->failed) return wk_fail_memory(b->len, "pre-tokenised text");
+    r->limit = b->ptr + b->len;
+    wick_status st = b->len ? wk_pretokenize(r, at + 1, b->ptr, b->len) : WICK_OK;
+    r->limit = limit;
+    return st;
+}
+
+static bool begins_with(const char *p, size_t n, wk_str s) { return n >= s.len && !memcmp(p, s.ptr, s.len); }
+
+static wick_status prefix(wk_run *r, size_t at, const char *p, size_t n) {
+    wk_str s = r->t->pre[at].text;
+    if (begins_with(p, n, s)) return wk_pretokenize(r, at + 1, p, n);
+    r->edit[at].len = 0;
+    wk_buf_add(&r->edit[at], s.ptr, s.len);
+    wk_buf_add(&r->edit[at], p, n);
+    return edited(r, at, &r->edit[at]);
+}
+
+static wick_status byte_chars(wk_run *r, size_t at, const char *p, size_t n) {
+    char t[4];
+    r->edit[at].len = 0;
+    for (size_t i = 0; i < n; i++) wk_buf_add(&r->edit[at], t, wk_utf8_put(t, wk_char_of_byte((uint8_t)p[i])));
+    return edited(r, at, &r->edit[at]);
+}
+
+static wick_status metaspace(wk_run *r, size_t at, const char *p, size_t n) {
+    const wk_pre *s = &r->t->pre[at];
+    wk_buf *b = &r->edit[at];
+    bool wanted = s->scheme == WK_PREPEND_ALWAYS || (s->scheme == WK_PREPEND_FIRST && r->at_start);
+    r->at_start = false;
+    b->len = 0;
+    if (wanted && *p != ' ' && !begins_with(p, n, s->text)) wk_buf_add(b, s->text.ptr, s->text.len);
+    for (const char *end = p + n, *q; p < end; p = q + 1) {
+        q = memchr(p, ' ', (size_t)(end - p));
+        wk_buf_add(b, p, (size_t)((q ? q : end) - p));
+        if (!q) break;
+        wk_buf_add(b, s->text.ptr, s->text.len);
+    }
+    return edited(r, at, b);
+}
+
+wick_status wk_pretokenize(wk_run *r, size_t at, const char *p, size_t n) {
+    if (at == r->t->n_pre) return wk_bpe_word(r, p, n);
+    switch (r->t->pre[at].kind) {
+    case WK_PRE_SCAN: return scan(r, at, p, n);
+    case WK_PRE_PATTERN: case WK_PRE_STRING: case WK_PRE_CLASS: return split(r, at, p, n);
+    case WK_PRE_WORDS: return words(r, at, p, n);
+    case WK_PRE_PREFIX: return prefix(r, at, p, n);
+    case WK_PRE_BYTE_CHARS: return byte_chars(r, at, p, n);
+    case WK_PRE_METASPACE: return metaspace(r, at, p, n);
+    case WK_PRE_CUT: return cut(r, at, p, n);
+    }
+    return WICK_OK;
+}

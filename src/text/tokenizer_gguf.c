@@ -1,0 +1,290 @@
+/* tokenizer_gguf.c: a tokenizer from a GGUF file's metadata (tokenizer.ggml.*).
+ * Keys and their meaning: GGUF specification, "Tokenizer"; which pattern a pre-tokeniser's name stands for, and the defaults
+ * where keys are absent, as in llama.cpp (MIT, llama.cpp authors), whose converter writes these names.
+ * Load: 30,000 to 260,000 entries and up to 500,000 merges, before the first token of a prompt can appear: strings stay in
+ * the file's map, tables are flat, and nothing is allocated per entry. */
+#include "text/tokenizer_parts.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define KEY(name) "tokenizer.ggml." name
+
+/* ---- pre-tokenisers by name ---- */
+
+#define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+#define SHORT_FORMS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+#define CASED(digits) SHORT_FORMS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define CAMEL(after, digits) "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" after "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER "*" after \
+    "|" digits "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define NO_STOPS " ?[^(\\s|.,!?…。，、।۔،)]+"
+
+/* Each pattern cuts what the one before it left. merge_whole: a word that is an entry is taken without merging. */
+static const struct { const char *names; bool merge_whole, add_bos; const char *pattern[5]; } pre_tokenizers[] = {
+    { " default ", false, false, { "[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]" } },
+    { " llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano ", true, true, { CASED("\\p{N}{1,3}") } },
+    { " dbrx smaug-bpe chatglm-bpe ", false, false, { CASED("\\p{N}{1,3}") } },
+    { " glm4 ", true, false, { CASED("\\p{N}{1,3}") } },
+    { " qwen2 deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan solar-open grok-2 ", false, false, { CASED("\\p{N}") } },
+    { " qwen35 ", false, false, { SHORT_FORMS "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+" } },
+    { " gpt-2 phi-2 mpt olmo jais trillion granite-docling exaone4 gigachat a.x-4.0 mellum modern-bert jina-es jina-de jina-v2-es jina-v2-de ",
+      false, false, { GPT2 } },
+    { " smollm starcoder refact command-r codeshell exaone minerva-7b mellum2 ", false, false, { "\\p{N}", GPT2 } },
+    { " falcon ", false, false, { "[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9][0-9][0-9]" } },
+    { " deepseek-coder ", false, false, { "[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", "[一-龥ࠀ-一가-퟿]+", "\\p{N}" } },
+    { " deepseek-v3 hunyuan-dense joyai-llm ", false, false, { "\\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+",
+      "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+" } },
+    { " tekken ", true, true, { CAMEL("", "\\p{N}") } },
+    { " gpt-4o llama4 kanana2 minimax-m2 ", false, false, { CAMEL("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "\\p{N}{1,3}") } },
+    { " bloom poro-chat gpt3-finnish ", false, false, { NO_STOPS } },
+    { " viking ", false, false, { NO_STOPS, "\\p{N}" } },
+};
+
+static wick_status set_pre_tokenizer(wk_tokenizer *t, wk_str name, const char *path, bool *add_bos) {
+    enum { N = sizeof pre_tokenizers / sizeof *pre_tokenizers };
+    char padded[64], where[64];
+    size_t i = N;
+    wick_status st = WICK_OK;
+    if (name.len && name.len < 48 && !memchr(name.ptr, ' ', name.len) && !memchr(name.ptr, 0, name.len)) {
+        snprintf(padded, sizeof padded, " %.*s ", (int)name.len, name.ptr);
+        for (i = 0; i < N && !strstr(pre_tokenizers[i].names, padded);) i++;
+    }
+    if (i == N)
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: the pre-tokenizer \"%.*s\" (" KEY("pre") ") is not known to wick", path,
+                       name.len < 100 ? (int)name.len : 100, name.ptr);
+    snprintf(where, sizeof where, KEY("pre") " \"%.*s\"", (int)name.len, name.ptr);
+    for (size_t k = 0; k < 5 && pre_tokenizers[i].pattern[k] && !st; k++)
+        st = wk_add_split(t, pre_tokenizers[i].pattern[k], strlen(pre_tokenizers[i].pattern[k]), WK_ISOLATED, false, where);
+    t->bpe.ignore_merges = pre_tokenizers[i].merge_whole;
+    *add_bos = pre_tokenizers[i].add_bos;
+    return st;
+}
+
+/* ---- arrays ---- */
+
+/* An array that must be there (or may be missing: n is 0 then) with n_want elements, of numbers or of strings. */
+static wick_status array(const wk_gguf *g, const char *key, bool needed, bool strings, uint64_t n_want, wk_gguf_array *a) {
+    bool found = false;
+    *a = (wk_gguf_array){ 0 };
+    wick_status st = wk_gguf_arr(g, key, a, &found);
+    if (st) return st;
+    if (!found) return needed ? wk_fail(WICK_E_FORMAT, "%s: key \"%s\" is missing; convert the model again", wk_gguf_path(g), key) : WICK_OK;
+    if ((a->type == WK_GGUF_STR) != strings || a->type == WK_GGUF_BOOL)
+        return wk_fail(WICK_E_FORMAT, "%s: key \"%s\" must be an array of %s", wk_gguf_path(g), key, strings ? "strings" : "numbers");
+    if (n_want != UINT64_MAX && a->n != n_want)
+        return wk_fail(WICK_E_FORMAT, "%s: key \"%s\" has %" PRIu64 " elements, the vocabulary has %" PRIu64 " entries", wk_gguf_path(g), key, a->n, n_want);
+    return WICK_OK;
+}
+
+static wick_status read_entries(wk_tokenizer *t, const wk_gguf *g) {
+    static const uint8_t kinds[] = { WK_TOKEN_NORMAL, WK_TOKEN_NORMAL, WK_TOKEN_UNKNOWN, WK_TOKEN_CONTROL, WK_TOKEN_USER, WK_TOKEN_UNUSED, WK_TOKEN_BYTE };
+    wk_gguf_array tokens, types;
+    wick_status st = array(g, KEY("tokens"), true, true, UINT64_MAX, &tokens);
+    if (!st && (!tokens.n || tokens.n > INT32_MAX / 2))
+        st = wk_fail(WICK_E_FORMAT, "%s: key \"" KEY("tokens") "\" has %" PRIu64 " entries; 1 to %d are possible", wk_gguf_path(g), tokens.n, INT32_MAX / 2);
+    if (!st) st = array(g, KEY("token_type"), false, false, tokens.n, &types);
+    if (!st) st = wk_vocabulary_new(&t->vocab, (int32_t)tokens.n);
+    const uint8_t *at = tokens.data;
+    for (int32_t id = 0; !st && id < t->vocab.n; id++) {
+        int64_t type = types.n ? wk_gguf_arr_int(&types, (uint64_t)id) : 1;
+        if (type < 0 || type > 6)
+            return wk_fail(WICK_E_FORMAT, "%s: key \"" KEY("token_type") "\": entry %d has type %" PRId64 ", 0 to 6 are known", wk_gguf_path(g), id, type);
+        t->vocab.kind[id] = kinds[type];
+        st = wk_vocabulary_set(&t->vocab, id, wk_gguf_arr_str(&tokens, &at), wk_gguf_path(g));
+    }
+    return st;
+}
+
+static wick_status read_merges(wk_tokenizer *t, const wk_gguf *g) {
+    wk_gguf_array a;
+    wk_merge_text batch[WK_MERGE_BATCH];
+    int32_t expected = 0;
+    char what[600];
+    wick_status st = array(g, KEY("merges"), true, true, UINT64_MAX, &a);
+    if (!st && a.n >= UINT32_MAX / 4) st = wk_fail(WICK_E_FORMAT, "%s: %" PRIu64 " merges are more than wick can hold", wk_gguf_path(g), a.n);
+    if (!st) st = wk_bpe_new(&t->bpe, (size_t)a.n);
+    snprintf(what, sizeof what, "%s: " KEY("merges"), wk_gguf_path(g));
+    const uint8_t *at = a.data;
+    for (uint64_t i = 0, k = 0; !st && i < a.n; i++) {
+        wk_str s = wk_gguf_arr_str(&a, &at);
+        const char *space = s.len > 1 ? memchr(s.ptr + 1, ' ', s.len - 1) : NULL;  /* the first may be a space itself */
+        size_t left = space ? (size_t)(space - s.ptr) : 0;
+        if (!space || left + 1 == s.len)
+            return wk_fail(WICK_E_FORMAT, "%s: merge %" PRIu64 " is \"%.*s\", not two entries with a space between them", what, i, s.len < 60 ? (int)s.len : 60, s.ptr);
+        batch[k++] = (wk_merge_text){ { s.ptr, left }, { space + 1, s.len - left - 1 } };
+        if (k == WK_MERGE_BATCH || i + 1 == a.n) {
+            st = wk_bpe_read(&t->bpe, &t->vocab, batch, (size_t)k, (uint32_t)(i + 1 - k), &expected, what);
+            k = 0;
+        }
+    }
+    return st;
+}
+
+/* Scores as numbers whose order is the merges' order: the best is the smallest. */
+static wick_status read_scores(wk_tokenizer *t, const wk_gguf *g) {
+    wk_gguf_array a;
+    wick_status st = array(g, KEY("scores"), true, false, (uint64_t)t->vocab.n, &a);
+    if (st) return st;
+    t->bpe.rank = wk_alloc_array((size_t)t->vocab.n, sizeof *t->bpe.rank);
+    if (!t->bpe.rank) return wk_fail_memory((size_t)t->vocab.n * sizeof *t->bpe.rank, "scores");
+    for (int32_t id = 0; id < t->vocab.n; id++) {
+        float score = (float)wk_gguf_arr_real(&a, (uint64_t)id) + 0.0f;  /* -0 becomes 0 */
+        uint32_t bits;
+        if (isnan(score)) return wk_fail(WICK_E_FORMAT, "%s: key \"" KEY("scores") "\": entry %d is not a number", wk_gguf_path(g), id);
+        memcpy(&bits, &score, sizeof bits);
+        bits = bits >> 31 ? bits & 0x7FFFFFFF : ~bits & 0x7FFFFFFF;  /* magnitude: of negative scores the smaller is better */
+        t->bpe.rank[id] = score < 0 ? bits | 0x80000000u : bits;
+        if (t->vocab.kind[id] == WK_TOKEN_BYTE) t->bpe.rank[id] = WK_NO_RANK;
+    }
+    return WICK_OK;
+}
+
+/* ---- special ids ---- */
+
+static wick_status id_of(const wk_gguf *g, const char *key, int32_t n, int32_t *id) {
+    int64_t v = -1;
+    bool found = false;
+    wick_status st = wk_gguf_int(g, key, 0, n - 1, &v, &found);
+    *id = !st && found ? (int32_t)v : -1;
+    return st;
+}
+
+/* A control token with one of several spellings, or -1. */
+static int32_t control_named(const wk_tokenizer *t, const char *const *name) {
+    for (; *name; name++) {
+        int32_t id = wk_tokenizer_find(t, *name, strlen(*name));
+        if (id >= 0 && wk_tokenizer_kind(t, id) == WK_TOKEN_CONTROL) return id;
+    }
+    return -1;
+}
+
+static wick_status one_id(int32_t id, int32_t **list, size_t *n) {
+    *list = wk_alloc(sizeof **list);
+    if (!*list) return wk_fail_memory(sizeof **list, "a tokenizer");
+    **list = id;
+    *n = 1;
+    return WICK_OK;
+}
+
+static wick_status read_special(wk_tokenizer *t, const wk_gguf *g, bool default_bos) {
+    /* what a turn ends with in files that name no eot or eom: older converters wrote only eos. Not <|end|> where <|return|> exists:
+     * there it ends a message inside a turn. */
+    static const char *const eot_names[] = { "<|eot_id|>", "<|im_end|>", "<end_of_turn>", "<|end_of_turn|>", "<|end|>", "<end_of_utterance>", "<EOT>", NULL };
+    static const char *const eom_names[] = { "<|eom_id|>", NULL };
+    int32_t n = t->vocab.n, eot = -1, eom = -1;
+    bool add_bos = default_bos, add_eos = false, said = false;
+    wick_status st = id_of(g, KEY("bos_token_id"), n, &t->bos);
+    if (!st) st = id_of(g, KEY("eos_token_id"), n, &t->eos);
+    if (!st) st = id_of(g, KEY("eot_token_id"), n, &eot);
+    if (!st) st = id_of(g, KEY("eom_token_id"), n, &eom);
+    if (!st) st = id_of(g, KEY("unknown_token_id"), n, &t->bpe.unk);
+    if (!st) st = wk_gguf_bool(g, KEY("add_bos_token"), &add_bos, &said);
+    if (!st) st = wk_gguf_bool(g, KEY("add_eos_token"), &add_eos, NULL);
+    if (st) return st;
+    if (eot < 0) eot = control_named(t, eot_names);
+    if (eot >= 0 && wk_str_eq(t->vocab.entry[eot], "<|end|>") && wk_tokenizer_find(t, "<|return|>", 10) >= 0) eot = -1;
+    if (eom < 0) eom = control_named(t, eom_names);
+    const int32_t ends[] = { t->eos, eot, eom };
+    for (int i = 0; i < 3 && !st; i++) if (ends[i] >= 0) st = wk_tokenizer_add_end(t, ends[i]);
+    if (!st && add_bos && t->bos < 0 && said)
+        st = wk_fail(WICK_E_FORMAT, "%s: " KEY("add_bos_token") " is true, but there is no " KEY("bos_token_id"), wk_gguf_path(g));
+    if (!st && add_eos && t->eos < 0)
+        st = wk_fail(WICK_E_FORMAT, "%s: " KEY("add_eos_token") " is true, but there is no " KEY("eos_token_id"), wk_gguf_path(g));
+    if (!st && add_bos && t->bos >= 0) st = one_id(t->bos, &t->prefix, &t->n_prefix);
+    if (!st && add_eos) st = one_id(t->eos, &t->suffix, &t->n_suffix);
+    /* without types, at least these two never come from a request's text */
+    if (!st && !wk_gguf_has(g, KEY("token_type")))
+        for (int i = 0; i < 2; i++) if ((i ? t->eos : t->bos) >= 0) t->vocab.kind[i ? t->eos : t->bos] = WK_TOKEN_CONTROL;
+    return st;
+}
+
+static wick_status read_added(wk_tokenizer *t) {
+    wick_status st = WICK_OK;
+    for (int32_t id = 0; id < t->vocab.n && !st; id++) {
+        bool control = !wk_may_form(&t->vocab, id);
+        if (t->vocab.entry[id].len && (control || t->vocab.kind[id] == WK_TOKEN_USER))
+            st = wk_matcher_add(&t->raw, &(wk_added){ .text = t->vocab.entry[id], .id = id, .control = control });
+    }
+    return st;
+}
+
+/* ---- the two kinds ---- */
+
+static const wk_str mark = { "\xE2\x96\x81", 3 };  /* U+2581, SentencePiece's space */
+
+static wick_status byte_level_bpe(wk_tokenizer *t, const wk_gguf *g) {
+    static const wk_decode_step decode = { .kind = WK_DECODE_BYTE_LEVEL };
+    wk_str pre = { "", 0 };
+    bool found = false, add_bos = false;
+    wick_status st = wk_gguf_str(g, KEY("pre"), &pre, &found);
+    if (!st && !found)
+        st = wk_fail(WICK_E_UNSUPPORTED, "%s: key \"" KEY("pre") "\" is missing, so how to cut text into words cannot be known; convert the model again", wk_gguf_path(g));
+    t->bpe.from_bytes = true;
+    if (!st) st = set_pre_tokenizer(t, pre, wk_gguf_path(g), &add_bos);
+    if (!st) st = read_merges(t, g);
+    if (!st) st = read_special(t, g, add_bos);
+    return st ? st : wk_decoder_table(&t->vocab, &decode, 1);
+}
+
+/* Every byte needs a token, unless an unknown token stands in. */
+static wick_status check_byte_tokens(const wk_tokenizer *t, const char *path) {
+    uint64_t have[4] = { 0 };
+    for (int32_t id = 0; id < t->vocab.n; id++) {
+        wk_str s = t->vocab.entry[id];
+        if (t->vocab.kind[id] != WK_TOKEN_BYTE) continue;
+        int b = wk_byte_token(s);
+        if (b < 0)
+            return wk_fail(WICK_E_FORMAT, "%s: entry %d is a byte token but spelled \"%.*s\"; \"<0x00>\" to \"<0xFF>\" are possible", path, id, s.len < 60 ? (int)s.len : 60, s.ptr);
+        have[b >> 6] |= (uint64_t)1 << (b & 63);
+    }
+    for (int b = 0; b < 256 && t->bpe.unk < 0; b++)
+        if (!(have[b >> 6] >> (b & 63) & 1))
+            return wk_fail(WICK_E_FORMAT, "%s: the vocabulary has no byte token <0x%02X> and no unknown token, so some texts would have no ids", path, (unsigned)b);
+    return WICK_OK;
+}
+
+static wick_status sentencepiece_bpe(wk_tokenizer *t, const wk_gguf *g) {
+    static const wk_decode_step decode[] = { { .kind = WK_DECODE_BYTE_FALLBACK }, { .kind = WK_DECODE_REPLACE, .from = { "\xE2\x96\x81", 3 }, .to = { " ", 1 } } };
+    wk_norm *step;
+    bool add_space = true;
+    wick_status st = wk_gguf_bool(g, KEY("add_space_prefix"), &add_space, NULL);
+    t->bpe.by_text = t->bpe.byte_fallback = true;
+    t->strip_first = add_space;
+    if (!st && add_space) {
+        if (!(step = wk_add_norm(t))) return WICK_E_UNSUPPORTED;
+        *step = (wk_norm){ .kind = WK_NORM_PREPEND, .to = mark };
+    }
+    if (!st) {
+        if (!(step = wk_add_norm(t))) return WICK_E_UNSUPPORTED;
+        *step = (wk_norm){ .kind = WK_NORM_REPLACE, .from = { " ", 1 }, .to = mark };
+    }
+    if (!st) st = read_scores(t, g);
+    if (!st) st = read_special(t, g, true);
+    for (int32_t id = 0; id < t->vocab.n && t->bpe.unk < 0; id++) if (t->vocab.kind[id] == WK_TOKEN_UNKNOWN) t->bpe.unk = id;
+    if (!st) st = check_byte_tokens(t, wk_gguf_path(g));
+    return st ? st : wk_decoder_table(&t->vocab, decode, 2);
+}
+
+wick_status wk_tokenizer_from_gguf(const wk_gguf *g, wk_tokenizer **out) {
+    wk_tokenizer *t = NULL;
+    wk_str model = { "", 0 };
+    bool found = false;
+    *out = NULL;
+    wick_status st = wk_gguf_str(g, KEY("model"), &model, &found);
+    if (st || !found || wk_str_eq(model, "no_vocab") || wk_str_eq(model, "none")) return st;
+    bool bytes = wk_str_eq(model, "gpt2"), pieces = wk_str_eq(model, "llama");
+    if (!bytes && !pieces)
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: the tokenizer model \"%.*s\" is not known to wick; byte-level BPE (\"gpt2\") and SentencePiece BPE (\"llama\") are",
+                       wk_gguf_path(g), model.len < 60 ? (int)model.len : 60, model.ptr);
+    st = wk_tokenizer_new(&t);
+    if (!st) st = read_entries(t, g);
+    if (!st) st = bytes ? byte_level_bpe(t, g) : sentencepiece_bpe(t, g);
+    if (!st) st = read_added(t);
+    if (!st) st = wk_tokenizer_finish(t);
+    if (!st) { *out = t; t = NULL; }
+    wk_tokenizer_free(t);
+    return st;
+}

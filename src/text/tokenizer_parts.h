@@ -1,0 +1,234 @@
+/* tokenizer_parts.h: what a tokenizer is made of, for the files of src/text only. In the order in which text passes:
+ * added.c finds added tokens, normalizer.c rewrites what lies between, pretokenizer.c (with scanner.c and pattern.c) cuts it
+ * into words, bpe.c turns a word into ids through vocabulary.c; decoder.c goes the way back. tokenizer.c drives them;
+ * tokenizer_gguf.c and tokenizer_json.c make them. */
+#ifndef WK_TOKENIZER_PARTS_H
+#define WK_TOKENIZER_PARTS_H
+#include "text/tokenizer.h"
+#include "text/unicode.h"
+
+/* ---- vocabulary.c: ids, their spelling, and the way from one to the other ---- */
+
+typedef struct wk_entry_slot { uint32_t tag; uint32_t id1; } wk_entry_slot;  /* id1 = id + 1; 0: empty */
+typedef struct wk_vocabulary {
+    int32_t n;
+    wk_str *entry;        /* [n]; borrowed from a GGUF's map, or in own; holes are empty */
+    uint8_t *kind;        /* [n] wk_token_kind */
+    uint32_t *byte_at;    /* [n + 1] offsets into bytes: what a token stands for in text */
+    char *bytes;
+    wk_entry_slot *slot;  /* [2^bits], open addressing */
+    int bits;
+    size_t longest;       /* bytes of the longest entry */
+    char *own;            /* strings from JSON */
+} wk_vocabulary;
+
+/* Room for n ids, all holes. Errors  WICK_E_MEMORY. */
+wick_status wk_vocabulary_new(wk_vocabulary *v, int32_t n);
+void wk_vocabulary_free(wk_vocabulary *v);
+/* Gives an id its spelling. Empty ones are not entered. what names the source. Errors  WICK_E_FORMAT (the same spelling twice, or a
+ * vocabulary made to collide). */
+wick_status wk_vocabulary_set(wk_vocabulary *v, int32_t id, wk_str s, const char *what);
+int32_t wk_vocabulary_find(const wk_vocabulary *v, const char *p, size_t n);
+/* The same in two steps, so that a slot's cache line can be on its way before it is needed. */
+uint64_t wk_text_hash(const char *p, size_t n);
+int32_t wk_vocabulary_find_hashed(const wk_vocabulary *v, const char *p, size_t n, uint64_t h);
+static inline void wk_vocabulary_prefetch(const wk_vocabulary *v, uint64_t h) { __builtin_prefetch(&v->slot[h >> (64 - v->bits)]); }
+/* Control and unknown tokens never come from running text, whatever merges may say. */
+static inline bool wk_may_form(const wk_vocabulary *v, int32_t id) {
+    return v->kind[id] != WK_TOKEN_CONTROL && v->kind[id] != WK_TOKEN_UNKNOWN;
+}
+/* "<0x41>" is 0x41; -1: not a byte token's spelling. */
+int wk_byte_token(wk_str s);
+
+/* ---- GPT-2's byte alphabet (Radford et al. 2019, encoder.py): a printable Latin-1 byte is its own character, the other 68
+ * (0x00-0x20, 0x7F-0xA0, 0xAD) are U+0100 and up, in order ---- */
+static inline uint32_t wk_char_of_byte(uint8_t b) {
+    return b <= 0x20 ? 0x100u + b : b >= 0x7F && b <= 0xA0 ? 0x121u + b - 0x7F : b == 0xAD ? 0x143u : b;
+}
+/* The byte of a character of the alphabet, or -1. */
+static inline int wk_byte_of_char(uint32_t c) {
+    if (c < 0x100) return wk_char_of_byte((uint8_t)c) == c ? (int)c : -1;
+    return c <= 0x120 ? (int)c - 0x100 : c <= 0x142 ? (int)c - 0x121 + 0x7F : c == 0x143 ? 0xAD : -1;
+}
+
+/* ---- added.c: tokens found in the text before anything else ---- */
+
+typedef struct wk_added { wk_str text; int32_t id; bool control, single_word, lstrip, rstrip; } wk_added;
+typedef struct wk_matcher {
+    wk_added *token;    /* sorted by text once wk_matcher_ready() ran */
+    size_t n, cap;
+    uint64_t first[4];  /* which bytes begin one */
+    int only_first;     /* the byte, if there is but one; else -1 */
+} wk_matcher;
+wick_status wk_matcher_add(wk_matcher *m, const wk_added *a);
+void wk_matcher_ready(wk_matcher *m);
+void wk_matcher_free(wk_matcher *m);
+/* Where a text is trusted: runs, each up to end. */
+typedef struct wk_trust { size_t end; bool trusted; } wk_trust;
+/* The first added token at or after from, the longest of those that begin there; control tokens only where trusted (NULL: nowhere).
+ * *a..*b is what it takes of the text (more than its spelling with lstrip and rstrip). NULL: none. */
+const wk_added *wk_matcher_find(const wk_matcher *m, const char *text, size_t n, size_t from, const wk_trust *trust, size_t *a, size_t *b);
+
+/* ---- pattern.c: arbitrary regular expressions, by pcre2 ---- */
+
+typedef struct wk_pattern wk_pattern;
+/* where names the pattern's place in errors. Errors  WICK_E_UNSUPPORTED (what pcre2 refuses, and what Oniguruma reads otherwise), WICK_E_MEMORY. */
+wick_status wk_pattern_new(const char *regex, size_t n, const char *where, wk_pattern **out);
+void wk_pattern_free(wk_pattern *p);
+/* One search's state, for one thread. */
+typedef struct wk_search { const wk_pattern *p; void *match; double deadline; } wk_search;
+wick_status wk_search_new(const wk_pattern *p, size_t n_text, wk_search *s);
+void wk_search_free(wk_search *s);
+/* The first match in text[0..n) at or after from; *found false: none. A match may be empty. Errors  WICK_E_UNSUPPORTED (too many steps). */
+wick_status wk_search_next(wk_search *s, const char *text, size_t n, size_t from, bool *found, size_t *a, size_t *b);
+
+/* ---- scanner.c: the well-known patterns by hand. Each gives the bytes of the next match at p < end; they match everywhere ---- */
+
+typedef size_t (*wk_scanner)(const char *p, const char *end);
+/* 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ */
+size_t wk_scan_gpt2(const char *p, const char *end);
+/* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
+size_t wk_scan_llama3(const char *p, const char *end);
+/* The same with \p{N} in place of \p{N}{1,3}. */
+size_t wk_scan_qwen2(const char *p, const char *end);
+/* The scanner for a pattern, or NULL. */
+wk_scanner wk_scanner_of(const char *regex, size_t n);
+
+/* ---- normalizer.c ---- */
+
+typedef enum wk_norm_kind {
+    WK_NORM_PREPEND, WK_NORM_REPLACE, WK_NORM_REPLACE_PATTERN, WK_NORM_FORM, WK_NORM_LOWERCASE, WK_NORM_STRIP, WK_NORM_STRIP_ACCENTS
+} wk_norm_kind;
+typedef struct wk_norm {
+    wk_norm_kind kind;
+    wk_str from, to;        /* PREPEND: to */
+    wk_pattern *pattern;
+    wk_normal_form form;
+    bool left, right;
+} wk_norm;
+/* Applies n steps to text; the result is in *out (borrowed from text or from a or b, which are scratch). Errors  WICK_E_MEMORY, WICK_E_UNSUPPORTED. */
+wick_status wk_normalize(const wk_norm *step, size_t n, wk_str text, wk_buf *a, wk_buf *b, wk_str *out);
+
+/* ---- pretokenizer.c ---- */
+
+/* What becomes of a delimiter: names and meaning as in the `tokenizers` package's SplitDelimiterBehavior. */
+typedef enum wk_behavior { WK_REMOVED, WK_ISOLATED, WK_WITH_PREVIOUS, WK_WITH_NEXT, WK_CONTIGUOUS } wk_behavior;
+typedef enum wk_pre_kind {
+    WK_PRE_SCAN,         /* words of a scanner */
+    WK_PRE_PATTERN,      /* delimiters are matches of a pattern */
+    WK_PRE_STRING,       /* ... occurrences of text */
+    WK_PRE_CLASS,        /* ... characters whose class has a bit of mask */
+    WK_PRE_WORDS,        /* runs of \w, runs of neither \w nor \s: \w+|[^\w\s]+ */
+    WK_PRE_PREFIX,       /* puts text in front of a piece that does not begin with it */
+    WK_PRE_BYTE_CHARS,   /* bytes become characters of GPT-2's alphabet (only where a step follows; else the model reads bytes) */
+    WK_PRE_METASPACE,    /* spaces become text; scheme says when it is put in front */
+    WK_PRE_CUT           /* before text, unless the byte before it is in glue: cuts that no merge would cross */
+} wk_pre_kind;
+typedef enum wk_prepend { WK_PREPEND_NEVER, WK_PREPEND_FIRST, WK_PREPEND_ALWAYS } wk_prepend;
+typedef struct wk_pre {
+    wk_pre_kind kind;
+    wk_scanner scan;
+    wk_pattern *pattern;
+    wk_str text;
+    unsigned mask;
+    wk_behavior behavior;
+    bool invert;
+    wk_prepend scheme;
+    uint64_t glue[4];
+} wk_pre;
+
+/* ---- bpe.c: the model ---- */
+
+typedef struct wk_merge { uint64_t pair; uint32_t rank; int32_t into; } wk_merge;  /* pair = (left + 1) << 32 | right; 0: empty */
+typedef struct wk_bpe {
+    bool by_text;        /* SentencePiece: two neighbours merge if their text is an entry, best score first; else by the merge list */
+    bool from_bytes;     /* symbols start as bytes through of_byte; else as characters */
+    bool byte_fallback;  /* a character that is no entry becomes its bytes' tokens */
+    bool fuse_unk, ignore_merges;
+    int32_t unk;         /* or -1 */
+    int32_t of_byte[256];
+    int32_t of_ascii[128];
+    uint32_t *rank;      /* by_text: [n_vocab], smaller is better; WK_NO_RANK: never formed */
+    wk_merge *merge;     /* [2^bits], open addressing */
+    int bits;
+} wk_bpe;
+#define WK_NO_RANK UINT32_MAX
+/* Room for n merges. Errors  WICK_E_MEMORY. */
+wick_status wk_bpe_new(wk_bpe *m, size_t n);
+void wk_bpe_free(wk_bpe *m);
+/* Adds one; of two with the same pair the first counts. False: made to collide. */
+bool wk_bpe_add(wk_bpe *m, int32_t left, int32_t right, uint32_t rank, int32_t into);
+/* Reads n merges, given as spelled; *expected is the id that the next one should give (most lists are in the order of ids), what
+ * the list's name. Errors  WICK_E_FORMAT (names the merge). */
+typedef struct wk_merge_text { wk_str left, right; } wk_merge_text;
+enum { WK_MERGE_BATCH = 64 };
+wick_status wk_bpe_read(wk_bpe *m, const wk_vocabulary *v, const wk_merge_text *text, size_t n, uint32_t first, int32_t *expected, const char *what);
+/* After vocabulary, kinds and unk are set: fills of_byte and of_ascii. */
+void wk_bpe_ready(wk_bpe *m, const wk_vocabulary *v);
+
+/* ---- the whole ---- */
+
+enum { WK_MAX_STEPS = 64 };  /* normaliser or pre-tokeniser steps, flattened */
+struct wk_tokenizer {
+    wk_vocabulary vocab;
+    wk_matcher raw;             /* added tokens found in the text as it is */
+    wk_matcher normalized;      /* ... in normalised text; empty without a normaliser */
+    wk_norm *norm;
+    size_t n_norm;
+    wk_pre *pre;
+    size_t n_pre;
+    wk_bpe bpe;
+    int32_t *prefix, *suffix;   /* what add adds */
+    size_t n_prefix, n_suffix;
+    int32_t bos, eos;
+    int32_t *end;               /* ids that end a turn */
+    size_t n_end, cap_end;
+    bool strip_first;           /* the decoder drops one space at the beginning */
+    bool join;                  /* the decoder puts a space between tokens (tokenizer.json without a decoder) */
+    wk_arena strings;           /* small texts of the steps */
+};
+
+/* One call of wk_tokenize(). */
+typedef struct wk_word_slot wk_word_slot;
+typedef struct wk_run {
+    const wk_tokenizer *t;
+    wk_ids *out;
+    const char *limit;          /* bytes before it may be read */
+    bool at_start;              /* the piece in hand begins the text */
+    wk_word_slot *words;        /* [2^word_bits] words met in this call, or NULL */
+    int word_bits;
+    wk_buf norm[2], spelled;
+    wk_buf *edit;               /* [n_pre] */
+    wk_search *search;          /* [n_pre], each made when first needed */
+    size_t n_text;
+    void *heap; size_t cap_heap;        /* bpe.c's, for long words */
+    void *symbols; size_t cap_symbols;
+} wk_run;
+
+/* Cuts a piece (step by step from t->pre[at]) and hands the words to the model. */
+wick_status wk_pretokenize(wk_run *r, size_t at, const char *p, size_t n);
+/* A word's ids, appended to r->out. */
+wick_status wk_bpe_word(wk_run *r, const char *p, size_t n);
+/* A table for the words of n bytes of text; without it every word is merged anew. */
+bool wk_bpe_words_new(wk_run *r, size_t n);
+/* Makes room for n more ids. */
+static inline bool wk_ids_room(wk_ids *v, size_t n) {
+    return v->cap - v->len >= n || wk_grow((void **)&v->ptr, &v->cap, v->len + n, sizeof *v->ptr);
+}
+
+/* Makes v->bytes: what every token stands for. Errors  WICK_E_MEMORY, WICK_E_LENGTH. */
+typedef enum wk_decode_kind { WK_DECODE_BYTE_LEVEL, WK_DECODE_REPLACE, WK_DECODE_BYTE_FALLBACK, WK_DECODE_STRIP } wk_decode_kind;
+typedef struct wk_decode_step { wk_decode_kind kind; wk_str from, to; int left, right; } wk_decode_step;
+wick_status wk_decoder_table(wk_vocabulary *v, const wk_decode_step *step, size_t n);
+
+/* Shared by the two loaders: an empty tokenizer; steps; and what remains once vocabulary, kinds, added tokens, steps, merges and
+ * the decoder's table are in. */
+wick_status wk_tokenizer_new(wk_tokenizer **out);
+wick_status wk_tokenizer_finish(wk_tokenizer *t);
+/* A new step at the end of the list, zeroed. NULL: more than WK_MAX_STEPS, or no memory (the message is set). */
+wk_norm *wk_add_norm(wk_tokenizer *t);
+wk_pre *wk_add_pre(wk_tokenizer *t);
+/* A step for a regular expression: a scanner if one knows it, else pcre2. */
+wick_status wk_add_split(wk_tokenizer *t, const char *regex, size_t n, wk_behavior behavior, bool invert, const char *where);
+
+#endif
