@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static _Thread_local char message[1024];
+static _Thread_local char message[WK_MESSAGE];
 
 wick_status wk_fail(wick_status code, const char *fmt, ...) {
     char text[sizeof message];  /* an argument may be the old message */

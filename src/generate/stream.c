@@ -31,7 +31,7 @@ struct wick_stream {
     bool closing, done, signalled;
     wick_status status;         /* what ended it, once done */
     wick_result result;
-    char message[1024];
+    char message[WK_MESSAGE];
 };
 
 /* Makes the descriptor readable or not, to match; with the lock held. */
