@@ -1,0 +1,225 @@
+/* open.c: from flags to the library: a model with progress, a session, an adapter, sampling options, text to work on. */
+#include "cli.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+enum { MAX_TEXT = 1 << 30, MAX_TEMPLATE = 1 << 22 };
+
+/* ---- text in ---- */
+
+int cli_read(const char *path, wk_buf *out) {
+    bool standard = !strcmp(path, "-");
+    int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    const char *name = standard ? "standard input" : path;
+    if (fd < 0) return cli_fail("%s: %s", path, strerror(errno));
+    int error = 0;
+    char chunk[65536];
+    for (;;) {
+        ssize_t n = read(fd, chunk, sizeof chunk);
+        if (n == 0 || interrupted) break;
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) { error = errno; break; }
+        wk_buf_add(out, chunk, (size_t)n);
+        if (out->failed) { error = ENOMEM; break; }
+        if (out->len > MAX_TEXT) { error = EFBIG; break; }
+    }
+    if (!standard) close(fd);
+    wk_buf_add(out, "", 0);
+    if (interrupted) return EXIT_INTERRUPTED;
+    return error ? cli_fail("%s: %s", name, strerror(error)) : EXIT_DONE;
+}
+
+/* One newline at the end of a file is the file's, not the text's. tokenize takes every byte. */
+static void drop_last_newline(const opts *o, wk_buf *b) {
+    if (o->verb == VERB_TOKENIZE || !b->len || b->ptr[b->len - 1] != '\n') return;
+    b->ptr[--b->len] = 0;
+}
+
+int cli_prompt(const opts *o, wk_buf *out, bool *found) {
+    *found = true;
+    if (o->prompt && o->n_word && flag_given(o, prompt))
+        return cli_usage("the prompt comes twice: as words (\"%s\") and as -p; give one of them", o->word[0]);
+    if (o->prompt) wk_buf_str(out, o->prompt);
+    for (size_t i = 0; i < o->n_word; i++) {
+        if (i) wk_buf_char(out, ' ');
+        wk_buf_str(out, o->word[i]);
+    }
+    bool said = o->prompt || o->n_word;
+    const char *file = o->file ? o->file : said || isatty(STDIN_FILENO) ? NULL : "-";
+    *found = said || file;
+    wk_buf_add(out, "", 0);
+    if (!file) return EXIT_DONE;
+    if (said && out->len) wk_buf_str(out, "\n\n");
+    int code = cli_read(file, out);
+    if (!code) drop_last_newline(o, out);
+    return code;
+}
+
+/* ---- model ---- */
+
+typedef struct loading { const opts *o; double started; } loading;
+
+static bool on_progress(const char *what, uint64_t done, uint64_t total, void *user) {
+    const loading *l = user;
+    if (wk_now() - l->started > 1 && total) term_status(l->o, "%s %d %%", what, (int)(100.0 * (double)done / (double)total));
+    return !interrupted;
+}
+
+int cli_open(const opts *o, bool vocab_only, cli_model *m) {
+    loading l = { o, wk_now() };
+    wick_model_options mo;
+    *m = (cli_model){ 0 };
+    if (!o->model) return cli_usage("%s needs a model: wick %s %s", verbs[o->verb].name, verbs[o->verb].name, verbs[o->verb].args);
+    if (o->chat_template && o->chat_template_file)
+        return cli_usage("--chat-template and --chat-template-file exclude each other; give one of them");
+    wick_model_defaults(&mo);
+    mo.n_threads = (int)o->threads;
+    mo.backend = o->backend;
+    mo.vocab_only = vocab_only;
+    mo.progress = on_progress;
+    mo.progress_user = &l;
+    mo.chat_template = o->chat_template;
+    if (o->chat_template_file) {
+        int code = cli_read(o->chat_template_file, &m->template_text);
+        if (!code && m->template_text.len > MAX_TEMPLATE)
+            code = cli_fail("%s: has %zu bytes; a template has at most %d", o->chat_template_file, m->template_text.len,
+                            MAX_TEMPLATE);
+        if (code) { cli_close(m); return code; }
+        mo.chat_template = m->template_text.ptr;
+    }
+    int code = cli_status(wick_model_open(o->model, &mo, &m->model));
+    term_status(o, "%s", "");
+    m->info.size = sizeof m->info;
+    if (!code) code = cli_status(wick_model_describe(m->model, &m->info));
+    if (code) cli_close(m);
+    return code;
+}
+
+int cli_kv_type(const opts *o, const char **type) {
+    *type = o->type_k ? o->type_k : o->type_v;
+    if (o->type_k && o->type_v && strcmp(o->type_k, o->type_v))
+        return cli_usage("-ctk %s and -ctv %s: keys and values share one type; give the same", o->type_k, o->type_v);
+    return EXIT_DONE;
+}
+
+int cli_batch(const opts *o) {
+    if (!o->batch_size || !o->ubatch_size) return (int)(o->batch_size + o->ubatch_size);
+    return (int)(o->batch_size < o->ubatch_size ? o->batch_size : o->ubatch_size);
+}
+
+static int apply_adapter(const opts *o, cli_model *m) {
+    float scale = 1;
+    char *path = NULL;
+    if (o->lora && o->lora_scaled) return cli_usage("--lora and --lora-scaled exclude each other: a session has one adapter");
+    if (!o->lora && !o->lora_scaled) return EXIT_DONE;
+    if (o->lora) path = wk_strdup(o->lora);
+    else {
+        const char *colon = strrchr(o->lora_scaled, ':');
+        char *end = NULL;
+        if (colon) scale = strtof(colon + 1, &end);
+        if (!colon || colon == o->lora_scaled || end == colon + 1 || *end)
+            return cli_usage("--lora-scaled takes PATH:SCALE, as adapter:0.5, not \"%s\"", o->lora_scaled);
+        path = wk_strdup_n(o->lora_scaled, (size_t)(colon - o->lora_scaled));
+    }
+    if (!path) return cli_fail("out of memory");
+    int code = cli_status(wick_adapter_load(m->model, path, &m->adapter));
+    if (!code) code = cli_status(wick_session_apply_adapter(m->session, m->adapter, scale));
+    wk_free(path);
+    return code;
+}
+
+int cli_session(const opts *o, int n_ctx, cli_model *m) {
+    wick_session_options so;
+    wick_session_defaults(&so);
+    int code = cli_kv_type(o, &so.type_kv);
+    if (code) return code;
+    so.n_ctx = (int)o->ctx_size > n_ctx ? (int)o->ctx_size : n_ctx;
+    so.n_batch = cli_batch(o);
+    so.shift = o->context_shift;
+    code = cli_status(wick_session_new(m->model, &so, &m->session));
+    if (!code) code = apply_adapter(o, m);
+    return code;
+}
+
+void cli_close(cli_model *m) {
+    sig_session(NULL);
+    wick_session_free(m->session);
+    wick_adapter_free(m->adapter);
+    wick_model_free(m->model);
+    wk_buf_free(&m->template_text);
+    *m = (cli_model){ 0 };
+}
+
+int cli_tokenize(const wick_model *m, const char *text, size_t n_text, unsigned how, int32_t **ids, size_t *n) {
+    wick_status st = WICK_E_LENGTH;
+    *ids = NULL;
+    /* Seldom more tokens than bytes; where a normaliser makes text longer, the second round has the number. */
+    for (size_t round = 0, cap = n_text + 8; st == WICK_E_LENGTH && round < 2; round++, cap = *n) {
+        int32_t *p = wk_realloc_array(*ids, cap, sizeof *p);
+        if (!p) { wk_free(*ids); *ids = NULL; return cli_fail("out of memory for the ids of %zu bytes of text", n_text); }
+        *ids = p;
+        *n = 0;
+        st = wick_tokenize(m, text, n_text, how, *ids, cap, n);
+    }
+    if (st) { wk_free(*ids); *ids = NULL; }
+    return cli_status(st);
+}
+
+/* ---- sampling ---- */
+
+/* "15=-inf", also "15+2" and "15-2.5" as llama.cpp has it. */
+static bool parse_bias(const char *text, wick_logit_bias *out) {
+    char *end, *last;
+    long id = strtol(text, &end, 10);
+    if (end == text || id < 0 || id > INT32_MAX || (*end != '=' && *end != '+' && *end != '-')) return false;
+    if (*end == '=') end++;
+    *out = (wick_logit_bias){ (int32_t)id, strtof(end, &last) };
+    return last != end && !*last && out->bias == out->bias;
+}
+
+static int take_biases(const opts *o, wick_generate_options *g) {
+    wick_logit_bias *list = wk_alloc_array(o->logit_bias.n, sizeof *list);
+    if (!list) return cli_fail("out of memory");
+    g->logit_bias = list;
+    g->n_logit_bias = o->logit_bias.n;
+    for (size_t i = 0; i < o->logit_bias.n; i++)
+        if (!parse_bias(o->logit_bias.ptr[i], &list[i]))
+            return cli_usage("--logit-bias takes ID=X, as 15=-inf or 42=1.5, not \"%s\"", o->logit_bias.ptr[i]);
+    return EXIT_DONE;
+}
+
+int cli_generate(const opts *o, const wick_model *m, wick_generate_options *g) {
+    wick_generate_defaults(m, g);
+    if (flag_given(o, n_predict)) g->n_predict = (int)o->n_predict;
+    if (flag_given(o, temp)) g->temperature = (float)o->temp;
+    if (flag_given(o, top_k)) g->top_k = (int)o->top_k;
+    if (flag_given(o, top_p)) g->top_p = (float)o->top_p;
+    if (flag_given(o, min_p)) g->min_p = (float)o->min_p;
+    if (flag_given(o, repeat_penalty)) g->repeat_penalty = (float)o->repeat_penalty;
+    if (flag_given(o, frequency_penalty)) g->frequency_penalty = (float)o->frequency_penalty;
+    if (flag_given(o, presence_penalty)) g->presence_penalty = (float)o->presence_penalty;
+    if (flag_given(o, repeat_last_n)) g->penalty_last_n = (int)o->repeat_last_n;
+    if (flag_given(o, seed)) g->seed = o->seed;
+    else if (getrandom(&g->seed, sizeof g->seed, GRND_NONBLOCK) != sizeof g->seed) g->seed = (uint64_t)(wk_now() * 1e9);
+    g->seed &= flag_given(o, seed) ? UINT64_MAX : UINT32_MAX;  /* short enough to type again */
+    g->stop = o->stop.ptr;
+    g->n_stop = o->stop.n;
+    g->ignore_end = o->ignore_eos;
+    if (flag_given(o, logprobs)) {
+        g->logprobs = true;
+        g->n_top_logprobs = (int)o->logprobs;
+    }
+    return o->logit_bias.n ? take_biases(o, g) : EXIT_DONE;
+}
+
+void cli_generate_free(wick_generate_options *g) {
+    wk_free((void *)(uintptr_t)g->logit_bias);
+    g->logit_bias = NULL;
+    g->n_logit_bias = 0;
+}
