@@ -73,14 +73,17 @@ VNNI_PART __m512 load_super_minima(const uint8_t *plane, int64_t i, const uint8_
     return _mm512_xor_ps(m, _mm512_set1_ps(-0.0f));
 }
 
-/* The eight vectors of a chunk, plus 128 and less their zero. i: the chunk's number, g: its group's. */
-VNNI_PART void load_codes(const wk_packed *w, int64_t i, int64_t g, __m512i v[8]) {
-    const wk_layout *l = &w->l;
+/* What load_codes() adds to a code less its zero. */
+VNNI_PART int code_offset(const wk_layout l, const bool raw) {
+    return !raw || l.map || l.bits == 8 || l.zero == WK_ZERO_U8 ? 128 : l.zero == WK_ZERO_MID ? 1 << (l.bits - 1) : 0;
+}
+/* The eight vectors of a chunk. i: the chunk's number, g: its group's. raw: codes of 4 and 6 bits may stay as they are. */
+VNNI_PART void load_codes(const wk_packed *w, const wk_layout l, const bool raw, int64_t i, int64_t g, __m512i v[8]) {
     const __m512i nibble = _mm512_set1_epi8(15);
-    if (l->bits == 8) {
+    if (l.bits == 8) {
         const uint8_t *p = w->code + i * 512;
         UNROLL for (int s = 0; s < 8; s++) v[s] = _mm512_load_si512(p + 64 * s);
-        if (l->zero == WK_ZERO_MID) return;
+        if (l.zero == WK_ZERO_MID) return;
     } else {
         const uint8_t *p = w->code + i * 256;
         UNROLL for (int s = 0; s < 4; s++) {
@@ -89,7 +92,7 @@ VNNI_PART void load_codes(const wk_packed *w, int64_t i, int64_t g, __m512i v[8]
             v[s + 4] = _mm512_and_si512(_mm512_srli_epi16(b, 4), nibble);
         }
     }
-    if (l->bits == 6) {
+    if (l.bits == 6) {
         const __m512i top = _mm512_set1_epi8(0x30);
         UNROLL for (int h = 0; h < 2; h++) {
             __m512i b = _mm512_load_si512(w->high + i * 128 + 64 * h);
@@ -99,36 +102,41 @@ VNNI_PART void load_codes(const wk_packed *w, int64_t i, int64_t g, __m512i v[8]
             v[h + 6] = _mm512_or_si512(v[h + 6], _mm512_and_si512(_mm512_srli_epi16(b, 2), top));
         }
     }
-    if (l->map) {
-        __m512i map = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)l->map));
-        UNROLL for (int s = 0; s < 8; s++) v[s] = _mm512_xor_si512(_mm512_shuffle_epi8(map, v[s]), _mm512_set1_epi8(-128));
+    if (l.map) {
+        __m512i map = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)l.map));
+        map = _mm512_xor_si512(map, _mm512_set1_epi8(-128));
+        UNROLL for (int s = 0; s < 8; s++) v[s] = _mm512_shuffle_epi8(map, v[s]);
         return;
     }
-    __m512i offset = _mm512_set1_epi8((char)(l->zero == WK_ZERO_MID ? 128 - (1 << (l->bits - 1)) : 128));
-    if (l->zero == WK_ZERO_U8)
+    if (code_offset(l, raw) != 128) return;
+    __m512i offset = _mm512_set1_epi8((char)(l.zero == WK_ZERO_MID ? 128 - (1 << (l.bits - 1)) : 128));
+    if (l.zero == WK_ZERO_U8)
         offset = _mm512_sub_epi8(offset, _mm512_mullo_epi32(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(w->zero + g * 16))),
                                                             _mm512_set1_epi32(0x01010101)));
     UNROLL for (int s = 0; s < 8; s++) v[s] = _mm512_add_epi8(v[s], offset);
 }
 
+/* The number of the group that holds a chunk's first input. */
+VNNI_PART int64_t group_of(const wk_packed *w, const wk_layout l, int64_t block, int64_t chunk) {
+    return block * w->n_group + (l.group <= WK_CHUNK ? chunk * (WK_CHUNK / l.group) : chunk / (l.group / WK_CHUNK));
+}
+/* Scales of group g (+ 1: of the second half), minima; super: the number of the super scales above. */
+VNNI_PART __m512 scales_of(const wk_packed *w, const wk_layout l, int64_t g, int64_t super) {
+    return l.scale == WK_SCALE_SUPER ? load_super_scales(w->scale, g, w->super, super) : load_scales(l.scale, w->scale, g);
+}
+VNNI_PART __m512 minima_of(const wk_packed *w, const wk_layout l, int64_t g, int64_t super) {
+    return l.scale == WK_SCALE_SUPER ? load_super_minima(w->zero, g, w->super_min, super) : load_scales(l.scale, w->zero, g);
+}
+
 VNNI static void expand_avx512(const wk_packed *w, int64_t block, int64_t chunk, int n, wk_panel *p) {
-    const wk_layout *l = &w->l;
     for (int c = 0; c < n; c++) {
-        int64_t k = chunk + c, i = block * w->n_chunk + k;
-        int64_t g = block * w->n_group + (l->group <= WK_CHUNK ? k * (WK_CHUNK / l->group) : k / (l->group / WK_CHUNK));
+        int64_t k = chunk + c, g = group_of(w, w->l, block, k), super = block * w->n_super + k / (WK_SUPER / WK_CHUNK);
         __m512i v[8];
-        load_codes(w, i, g, v);
+        load_codes(w, w->l, false, block * w->n_chunk + k, g, v);
         UNROLL for (int s = 0; s < 8; s++) _mm512_store_si512(p->code[c] + 64 * s, v[s]);
-        if (l->scale == WK_SCALE_SUPER) {
-            int64_t super = block * w->n_super + k / (WK_SUPER / WK_CHUNK);
-            _mm512_store_ps(p->scale[c][0], load_super_scales(w->scale, g, w->super, super));
-            if (l->group < WK_CHUNK) _mm512_store_ps(p->scale[c][1], load_super_scales(w->scale, g + 1, w->super, super));
-            if (l->zero == WK_ZERO_MIN) _mm512_store_ps(p->min[c], load_super_minima(w->zero, g, w->super_min, super));
-        } else {
-            _mm512_store_ps(p->scale[c][0], load_scales(l->scale, w->scale, g));
-            if (l->group < WK_CHUNK) _mm512_store_ps(p->scale[c][1], load_scales(l->scale, w->scale, g + 1));
-            if (l->zero == WK_ZERO_MIN) _mm512_store_ps(p->min[c], load_scales(l->scale, w->zero, g));
-        }
+        _mm512_store_ps(p->scale[c][0], scales_of(w, w->l, g, super));
+        if (w->l.group < WK_CHUNK) _mm512_store_ps(p->scale[c][1], scales_of(w, w->l, g + 1, super));
+        if (w->l.zero == WK_ZERO_MIN) _mm512_store_ps(p->min[c], minima_of(w, w->l, g, super));
     }
 }
 
@@ -219,6 +227,59 @@ VNNI static void mul_avx512(const wk_tile *t) {
     rows[t->halves ? 2 : t->min][t->panel[1] != NULL](t);
 }
 
+/* ---- one row: codes go from memory to the product without a panel ---- */
+
+enum { AHEAD = 4096 };  /* bytes that are fetched before they are needed */
+
+/* A block's products with one row; the layout is a constant for the common ones. */
+VNNI_PART __m512 block_row(const wk_packed *w, const wk_layout l, const wk_act *a, int64_t block) {
+    const int offset = code_offset(l, true);
+    __m512 y = _mm512_setzero_ps();
+    for (int64_t c = 0; c < w->n_chunk; c++) {
+        int64_t i = block * w->n_chunk + c, g = group_of(w, l, block, c), super = block * w->n_super + c / (WK_SUPER / WK_CHUNK);
+        const uint8_t *ahead = w->code + i * (l.bits == 8 ? 512 : 256) + AHEAD;
+        UNROLL for (int s = 0; s < 256; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
+        if (l.bits == 8) UNROLL for (int s = 256; s < 512; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
+        int32_t seed = (a[c].seed >> 7) * offset, seed_low = (a[c].seed_low >> 7) * offset;
+        __m512i v[8], low = _mm512_set1_epi32(l.group < WK_CHUNK ? seed_low : seed), high = _mm512_set1_epi32(l.group < WK_CHUNK ? seed - seed_low : 0);
+        load_codes(w, l, true, i, g, v);
+        UNROLL for (int s = 0; s < 4; s++) {
+            low = _mm512_dpbusd_epi32(low, v[s], broadcast_4(a[c].q + 4 * s));
+            high = _mm512_dpbusd_epi32(high, v[s + 4], broadcast_4(a[c].q + 16 + 4 * s));
+        }
+        __m512 f;
+        if (l.group < WK_CHUNK) {
+            f = _mm512_mul_ps(_mm512_cvtepi32_ps(low), scales_of(w, l, g, super));
+            f = _mm512_fmadd_ps(_mm512_cvtepi32_ps(high), scales_of(w, l, g + 1, super), f);
+        } else {
+            f = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(low, high)), scales_of(w, l, g, super));
+        }
+        y = _mm512_fmadd_ps(f, _mm512_set1_ps(a[c].d), y);
+        if (l.zero == WK_ZERO_MIN) y = _mm512_fmadd_ps(minima_of(w, l, g, super), _mm512_set1_ps(a[c].sum), y);
+    }
+    return y;
+}
+
+VNNI_PART void store_block(float *y, __m512 v, int n_col, const float *bias) {
+    __mmask16 m = mask_of(n_col);
+    if (bias) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(m, bias));
+    _mm512_mask_storeu_ps(y, m, v);
+}
+
+typedef void row_fn(const wk_packed *w, const void *act, int64_t block, int64_t n_block, float *y, int n_col, const float *bias);
+#define ROW_OF_CODES(name, ...) \
+    VNNI static void name(const wk_packed *w, const void *act, int64_t block, int64_t n_block, float *y, int n_col, const float *bias) { \
+        for (int64_t b = 0; b < n_block; b++, y += 16, n_col -= 16, bias += bias ? 16 : 0) \
+            store_block(y, block_row(w, __VA_ARGS__, act, block + b), n_col, bias); \
+    }
+#define LAYOUT(...) (wk_layout){ __VA_ARGS__ }
+ROW_OF_CODES(row_q4_0, LAYOUT(4, 32, WK_SCALE_F16, WK_ZERO_MID, false, NULL))
+ROW_OF_CODES(row_q4_1, LAYOUT(4, 32, WK_SCALE_F16, WK_ZERO_MIN, false, NULL))
+ROW_OF_CODES(row_q8_0, LAYOUT(8, 32, WK_SCALE_F16, WK_ZERO_MID, false, NULL))
+ROW_OF_CODES(row_q4_k, LAYOUT(4, 32, WK_SCALE_SUPER, WK_ZERO_MIN, false, NULL))
+ROW_OF_CODES(row_q6_k, LAYOUT(6, 16, WK_SCALE_SUPER, WK_ZERO_MID, false, NULL))
+ROW_OF_CODES(row_codes, w->l)
+
 /* ---- products of floats ---- */
 
 VNNI_PART __m512 load_16(const wk_packed *w, int64_t i) {
@@ -263,8 +324,43 @@ VNNI static void mul_float_avx512(const wk_tile *t) {
     else rows_floats(t, 1);
 }
 
+/* NB blocks of 16 outputs with one row: a sum is a chain that waits for itself, so two run side by side. */
+VNNI_PART void blocks_float(const wk_packed *w, const float *x, int64_t block, const int NB, float *y, int n_col, const float *bias) {
+    const bool wide = w->l.bits == 32;
+    __m512 s[2];
+    UNROLL for (int b = 0; b < NB; b++) s[b] = _mm512_setzero_ps();
+    for (int64_t k = 0; k < w->n_in; k++) {
+        __m512 v = _mm512_set1_ps(x[k]);
+        UNROLL for (int b = 0; b < NB; b++) {
+            int64_t i = (block + b) * w->n_in + k;
+            __m512 f = wide ? _mm512_load_ps((const float *)(const void *)w->code + 16 * i) : load_16(w, i);
+            s[b] = _mm512_fmadd_ps(f, v, s[b]);
+        }
+    }
+    UNROLL for (int b = 0; b < NB; b++) store_block(y + 16 * b, s[b], n_col - 16 * b, bias ? bias + 16 * b : NULL);
+}
+VNNI static void row_floats(const wk_packed *w, const void *act, int64_t block, int64_t n_block, float *y, int n_col, const float *bias) {
+    for (; n_block > 1; block += 2, n_block -= 2, y += 32, n_col -= 32, bias += bias ? 32 : 0) blocks_float(w, act, block, 2, y, n_col, bias);
+    if (n_block) blocks_float(w, act, block, 1, y, n_col, bias);
+}
+
+VNNI static bool row_avx512(const wk_packed *w, const void *act, int64_t block, int64_t n_block, float *y, int n_col, const float *bias) {
+    const wk_layout l = w->l;
+    bool f16 = l.group == 32 && l.scale == WK_SCALE_F16 && !l.map, super = l.scale == WK_SCALE_SUPER && !l.map;
+    row_fn *f = row_codes;
+    if (l.bits > 8) f = row_floats;
+    else if (f16 && l.bits == 4 && l.zero == WK_ZERO_MID) f = row_q4_0;
+    else if (f16 && l.bits == 4 && l.zero == WK_ZERO_MIN) f = row_q4_1;
+    else if (f16 && l.bits == 8 && l.zero == WK_ZERO_MID) f = row_q8_0;
+    else if (super && l.bits == 4) f = row_q4_k;
+    else if (super && l.bits == 6) f = row_q6_k;
+    f(w, act, block, n_block, y, n_col, bias);
+    return true;
+}
+
 const wk_linear_set wk_linear_avx512 = {
     .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI, .name = "avx512-vnni",
     .round = round_avx512, .expand = expand_avx512, .mul = mul_avx512, .widen = widen_avx512, .mul_float = mul_float_avx512,
+    .row = row_avx512,
 };
 #endif
