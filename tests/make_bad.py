@@ -51,7 +51,8 @@ def gguf(keys=(), tensors=(), magic=b"GGUF", version=3, n_key=None, n_tensor=Non
     at, data = 0, b""
     for i, t in enumerate(tensors):
         offset = at if t["offset"] is None else t["offset"]
-        head += text(t["name"]) + u32(len(t["shape"])) + b"".join(u64(d) for d in t["shape"]) + u32(t["kind"]) + u64(offset)
+        head += text(t["name"]) + u32(len(t["shape"])) + b"".join(u64(d) for d in t["shape"])
+        head += u32(t["kind"]) + u64(offset)
         if size_of(t) < 1 << 20:
             data += fill(size_of(t), i)
             data += bytes(-len(data) % align)
@@ -157,7 +158,8 @@ def bad_splits():
 # ---- safetensors ----
 
 def st(header, data=b"", length=None):
-    h = header if isinstance(header, bytes) else (header if isinstance(header, str) else json.dumps(header, separators=(",", ":"))).encode()
+    h = json.dumps(header, separators=(",", ":")) if isinstance(header, dict) else header
+    h = h if isinstance(h, bytes) else h.encode()
     return u64(len(h) if length is None else length) + h + data
 
 
@@ -181,7 +183,8 @@ def bad_safetensors():
     yield "invalid-utf8-name", st(b'{"a\xff":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}', d)
     yield "invalid-utf8-surrogate", st(b'{"a\xed\xa0\x80":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}', d)
     yield "name-with-nul", st('{"a\\u0000b":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}', d)
-    yield "name-twice", st('{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}', d)
+    one = '"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}'
+    yield "name-twice", st("{" + one + "," + one + "}", d)
     yield "tensor-not-object", st({"a": [1]}, d)
     yield "dtype-missing", st({"a": {"shape": [4], "data_offsets": [0, 16]}}, d)
     yield "dtype-number", st({"a": entry([4], 0, 16, 7)}, d)
@@ -307,7 +310,8 @@ def model_keys(spm=False, **change):
         "general.architecture": (STR, "llama"), "general.name": (STR, "tiny"),
         "llama.block_count": (U32, 1), "llama.context_length": (U32, 64), "llama.embedding_length": (U32, 32),
         "llama.feed_forward_length": (U32, 64), "llama.attention.head_count": (U32, 2), "llama.attention.head_count_kv": (U32, 1),
-        "llama.attention.layer_norm_rms_epsilon": (F32, 1e-5), "llama.rope.freq_base": (F32, 10000.0), "llama.vocab_size": (U32, 16),
+        "llama.attention.layer_norm_rms_epsilon": (F32, 1e-5), "llama.rope.freq_base": (F32, 10000.0),
+        "llama.vocab_size": (U32, 16),
         "tokenizer.ggml.model": (STR, "gpt2"), "tokenizer.ggml.pre": (STR, "gpt-2"), "tokenizer.ggml.tokens": (ARR, (STR, TOKENS)),
         "tokenizer.ggml.token_type": (ARR, (I32, TYPES)), "tokenizer.ggml.merges": (ARR, (STR, MERGES)),
         "tokenizer.ggml.bos_token_id": (U32, 0), "tokenizer.ggml.eos_token_id": (U32, 0), "tokenizer.ggml.add_bos_token": (BOOL, 0),
@@ -329,8 +333,9 @@ def model_keys(spm=False, **change):
 def model_tensors(**change):
     """name without ".weight" and with '__' for '.', shape, or None to leave it out."""
     b = "blk.0."
-    t = {"token_embd": [32, 16], "output_norm": [32], "output": [32, 16], b + "attn_norm": [32], b + "attn_q": [32, 32], b + "attn_k": [32, 16],
-         b + "attn_v": [32, 16], b + "attn_output": [32, 32], b + "ffn_norm": [32], b + "ffn_gate": [32, 64], b + "ffn_up": [32, 64], b + "ffn_down": [64, 32]}
+    t = {"token_embd": [32, 16], "output_norm": [32], "output": [32, 16], b + "attn_norm": [32], b + "attn_q": [32, 32],
+         b + "attn_k": [32, 16], b + "attn_v": [32, 16], b + "attn_output": [32, 32], b + "ffn_norm": [32],
+         b + "ffn_gate": [32, 64], b + "ffn_up": [32, 64], b + "ffn_down": [64, 32]}
     for name, v in change.items():
         name = name.replace("__", ".")
         if v is None: t.pop(name)
@@ -394,11 +399,13 @@ def bad_models():
 
 
 def good_gguf():
-    every = [key("t.u8", U8, 200), key("t.i8", I8, -100), key("t.u16", U16, 60000), key("t.i16", I16, -30000), key("t.u32", U32, 4000000000),
-             key("t.i32", I32, -2000000000), key("t.f32", F32, 0.5), key("t.bool", BOOL, 1), key("t.str", STR, "häl\0lo"), key("t.u64", U64, (1 << 64) - 1),
+    every = [key("t.u8", U8, 200), key("t.i8", I8, -100), key("t.u16", U16, 60000), key("t.i16", I16, -30000),
+             key("t.u32", U32, 4000000000), key("t.i32", I32, -2000000000), key("t.f32", F32, 0.5), key("t.bool", BOOL, 1),
+             key("t.str", STR, "häl\0lo"), key("t.u64", U64, (1 << 64) - 1),
              key("t.i64", I64, -(1 << 63)), key("t.f64", F64, 0.1), key("t.inf", F32, float("inf")), key("t.empty", STR, ""),
-             key("a.u8", ARR, (U8, [1, 255])), key("a.i16", ARR, (I16, [-1, 2])), key("a.i32", ARR, (I32, [-5, 6, 7])), key("a.f32", ARR, (F32, [0.25, -2.0])),
-             key("a.f64", ARR, (F64, [1e300])), key("a.bool", ARR, (BOOL, [0, 1])), key("a.str", ARR, (STR, ["", "b", "ccc"])), key("a.none", ARR, (STR, [])),
+             key("a.u8", ARR, (U8, [1, 255])), key("a.i16", ARR, (I16, [-1, 2])), key("a.i32", ARR, (I32, [-5, 6, 7])),
+             key("a.f32", ARR, (F32, [0.25, -2.0])), key("a.f64", ARR, (F64, [1e300])), key("a.bool", ARR, (BOOL, [0, 1])),
+             key("a.str", ARR, (STR, ["", "b", "ccc"])), key("a.none", ARR, (STR, [])),
              key("a.u64", ARR, (U64, [1, 1 << 62]))]
     yield "tiny.gguf", tiny()
     yield "tiny-spm.gguf", tiny(True)
@@ -409,7 +416,8 @@ def good_gguf():
     yield "unordered.gguf", gguf([ARCH], [tensor("a", [32], offset=128), tensor("b", [32], offset=0)])
     yield "gap.gguf", gguf([ARCH], [tensor("a", [32]), tensor("b", [32], offset=192)], tail=bytes(64))
     for i, name in enumerate("abc"):
-        yield f"split-0000{i + 1}-of-00003.gguf", split(i, 3, [tensor(name, [32]), tensor(name + "2", [32, 2])], 6 if not i else None)
+        tensors = [tensor(name, [32]), tensor(name + "2", [32, 2])]
+        yield f"split-0000{i + 1}-of-00003.gguf", split(i, 3, tensors, 6 if not i else None)
 
 
 def write(path, data):
@@ -428,5 +436,6 @@ for name, data in good_gguf():
     write(f"data/gguf/{name}", data)
     if not name.startswith("split"): write(f"fuzz/corpus/gguf/{name}", data)
 good_st = {"mixed": pack({"a": ("F32", [2, 3]), "b": ("F16", [4]), "c": ("I32", []), "d": ("BF16", [0])}), "empty": st({}),
-           "metadata": st({"__metadata__": {"format": "pt", "x": "y"}, "w": entry([1], 0, 4)}, bytes(4)), "padded": st("{}" + " " * 6)}
+           "metadata": st({"__metadata__": {"format": "pt", "x": "y"}, "w": entry([1], 0, 4)}, bytes(4)),
+           "padded": st("{}" + " " * 6)}
 for name, data in good_st.items(): write(f"fuzz/corpus/safetensors/{name}.safetensors", data)

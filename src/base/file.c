@@ -1,5 +1,6 @@
-/* file.c: mapping and reading whole files. */
+/* file.c: mapping, reading and writing whole files. */
 #include "base/file.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -73,11 +74,52 @@ wick_status wk_file_read(const char *path, size_t limit, wk_buf *out) {
     return st;
 }
 
+static bool write_all(int fd, wk_str s) {
+    while (s.len) {
+        ssize_t k = write(fd, s.ptr, s.len < 1 << 30 ? s.len : 1 << 30);
+        if (k < 0 && errno == EINTR) continue;
+        if (k <= 0) return false;
+        s = (wk_str){ s.ptr + k, s.len - (size_t)k };
+    }
+    return true;
+}
+
+wick_status wk_file_write(const char *path, const wk_str *part, size_t n_part) {
+    wk_buf tmp = { 0 };
+    wk_buf_printf(&tmp, "%s.tmp-%ld", path, (long)getpid());
+    if (tmp.failed) {
+        wk_buf_free(&tmp);
+        return wk_fail_memory(strlen(path), "a file's name");
+    }
+    unlink(tmp.ptr);  /* an earlier process of this number may have died; O_EXCL follows nobody's link */
+    int fd = open(tmp.ptr, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    bool ok = fd >= 0;
+    for (size_t i = 0; ok && i < n_part; i++) ok = write_all(fd, part[i]);
+    ok = ok && !fsync(fd);
+    if (fd >= 0) ok = !close(fd) && ok;
+    ok = ok && !rename(tmp.ptr, path);
+    wick_status st = ok ? WICK_OK : wk_fail(WICK_E_IO, "%s: could not be written: %s", path, strerror(errno));
+    if (!ok && fd >= 0) unlink(tmp.ptr);
+    wk_buf_free(&tmp);
+    return st;
+}
+
 bool wk_file_exists(const char *path) { return access(path, F_OK) == 0; }
 
 bool wk_is_folder(const char *path) {
     struct stat st;
     return !stat(path, &st) && S_ISDIR(st.st_mode);
+}
+
+bool wk_folder_has(const char *folder, const char *ending) {
+    DIR *d = opendir(folder);
+    bool found = false;
+    for (struct dirent *e; d && !found && (e = readdir(d));) {
+        size_t n = strlen(e->d_name), m = strlen(ending);
+        found = n > m && !strcmp(e->d_name + n - m, ending);
+    }
+    if (d) closedir(d);
+    return found;
 }
 
 char *wk_path_join(const char *folder, const char *name) {

@@ -7,7 +7,6 @@
 #include "format/checkpoint.h"
 #include "base/file.h"
 #include "format/names.h"
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -83,7 +82,8 @@ static wick_status template_from_config(wk_checkpoint *c) {
             if (name && !strcmp(name, "default")) v = json_object_get(one, "template");
         }
     }
-    return json_is_string(v) ? set_template(c, json_string_value(v), json_string_length(v), "tokenizer_config.json: chat_template") : WICK_OK;
+    return json_is_string(v) ? set_template(c, json_string_value(v), json_string_length(v), "tokenizer_config.json: chat_template")
+                             : WICK_OK;
 }
 
 static wick_status find_template(wk_checkpoint *c) {
@@ -133,20 +133,27 @@ static wick_status take_single(wk_checkpoint *c) {
 /* One line of the index: tensor `name` is in file `v`. opened maps files' names to their place in c->shard. */
 static wick_status take_indexed(wk_checkpoint *c, json_t *opened, const char *name, const json_t *v) {
     wk_shown shown = wk_show((wk_str){ name, strlen(name) });
-    if (!json_is_string(v)) return wk_fail(WICK_E_FORMAT, "%s/model.safetensors.index.json: weight_map \"%s\": a file's name is needed", c->path, shown.text);
+    if (!json_is_string(v))
+        return wk_fail(WICK_E_FORMAT, "%s/model.safetensors.index.json: weight_map \"%s\": a file's name is needed", c->path,
+                       shown.text);
     const char *file = json_string_value(v);
     wk_shown shown_file = wk_show((wk_str){ file, json_string_length(v) });
     if (!*file || strlen(file) != json_string_length(v) || strchr(file, '/') || !strcmp(file, "..") || !strcmp(file, "."))
-        return wk_fail(WICK_E_FORMAT, "%s/model.safetensors.index.json: weight_map \"%s\" names the file \"%s\"; only files in the folder itself are read",
-                       c->path, shown.text, shown_file.text);
+        return wk_fail(
+            WICK_E_FORMAT,
+            "%s/model.safetensors.index.json: weight_map \"%s\" names the file \"%s\"; only files in the folder itself are read",
+            c->path, shown.text, shown_file.text);
     json_t *at = json_object_get(opened, file);
     if (!at) {
         wick_status st = add_shard(c, file);
         if (st) return st;
-        if (json_object_set_new(opened, file, at = json_integer((json_int_t)c->n_shard - 1))) return wk_fail_memory(sizeof *at, "a list of files");
+        if (json_object_set_new(opened, file, at = json_integer((json_int_t)c->n_shard - 1)))
+            return wk_fail_memory(sizeof *at, "a list of files");
     }
     const wk_tensor *t = wk_safetensors_find(c->shard[json_integer_value(at)], name);
-    if (!t) return wk_fail(WICK_E_FORMAT, "%s/%s: has no tensor \"%s\", which the index says it has", c->path, shown_file.text, shown.text);
+    if (!t)
+        return wk_fail(WICK_E_FORMAT, "%s/%s: has no tensor \"%s\", which the index says it has", c->path, shown_file.text,
+                       shown.text);
     c->tensor[c->n_tensor++] = *t;
     return WICK_OK;
 }
@@ -157,9 +164,13 @@ static wick_status take_index(wk_checkpoint *c) {
     wick_status st = read_object(c->path, "model.safetensors.index.json", INDEX_LIMIT, &index);
     map = json_object_get(index, "weight_map");
     size_t n = json_object_size(map);
-    if (!st && !json_is_object(map)) st = wk_fail(WICK_E_FORMAT, "%s/model.safetensors.index.json: has no object \"weight_map\"", c->path);
-    if (!st && n > MAX_TENSOR) st = wk_fail(WICK_E_FORMAT, "%s/model.safetensors.index.json: weight_map has %zu tensors, at most %d are allowed", c->path, n, MAX_TENSOR);
-    if (!st && n && !(c->tensor = wk_alloc_array(n, sizeof *c->tensor))) st = wk_fail_memory(n * sizeof *c->tensor, "a list of tensors");
+    if (!st && !json_is_object(map))
+        st = wk_fail(WICK_E_FORMAT, "%s/model.safetensors.index.json: has no object \"weight_map\"", c->path);
+    if (!st && n > MAX_TENSOR)
+        st = wk_fail(WICK_E_FORMAT, "%s/model.safetensors.index.json: weight_map has %zu tensors, at most %d are allowed", c->path,
+                     n, MAX_TENSOR);
+    if (!st && n && !(c->tensor = wk_alloc_array(n, sizeof *c->tensor)))
+        st = wk_fail_memory(n * sizeof *c->tensor, "a list of tensors");
     if (!st && !(opened = json_object())) st = wk_fail_memory(64, "a list of files");
     if (!st) json_object_foreach(map, name, v) if ((st = take_indexed(c, opened, name, v))) break;
     json_decref(opened);
@@ -173,7 +184,8 @@ typedef struct gptq_config { int bits; int64_t group; bool v2, desc_act; } gptq_
 
 static wick_status gptq_int(const wk_checkpoint *c, const json_t *q, const char *field, int64_t *out) {
     const json_t *v = json_object_get(q, field);
-    if (!json_is_integer(v)) return wk_fail(WICK_E_FORMAT, "%s/config.json: quantization_config: \"%s\" has to be a whole number", c->path, field);
+    if (!json_is_integer(v))
+        return wk_fail(WICK_E_FORMAT, "%s/config.json: quantization_config: \"%s\" has to be a whole number", c->path, field);
     *out = json_integer_value(v);
     return WICK_OK;
 }
@@ -183,13 +195,17 @@ static wick_status read_gptq_config(const wk_checkpoint *c, const json_t *q, gpt
     wick_status st = gptq_int(c, q, "bits", &bits);
     if (!st) st = gptq_int(c, q, "group_size", &g->group);
     if (st) return st;
-    if (bits != 4 && bits != 8) return wk_fail(WICK_E_UNSUPPORTED, "%s/config.json: quantization_config: bits is %" PRId64 ", wick reads GPTQ with 4 or 8", c->path, bits);
+    if (bits != 4 && bits != 8)
+        return wk_fail(WICK_E_UNSUPPORTED, "%s/config.json: quantization_config: bits is %" PRId64 ", wick reads GPTQ with 4 or 8",
+                       c->path, bits);
     if (g->group != -1 && (g->group < 1 || g->group > 1 << 20))
-        return wk_fail(WICK_E_FORMAT, "%s/config.json: quantization_config: group_size is %" PRId64 ", it has to be -1 or in 1..%d", c->path, g->group, 1 << 20);
+        return wk_fail(WICK_E_FORMAT, "%s/config.json: quantization_config: group_size is %" PRId64 ", it has to be -1 or in 1..%d",
+                       c->path, g->group, 1 << 20);
     g->bits = (int)bits;
     const char *format = json_string_value(json_object_get(q, "checkpoint_format"));
     if (format && strcmp(format, "gptq") && strcmp(format, "gptq_v2"))
-        return wk_fail(WICK_E_UNSUPPORTED, "%s/config.json: quantization_config: checkpoint_format is \"%s\", wick reads gptq and gptq_v2", c->path,
+        return wk_fail(WICK_E_UNSUPPORTED,
+                       "%s/config.json: quantization_config: checkpoint_format is \"%s\", wick reads gptq and gptq_v2", c->path,
                        wk_show((wk_str){ format, strlen(format) }).text);
     g->v2 = format && !strcmp(format, "gptq_v2");
     g->desc_act = json_is_true(json_object_get(q, "desc_act"));
@@ -206,12 +222,15 @@ static const wk_tensor *part_of(const wk_checkpoint *c, const wk_tensor *qweight
 }
 
 /* The array is there, of this type and shape. */
-static wick_status fits(const wk_checkpoint *c, const wk_tensor *q, const wk_tensor *t, const char *what, bool type_ok, int64_t d0, int64_t d1) {
+static wick_status fits(const wk_checkpoint *c, const wk_tensor *q, const wk_tensor *t, const char *what, bool type_ok, int64_t d0,
+                        int64_t d1) {
     wk_shown layer = wk_show((wk_str){ q->name.ptr, q->name.len - strlen(".qweight") });
     if (!t) return wk_fail(WICK_E_FORMAT, "%s: GPTQ layer \"%s\" has no %s", c->path, layer.text, what);
     if (type_ok && t->n_dim == (d1 < 0 ? 1 : 2) && t->shape[0] == d0 && (d1 < 0 || t->shape[1] == d1)) return WICK_OK;
-    return wk_fail(WICK_E_FORMAT, "%s: GPTQ layer \"%s\": %s is %s [%" PRId64 ", %" PRId64 "] with %d dimensions, %" PRId64 " x %" PRId64 " %s needed", c->path,
-                   layer.text, what, wk_dtypes[t->dtype].name, t->shape[0], t->shape[1], t->n_dim, d0, d1 < 0 ? 1 : d1,
+    return wk_fail(WICK_E_FORMAT,
+                   "%s: GPTQ layer \"%s\": %s is %s [%" PRId64 ", %" PRId64 "] with %d dimensions, %" PRId64 " x %" PRId64
+                   " %s needed",
+                   c->path, layer.text, what, wk_dtypes[t->dtype].name, t->shape[0], t->shape[1], t->n_dim, d0, d1 < 0 ? 1 : d1,
                    type_ok ? "is" : "of another type is");
 }
 
@@ -222,8 +241,8 @@ static wick_status check_g_idx(const wk_checkpoint *c, const wk_tensor *t, int64
         int32_t v;
         memcpy(&v, t->data + 4 * i, 4);
         if (v < 0 || v >= g->n_group)
-            return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": element %" PRId64 " is %" PRId32 ", it has to be in 0..%" PRId64, c->path, wk_show(t->name).text,
-                           i, v, g->n_group - 1);
+            return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": element %" PRId64 " is %" PRId32 ", it has to be in 0..%" PRId64,
+                           c->path, wk_show(t->name).text, i, v, g->n_group - 1);
         plain = plain && v == i / g->group;
     }
     g->g_idx = plain ? NULL : t->data;
@@ -242,13 +261,18 @@ static wick_status group_layer(wk_checkpoint *c, const gptq_config *cfg, wk_tens
     wick_status st = fits(c, q, q, "qweight", q->dtype == WK_I32, q->shape[0], n_out);
     if (st) return st;
     if (!q->shape[0] || !n_out || n_out % per || q->shape[0] > INT32_MAX || n_out > INT32_MAX)
-        return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" has shape [%" PRId64 ", %" PRId64 "]; its second dimension has to be a multiple of %" PRId64, c->path,
-                       wk_show(q->name).text, q->shape[0], n_out, per);
+        return wk_fail(WICK_E_FORMAT,
+                       "%s: tensor \"%s\" has shape [%" PRId64 ", %" PRId64
+                       "]; its second dimension has to be a multiple of %" PRId64,
+                       c->path, wk_show(q->name).text, q->shape[0], n_out, per);
     n_in = q->shape[0] * per;
-    *g = (wk_gptq){ .bits = cfg->bits, .group = (int)(cfg->group == -1 ? n_in > INT32_MAX ? INT32_MAX : n_in : cfg->group), .v2 = cfg->v2, .qweight = q->data };
+    if (cfg->group == -1 && n_in > INT32_MAX)
+        return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is too large", c->path, wk_show(q->name).text);
+    *g = (wk_gptq){ .bits = cfg->bits, .group = (int)(cfg->group == -1 ? n_in : cfg->group), .v2 = cfg->v2, .qweight = q->data };
     g->n_group = (n_in + g->group - 1) / g->group;
     if ((st = fits(c, q, z, "qzeros", z && z->dtype == WK_I32, g->n_group, n_out / per))) return st;
-    if ((st = fits(c, q, s, "scales", s && (s->dtype == WK_F16 || s->dtype == WK_BF16 || s->dtype == WK_F32), g->n_group, n_out))) return st;
+    if ((st = fits(c, q, s, "scales", s && (s->dtype == WK_F16 || s->dtype == WK_BF16 || s->dtype == WK_F32), g->n_group, n_out)))
+        return st;
     if (cfg->desc_act && !x) return fits(c, q, NULL, "g_idx, which desc_act needs", false, 0, 0);
     if (x && ((st = fits(c, q, x, "g_idx", x->dtype == WK_I32, n_in, -1)) || (st = check_g_idx(c, x, n_in, g)))) return st;
     g->qzeros = z->data;
@@ -256,20 +280,22 @@ static wick_status group_layer(wk_checkpoint *c, const gptq_config *cfg, wk_tens
     g->scale_type = s->dtype;
     used[z - c->tensor] = used[s - c->tensor] = true;
     if (x) used[x - c->tensor] = true;
-    *q = (wk_tensor){ .name = { own_name, name->len }, .dtype = WK_GPTQ, .n_dim = 2, .shape = { n_out, n_in, 1, 1 }, .data = q->data,
-                      .n_bytes = q->n_bytes + z->n_bytes + s->n_bytes + (x ? x->n_bytes : 0), .gptq = g };
+    uint64_t n_bytes = q->n_bytes + z->n_bytes + s->n_bytes + (x ? x->n_bytes : 0);
+    *q = (wk_tensor){ .name = { own_name, name->len }, .dtype = WK_GPTQ, .n_dim = 2, .shape = { n_out, n_in, 1, 1 },
+                      .data = g->qweight, .n_bytes = n_bytes, .gptq = g };
     return WICK_OK;
 }
 
 static bool is_qweight(wk_str s) { return s.len > 8 && !memcmp(s.ptr + s.len - 8, ".qweight", 8); }
 
-/* Replaces each layer's arrays by one tensor. A layer keeps its qweight's place until all are done, so the index holds meanwhile. */
+/* Replaces each layer's arrays by one tensor, made in the qweight's place of a copy, so that the index holds meanwhile. */
 static wick_status group_layers(wk_checkpoint *c, const gptq_config *cfg) {
     bool *used = c->n_tensor ? wk_alloc_array(c->n_tensor, sizeof *used) : NULL;
     wk_tensor *grouped = c->n_tensor ? wk_alloc_array(c->n_tensor, sizeof *grouped) : NULL;
     wk_buf name = { 0 };
     size_t n = 0;
-    wick_status st = c->n_tensor && (!used || !grouped) ? wk_fail_memory(c->n_tensor * sizeof *grouped, "a list of tensors") : WICK_OK;
+    wick_status st =
+        c->n_tensor && (!used || !grouped) ? wk_fail_memory(c->n_tensor * sizeof *grouped, "a list of tensors") : WICK_OK;
     for (size_t i = 0; !st && i < c->n_tensor; i++) {
         grouped[i] = c->tensor[i];
         if (is_qweight(grouped[i].name)) st = group_layer(c, cfg, &grouped[i], used, &name);
@@ -286,7 +312,8 @@ static wick_status index_tensors(wk_checkpoint *c) {
     size_t dup;
     wk_names_free(&c->names);
     wick_status st = wk_names_build(&c->names, c->tensor, c->n_tensor, sizeof *c->tensor, &dup);
-    if (!st && dup < c->n_tensor) st = wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is there twice", c->path, wk_show(c->tensor[dup].name).text);
+    if (!st && dup < c->n_tensor)
+        st = wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is there twice", c->path, wk_show(c->tensor[dup].name).text);
     return st;
 }
 
@@ -296,8 +323,10 @@ static wick_status unquantise(wk_checkpoint *c) {
     gptq_config g = { 0 };
     if (!json_is_object(q)) return WICK_OK;
     if (!method || strcmp(method, "gptq"))
-        return wk_fail(WICK_E_UNSUPPORTED, "%s/config.json: quantization_config: quant_method is \"%s\", wick reads gptq; take the model unquantised, or as GGUF",
-                       c->path, method ? wk_show((wk_str){ method, strlen(method) }).text : "");
+        return wk_fail(
+            WICK_E_UNSUPPORTED,
+            "%s/config.json: quantization_config: quant_method is \"%s\", wick reads gptq; take the model unquantised, or as GGUF",
+            c->path, method ? wk_show((wk_str){ method, strlen(method) }).text : "");
     wick_status st = read_gptq_config(c, q, &g);
     if (!st) st = group_layers(c, &g);
     return st ? st : index_tensors(c);
@@ -305,24 +334,15 @@ static wick_status unquantise(wk_checkpoint *c) {
 
 /* ---- opening ---- */
 
-/* Is there a file in the folder whose name ends so? */
-static bool any_ending(const char *folder, const char *end) {
-    DIR *d = opendir(folder);
-    bool found = false;
-    for (struct dirent *e; d && !found && (e = readdir(d));) {
-        size_t n = strlen(e->d_name), m = strlen(end);
-        found = n > m && !strcmp(e->d_name + n - m, end);
-    }
-    if (d) closedir(d);
-    return found;
-}
-
 static wick_status no_weights(const wk_checkpoint *c) {
     const char *p = c->path;
-    if (any_ending(p, ".gguf")) return wk_fail(WICK_E_FORMAT, "%s: is a folder with GGUF files: give one of the files", p);
-    if (any_ending(p, ".bin") || any_ending(p, ".pt") || any_ending(p, ".pth"))
-        return wk_fail(WICK_E_UNSUPPORTED, "%s: its weights are pickle files, which can run code and are not read; convert them: python3 -c \"from transformers import "
-                       "AutoModelForCausalLM as M; M.from_pretrained('%s').save_pretrained('NEW-FOLDER', safe_serialization=True)\"", p, p);
+    if (wk_folder_has(p, ".gguf")) return wk_fail(WICK_E_FORMAT, "%s: is a folder with GGUF files: give one of the files", p);
+    if (wk_folder_has(p, ".bin") || wk_folder_has(p, ".pt") || wk_folder_has(p, ".pth"))
+        return wk_fail(
+            WICK_E_UNSUPPORTED,
+            "%s: its weights are pickle files, which can run code and are not read; convert them: python3 -c \"from transformers "
+            "import AutoModelForCausalLM as M; M.from_pretrained('%s').save_pretrained('NEW-FOLDER', safe_serialization=True)\"",
+            p, p);
     return wk_fail(WICK_E_FORMAT, "%s: has neither model.safetensors nor model.safetensors.index.json", p);
 }
 
@@ -332,7 +352,8 @@ static wick_status read_weights(wk_checkpoint *c) {
     if (!st && !single) st = there_is(c->path, "model.safetensors.index.json", &index);
     if (st) return st;
     if (!single && !index) return no_weights(c);
-    if (!(c->shard = wk_alloc_array(MAX_SHARD, sizeof(wk_safetensors *)))) return wk_fail_memory(MAX_SHARD * sizeof(wk_safetensors *), "a list of files");
+    if (!(c->shard = wk_alloc_array(MAX_SHARD, sizeof(wk_safetensors *))))
+        return wk_fail_memory(MAX_SHARD * sizeof(wk_safetensors *), "a list of files");
     st = single ? take_single(c) : take_index(c);
     if (!st) st = index_tensors(c);
     return st ? st : unquantise(c);
@@ -345,8 +366,11 @@ static wick_status check_tokenizer(const wk_checkpoint *c, bool needed) {
     wick_status st = there_is(c->path, "tokenizer.model", &model);
     if (st) return st;
     if (model)
-        return wk_fail(WICK_E_UNSUPPORTED, "%s: has tokenizer.model but no tokenizer.json; make one: python3 -c \"from transformers import AutoTokenizer as T; "
-                       "T.from_pretrained('%s').save_pretrained('%s')\"", c->path, c->path, c->path);
+        return wk_fail(
+            WICK_E_UNSUPPORTED,
+            "%s: has tokenizer.model but no tokenizer.json; make one: python3 -c \"from transformers import AutoTokenizer as T; "
+            "T.from_pretrained('%s').save_pretrained('%s')\"",
+            c->path, c->path, c->path);
     return needed ? wk_fail(WICK_E_FORMAT, "%s: is a folder without tokenizer.json", c->path) : WICK_OK;
 }
 
@@ -355,7 +379,7 @@ static wick_status open_folder(wk_checkpoint *c, bool vocab_only) {
     for (size_t i = 0; !st && i < sizeof files / sizeof *files; i++)
         st = read_object(c->path, files[i].name, files[i].limit, (json_t **)((char *)c + files[i].field));
     if (!st && !vocab_only && !c->config) {
-        if (any_ending(c->path, ".gguf")) return no_weights(c);
+        if (wk_folder_has(c->path, ".gguf")) return no_weights(c);
         st = wk_fail(WICK_E_FORMAT, "%s: is a folder without config.json, so it is no Hugging Face model", c->path);
     }
     if (!st && !vocab_only) st = read_weights(c);  /* before the tokenizer: a folder of pickles is named as that */
@@ -378,13 +402,17 @@ static wick_status not_gguf(const char *path, const uint8_t *p, size_t n) {
     static const char lfs[] = "version https://git-lfs";
     if (n == 0) return wk_fail(WICK_E_FORMAT, "%s: is empty: download it again", path);
     if (n >= sizeof lfs - 1 && !memcmp(p, lfs, sizeof lfs - 1))
-        return wk_fail(WICK_E_FORMAT, "%s: is a Git LFS pointer, not the file itself: run `git lfs pull`, or download it again", path);
+        return wk_fail(WICK_E_FORMAT, "%s: is a Git LFS pointer, not the file itself: run `git lfs pull`, or download it again",
+                       path);
     if ((n >= 4 && !memcmp(p, "PK\3\4", 4)) || (n >= 2 && p[0] == 0x80 && p[1] < 6))
-        return wk_fail(WICK_E_UNSUPPORTED, "%s: is a pickle file, which can run code and is not read; convert the model to safetensors with transformers' save_pretrained()", path);
+        return wk_fail(WICK_E_UNSUPPORTED,
+                       "%s: is a pickle file, which can run code and is not read; convert the model to safetensors with "
+                       "transformers' save_pretrained()",
+                       path);
     if (*p == '{' || (n >= 9 && p[8] == '{'))
         return wk_fail(WICK_E_FORMAT, "%s: is one file of a Hugging Face model: give the folder that it is in", path);
-    return wk_fail(WICK_E_FORMAT, "%s: is neither a GGUF file nor a Hugging Face folder; it begins with bytes %02x %02x %02x %02x", path, p[0], n > 1 ? p[1] : 0,
-                   n > 2 ? p[2] : 0, n > 3 ? p[3] : 0);
+    return wk_fail(WICK_E_FORMAT, "%s: is neither a GGUF file nor a Hugging Face folder; it begins with bytes %02x %02x %02x %02x",
+                   path, p[0], n > 1 ? p[1] : 0, n > 2 ? p[2] : 0, n > 3 ? p[3] : 0);
 }
 
 static wick_status open_file(wk_checkpoint *c) {

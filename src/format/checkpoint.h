@@ -8,7 +8,8 @@
 
 typedef struct wk_checkpoint wk_checkpoint;
 /* vocab_only: a folder needs no weights (nor config.json), only a tokenizer.json.
- * A GPTQ folder's qweight/qzeros/scales/g_idx come as one tensor "<module>.weight" of dtype WK_GPTQ, their sizes checked against each other.
+ * A GPTQ folder's qweight/qzeros/scales/g_idx come as one tensor "<module>.weight" of dtype WK_GPTQ, their sizes checked against
+ * each other.
  * Errors  as the formats'; pickle .bin and bare tokenizer.model folders are WICK_E_UNSUPPORTED with the way to convert them. */
 wick_status wk_checkpoint_open(const char *path, bool vocab_only, wk_checkpoint **out);
 void wk_checkpoint_free(wk_checkpoint *c);
@@ -24,7 +25,8 @@ json_t *wk_checkpoint_config(const wk_checkpoint *c);            /* config.json 
 json_t *wk_checkpoint_generation_config(const wk_checkpoint *c); /* generation_config.json */
 json_t *wk_checkpoint_tokenizer_json(const wk_checkpoint *c);    /* tokenizer.json */
 json_t *wk_checkpoint_tokenizer_config(const wk_checkpoint *c);  /* tokenizer_config.json */
-/* The chat template's text: chat_template.jinja, then tokenizer_config.json's (a string, or the one named "default"), then the GGUF's. NULL: none. */
+/* The chat template's text: chat_template.jinja, then tokenizer_config.json's (a string, or the one named "default"), then the
+ * GGUF's. NULL: none. */
 const char *wk_checkpoint_chat_template(const wk_checkpoint *c);
 
 #endif

@@ -41,12 +41,15 @@ struct wk_gguf {
     wk_names names;
 };
 
-static const struct { const char *name; int bytes; bool whole; } types[WK_GGUF_TYPE_COUNT] = {
-    [WK_GGUF_U8] = { "u8", 1, true },     [WK_GGUF_I8] = { "i8", 1, true },       [WK_GGUF_U16] = { "u16", 2, true },
-    [WK_GGUF_I16] = { "i16", 2, true },   [WK_GGUF_U32] = { "u32", 4, true },     [WK_GGUF_I32] = { "i32", 4, true },
-    [WK_GGUF_F32] = { "f32", 4, false },  [WK_GGUF_BOOL] = { "a bool", 1, false }, [WK_GGUF_STR] = { "a string", 0, false },
-    [WK_GGUF_ARR] = { "an array", 0, false }, [WK_GGUF_U64] = { "u64", 8, true }, [WK_GGUF_I64] = { "i64", 8, true },
-    [WK_GGUF_F64] = { "f64", 8, false },
+/* What messages call a value and the elements of an array; bytes of one, 0 where that differs; is it a whole number? */
+static const struct { const char *name, *many; int bytes; bool whole; } types[WK_GGUF_TYPE_COUNT] = {
+    [WK_GGUF_U8] = { "u8", "u8", 1, true },      [WK_GGUF_I8] = { "i8", "i8", 1, true },
+    [WK_GGUF_U16] = { "u16", "u16", 2, true },   [WK_GGUF_I16] = { "i16", "i16", 2, true },
+    [WK_GGUF_U32] = { "u32", "u32", 4, true },   [WK_GGUF_I32] = { "i32", "i32", 4, true },
+    [WK_GGUF_F32] = { "f32", "f32", 4, false },  [WK_GGUF_BOOL] = { "a bool", "bools", 1, false },
+    [WK_GGUF_STR] = { "a string", "strings", 0, false }, [WK_GGUF_ARR] = { "an array", "arrays", 0, false },
+    [WK_GGUF_U64] = { "u64", "u64", 8, true },   [WK_GGUF_I64] = { "i64", "i64", 8, true },
+    [WK_GGUF_F64] = { "f64", "f64", 8, false },
 };
 
 static wick_status cut_off(const wk_reader *r, const char *what) {
@@ -57,7 +60,9 @@ static wick_status cut_off(const wk_reader *r, const char *what) {
 static wick_status read_str(wk_reader *r, const char *what, uint64_t max, wk_str *out) {
     uint64_t n, at = r->pos;
     if (!wk_read_u64(r, &n)) return cut_off(r, what);
-    if (n > max) return wk_fail(WICK_E_FORMAT, "%s: %s at byte %" PRIu64 " says it has %" PRIu64 " bytes, at most %" PRIu64 " are allowed", r->path, what, at, n, max);
+    if (n > max)
+        return wk_fail(WICK_E_FORMAT, "%s: %s at byte %" PRIu64 " says it has %" PRIu64 " bytes, at most %" PRIu64 " are allowed",
+                       r->path, what, at, n, max);
     if (n > wk_left(r))
         return wk_fail(WICK_E_FORMAT, "%s: %s at byte %" PRIu64 " says it has %" PRIu64 " bytes, %" PRIu64
                        " are left; the file looks cut off: download it again", r->path, what, at, n, wk_left(r));
@@ -75,9 +80,10 @@ static wick_status skip_strings(wk_reader *r, const key *k, uint64_t n) {
         uint64_t left = (uint64_t)(end - p);
         if (left >= 8) memcpy(&len, p, 8);
         if (left < 8 || len > left - 8)
-            return wk_fail(WICK_E_FORMAT, "%s: key \"%s\": string %" PRIu64 " of %" PRIu64 " at byte %" PRIu64
-                           " ends past the end of the file; it looks cut off: download it again", r->path, wk_show(k->name).text, i, n,
-                           (uint64_t)(p - r->base));
+            return wk_fail(WICK_E_FORMAT,
+                           "%s: key \"%s\": string %" PRIu64 " of %" PRIu64 " at byte %" PRIu64
+                           " ends past the end of the file; it looks cut off: download it again",
+                           r->path, wk_show(k->name).text, i, n, (uint64_t)(p - r->base));
         p += 8;
     }
     r->pos = (uint64_t)(p - r->base);
@@ -88,18 +94,24 @@ static wick_status read_elements(wk_reader *r, key *k) {
     wk_gguf_array *a = &k->value;
     uint64_t size = a->type == WK_GGUF_STR ? 8 : (uint64_t)types[a->type].bytes;  /* of an element, at least */
     if (a->n > wk_left(r) / size && k->type != WK_GGUF_ARR)
-        return wk_fail(WICK_E_FORMAT, "%s: key \"%s\": its value, %s at byte %" PRIu64 ", ends past the end of the file, which has %" PRIu64
-                       " bytes; it looks cut off: download it again", r->path, wk_show(k->name).text, types[k->type].name, r->pos, r->size);
+        return wk_fail(WICK_E_FORMAT,
+                       "%s: key \"%s\": its value, %s at byte %" PRIu64 ", ends past the end of the file, which has %" PRIu64
+                       " bytes; it looks cut off: download it again",
+                       r->path, wk_show(k->name).text, types[k->type].name, r->pos, r->size);
     if (a->n > wk_left(r) / size)
-        return wk_fail(WICK_E_FORMAT, "%s: key \"%s\" says it has %" PRIu64 " elements of %" PRIu64 " bytes or more, %" PRIu64
-                       " bytes are left; the file looks cut off: download it again", r->path, wk_show(k->name).text, a->n, size, wk_left(r));
+        return wk_fail(WICK_E_FORMAT,
+                       "%s: key \"%s\" says it has %" PRIu64 " elements of %" PRIu64 " bytes or more, %" PRIu64
+                       " bytes are left; the file looks cut off: download it again",
+                       r->path, wk_show(k->name).text, a->n, size, wk_left(r));
     a->data = r->base + r->pos;
     wick_status st = WICK_OK;
     if (a->type == WK_GGUF_STR) st = skip_strings(r, k, a->n);
     else r->pos += a->n * size;
     a->end = r->base + r->pos;
     for (const uint8_t *p = a->data; !st && a->type == WK_GGUF_BOOL && p < a->end; p++)
-        if (*p > 1) st = wk_fail(WICK_E_FORMAT, "%s: key \"%s\": a bool at byte %" PRIu64 " is %d, not 0 or 1", r->path, wk_show(k->name).text, (uint64_t)(p - r->base), *p);
+        if (*p > 1)
+            st = wk_fail(WICK_E_FORMAT, "%s: key \"%s\": a bool at byte %" PRIu64 " is %d, not 0 or 1", r->path,
+                         wk_show(k->name).text, (uint64_t)(p - r->base), *p);
     return st;
 }
 
@@ -107,7 +119,8 @@ static wick_status read_type(wk_reader *r, const key *k, const char *what, wk_gg
     uint32_t t;
     if (!wk_read_u32(r, &t)) return cut_off(r, "a value's type");
     if (t >= WK_GGUF_TYPE_COUNT)
-        return wk_fail(WICK_E_FORMAT, "%s: key \"%s\" has %s type %" PRIu32 ", GGUF's go from 0 to %d", r->path, wk_show(k->name).text, what, t, WK_GGUF_TYPE_COUNT - 1);
+        return wk_fail(WICK_E_FORMAT, "%s: key \"%s\" has %s type %" PRIu32 ", GGUF's go from 0 to %d", r->path,
+                       wk_show(k->name).text, what, t, WK_GGUF_TYPE_COUNT - 1);
     *out = (wk_gguf_type)t;
     return WICK_OK;
 }
@@ -120,7 +133,9 @@ static wick_status read_key(wk_reader *r, key *k) {
     if (k->type == WK_GGUF_ARR) {
         if ((st = read_type(r, k, "element", &k->value.type))) return st;
         if (k->value.type == WK_GGUF_ARR)
-            return wk_fail(WICK_E_UNSUPPORTED, "%s: key \"%s\" is an array of arrays; wick reads arrays of numbers, bools and strings", r->path, wk_show(k->name).text);
+            return wk_fail(WICK_E_UNSUPPORTED,
+                           "%s: key \"%s\" is an array of arrays; wick reads arrays of numbers, bools and strings", r->path,
+                           wk_show(k->name).text);
         if (!wk_read_u64(r, &k->value.n)) return cut_off(r, "an array's length");
     }
     return read_elements(r, k);
@@ -130,7 +145,9 @@ static wick_status read_keys(wk_reader *r, uint64_t n, keys *k) {
     enum { LEAST = 8 + 4 + 1 };  /* bytes of the shortest key: length, type, value */
     size_t dup;
     if (n > MAX_COUNT || n > wk_left(r) / LEAST)
-        return wk_fail(WICK_E_FORMAT, "%s: says it has %" PRIu64 " keys; %" PRIu64 " bytes are left and at most %d keys are allowed; the file looks damaged: download it again",
+        return wk_fail(WICK_E_FORMAT,
+                       "%s: says it has %" PRIu64 " keys; %" PRIu64
+                       " bytes are left and at most %d keys are allowed; the file looks damaged: download it again",
                        r->path, n, wk_left(r), MAX_COUNT);
     if (n && !(k->ptr = wk_alloc_array(n, sizeof *k->ptr))) return wk_fail_memory(n * sizeof *k->ptr, "GGUF keys");
     for (k->path = r->path; k->n < n; k->n++) {
@@ -155,7 +172,7 @@ static const key *find_key(const keys *k, const char *name) {
 static wick_status wrong_type(const keys *k, const key *v, const char *wanted) {
     bool arr = v->type == WK_GGUF_ARR;
     return wk_fail(WICK_E_FORMAT, "%s: key \"%s\" is %s%s, %s is needed", k->path, wk_show(v->name).text, arr ? "an array of " : "",
-                   arr && v->value.type == WK_GGUF_STR ? "strings" : arr && v->value.type == WK_GGUF_BOOL ? "bools" : types[v->value.type].name, wanted);
+                   arr ? types[v->value.type].many : types[v->value.type].name, wanted);
 }
 
 /* Element i as bits: zero-extended, or sign-extended for signed types. */
@@ -181,9 +198,11 @@ static wick_status get_int(const keys *k, const char *name, int64_t min, int64_t
     if (!types[v->type].whole) return wrong_type(k, v, "a whole number");
     uint64_t u = bits_at(v->type, v->value.data);
     if (v->type == WK_GGUF_U64 && u > INT64_MAX)
-        return wk_fail(WICK_E_FORMAT, "%s: key \"%s\" is %" PRIu64 ", it has to be in %" PRId64 "..%" PRId64, k->path, name, u, min, max);
+        return wk_fail(WICK_E_FORMAT, "%s: key \"%s\" is %" PRIu64 ", it has to be in %" PRId64 "..%" PRId64, k->path, name, u, min,
+                       max);
     if ((int64_t)u < min || (int64_t)u > max)
-        return wk_fail(WICK_E_FORMAT, "%s: key \"%s\" is %" PRId64 ", it has to be in %" PRId64 "..%" PRId64, k->path, name, (int64_t)u, min, max);
+        return wk_fail(WICK_E_FORMAT, "%s: key \"%s\" is %" PRId64 ", it has to be in %" PRId64 "..%" PRId64, k->path, name,
+                       (int64_t)u, min, max);
     *out = (int64_t)u;
     return WICK_OK;
 }
@@ -197,12 +216,15 @@ static wick_status read_shape(wk_reader *r, wk_tensor *t) {
     uint32_t n;
     uint64_t dim[MAX_DIM];
     if (!wk_read_u32(r, &n)) return cut_off(r, "a tensor's number of dimensions");
-    if (n > MAX_DIM) return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" has %" PRIu32 " dimensions, at most %d are allowed", r->path, wk_show(t->name).text, n, MAX_DIM);
+    if (n > MAX_DIM)
+        return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" has %" PRIu32 " dimensions, at most %d are allowed", r->path,
+                       wk_show(t->name).text, n, MAX_DIM);
     t->n_dim = (int)n;
     for (uint32_t i = 0; i < n; i++) {
         if (!wk_read_u64(r, &dim[i])) return cut_off(r, "a tensor's dimension");
         if (!dim[i] || dim[i] > INT64_MAX)
-            return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": dimension %" PRIu32 " is %" PRIu64 ", it has to be in 1..2^63-1", r->path, wk_show(t->name).text, i, dim[i]);
+            return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": dimension %" PRIu32 " is %" PRIu64 ", it has to be in 1..2^63-1",
+                           r->path, wk_show(t->name).text, i, dim[i]);
     }
     for (uint32_t i = 0; i < MAX_DIM; i++) t->shape[i] = i < n ? (int64_t)dim[n - 1 - i] : 1;  /* GGUF has the fastest first */
     return WICK_OK;
@@ -215,16 +237,18 @@ static wick_status read_dtype(wk_reader *r, wk_tensor *t) {
     if (!wk_read_u32(r, &id)) return cut_off(r, "a tensor's type");
     t->dtype = wk_dtype_of_gguf(id);
     if (t->dtype == WK_DTYPE_COUNT)
-        return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%s\" has type %" PRIu32 ", which wick does not know; take another quantisation of the model",
+        return wk_fail(WICK_E_UNSUPPORTED,
+                       "%s: tensor \"%s\" has type %" PRIu32 ", which wick does not know; take another quantisation of the model",
                        r->path, name.text, id);
     const wk_dtype_info *d = &wk_dtypes[t->dtype];
     if (wk_tensor_cols(t) % d->block)
-        return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" has rows of %" PRId64 " elements, %s needs a multiple of %d", r->path, name.text, wk_tensor_cols(t), d->name, d->block);
+        return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" has rows of %" PRId64 " elements, %s needs a multiple of %d", r->path,
+                       name.text, wk_tensor_cols(t), d->name, d->block);
     bool fits = wk_row_bytes(t->dtype, wk_tensor_cols(t), &row);
     for (int i = 0; i + 1 < t->n_dim; i++) fits = fits && wk_mul_size(row, (size_t)t->shape[i], &row);
     if (!fits || row > INT64_MAX || !wk_mul_size(row, 8, &n))  /* 8: elements may be more than bytes */
-        return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": shape %" PRId64 " x %" PRId64 " x %" PRId64 " x %" PRId64 " is too large", r->path, name.text,
-                       t->shape[0], t->shape[1], t->shape[2], t->shape[3]);
+        return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": shape %" PRId64 " x %" PRId64 " x %" PRId64 " x %" PRId64 " is too large",
+                       r->path, name.text, t->shape[0], t->shape[1], t->shape[2], t->shape[3]);
     t->n_bytes = row;
     return WICK_OK;
 }
@@ -237,7 +261,8 @@ static wick_status read_tensor(wk_reader *r, wk_tensor *t, uint64_t align, place
     if (st) return st;
     if (!wk_read_u64(r, &p->from)) return cut_off(r, "a tensor's offset");
     if (p->from % align)
-        return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" begins at byte %" PRIu64 " of the data, which is no multiple of the alignment %" PRIu64,
+        return wk_fail(WICK_E_FORMAT,
+                       "%s: tensor \"%s\" begins at byte %" PRIu64 " of the data, which is no multiple of the alignment %" PRIu64,
                        r->path, wk_show(t->name).text, p->from, align);
     return WICK_OK;
 }
@@ -255,8 +280,10 @@ static wick_status place_tensors(const wk_reader *r, uint64_t align, wk_tensor *
     for (size_t i = 0; i < n; i++) {
         uint64_t size = r->size - start, room = p[i].from <= size ? size - p[i].from : 0;
         if (t[i].n_bytes > room)
-            return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" at byte %" PRIu64 " of the data ends %" PRIu64
-                           " bytes past the end of the file; it looks cut off: download it again", r->path, wk_show(t[i].name).text, p[i].from,
+            return wk_fail(WICK_E_FORMAT,
+                           "%s: tensor \"%s\" at byte %" PRIu64 " of the data ends %" PRIu64
+                           " bytes past the end of the file; it looks cut off: download it again",
+                           r->path, wk_show(t[i].name).text, p[i].from,
                            p[i].from <= size ? t[i].n_bytes - room : p[i].from - size + t[i].n_bytes);
         p[i].to = p[i].from + t[i].n_bytes;
         p[i].i = i;
@@ -267,7 +294,9 @@ static wick_status place_tensors(const wk_reader *r, uint64_t align, wk_tensor *
     for (size_t i = 1; i < n; i++)
         if (p[i].from < p[i - 1].to) {
             wk_shown a = wk_show(t[p[i].i].name), b = wk_show(t[p[i - 1].i].name);
-            return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" begins at byte %" PRIu64 " of the data, inside tensor \"%s\", which ends at byte %" PRIu64,
+            return wk_fail(WICK_E_FORMAT,
+                           "%s: tensor \"%s\" begins at byte %" PRIu64
+                           " of the data, inside tensor \"%s\", which ends at byte %" PRIu64,
                            r->path, a.text, p[i].from, b.text, p[i - 1].to);
         }
     return WICK_OK;
@@ -277,7 +306,9 @@ static wick_status read_tensors(wk_gguf *g, wk_reader *r, uint64_t n, uint64_t a
     enum { LEAST = 8 + 4 + 4 + 8 };  /* bytes of the shortest entry: name length, dimensions, type, offset */
     place *p = NULL;
     if (n > MAX_COUNT || n > wk_left(r) / LEAST)
-        return wk_fail(WICK_E_FORMAT, "%s: says it has %" PRIu64 " tensors; %" PRIu64 " bytes are left and at most %d tensors are allowed; the file looks damaged: download it again",
+        return wk_fail(WICK_E_FORMAT,
+                       "%s: says it has %" PRIu64 " tensors; %" PRIu64
+                       " bytes are left and at most %d tensors are allowed; the file looks damaged: download it again",
                        r->path, n, wk_left(r), MAX_COUNT);
     if (!n) return WICK_OK;
     if (!wk_grow((void **)&g->tensor, &g->cap_tensor, g->n_tensor + n, sizeof *g->tensor) || !(p = wk_alloc_array(n, sizeof *p)))
@@ -295,8 +326,11 @@ static wick_status read_tensors(wk_gguf *g, wk_reader *r, uint64_t n, uint64_t a
 
 static wick_status check_version(const wk_reader *r, uint32_t v) {
     if (v == 2 || v == 3) return WICK_OK;
-    if (v == 1) return wk_fail(WICK_E_UNSUPPORTED, "%s: is GGUF version 1, wick reads 2 and 3: convert the model again with a current converter", r->path);
-    if (v && !(v & 0xFFFFFF)) return wk_fail(WICK_E_UNSUPPORTED, "%s: is a big-endian GGUF file: wick reads little-endian ones", r->path);
+    if (v == 1)
+        return wk_fail(WICK_E_UNSUPPORTED,
+                       "%s: is GGUF version 1, wick reads 2 and 3: convert the model again with a current converter", r->path);
+    if (v && !(v & 0xFFFFFF))
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: is a big-endian GGUF file: wick reads little-endian ones", r->path);
     return wk_fail(WICK_E_FORMAT, "%s: says it is GGUF version %" PRIu32 ", wick reads 2 and 3", r->path, v);
 }
 
@@ -312,14 +346,16 @@ static wick_status read_part(wk_gguf *g, const uint8_t *data, size_t size, const
     if (st) return st;
     if (!wk_read_u64(&r, &n_tensor) || !wk_read_u64(&r, &n_key)) return cut_off(&r, "the header");
     if ((st = read_keys(&r, n_key, k)) || (st = get_int(k, "general.alignment", 1, MAX_ALIGN, &align, NULL))) return st;
-    if (align & (align - 1)) return wk_fail(WICK_E_FORMAT, "%s: key \"general.alignment\" is %" PRId64 ", it has to be a power of two", path, align);
+    if (align & (align - 1))
+        return wk_fail(WICK_E_FORMAT, "%s: key \"general.alignment\" is %" PRId64 ", it has to be a power of two", path, align);
     return read_tensors(g, &r, n_tensor, (uint64_t)align);
 }
 
 static wick_status index_tensors(wk_gguf *g) {
     size_t dup;
     wick_status st = wk_names_build(&g->names, g->tensor, g->n_tensor, sizeof *g->tensor, &dup);
-    if (!st && dup < g->n_tensor) st = wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is there twice", g->path, wk_show(g->tensor[dup].name).text);
+    if (!st && dup < g->n_tensor)
+        st = wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is there twice", g->path, wk_show(g->tensor[dup].name).text);
     return st;
 }
 
@@ -350,7 +386,8 @@ static wick_status open_part(wk_gguf *g, int64_t i, int64_t n) {
     if (!st) st = get_int(&k, "split.no", 0, MAX_PART, &no, NULL);
     if (!st) st = get_int(&k, "split.count", 0, MAX_PART, &count, NULL);
     if (!st && (no != i || count != n))
-        st = wk_fail(WICK_E_FORMAT, "%s: says it is part %" PRId64 " of %" PRId64 ", its name says %" PRId64 " of %" PRId64, f->path, no + 1, count, i + 1, n);
+        st = wk_fail(WICK_E_FORMAT, "%s: says it is part %" PRId64 " of %" PRId64 ", its name says %" PRId64 " of %" PRId64,
+                     f->path, no + 1, count, i + 1, n);
     keys_free(&k);
     wk_buf_free(&path);
     return st;
@@ -366,10 +403,12 @@ static wick_status open_parts(wk_gguf *g, int64_t n) {
     char wanted[64];
     snprintf(wanted, sizeof wanted, "-%05" PRId64 "-of-%05" PRId64 ".gguf", no + 1, n);
     if (!stem || strcmp(g->path + stem, wanted))
-        return wk_fail(WICK_E_FORMAT, "%s: is part %" PRId64 " of %" PRId64 " of a split file, so its name has to end in \"%s\"", g->path, no + 1, n, wanted);
+        return wk_fail(WICK_E_FORMAT, "%s: is part %" PRId64 " of %" PRId64 " of a split file, so its name has to end in \"%s\"",
+                       g->path, no + 1, n, wanted);
     if (no)
-        return wk_fail(WICK_E_FORMAT, "%s: is part %" PRId64 " of %" PRId64 ": open the first, \"%.*s-00001-of-%05" PRId64 ".gguf\"", g->path, no + 1, n,
-                       (int)stem, g->path, n);
+        return wk_fail(WICK_E_FORMAT,
+                       "%s: is part %" PRId64 " of %" PRId64 ": open the first, \"%.*s-00001-of-%05" PRId64 ".gguf\"", g->path,
+                       no + 1, n, (int)stem, g->path, n);
     wk_file *f = wk_alloc_array((size_t)n, sizeof *f);
     if (!f) return wk_fail_memory((size_t)n * sizeof *f, g->path);
     f[0] = g->file[0];
@@ -377,7 +416,8 @@ static wick_status open_parts(wk_gguf *g, int64_t n) {
     g->file = f;
     for (int64_t i = 1; !st && i < n; i++) st = open_part(g, i, n);
     if (!st && total >= 0 && (size_t)total != g->n_tensor)
-        st = wk_fail(WICK_E_FORMAT, "%s: its parts have %zu tensors, key \"split.tensors.count\" says %" PRId64, g->path, g->n_tensor, total);
+        st = wk_fail(WICK_E_FORMAT, "%s: its parts have %zu tensors, key \"split.tensors.count\" says %" PRId64, g->path,
+                     g->n_tensor, total);
     return st;
 }
 
@@ -385,7 +425,8 @@ static wick_status open_first(wk_gguf *g, const uint8_t *data, size_t size) {
     int64_t n = 1;
     wick_status st = read_part(g, data, size, g->path, &g->keys);
     if (!st) st = get_int(&g->keys, "split.count", 0, MAX_PART, &n, NULL);
-    if (!st && n > 1 && !g->n_file) st = wk_fail(WICK_E_UNSUPPORTED, "%s: is a part of a split file, which cannot be read from memory", g->path);
+    if (!st && n > 1 && !g->n_file)
+        st = wk_fail(WICK_E_UNSUPPORTED, "%s: is a part of a split file, which cannot be read from memory", g->path);
     if (!st && n > 1) st = open_parts(g, n);
     return st ? st : index_tensors(g);
 }
@@ -503,7 +544,9 @@ wick_status wk_gguf_arr(const wk_gguf *g, const char *name, wk_gguf_array *out, 
     return WICK_OK;
 }
 
-double wk_gguf_arr_real(const wk_gguf_array *a, uint64_t i) { return real_at(a->type, a->data + i * (uint64_t)types[a->type].bytes); }
+double wk_gguf_arr_real(const wk_gguf_array *a, uint64_t i) {
+    return real_at(a->type, a->data + i * (uint64_t)types[a->type].bytes);
+}
 int64_t wk_gguf_arr_int(const wk_gguf_array *a, uint64_t i) {
     const uint8_t *p = a->data + i * (uint64_t)types[a->type].bytes;
     if (a->type != WK_GGUF_F32 && a->type != WK_GGUF_F64) return (int64_t)bits_at(a->type, p);

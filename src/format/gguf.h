@@ -11,7 +11,8 @@ typedef enum wk_gguf_type {
 typedef struct wk_gguf wk_gguf;
 
 /* Opens a file; a path to the first of split files (-00001-of-000NN.gguf) opens all of them.
- * Everything is checked: see the list of refusals in gguf.c. Errors  WICK_E_IO, WICK_E_FORMAT, WICK_E_UNSUPPORTED, WICK_E_MEMORY. */
+ * Everything is checked: see the list of refusals in gguf.c.
+ * Errors  WICK_E_IO, WICK_E_FORMAT, WICK_E_UNSUPPORTED, WICK_E_MEMORY. */
 wick_status wk_gguf_open(const char *path, wk_gguf **out);
 /* The same from memory that outlives it; path is only for messages. For fuzzing and tests. */
 wick_status wk_gguf_open_memory(const uint8_t *data, size_t n, const char *path, wk_gguf **out);
@@ -39,7 +40,8 @@ wick_status wk_gguf_str(const wk_gguf *g, const char *key, wk_str *out, bool *fo
 /* Arrays. *n elements; strings are handed out one after the other without a copy. */
 typedef struct wk_gguf_array { wk_gguf_type type; uint64_t n; const uint8_t *data; const uint8_t *end; } wk_gguf_array;
 wick_status wk_gguf_arr(const wk_gguf *g, const char *key, wk_gguf_array *out, bool *found);
-/* Element i of a numeric or bool array (0 for strings), as a double (exact to 2^53) or an integer (reals are cut; a u64 above 2^63 wraps). */
+/* Element i of a numeric or bool array (0 for strings), as a double (exact to 2^53) or an integer (reals are cut off;
+ * a u64 above 2^63 wraps). */
 double wk_gguf_arr_real(const wk_gguf_array *a, uint64_t i);
 int64_t wk_gguf_arr_int(const wk_gguf_array *a, uint64_t i);
 /* The string at *cursor (start with a->data), which moves to the next. Lengths were checked at open. */

@@ -42,7 +42,8 @@ wick_status wk_names_build(wk_names *t, const void *items, size_t n, size_t stri
     *dup = n;
     if (n >> 31) return wk_fail(WICK_E_UNSUPPORTED, "%zu names are more than 2^31 - 1", n);
     while (t->n_slot < 2 * n) t->n_slot *= 2;
-    if (!(t->slot = wk_alloc_array(t->n_slot, sizeof *t->slot))) return wk_fail_memory(t->n_slot * sizeof *t->slot, "an index of names");
+    if (!(t->slot = wk_alloc_array(t->n_slot, sizeof *t->slot)))
+        return wk_fail_memory(t->n_slot * sizeof *t->slot, "an index of names");
     if (getrandom(&t->seed, sizeof t->seed, GRND_NONBLOCK) != sizeof t->seed) t->seed = (uint64_t)time(NULL) * 0x9E3779B97F4A7C15u;
     for (size_t i = 0; i < n; i++) {
         wk_str s = name_of(t, i);

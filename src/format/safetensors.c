@@ -9,14 +9,10 @@
 #include "base/json.h"
 #include "base/reader.h"
 #include "format/names.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { HEADER_MAX = 100000000, MAX_DIM = 4 };  /* HEADER_MAX: the reference implementation's */
 
@@ -30,7 +26,8 @@ struct wk_safetensors {
 };
 
 static const char *kind(const json_t *v) {
-    static const char *const names[] = { "an object", "an array", "a string", "a whole number", "a real number", "true", "false", "null" };
+    static const char *const names[] = { "an object",     "an array", "a string", "a whole number",
+                                         "a real number", "true",     "false",    "null" };
     return v ? names[json_typeof(v)] : "nothing";
 }
 
@@ -38,19 +35,24 @@ static const char *kind(const json_t *v) {
 static wick_status read_size(const wk_safetensors *s, wk_str name, const char *field, const json_t *a, size_t i, int64_t *out) {
     const json_t *v = json_array_get(a, i);
     if (!json_is_integer(v))
-        return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": %s[%zu] is %s, a whole number is needed", s->path, wk_show(name).text, field, i, kind(v));
+        return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": %s[%zu] is %s, a whole number is needed", s->path, wk_show(name).text,
+                       field, i, kind(v));
     *out = json_integer_value(v);
-    if (*out < 0) return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": %s[%zu] is %" PRId64 ", below 0", s->path, wk_show(name).text, field, i, *out);
+    if (*out < 0)
+        return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": %s[%zu] is %" PRId64 ", below 0", s->path, wk_show(name).text, field, i,
+                       *out);
     return WICK_OK;
 }
 
 static wick_status read_shape(const wk_safetensors *s, const json_t *a, wk_tensor *t, uint64_t *n_bytes) {
     size_t n = (size_t)wk_dtypes[t->dtype].bytes;  /* a dimension of 0 counts as 1 here, so that no product of some wraps */
     bool empty = false;
-    if (!json_is_array(a)) return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": shape is %s, an array is needed", s->path, wk_show(t->name).text, kind(a));
+    if (!json_is_array(a))
+        return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": shape is %s, an array is needed", s->path, wk_show(t->name).text,
+                       kind(a));
     if (json_array_size(a) > MAX_DIM)
-        return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%s\" has %zu dimensions, wick reads up to %d", s->path, wk_show(t->name).text,
-                       json_array_size(a), MAX_DIM);
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%s\" has %zu dimensions, wick reads up to %d", s->path,
+                       wk_show(t->name).text, json_array_size(a), MAX_DIM);
     t->n_dim = (int)json_array_size(a);
     for (int i = 0; i < MAX_DIM; i++) {
         t->shape[i] = 1;
@@ -58,7 +60,8 @@ static wick_status read_shape(const wk_safetensors *s, const json_t *a, wk_tenso
         if (st) return st;
         empty = empty || !t->shape[i];
         if (!wk_mul_size(n, t->shape[i] ? (size_t)t->shape[i] : 1, &n) || n > INT64_MAX)
-            return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": its shape has more than 2^63 bytes at dimension %d, which is %" PRId64, s->path,
+            return wk_fail(WICK_E_FORMAT,
+                           "%s: tensor \"%s\": its shape has more than 2^63 bytes at dimension %d, which is %" PRId64, s->path,
                            wk_show(t->name).text, i, t->shape[i]);
     }
     *n_bytes = empty ? 0 : n;
@@ -73,24 +76,27 @@ static wick_status read_tensor(const wk_safetensors *s, const json_t *v, const u
     uint64_t n_bytes = 0;
     if (!json_is_object(v)) return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is %s, an object is needed", s->path, name, kind(v));
     const json_t *dtype = json_object_get(v, "dtype"), *at = json_object_get(v, "data_offsets");
-    if (!json_is_string(dtype)) return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": dtype is %s, a string is needed", s->path, name, kind(dtype));
+    if (!json_is_string(dtype))
+        return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": dtype is %s, a string is needed", s->path, name, kind(dtype));
     wk_str type = { json_string_value(dtype), json_string_length(dtype) };
     t->dtype = wk_dtype_of_safetensors(type);
     if (t->dtype == WK_DTYPE_COUNT)
-        return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%s\" has dtype \"%s\", which wick does not read; convert the model to BF16, F16 or F32", s->path,
-                       name, wk_show(type).text);
+        return wk_fail(WICK_E_UNSUPPORTED,
+                       "%s: tensor \"%s\" has dtype \"%s\", which wick does not read; convert the model to BF16, F16 or F32",
+                       s->path, name, wk_show(type).text);
     wick_status st = read_shape(s, json_object_get(v, "shape"), t, &n_bytes);
     if (st) return st;
     if (!json_is_array(at) || json_array_size(at) != 2)
         return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": data_offsets is %s, an array of two numbers is needed", s->path, name,
                        json_is_array(at) ? "an array of another length" : kind(at));
-    if ((st = read_size(s, t->name, "data_offsets", at, 0, &from)) || (st = read_size(s, t->name, "data_offsets", at, 1, &to))) return st;
+    if ((st = read_size(s, t->name, "data_offsets", at, 0, &from)) || (st = read_size(s, t->name, "data_offsets", at, 1, &to)))
+        return st;
     if (to < from || (uint64_t)to > size)
         return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": data_offsets are [%" PRId64 ", %" PRId64 "], the file has %" PRIu64
                        " bytes of data; it looks cut off or damaged: download it again", s->path, name, from, to, size);
     if ((uint64_t)(to - from) != n_bytes)
-        return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": data_offsets hold %" PRId64 " bytes, its shape and dtype need %" PRIu64, s->path, name,
-                       to - from, n_bytes);
+        return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": data_offsets hold %" PRId64 " bytes, its shape and dtype need %" PRIu64,
+                       s->path, name, to - from, n_bytes);
     t->data = data + from;
     t->n_bytes = n_bytes;
     return WICK_OK;
@@ -108,12 +114,15 @@ static wick_status check_places(const wk_safetensors *s, const uint8_t *data, ui
         const wk_tensor *t = &s->tensor[i];
         uint64_t from = (uint64_t)(t->data - data);
         if (from != at)
-            return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" begins at byte %" PRIu64 " of the data, %s byte %" PRIu64 " where the one before it ends",
+            return wk_fail(WICK_E_FORMAT,
+                           "%s: tensor \"%s\" begins at byte %" PRIu64 " of the data, %s byte %" PRIu64
+                           " where the one before it ends",
                            s->path, wk_show(t->name).text, from, from < at ? "overlapping: before" : "leaving a gap: after", at);
         at += t->n_bytes;
     }
     if (at != size)
-        return wk_fail(WICK_E_FORMAT, "%s: the tensors end at byte %" PRIu64 " of the data, which has %" PRIu64 " bytes: the rest belongs to none",
+        return wk_fail(WICK_E_FORMAT,
+                       "%s: the tensors end at byte %" PRIu64 " of the data, which has %" PRIu64 " bytes: the rest belongs to none",
                        s->path, at, size);
     return WICK_OK;
 }
@@ -125,7 +134,8 @@ static wick_status check_metadata(const wk_safetensors *s, json_t *m) {
     if (!json_is_object(m)) return wk_fail(WICK_E_FORMAT, "%s: __metadata__ is %s, an object is needed", s->path, kind(m));
     json_object_foreach(m, key, v) {
         if (!json_is_string(v))
-            return wk_fail(WICK_E_FORMAT, "%s: __metadata__ \"%s\" is %s, a string is needed", s->path, wk_show((wk_str){ key, strlen(key) }).text, kind(v));
+            return wk_fail(WICK_E_FORMAT, "%s: __metadata__ \"%s\" is %s, a string is needed", s->path,
+                           wk_show((wk_str){ key, strlen(key) }).text, kind(v));
     }
     return WICK_OK;
 }
@@ -162,7 +172,8 @@ static wick_status parse_header(const wk_safetensors *s, const char *text, size_
     if (json_error_code(&e) == json_error_out_of_memory) return wk_fail_memory(n, "a safetensors header");
     wk_str text_of_e = { e.text, strlen(e.text) };
     if (json_error_code(&e) == json_error_duplicate_key)
-        return wk_fail(WICK_E_FORMAT, "%s: header, byte %d: a name is there twice: %s", s->path, e.position, wk_show(text_of_e).text);
+        return wk_fail(WICK_E_FORMAT, "%s: header, byte %d: a name is there twice: %s", s->path, e.position,
+                       wk_show(text_of_e).text);
     return wk_fail(WICK_E_FORMAT, "%s: header, byte %d: not JSON: %s", s->path, e.position, wk_show(text_of_e).text);
 }
 
@@ -171,10 +182,15 @@ static wick_status read_file(wk_safetensors *s, const uint8_t *data, size_t size
     json_t *header = NULL;
     uint64_t n;
     if (!wk_read_u64(&r, &n))
-        return wk_fail(WICK_E_FORMAT, "%s: has %zu bytes, a safetensors file has at least 8; it looks cut off: download it again", s->path, size);
-    if (n > HEADER_MAX) return wk_fail(WICK_E_FORMAT, "%s: says its header has %" PRIu64 " bytes, at most %d are allowed; is it a safetensors file?", s->path, n, HEADER_MAX);
+        return wk_fail(WICK_E_FORMAT, "%s: has %zu bytes, a safetensors file has at least 8; it looks cut off: download it again",
+                       s->path, size);
+    if (n > HEADER_MAX)
+        return wk_fail(WICK_E_FORMAT,
+                       "%s: says its header has %" PRIu64 " bytes, at most %d are allowed; is it a safetensors file?", s->path, n,
+                       HEADER_MAX);
     if (n > wk_left(&r))
-        return wk_fail(WICK_E_FORMAT, "%s: says its header has %" PRIu64 " bytes, %" PRIu64 " are left; the file looks cut off: download it again",
+        return wk_fail(WICK_E_FORMAT,
+                       "%s: says its header has %" PRIu64 " bytes, %" PRIu64 " are left; the file looks cut off: download it again",
                        s->path, n, wk_left(&r));
     wick_status st = parse_header(s, (const char *)data + 8, n, &header);
     if (!st) st = read_tensors(s, header, data + 8 + n, size - 8 - n);
@@ -229,10 +245,13 @@ static wick_status check_writable(const char *path, const wk_tensor *t, size_t n
         const wk_dtype_info *d = &wk_dtypes[t[i].dtype];
         size_t row, bytes;
         wk_shown name = wk_show(t[i].name);
-        if (!d->st_name) return wk_fail(WICK_E_ARG, "%s: tensor \"%s\" has type %s, which safetensors does not know", path, name.text, d->name);
+        if (!d->st_name)
+            return wk_fail(WICK_E_ARG, "%s: tensor \"%s\" has type %s, which safetensors does not know", path, name.text, d->name);
         if (wk_str_eq(t[i].name, "__metadata__")) return wk_fail(WICK_E_ARG, "%s: a tensor cannot be named \"__metadata__\"", path);
-        if (!wk_row_bytes(t[i].dtype, wk_tensor_cols(&t[i]), &row) || !wk_mul_size(row, (size_t)wk_tensor_rows(&t[i]), &bytes) || bytes != t[i].n_bytes)
-            return wk_fail(WICK_E_ARG, "%s: tensor \"%s\" has %" PRIu64 " bytes, which is not what its shape and type need", path, name.text, t[i].n_bytes);
+        if (!wk_row_bytes(t[i].dtype, wk_tensor_cols(&t[i]), &row) || !wk_mul_size(row, (size_t)wk_tensor_rows(&t[i]), &bytes) ||
+            bytes != t[i].n_bytes)
+            return wk_fail(WICK_E_ARG, "%s: tensor \"%s\" has %" PRIu64 " bytes, which is not what its shape and type need", path,
+                           name.text, t[i].n_bytes);
     }
     wick_status st = wk_names_build(&names, t, n, sizeof *t, &dup);
     if (!st && dup < n) st = wk_fail(WICK_E_ARG, "%s: tensor \"%s\" is there twice", path, wk_show(t[dup].name).text);
@@ -268,42 +287,13 @@ static void put_header(wk_buf *b, const wk_tensor *t, size_t n, const size_t *or
     memcpy(b->ptr, &len, 8);
 }
 
-static bool write_all(int fd, const void *p, size_t n) {
-    const char *c = p;
-    while (n) {
-        ssize_t k = write(fd, c, n < 1 << 30 ? n : 1 << 30);
-        if (k < 0 && errno == EINTR) continue;
-        if (k <= 0) return false;
-        c += k;
-        n -= (size_t)k;
-    }
-    return true;
-}
-
-/* A new file beside path, readable as the user's umask says. */
-static int open_beside(const char *path, wk_buf *tmp) {
-    wk_buf_printf(tmp, "%s.tmp-%ld", path, (long)getpid());
-    if (tmp->failed) return -1;
-    unlink(tmp->ptr);  /* an earlier process of this number may have died; O_EXCL follows nobody's link */
-    return open(tmp->ptr, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-}
-
 static wick_status write_file(const char *path, const wk_tensor *t, size_t n, const size_t *order, const wk_buf *header) {
-    wk_buf tmp = { 0 };
-    int fd = open_beside(path, &tmp);
-    if (fd < 0) {
-        wick_status st = tmp.failed ? wk_fail_memory(strlen(path), "a file's name") : wk_fail(WICK_E_IO, "%s: %s", tmp.ptr, strerror(errno));
-        wk_buf_free(&tmp);
-        return st;
-    }
-    bool ok = write_all(fd, header->ptr, header->len);
-    for (size_t k = 0; ok && k < n; k++) ok = write_all(fd, t[order[k]].data, t[order[k]].n_bytes);
-    ok = ok && !fsync(fd);
-    ok = !close(fd) && ok;
-    ok = ok && !rename(tmp.ptr, path);
-    wick_status st = ok ? WICK_OK : wk_fail(WICK_E_IO, "%s: could not be written: %s", path, strerror(errno));
-    if (!ok) unlink(tmp.ptr);
-    wk_buf_free(&tmp);
+    wk_str *part = wk_alloc_array(n + 1, sizeof *part);
+    if (!part) return wk_fail_memory((n + 1) * sizeof *part, path);
+    part[0] = (wk_str){ header->ptr, header->len };
+    for (size_t k = 0; k < n; k++) part[k + 1] = (wk_str){ (const char *)t[order[k]].data, t[order[k]].n_bytes };
+    wick_status st = wk_file_write(path, part, n + 1);
+    wk_free(part);
     return st;
 }
 
@@ -316,7 +306,8 @@ wick_status wk_safetensors_write(const char *path, const wk_tensor *t, size_t n)
     order_by_width(t, n, order);
     put_header(&header, t, n, order);
     if (header.failed) st = wk_fail_memory(header.len, "a safetensors header");
-    else if (header.len - 8 > HEADER_MAX) st = wk_fail(WICK_E_ARG, "%s: its header would have %zu bytes, at most %d are allowed", path, header.len - 8, HEADER_MAX);
+    else if (header.len - 8 > HEADER_MAX)
+        st = wk_fail(WICK_E_ARG, "%s: its header would have %zu bytes, at most %d are allowed", path, header.len - 8, HEADER_MAX);
     if (!st) st = write_file(path, t, n, order, &header);
     wk_buf_free(&header);
     wk_free(order);

@@ -4,7 +4,8 @@
 #include "tensor/tensor.h"
 
 typedef struct wk_safetensors wk_safetensors;
-/* Errors  WICK_E_IO, WICK_E_FORMAT (header too large, gaps, overlaps, shape and offsets that differ, invalid UTF-8, ...), WICK_E_UNSUPPORTED (dtype), WICK_E_MEMORY. */
+/* Errors  WICK_E_IO, WICK_E_FORMAT (header too large, gaps, overlaps, shape and offsets that differ, invalid UTF-8, ...),
+ * WICK_E_UNSUPPORTED (dtype), WICK_E_MEMORY. */
 wick_status wk_safetensors_open(const char *path, wk_safetensors **out);
 wick_status wk_safetensors_open_memory(const uint8_t *data, size_t n, const char *path, wk_safetensors **out);
 void wk_safetensors_free(wk_safetensors *s);
@@ -12,7 +13,8 @@ size_t wk_safetensors_n_tensor(const wk_safetensors *s);
 const wk_tensor *wk_safetensors_tensor(const wk_safetensors *s, size_t i);
 const wk_tensor *wk_safetensors_find(const wk_safetensors *s, const char *name);  /* NULL: not there */
 
-/* Writes tensors (dtypes that safetensors knows) to path by way of a temporary name beside it. Errors  WICK_E_IO, WICK_E_ARG, WICK_E_MEMORY. */
+/* Writes tensors (dtypes that safetensors knows) to path by way of a temporary name beside it. Errors  WICK_E_IO, WICK_E_ARG,
+ * WICK_E_MEMORY. */
 wick_status wk_safetensors_write(const char *path, const wk_tensor *t, size_t n);
 
 #endif

@@ -19,7 +19,7 @@ uint16_t wk_f32_to_f16(float f) {
     uint32_t sign = x.u >> 16 & 0x8000, a = x.u & 0x7FFFFFFF;
     if (a > 0x7F800000) return (uint16_t)(sign | 0x7E00);   /* NaN */
     if (a >= 0x477FF000) return (uint16_t)(sign | 0x7C00);  /* 65520 and above round to infinity */
-    if (a < 0x38800000) {                                   /* below 2^-14: beside 0.5 a float's last bit is 2^-24, as a subnormal's */
+    if (a < 0x38800000) {  /* below 2^-14: beside 0.5 a float's last bit is 2^-24, as a subnormal's */
         x.u = a;
         x.f += 0.5f;
         return (uint16_t)(sign | (x.u - 0x3F000000));

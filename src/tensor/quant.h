@@ -16,8 +16,8 @@ wk_encode_fn wk_encode_q4_0, wk_encode_q4_1, wk_encode_q5_0, wk_encode_q5_1, wk_
 wk_decode_fn wk_decode_q2_k, wk_decode_q3_k, wk_decode_q4_k, wk_decode_q5_k, wk_decode_q6_k;
 wk_encode_fn wk_encode_q4_k, wk_encode_q5_k, wk_encode_q6_k;
 /* quant_iq.c: blocks of 256 whose codes are rows of a code book. */
-wk_decode_fn wk_decode_iq1_s, wk_decode_iq1_m, wk_decode_iq2_xxs, wk_decode_iq2_xs, wk_decode_iq2_s, wk_decode_iq3_xxs, wk_decode_iq3_s,
-    wk_decode_iq4_xs;
+wk_decode_fn wk_decode_iq1_s, wk_decode_iq1_m, wk_decode_iq2_xxs, wk_decode_iq2_xs, wk_decode_iq2_s, wk_decode_iq3_xxs,
+    wk_decode_iq3_s, wk_decode_iq4_xs;
 
 /* The 16 values of IQ4_NL and IQ4_XS codes, and MXFP4's (e2m1, doubled). */
 extern const int8_t wk_iq4_values[16], wk_fp4_values[16];

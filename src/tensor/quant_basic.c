@@ -149,7 +149,8 @@ void wk_encode_q4_1(const float *in, uint8_t *raw, int64_t n) {
         wk_put_f16(raw, d);
         wk_put_f16(raw + 2, lo);
         for (int j = 0; j < 16; j++)
-            raw[4 + j] = (uint8_t)(wk_clamp_int((in[j] - lo) * inv + 0.5f, 0, 15) | wk_clamp_int((in[j + 16] - lo) * inv + 0.5f, 0, 15) << 4);
+            raw[4 + j] = (uint8_t)(wk_clamp_int((in[j] - lo) * inv + 0.5f, 0, 15) |
+                                   wk_clamp_int((in[j + 16] - lo) * inv + 0.5f, 0, 15) << 4);
     }
 }
 

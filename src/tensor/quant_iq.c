@@ -116,7 +116,8 @@ void wk_decode_iq1_m(const uint8_t *raw, float *out, int64_t n) {
     }
 }
 
-/* f16 d, u16 of 8 x 2 high bits and 4 bytes of 8 low nibbles of scales, 128 bytes of codes; groups of 32: values[code] d (scale - 32) */
+/* f16 d, u16 of 8 x 2 high bits and 4 bytes of 8 low nibbles of scales, 128 bytes of codes;
+ * groups of 32: values[code] d (scale - 32) */
 void wk_decode_iq4_xs(const uint8_t *raw, float *out, int64_t n) {
     for (; n > 0; n -= 256, raw += 136, out += 256) {
         float d = wk_get_f16(raw);

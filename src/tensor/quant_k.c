@@ -98,7 +98,8 @@ static void put_scales(const float *in, int most_code, uint8_t *raw, float scale
     uint8_t *s = raw + 4;
     memset(s, 0, 12);
     for (int g = 0; g < 8; g++) {
-        int a = d > 0 ? wk_clamp_int(roundf(range[g] / d), 0, 63) : 0, b = dmin > 0 ? wk_clamp_int(roundf(low[g] / dmin), 0, 63) : 0;
+        int a = d > 0 ? wk_clamp_int(roundf(range[g] / d), 0, 63) : 0,
+            b = dmin > 0 ? wk_clamp_int(roundf(low[g] / dmin), 0, 63) : 0;
         if (g < 4) {
             s[g] = (uint8_t)a;
             s[g + 4] = (uint8_t)b;

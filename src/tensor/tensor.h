@@ -22,7 +22,8 @@ typedef struct wk_tensor {
     wk_str name;
     wk_dtype dtype;
     int n_dim;               /* 0..4 */
-    int64_t shape[4];        /* slowest first (row-major): a linear weight is [n_out, n_in], stacked experts [n_expert, n_out, n_in]; unused: 1 */
+    int64_t shape[4];        /* slowest first (row-major): a linear weight is [n_out, n_in], stacked experts
+                              * [n_expert, n_out, n_in]; unused: 1 */
     const uint8_t *data;     /* borrowed from the file's map; may be unaligned */
     uint64_t n_bytes;
     const wk_gptq *gptq;     /* for WK_GPTQ, else NULL */

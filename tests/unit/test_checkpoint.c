@@ -19,7 +19,7 @@ static int n_made;
 
 static int new_folder(void **state) {
     (void)state;
-    strcpy(folder, "/tmp/wick-test-XXXXXX");
+    snprintf(folder, sizeof folder, "/tmp/wick-test-XXXXXX");
     n_made = 0;
     return mkdtemp(folder) ? 0 : -1;
 }
@@ -145,11 +145,12 @@ static void test_gptq_v2(void **state) {
     for (int i = 0; i < 4; i++) qzeros[i] = (uint8_t)(10 * i);
     for (int i = 0; i < 4; i++) memcpy(scales + 4 * i, &(float){ (float)(i + 1) }, 4);
     wk_tensor t[] = {
-        { .name = WK_STR("m.qweight"), .dtype = WK_I32, .n_dim = 2, .shape = { 16, 4, 1, 1 }, .data = qweight, .n_bytes = sizeof qweight },
-        { .name = WK_STR("m.qzeros"), .dtype = WK_I32, .n_dim = 2, .shape = { 1, 1, 1, 1 }, .data = qzeros, .n_bytes = sizeof qzeros },
-        { .name = WK_STR("m.scales"), .dtype = WK_F32, .n_dim = 2, .shape = { 1, 4, 1, 1 }, .data = scales, .n_bytes = sizeof scales },
+        { WK_STR("m.qweight"), WK_I32, 2, { 16, 4, 1, 1 }, qweight, sizeof qweight, NULL },
+        { WK_STR("m.qzeros"), WK_I32, 2, { 1, 1, 1, 1 }, qzeros, sizeof qzeros, NULL },
+        { WK_STR("m.scales"), WK_F32, 2, { 1, 4, 1, 1 }, scales, sizeof scales, NULL },
     };
-    put("config.json", "{\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":8,\"group_size\":-1,\"checkpoint_format\":\"gptq_v2\"}}");
+    put("config.json",
+        "{\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":8,\"group_size\":-1,\"checkpoint_format\":\"gptq_v2\"}}");
     assert_int_equal(wk_safetensors_write(path_of("model.safetensors"), t, 3), WICK_OK);
     wk_checkpoint *c = open_good(folder, false);
     const wk_tensor *w = wk_checkpoint_find(c, "m.weight");
@@ -174,7 +175,8 @@ static void test_chat_templates(void **state) {
     (void)state;
     put("config.json", "{}");
     put_weights("model.safetensors");
-    put("tokenizer_config.json", "{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"T\"},{\"name\":\"default\",\"template\":\"D\"},7]}");
+    put("tokenizer_config.json",
+        "{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"T\"},{\"name\":\"default\",\"template\":\"D\"},7]}");
     wk_checkpoint *c = open_good(folder, false);
     assert_string_equal(wk_checkpoint_chat_template(c), "D");
     wk_checkpoint_free(c);
@@ -232,14 +234,16 @@ static const bad bad_folders[] = {
     { "gptq-qzeros-shape", WICK_E_FORMAT, "qzeros is I32 [2, 16] with 2 dimensions, 2 x 2 is needed" },
     { "gptq-scales-shape", WICK_E_FORMAT, "scales is F16 [3, 16] with 2 dimensions, 2 x 16 is needed" },
     { "gptq-scales-type", WICK_E_FORMAT, "scales is I32" },
-    { "index-absolute", WICK_E_FORMAT, "weight_map \"a\" names the file \"/etc/passwd\"; only files in the folder itself are read" },
+    { "index-absolute", WICK_E_FORMAT,
+      "weight_map \"a\" names the file \"/etc/passwd\"; only files in the folder itself are read" },
     { "index-array", WICK_E_FORMAT, "model.safetensors.index.json: holds JSON, but no object" },
     { "index-dotdot", WICK_E_FORMAT, "names the file \"../no-config/model.safetensors\"" },
     { "index-empty-name", WICK_E_FORMAT, "names the file \"\"" },
     { "index-folder", WICK_E_FORMAT, "names the file \"..\"" },
     { "index-map-array", WICK_E_FORMAT, "has no object \"weight_map\"" },
     { "index-missing-shard", WICK_E_IO, "model-00002-of-00002.safetensors: No such file or directory, but the index names it" },
-    { "index-missing-tensor", WICK_E_FORMAT, "/model-00001-of-00001.safetensors: has no tensor \"b\", which the index says it has" },
+    { "index-missing-tensor", WICK_E_FORMAT,
+      "/model-00001-of-00001.safetensors: has no tensor \"b\", which the index says it has" },
     { "index-no-map", WICK_E_FORMAT, "has no object \"weight_map\"" },
     { "index-nul", WICK_E_FORMAT, "names the file \"model-00001-of-00001.safetensors?x\"" },
     { "index-number", WICK_E_FORMAT, "weight_map \"a\": a file's name is needed" },
@@ -247,7 +251,8 @@ static const bad bad_folders[] = {
     { "no-weights", WICK_E_FORMAT, "has neither model.safetensors nor model.safetensors.index.json" },
     { "pickle", WICK_E_UNSUPPORTED, "convert them: python3 -c \"from transformers import" },
     { "quant-method-missing", WICK_E_UNSUPPORTED, "quant_method is \"\"" },
-    { "shard-cut", WICK_E_FORMAT, "/model-00001-of-00001.safetensors: tensor \"a\": data_offsets are [0, 16], the file has 13 bytes" },
+    { "shard-cut", WICK_E_FORMAT,
+      "/model-00001-of-00001.safetensors: tensor \"a\": data_offsets are [0, 16], the file has 13 bytes" },
     { "template-nul", WICK_E_FORMAT, "tokenizer_config.json: chat_template holds a NUL byte" },
     { "tokenizer-model", WICK_E_UNSUPPORTED, "has tokenizer.model but no tokenizer.json; make one: python3 -c" },
 };
@@ -310,7 +315,8 @@ static void test_bad_models_open_here(void **state) {
 
 static void test_every_allocation_fails(void **state) {
     (void)state;
-    static const char *const paths[] = { "data/gguf/tiny.gguf", "data/models/llama-chat", "data/models/llama-256-gptq-g32-actorder" };
+    static const char *const paths[] = { "data/gguf/tiny.gguf", "data/models/llama-chat",
+                                         "data/models/llama-256-gptq-g32-actorder" };
     for (size_t i = 0; i < 3; i++)
         for (uint64_t k = 1;; k++) {
             wk_checkpoint *c;

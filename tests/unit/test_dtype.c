@@ -15,7 +15,7 @@ static wk_safetensors *types;
 
 static int setup(void **state) {
     (void)state;
-    return wk_safetensors_open("data/quant/gguf_types.safetensors", &types);
+    return wk_safetensors_open("data/quant/gguf_types.safetensors", &types) != WICK_OK;
 }
 
 static int teardown(void **state) {
@@ -47,7 +47,9 @@ static void test_every_type_decodes_exactly(void **state) {
         const wk_dtype_info *d = &wk_dtypes[t];
         const wk_tensor *raw = part(d, "raw"), *want = part(d, "float");
         if (!raw) continue;
-        wk_tensor typed = { .dtype = (wk_dtype)t, .n_dim = 2, .shape = { ROWS, COLS, 1, 1 }, .data = raw->data, .n_bytes = raw->n_bytes };
+        wk_tensor typed = {
+            .dtype = (wk_dtype)t, .n_dim = 2, .shape = { ROWS, COLS, 1, 1 }, .data = raw->data, .n_bytes = raw->n_bytes
+        };
         float out[COLS];
         for (int r = 0; r < ROWS; r++) {
             wk_tensor_row(&typed, r, out);
@@ -62,8 +64,9 @@ static void test_every_type_decodes_exactly(void **state) {
 static void test_encoders(void **state) {
     (void)state;
     static const struct { wk_dtype t; double within; } near[] = {
-        { WK_F32, 0 },       { WK_F64, 0 },       { WK_F16, 3e-4 },    { WK_BF16, 2e-3 }, { WK_Q8_0, 6e-3 },   { WK_Q4_0, 0.09 }, { WK_Q4_1, 0.085 },
-        { WK_Q5_0, 0.045 },  { WK_Q5_1, 0.04 },   { WK_IQ4_NL, 0.09 }, { WK_Q4_K, 0.09 }, { WK_Q5_K, 0.042 }, { WK_Q6_K, 0.02 }, { WK_MXFP4, 0.14 },
+        { WK_F32, 0 },     { WK_F64, 0 },      { WK_F16, 3e-4 },   { WK_BF16, 2e-3 },  { WK_Q8_0, 6e-3 },
+        { WK_Q4_0, 0.09 }, { WK_Q4_1, 0.085 }, { WK_Q5_0, 0.045 }, { WK_Q5_1, 0.04 },  { WK_IQ4_NL, 0.09 },
+        { WK_Q4_K, 0.09 }, { WK_Q5_K, 0.042 }, { WK_Q6_K, 0.02 },  { WK_MXFP4, 0.14 },
     };
     const float *in = (const float *)(const void *)part(&wk_dtypes[WK_Q4_0], "source")->data;
     for (size_t k = 0; k < sizeof near / sizeof *near; k++) {
@@ -111,8 +114,19 @@ static void test_half_floats(void **state) {
         if (!isnan(wk_bf16_to_f32((uint16_t)h))) assert_int_equal(wk_f32_to_bf16(wk_bf16_to_f32((uint16_t)h)), h);
     }
     static const struct { float f; uint16_t h; } f16[] = {
-        { 1, 0x3C00 }, { 65504, 0x7BFF }, { 65519.996f, 0x7BFF }, { 65520, 0x7C00 }, { -1e30f, 0xFC00 }, { INFINITY, 0x7C00 },
-        { 0x1p-24f, 1 }, { 0x1p-25f, 0 }, { 0x1.8p-25f, 1 }, { 0x1p-14f, 0x0400 }, { -0.0f, 0x8000 }, { 1 + 0x1p-11f, 0x3C00 }, { 1 + 0x1.8p-10f, 0x3C02 },
+        { 1, 0x3C00 },
+        { 65504, 0x7BFF },
+        { 65519.996f, 0x7BFF },
+        { 65520, 0x7C00 },
+        { -1e30f, 0xFC00 },
+        { INFINITY, 0x7C00 },
+        { 0x1p-24f, 1 },
+        { 0x1p-25f, 0 },
+        { 0x1.8p-25f, 1 },
+        { 0x1p-14f, 0x0400 },
+        { -0.0f, 0x8000 },
+        { 1 + 0x1p-11f, 0x3C00 },
+        { 1 + 0x1.8p-10f, 0x3C02 },
     };
     for (size_t i = 0; i < sizeof f16 / sizeof *f16; i++) assert_int_equal(wk_f32_to_f16(f16[i].f), f16[i].h);
     assert_int_equal(wk_f32_to_bf16(1 + 0x1p-8f), 0x3F80);  /* a tie goes to even */
@@ -127,7 +141,8 @@ static void test_names_and_sizes(void **state) {
     for (int t = 0; t < WK_DTYPE_COUNT; t++) {
         assert_int_equal(wk_dtype_of_name(wk_dtypes[t].name), t);
         if (wk_dtypes[t].gguf_id >= 0) assert_int_equal(wk_dtype_of_gguf((uint32_t)wk_dtypes[t].gguf_id), t);
-        if (wk_dtypes[t].st_name) assert_int_equal(wk_dtype_of_safetensors((wk_str){ wk_dtypes[t].st_name, strlen(wk_dtypes[t].st_name) }), t);
+        if (wk_dtypes[t].st_name)
+            assert_int_equal(wk_dtype_of_safetensors((wk_str){ wk_dtypes[t].st_name, strlen(wk_dtypes[t].st_name) }), t);
     }
     assert_int_equal(wk_dtype_of_name("q4_k"), WK_Q4_K);
     assert_int_equal(wk_dtype_of_name("Q4"), WK_DTYPE_COUNT);
@@ -180,8 +195,12 @@ static void test_gptq_rows(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_type_decodes_exactly), cmocka_unit_test(test_encoders),   cmocka_unit_test(test_encoders_at_the_edges),
-        cmocka_unit_test(test_half_floats),                cmocka_unit_test(test_names_and_sizes), cmocka_unit_test(test_gptq_rows),
+        cmocka_unit_test(test_every_type_decodes_exactly),
+        cmocka_unit_test(test_encoders),
+        cmocka_unit_test(test_encoders_at_the_edges),
+        cmocka_unit_test(test_half_floats),
+        cmocka_unit_test(test_names_and_sizes),
+        cmocka_unit_test(test_gptq_rows),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -90,7 +90,8 @@ static void test_split(void **state) {
 static void check_int(const wk_gguf *g, const char *key, int64_t want) {
     int64_t v = 0;
     bool found = false;
-    if (wk_gguf_int(g, key, INT64_MIN, INT64_MAX, &v, &found) || !found || v != want) fail_msg("%s: %lld; %s", key, (long long)v, wick_last_error());
+    if (wk_gguf_int(g, key, INT64_MIN, INT64_MAX, &v, &found) || !found || v != want)
+        fail_msg("%s: %lld; %s", key, (long long)v, wick_last_error());
 }
 
 static void test_scalars(void **state) {
@@ -204,7 +205,8 @@ static const bad bad_files[] = {
     { "bool-7", WICK_E_FORMAT, "key \"k\": a bool at byte 37 is 7" },
     { "bool-array-2", WICK_E_FORMAT, "key \"k\": a bool at byte 51 is 2" },
     { "cut-header", WICK_E_FORMAT, "the header at byte 16 ends past the end of the file, which has 20 bytes" },
-    { "data-cut", WICK_E_FORMAT, "tensor \"b\" at byte 256 of the data ends 4 bytes past the end of the file; it looks cut off: download it again" },
+    { "data-cut", WICK_E_FORMAT,
+      "tensor \"b\" at byte 256 of the data ends 4 bytes past the end of the file; it looks cut off: download it again" },
     { "data-missing", WICK_E_FORMAT, "tensor \"a\" at byte 0 of the data ends 256 bytes past the end" },
     { "dimension-0", WICK_E_FORMAT, "tensor \"a\": dimension 1 is 0, it has to be in" },
     { "dimension-huge", WICK_E_FORMAT, "tensor \"a\": dimension 1 is 9223372036854775808, it has to be in" },
@@ -222,7 +224,8 @@ static const bad bad_files[] = {
     { "key-count-one-more", WICK_E_FORMAT, "a key's name at byte 69 ends past the end" },
     { "key-cut-before-type", WICK_E_FORMAT, "a value's type at byte 52 ends past the end" },
     { "key-length-beyond", WICK_E_FORMAT, "a key's name at byte 24 says it has 1000 bytes, 25 are left" },
-    { "key-length-huge", WICK_E_FORMAT, "a key's name at byte 24 says it has 9223372036854775808 bytes, at most 65535 are allowed" },
+    { "key-length-huge", WICK_E_FORMAT,
+      "a key's name at byte 24 says it has 9223372036854775808 bytes, at most 65535 are allowed" },
     { "key-length-limit", WICK_E_FORMAT, "a key's name at byte 24 says it has 65536 bytes, at most 65535 are allowed" },
     { "key-twice", WICK_E_FORMAT, "key \"general.architecture\" is there twice" },
     { "key-type-13", WICK_E_FORMAT, "key \"k\" has value type 13, GGUF's go from 0 to 12" },
@@ -246,7 +249,8 @@ static const bad bad_files[] = {
     { "tensor-type-31", WICK_E_UNSUPPORTED, "tensor \"a\" has type 31, which wick does not know" },
     { "tensor-type-huge", WICK_E_UNSUPPORTED, "tensor \"a\" has type 4294967295" },
     { "tensors-overlap", WICK_E_FORMAT, "tensor \"b\" begins at byte 32 of the data, inside tensor \"a\", which ends at byte 256" },
-    { "tensors-overlap-unordered", WICK_E_FORMAT, "tensor \"a\" begins at byte 128 of the data, inside tensor \"b\", which ends at byte 288" },
+    { "tensors-overlap-unordered", WICK_E_FORMAT,
+      "tensor \"a\" begins at byte 128 of the data, inside tensor \"b\", which ends at byte 288" },
     { "tensors-same-place", WICK_E_FORMAT, "tensor \"b\" begins at byte 0 of the data, inside tensor \"a\"" },
     { "version-1", WICK_E_UNSUPPORTED, "is GGUF version 1, wick reads 2 and 3" },
     { "version-9", WICK_E_FORMAT, "says it is GGUF version 9" },
@@ -255,10 +259,13 @@ static const bad bad_files[] = {
 static const bad bad_splits[] = {
     { "count-huge-00001-of-60000", WICK_E_FORMAT, "\"split.count\" is 60000, it has to be in 0..1024" },
     { "missing-00001-of-00002", WICK_E_IO, "bad/split/missing-00002-of-00002.gguf: No such file" },
-    { "other-count-00001-of-00002", WICK_E_FORMAT, "is part 1 of 3 of a split file, so its name has to end in \"-00001-of-00003.gguf\"" },
-    { "part-cut-00001-of-00002", WICK_E_FORMAT, "bad/split/part-cut-00002-of-00002.gguf: tensor \"b\" at byte 0 of the data ends 100 bytes past" },
+    { "other-count-00001-of-00002", WICK_E_FORMAT,
+      "is part 1 of 3 of a split file, so its name has to end in \"-00001-of-00003.gguf\"" },
+    { "part-cut-00001-of-00002", WICK_E_FORMAT,
+      "bad/split/part-cut-00002-of-00002.gguf: tensor \"b\" at byte 0 of the data ends 100 bytes past" },
     { "part-cut-00002-of-00002", WICK_E_FORMAT, "ends 100 bytes past" },
-    { "part-number-00001-of-00002", WICK_E_FORMAT, "part-number-00002-of-00002.gguf: says it is part 1 of 2, its name says 2 of 2" },
+    { "part-number-00001-of-00002", WICK_E_FORMAT,
+      "part-number-00002-of-00002.gguf: says it is part 1 of 2, its name says 2 of 2" },
     { "part-number-00002-of-00002", WICK_E_FORMAT, "so its name has to end in \"-00001-of-00002.gguf\"" },
     { "second-00002-of-00002", WICK_E_FORMAT, "is part 2 of 2: open the first, \"bad/split/second-00001-of-00002.gguf\"" },
     { "total-00001-of-00002", WICK_E_FORMAT, "its parts have 2 tensors, key \"split.tensors.count\" says 5" },
@@ -285,7 +292,8 @@ static void check_bad(const char *folder, const bad *b, size_t n) {
         snprintf(path, sizeof path, "%s/%s.gguf", folder, b[i].file);
         wick_status st = wk_gguf_open(path, &g);
         if (st != b[i].st || g || !says(b[i].says) || strncmp(wick_last_error(), folder, strlen(folder)))
-            fail_msg("%s: %s \"%s\", expected %s \"%s\"", path, wick_status_name(st), wick_last_error(), wick_status_name(b[i].st), b[i].says);
+            fail_msg("%s: %s \"%s\", expected %s \"%s\"", path, wick_status_name(st), wick_last_error(), wick_status_name(b[i].st),
+                     b[i].says);
     }
 }
 

@@ -45,7 +45,8 @@ static void test_read(void **state) {
     assert_int_equal(t->n_bytes, (uint64_t)(t->shape[0] * t->shape[1] * 2));
     assert_null(wk_safetensors_find(s, "model.embed_tokens"));
     for (size_t i = 1; i < wk_safetensors_n_tensor(s); i++)  /* in the order of their bytes */
-        assert_ptr_equal(wk_safetensors_tensor(s, i)->data, wk_safetensors_tensor(s, i - 1)->data + wk_safetensors_tensor(s, i - 1)->n_bytes);
+        assert_ptr_equal(wk_safetensors_tensor(s, i)->data,
+                         wk_safetensors_tensor(s, i - 1)->data + wk_safetensors_tensor(s, i - 1)->n_bytes);
     wk_safetensors_free(s);
     wk_safetensors_free(NULL);
     assert_int_equal(wk_safetensors_open("data/none.safetensors", &s), WICK_E_IO);
@@ -57,11 +58,11 @@ static void test_write_and_read(void **state) {
     (void)state;
     static const uint8_t data[64] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 };
     wk_tensor t[] = {
-        { .name = WK_STR("bytes"), .dtype = WK_U8, .n_dim = 1, .shape = { 3, 1, 1, 1 }, .data = data, .n_bytes = 3 },
-        { .name = WK_STR("scalar"), .dtype = WK_I64, .n_dim = 0, .shape = { 1, 1, 1, 1 }, .data = data, .n_bytes = 8 },
-        { .name = WK_STR("four"), .dtype = WK_F32, .n_dim = 4, .shape = { 1, 2, 1, 4 }, .data = data + 8, .n_bytes = 32 },
-        { .name = WK_STR("nothing"), .dtype = WK_F16, .n_dim = 2, .shape = { 0, 4, 1, 1 }, .data = data, .n_bytes = 0 },
-        { .name = WK_STR("quote \" slash \\ tab \t \xC3\xA9"), .dtype = WK_BF16, .n_dim = 1, .shape = { 2, 1, 1, 1 }, .data = data, .n_bytes = 4 },
+        { WK_STR("bytes"), WK_U8, 1, { 3, 1, 1, 1 }, data, 3, NULL },
+        { WK_STR("scalar"), WK_I64, 0, { 1, 1, 1, 1 }, data, 8, NULL },
+        { WK_STR("four"), WK_F32, 4, { 1, 2, 1, 4 }, data + 8, 32, NULL },
+        { WK_STR("nothing"), WK_F16, 2, { 0, 4, 1, 1 }, data, 0, NULL },
+        { WK_STR("quote \" slash \\ tab \t \xC3\xA9"), WK_BF16, 1, { 2, 1, 1, 1 }, data, 4, NULL },
     };
     size_t n = sizeof t / sizeof *t;
     wk_safetensors *s;
@@ -178,7 +179,8 @@ static void test_bad_files(void **state) {
         snprintf(path, sizeof path, "bad/safetensors/%s.safetensors", bad_files[i].file);
         wick_status st = wk_safetensors_open(path, &s);
         if (st != bad_files[i].st || s || !says(bad_files[i].says) || strncmp(wick_last_error(), path, strlen(path)))
-            fail_msg("%s: %s \"%s\", expected %s \"%s\"", path, wick_status_name(st), wick_last_error(), wick_status_name(bad_files[i].st), bad_files[i].says);
+            fail_msg("%s: %s \"%s\", expected %s \"%s\"", path, wick_status_name(st), wick_last_error(),
+                     wick_status_name(bad_files[i].st), bad_files[i].says);
     }
 }
 
@@ -214,7 +216,8 @@ static void test_every_allocation_fails(void **state) {
             wk_safetensors *s = NULL;
             uint64_t before = wk_alloc_count();
             wk_alloc_fail_at(k);
-            wick_status st = what ? wk_safetensors_write(path, &t, 1) : wk_safetensors_open("data/models/llama/model.safetensors", &s);
+            wick_status st =
+                what ? wk_safetensors_write(path, &t, 1) : wk_safetensors_open("data/models/llama/model.safetensors", &s);
             bool reached = wk_alloc_count() - before >= k;
             wk_alloc_fail_at(0);
             assert_int_equal(st, reached ? WICK_E_MEMORY : WICK_OK);
@@ -227,8 +230,12 @@ static void test_every_allocation_fails(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),      cmocka_unit_test(test_write_and_read),       cmocka_unit_test(test_write_refuses),
-        cmocka_unit_test(test_bad_files), cmocka_unit_test(test_every_cut_and_change), cmocka_unit_test(test_every_allocation_fails),
+        cmocka_unit_test(test_read),
+        cmocka_unit_test(test_write_and_read),
+        cmocka_unit_test(test_write_refuses),
+        cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_every_cut_and_change),
+        cmocka_unit_test(test_every_allocation_fails),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
