@@ -127,18 +127,19 @@ static wick_status words(wk_run *r, size_t at, const char *p, size_t n) {
     return st;
 }
 
-/* Before every mark that a piece holds behind a byte outside glue: no entry of the vocabulary reaches over such a place. */
+/* Between characters that no entry holds side by side: no merge reaches over such a place. */
 static wick_status cut(wk_run *r, size_t at, const char *p, size_t n) {
-    const wk_pre *s = &r->t->pre[at];
-    const char *start = p, *end = p + n, *q = p;
+    const uint64_t *glue = r->t->pre[at].glue;
+    const uint8_t *s = (const uint8_t *)p;
+    size_t start = 0;
     wick_status st = WICK_OK;
-    while (!st && q < end && (q = memchr(q + 1, s->text.ptr[0], (size_t)(end - q - 1)))) {
-        uint8_t before = (uint8_t)q[-1];
-        if ((size_t)(end - q) < s->text.len || memcmp(q, s->text.ptr, s->text.len) || s->glue[before >> 6] >> (before & 63) & 1) continue;
-        st = wk_pretokenize(r, at + 1, start, (size_t)(q - start));
-        start = q;
+    for (size_t i = 1; i < n && !st; i++) {
+        size_t pair = (size_t)s[i - 1] << 8 | s[i];
+        if ((s[i] & 0xC0) == 0x80 || glue[pair >> 6] >> (pair & 63) & 1) continue;
+        st = wk_pretokenize(r, at + 1, p + start, i - start);
+        start = i;
     }
-    return st ? st : wk_pretokenize(r, at + 1, start, (size_t)(end - start));
+    return st ? st : wk_pretokenize(r, at + 1, p + start, n - start);
 }
 
 /* Steps that change the text write it to the step's own buffer and go on from there. */

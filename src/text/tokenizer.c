@@ -60,23 +60,23 @@ wick_status wk_add_split(wk_tokenizer *t, const char *regex, size_t n, wk_behavi
     return scan ? WICK_OK : wk_pattern_new(regex, n, where, &s->pattern);
 }
 
-/* A model without a pre-tokeniser reads a whole text as one word. Where SentencePiece's mark follows a byte that no entry holds
- * in front of a mark, no merge can cross: cut there, and words are short again. */
-static wick_status cut_at_marks(wk_tokenizer *t) {
-    static const char mark[] = "\xE2\x96\x81";
+/* A model without a pre-tokeniser reads a whole text as one word. Where two characters meet that no entry holds side by side, no
+ * merge can cross: cutting there changes nothing and makes words short again. Not where runs of unknown characters become one token. */
+static wick_status cut_where_nothing_merges(wk_tokenizer *t) {
     const wk_vocabulary *v = &t->vocab;
-    int32_t id = wk_vocabulary_find(v, mark, 3);
-    if (t->n_pre || t->bpe.from_bytes || t->bpe.ignore_merges || id < 0 || !wk_may_form(v, id)) return WICK_OK;
+    const wk_bpe *m = &t->bpe;
+    bool all_bytes = m->byte_fallback;
+    for (int b = 0; b < 256; b++) if (m->of_byte[b] < 0) all_bytes = false;
+    if (t->n_pre || m->from_bytes || m->ignore_merges || (m->fuse_unk && m->unk >= 0 && !all_bytes)) return WICK_OK;
+    uint64_t *glue = wk_arena_alloc(&t->strings, 65536 / 8);
     wk_pre *s = wk_add_pre(t);
-    if (!s) return WICK_E_UNSUPPORTED;
-    *s = (wk_pre){ .kind = WK_PRE_CUT, .text = { mark, 3 } };
-    for (id = 0; id < v->n; id++) {
-        const wk_str e = v->entry[id];
-        const char *end = e.ptr + e.len;
-        if (!wk_may_form(v, id)) continue;
-        for (const char *p = e.ptr; p && e.len && end - p > 1 && (p = memchr(p + 1, mark[0], (size_t)(end - p - 1)));) {
-            uint8_t before = (uint8_t)p[-1];
-            if (end - p >= 3 && !memcmp(p, mark, 3)) s->glue[before >> 6] |= (uint64_t)1 << (before & 63);
+    if (!s || !glue) return wk_fail_memory(65536 / 8, "a tokenizer");
+    *s = (wk_pre){ .kind = WK_PRE_CUT, .glue = glue };
+    for (int32_t id = 0; id < v->n; id++) {
+        const uint8_t *e = (const uint8_t *)v->entry[id].ptr;
+        for (size_t i = 1; i < v->entry[id].len && wk_may_form(v, id); i++) {
+            size_t pair = (size_t)e[i - 1] << 8 | e[i];
+            if ((e[i] & 0xC0) != 0x80) glue[pair >> 6] |= (uint64_t)1 << (pair & 63);
         }
     }
     return WICK_OK;
@@ -86,7 +86,7 @@ wick_status wk_tokenizer_finish(wk_tokenizer *t) {
     wk_matcher_ready(&t->raw);
     wk_matcher_ready(&t->normalized);
     wk_bpe_ready(&t->bpe, &t->vocab);
-    return cut_at_marks(t);
+    return cut_where_nothing_merges(t);
 }
 
 /* ---- text to ids ---- */

@@ -122,7 +122,7 @@ typedef enum wk_pre_kind {
     WK_PRE_PREFIX,       /* puts text in front of a piece that does not begin with it */
     WK_PRE_BYTE_CHARS,   /* bytes become characters of GPT-2's alphabet (only where a step follows; else the model reads bytes) */
     WK_PRE_METASPACE,    /* spaces become text; scheme says when it is put in front */
-    WK_PRE_CUT           /* before text, unless the byte before it is in glue: cuts that no merge would cross */
+    WK_PRE_CUT           /* between characters that no entry of the vocabulary holds side by side: no merge would cross */
 } wk_pre_kind;
 typedef enum wk_prepend { WK_PREPEND_NEVER, WK_PREPEND_FIRST, WK_PREPEND_ALWAYS } wk_prepend;
 typedef struct wk_pre {
@@ -134,7 +134,7 @@ typedef struct wk_pre {
     wk_behavior behavior;
     bool invert;
     wk_prepend scheme;
-    uint64_t glue[4];
+    uint64_t *glue;      /* CUT: [65536 bits] (last byte, next character's first byte) that some entry holds */
 } wk_pre;
 
 /* ---- bpe.c: the model ---- */
