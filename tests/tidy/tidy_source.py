@@ -74,7 +74,7 @@ def banned_calls(path, text, code):
         if path.startswith(where) and not path.startswith(tuple(home) or ("\0",)):
             for line, m in found(r"(?<![\w.>])(" + "|".join(names.split()) + r")\s*\(", code):
                 yield line, f"{m.group(1)}(): {why}"
-    if path.startswith("src/"):
+    if path.startswith("src/") and path != "src/backend/dump.c":  # WICK_DUMP asks for it
         for line, m in found(r"\bf(?:printf|puts|write)\s*\([^;]*\bstd(?:out|err)\b", code):
             yield line, "a library prints nothing"
         if not path.startswith("src/base/"):
@@ -179,7 +179,8 @@ def tracked_files():
         return [f for f in git.stdout.split("\n") if f and os.path.exists(os.path.join(ROOT, f))]
     tops = ["include", "src", "cli", "examples", "bench", "scripts", "cmake", "docs", "tests"]
     walked = [(at, f) for top in tops for at, _, files in os.walk(os.path.join(ROOT, top)) for f in files]
-    return [os.path.relpath(os.path.join(at, f), ROOT) for at, f in walked] + [f for f in os.listdir(ROOT) if os.path.isfile(os.path.join(ROOT, f))]
+    return [os.path.relpath(os.path.join(at, f), ROOT) for at, f in walked] + [
+        f for f in os.listdir(ROOT) if os.path.isfile(os.path.join(ROOT, f))]
 
 
 def main():
