@@ -43,19 +43,18 @@ wick_status wk_sampler_begin(wk_sampler *s, const wick_generate_options *o) {
     s->n_ids = s->head = s->n_used = 0;
     s->o = *o;
     s->n_ring = o->penalty_last_n < 0 || o->penalty_last_n > s->n_ctx ? s->n_ctx : o->penalty_last_n;
-    s->penalise = s->n_ring && (o->repeat_penalty != 1 || o->frequency_penalty != 0 || o->presence_penalty != 0);
-    if ((s->penalise || o->n_logit_bias) && !s->logits && !(s->logits = wk_alloc_array(n, sizeof *s->logits)))
+    s->penalise = false;  /* until all that it needs is there */
+    bool penalise = s->n_ring && (o->repeat_penalty != 1 || o->frequency_penalty != 0 || o->presence_penalty != 0);
+    if ((penalise || o->n_logit_bias) && !s->logits && !(s->logits = wk_alloc_array(n, sizeof *s->logits)))
         return wk_fail_memory(n * sizeof *s->logits, "biased logits");
     if (o->temperature > 0 && !s->cand && !(s->cand = wk_alloc_array(n, sizeof *s->cand)))
         return wk_fail_memory(n * sizeof *s->cand, "candidate tokens");
-    if (!s->penalise) return WICK_OK;
+    if (!penalise) return WICK_OK;
     if (!s->seen) s->seen = wk_alloc_array(n, sizeof *s->seen);
     if (!s->ids) s->ids = wk_alloc_array(n_ctx, sizeof *s->ids);
     if (!s->ring) s->ring = wk_alloc_array(n_ctx, sizeof *s->ring);
-    if (!s->seen || !s->ids || !s->ring) {
-        s->penalise = false;
-        return wk_fail_memory(n * sizeof *s->seen + n_ctx * 8, "penalties");
-    }
+    if (!s->seen || !s->ids || !s->ring) return wk_fail_memory(n * sizeof *s->seen + n_ctx * 8, "penalties");
+    s->penalise = true;
     return WICK_OK;
 }
 
