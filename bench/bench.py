@@ -309,7 +309,7 @@ def tokenizer(short):
         gather(source + "/**/*.md", texts["English"], 1_000_000)
         gather(source + "/src/*.cpp", texts["C++"], 1_000_000)
         for name in ("smollm2", "llama-2"):
-            folder = os.path.join(CACHE, name + "-json")
+            folder = os.path.join(CACHE, "tokenizers", name + "-json")
             for kind, path in texts.items():
                 say(f"{name}, {kind}")
                 env = dict(os.environ, TOKENIZERS_PARALLELISM="false")
