@@ -1,17 +1,22 @@
 /* template.h: chat templates: a Jinja interpreter (lexer, parser, evaluator) with jinja2's words and transformers' environment:
  * trim_blocks, lstrip_blocks, loop controls, {% generation %}, raise_exception, strftime_now, tojson unescaped, namespace.
- * The template is a stranger's: steps, depth and output are limited. */
+ * The template is a stranger's: steps, depth, output and memory are limited. */
 #ifndef WK_TEMPLATE_H
 #define WK_TEMPLATE_H
 #include "base/json.h"
 
 typedef struct wk_template wk_template;
-/* Parses n bytes of UTF-8. Errors  WICK_E_TEMPLATE ("line 3: ..."), WICK_E_MEMORY. */
+/* Parses n bytes of UTF-8, at most 1 MiB. A template may be rendered by several threads at a time.
+ * Errors  WICK_E_TEMPLATE ("chat template: line 3: ..."), WICK_E_MEMORY. */
 wick_status wk_template_parse(const char *src, size_t n, wk_template **out);
 void wk_template_free(wk_template *t);
 
-/* Limits of one rendering; 0 in a field means its default. */
-typedef struct wk_template_limits { uint64_t max_steps; uint32_t max_depth; size_t max_output; } wk_template_limits;
+/* Limits of one rendering; 0 in a field means its default. What passes one is WICK_E_TEMPLATE. */
+typedef struct wk_template_limits {
+    uint64_t max_steps;   /* 10^7: a node of the template is one, and so are 16 to 64 bytes of text that are worked on; under 2 s */
+    uint32_t max_depth;   /* 200 calls of macros and loops inside each other; expressions and values may nest 8 times as deep */
+    size_t max_output;    /* 16 MiB, of the result and of each text on the way to it; all memory together: 16 times as much */
+} wk_template_limits;
 
 /* A piece of the output and where it came from: the template's own text, or the request's (kept through filters, joins and slices). */
 typedef struct wk_piece { size_t from, to; bool request; bool generation; } wk_piece;
