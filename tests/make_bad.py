@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """make_bad.py: writes the files of tests/bad/ (each wrong in one way), tests/data/gguf/ (small right ones) and the seeds of
-tests/fuzz/corpus/. Needs nothing but Python; run it in any place, it writes beside itself. What each bad file must be
+tests/fuzz/corpus/ (what has a number for a name there, libFuzzer found and its coverage keeps). Needs nothing but Python;
+run it in any place, it writes beside itself. What each bad file must be
 answered with stands in tests/unit/test_gguf.c, test_safetensors.c and test_checkpoint.c."""
 import json
 import os
