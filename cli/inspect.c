@@ -83,7 +83,8 @@ static int plan_memory(const opts *o, facts *f) {
     f->kv_type = type ? wk_dtype_of_name(type) : f->main_type == WK_F32 ? WK_F32 : WK_F16;
     f->n_ctx = o->ctx_size ? o->ctx_size : h->n_ctx < 4096 ? h->n_ctx : 4096;
     f->kv_bytes = wk_model_kv_bytes(&f->model, f->n_ctx, f->kv_type);
-    int64_t ff = h->n_ff + h->n_ff_expert * h->n_expert_used, width = 4 * h->n_embd + 2 * (h->n_head + h->n_head_kv) * h->head_dim + 2 * ff;
+    int64_t heads = (h->n_head + h->n_head_kv) * h->head_dim, ff = h->n_ff + h->n_ff_expert * h->n_expert_used;
+    int64_t width = 4 * h->n_embd + 2 * heads + 2 * ff;
     f->buffer_bytes = (uint64_t)(512 * width + h->n_vocab) * sizeof(float);
     return EXIT_DONE;
 }
