@@ -65,7 +65,8 @@ wick_status wk_file_read(const char *path, size_t limit, wk_buf *out) {
     char chunk[65536];
     for (ssize_t n; !st && (n = read(fd, chunk, sizeof chunk)) != 0;) {
         if (n < 0) st = errno == EINTR ? WICK_OK : fail_errno(path);
-        else if (out->len + (size_t)n > limit) st = wk_fail(WICK_E_LENGTH, "%s: grew past %zu bytes while it was read", path, limit);
+        else if (out->len + (size_t)n > limit)
+            st = wk_fail(WICK_E_LENGTH, "%s: grew past %zu bytes while it was read", path, limit);
         else wk_buf_add(out, chunk, (size_t)n);
     }
     close(fd);
