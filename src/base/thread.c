@@ -30,10 +30,10 @@ static inline void relax(void) {
 #endif
 }
 
-/* Waits until *a differs from old: spins for some 50 us, then sleeps on the condition. */
+/* Waits until *a differs from old: spins for some 20 us, then sleeps on the condition. */
 static unsigned wait_change(wk_pool *p, atomic_uint *a, unsigned old) {
     unsigned now;
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < 1000; i++) {
         if ((now = atomic_load_explicit(a, memory_order_acquire)) != old) return now;
         relax();
     }

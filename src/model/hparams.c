@@ -82,7 +82,7 @@ static wick_status read_key(const source *s, const key_info *k, wk_hparams *hp) 
         return wk_fail(WICK_E_FORMAT, "%s: \"%s%s%s\" is missing: this model cannot be run without it", s->path, prefix, dot, name);
     if (!found) return WICK_OK;
     if (!(v >= k->min && v <= k->max))
-        return wk_fail(WICK_E_FORMAT, "%s: \"%s%s%s\" is %g, it must be %g to %g", s->path, prefix, dot, name, v, k->min, k->max);
+        return wk_fail(WICK_E_FORMAT, "%s: \"%s%s%s\" is %.10g, it must be %.10g to %.10g", s->path, prefix, dot, name, v, k->min, k->max);
     if (k->flags & INT) *(int64_t *)((char *)hp + k->at) = (int64_t)v;
     else *(double *)((char *)hp + k->at) = v;
     return WICK_OK;
