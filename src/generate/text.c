@@ -108,12 +108,23 @@ static wick_status render(const wick_model *m, json_t *vars, wk_rendered *out) {
     return st;
 }
 
+/* Many templates write '<|' + role + '|>': the bare name of a role may be part of a control token, wherever it came from. */
+static bool is_role(const char *p, size_t n) {
+    static const char *const roles[] = { "system", "developer", "user", "assistant", "model", "tool", "function", "ipython", "observation" };
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
+        if (wk_str_eq((wk_str){ p, n }, roles[i])) return true;
+    return false;
+}
+
 /* The template's text may hold control tokens, the request's may not. */
 static wick_status tokenize_pieces(const wick_model *m, const wk_rendered *r, wk_ids *out) {
     wk_span *spans = wk_alloc_array(r->n_piece ? r->n_piece : 1, sizeof *spans);
     if (!spans) return wk_fail_memory(r->n_piece * sizeof *spans, "a chat's pieces");
-    for (size_t i = 0; i < r->n_piece; i++)
-        spans[i] = (wk_span){ r->text.ptr + r->piece[i].from, r->piece[i].to - r->piece[i].from, !r->piece[i].request };
+    for (size_t i = 0; i < r->n_piece; i++) {
+        const wk_piece *p = &r->piece[i];
+        const char *text = r->text.ptr + p->from;
+        spans[i] = (wk_span){ text, p->to - p->from, !p->request || is_role(text, p->to - p->from) };
+    }
     wick_status st = wk_tokenize(m->m->tokenizer, spans, r->n_piece, false, out);
     wk_free(spans);
     return st;

@@ -1,0 +1,41 @@
+/* run.h: what tests of generation share: models opened through the public interface, reference arrays, and what a run gave. */
+#ifndef WK_TEST_RUN_H
+#define WK_TEST_RUN_H
+#include "wick.h"
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+/* Fails the test with the library's message. */
+#define ok(call) do { wick_status ok_status = (call); if (ok_status) fail_msg("%s: %s", wick_status_name(ok_status), wick_last_error()); } while (0)
+/* The call fails so, and its message has these words. */
+#define refused(call, status, words) run_refused((call), (status), (words), __FILE__, __LINE__)
+void run_refused(wick_status got, wick_status want, const char *words, const char *file, int line);
+
+wick_model *run_open(const char *path);  /* on two threads */
+wick_session *run_session(wick_model *m, int n_ctx, int n_batch);
+
+/* An array of a safetensors file; free with free(). */
+float *run_floats(const char *path, const char *name, size_t *n, int64_t shape[4]);
+int32_t *run_ids(const char *path, const char *name, size_t *n, int64_t shape[4]);
+
+/* Every token of a generation, as a callback's user pointer. */
+enum { RUN_MAX = 512 };
+typedef struct run_log {
+    int n;
+    int32_t id[RUN_MAX];
+    float logit[RUN_MAX], logprob[RUN_MAX];
+    char text[16384]; size_t n_text;
+    wick_finish finish;
+    int stop_after;       /* the callback says stop after so many; 0: never */
+} run_log;
+void run_add(run_log *l, const wick_token *t);  /* checks that it follows what came before */
+bool run_on_token(const wick_token *t, void *log);
+/* Same tokens, bits of logits, and text. */
+void run_same(const run_log *a, const run_log *b);
+
+/* The model's defaults, but greedy, n tokens, and on past end-of-turn tokens. */
+wick_generate_options run_greedy(const wick_model *m, int n);
+
+#endif
