@@ -115,9 +115,11 @@ static bool answer(chat *c, uint64_t more_seed) {
     } else if (st && st != WICK_E_CANCELLED)
         cli_status(st);
     else if (c->last.n_shifted) note(c, "(the context was full: its oldest %d tokens were dropped)", c->last.n_shifted);
-    else if (c->last.finish_reason == WICK_FINISH_LENGTH &&
-             wick_session_n_used(c->m.session) >= wick_session_n_ctx(c->m.session) - 1)
-        note(c, "(the context is full; /clear starts anew)");
+    else if (c->last.finish_reason == WICK_FINISH_LENGTH) {
+        if (wick_session_n_used(c->m.session) >= wick_session_n_ctx(c->m.session) - 1)
+            note(c, "(the context is full; /clear starts anew)");
+        else note(c, "(cut off after %d tokens; /set n-predict changes that)", c->last.n_generated);
+    }
     c->n_answer++;
     c->n_generated += c->last.n_generated;
     cli_generate_free(&g);
@@ -152,11 +154,12 @@ static bool can_set(const flag *f) { return f && (f->group == GROUP_SAMPLING) &&
 static void show_settings(const chat *c) {
     wick_generate_options g;
     cli_generate(&c->o, c->m.model, &g);
-    note(c, "n-predict %d, temp %g, top-k %d, top-p %g, min-p %g, repeat-penalty %g, frequency-penalty %g, presence-penalty %g,",
-         g.n_predict, (double)g.temperature, g.top_k, (double)g.top_p, (double)g.min_p, (double)g.repeat_penalty,
-         (double)g.frequency_penalty, (double)g.presence_penalty);
-    if (flag_given(&c->o, seed)) note(c, "repeat-last-n %d, seed %llu", g.penalty_last_n, (unsigned long long)g.seed);
-    else note(c, "repeat-last-n %d, another seed each time", g.penalty_last_n);
+    note(c, "  n-predict %d, temp %g, top-k %d, top-p %g, min-p %g", g.n_predict, (double)g.temperature, g.top_k, (double)g.top_p,
+         (double)g.min_p);
+    note(c, "  repeat-penalty %g, frequency-penalty %g, presence-penalty %g, repeat-last-n %d", (double)g.repeat_penalty,
+         (double)g.frequency_penalty, (double)g.presence_penalty, g.penalty_last_n);
+    if (flag_given(&c->o, seed)) note(c, "  seed %llu", (unsigned long long)g.seed);
+    else note(c, "  seed: another each time");
     cli_generate_free(&g);
 }
 
@@ -235,9 +238,9 @@ static void do_stats(chat *c, const char *arg) {
     note(c, "Context: %d of %d tokens in use, %zu messages.", wick_session_n_used(c->m.session), wick_session_n_ctx(c->m.session),
          c->n);
     if (!c->n_answer) return;
-    note(c, "Last answer: %d prompt tokens, %d of them known already, %.1f tok/s; %d generated, %.1f tok/s.", r->n_prompt,
-         r->n_cached, r->prompt_s > 0 ? n_read / r->prompt_s : 0, r->n_generated,
-         r->generate_s > 0 ? r->n_generated / r->generate_s : 0);
+    note(c, "Last answer: %d prompt tokens, %d of them known already, the others %.1f tok/s;", r->n_prompt, r->n_cached,
+         r->prompt_s > 0 ? n_read / r->prompt_s : 0);
+    note(c, "%d generated, %.1f tok/s.", r->n_generated, r->generate_s > 0 ? r->n_generated / r->generate_s : 0);
     note(c, "In all: %d answers, %lld tokens.", c->n_answer, (long long)c->n_generated);
 }
 
@@ -258,7 +261,7 @@ enum { N_COMMAND = sizeof commands / sizeof *commands };
 static void do_help(chat *c, const char *arg) {
     (void)arg;
     for (size_t i = 0; i < N_COMMAND; i++) note(c, "  /%-6s %-10s  %s", commands[i].name, commands[i].args, commands[i].help);
-    note(c, "A line that ends with \\ goes on in the next; \"\"\" opens and closes a block; Ctrl-C stops an answer.");
+    note(c, "A line that ends with \\ goes on in the next; \"\"\" opens and closes a block.");
 }
 
 /* False: the conversation is over. */
@@ -286,8 +289,9 @@ static void greet(const chat *c) {
     char n[32];
     const wick_model_info *i = &c->m.info;
     if (c->o.quiet || !isatty(STDIN_FILENO)) return;
-    note(c, "%s (%s, %s parameters), context %d tokens. /help lists the commands, Ctrl-D leaves.", *i->name ? i->name : c->o.model,
-         i->architecture, show_count(i->n_params, n), wick_session_n_ctx(c->m.session));
+    note(c, "%s: %s, %s parameters, context %d tokens", *i->name ? i->name : c->o.model, i->architecture,
+         show_count(i->n_params, n), wick_session_n_ctx(c->m.session));
+    note(c, "/help lists the commands, Ctrl-C stops an answer, Ctrl-D leaves.\n");
 }
 
 static int talk(chat *c) {
@@ -305,11 +309,8 @@ static int talk(chat *c) {
         if (line.failed || strspn(line.ptr ? line.ptr : "", " \t\n") == line.len) continue;
         if (line.ptr[0] == '/') {
             if (!obey(c, line.ptr)) break;
-        } else {
-            say(c, line.ptr, line.len);
-            if (isatty(STDIN_FILENO)) out_str("\n");
-        }
-        if (!out_str("")) break;  /* nobody reads any more */
+        } else say(c, line.ptr, line.len);
+        if (!out_str(isatty(STDIN_FILENO) ? "\n" : "")) break;  /* nobody reads any more */
     }
     if (end == LINE_EOF && isatty(STDIN_FILENO)) out_str("\n");
     wk_buf_free(&line);

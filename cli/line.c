@@ -172,7 +172,10 @@ static line_end edit_line(wk_buf *out) {
     const char *line = el_gets(editor, &n);
     out_str("\033[?2004l");
     if (interrupted) { out_str("^C\n"); return LINE_INTERRUPTED; }
-    if (!line || n <= 0) return LINE_EOF;
+    if (!line || n <= 0) {
+        if (in.inside) out_str("\n");
+        return LINE_EOF;
+    }
     wk_buf_add(out, line, (size_t)n);
     if (strspn(line, " \t\r\n") == (size_t)n) return LINE_MESSAGE;
     history(history_list, &ev, H_ENTER, line);
@@ -251,7 +254,8 @@ line_end line_read(wk_buf *out) {
             return LINE_MESSAGE;
         }
         if (block && out->len == 0) continue;  /* nothing after the opening quotes */
-        if (block || in.joined) { wk_buf_char(out, '\n'); continue; }
+        bool command = !from && out->len && out->ptr[0] == '/';  /* typed ahead of another line, rather than pasted with it */
+        if (block || (in.joined && !command)) { wk_buf_char(out, '\n'); continue; }
         if (!ends_with(out, "\\")) return LINE_MESSAGE;
         cut(out, 1);
         wk_buf_char(out, '\n');
