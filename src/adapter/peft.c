@@ -55,7 +55,7 @@ static wick_status read_patterns(json_t *config, const char *path, const char *k
         size_t at;
         wk_buf regex = { 0 };
         if (!json_is_number(v) || !(json_number_value(v) >= min && json_number_value(v) <= max))
-            return wk_fail(WICK_E_FORMAT, "%s: \"%s\" of \"%.64s\" must be a number from %g to %g", path, key, name, min, max);
+            return wk_fail(WICK_E_FORMAT, "%s: \"%.64s\" of \"%s\" must be a number from %g to %g", path, name, key, min, max);
         wk_buf_printf(&regex, "(?:.*\\.)?(?:%s)$", name);
         if (regex.failed) {
             wk_buf_free(&regex);

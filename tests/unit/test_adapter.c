@@ -1,0 +1,374 @@
+/* test_adapter.c: PEFT adapters against PEFT's own logits; on, off and mixed by row; and every way in which one is refused. */
+#include "base/file.h"
+#include "base/json.h"
+#include "format/safetensors.h"
+#include "generate/generate.h"
+#include "support/run.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LLAMA "data/models/llama"
+#define R8 "data/adapters/llama/r8-qv"
+#define R4 "data/adapters/llama/r4-all"
+enum { N_VOCAB = 320, S = 32 };
+
+static void near(const char *what, const float *got, const float *want, size_t n, double tol) {
+    double diff = 0, norm = 0;
+    for (size_t i = 0; i < n; i++) {
+        diff += ((double)got[i] - (double)want[i]) * ((double)got[i] - (double)want[i]);
+        norm += (double)want[i] * (double)want[i];
+    }
+    if (!(sqrt(diff / norm) < tol)) fail_msg("%s: off by %g, allowed %g", what, sqrt(diff / norm), tol);
+}
+
+static void logits_with_and_without(void **state) {
+    (void)state;
+    static const char *const names[] = { R8, R4, "data/adapters/llama/layers-0-2" };
+    static const char *const backends[] = { "cpu", "reference" };
+    for (int be = 0; be < 2; be++) {
+        wick_model_options mo;
+        wick_model *m;
+        wick_model_defaults(&mo);
+        mo.backend = backends[be];
+        ok(wick_model_open(LLAMA, &mo, &m));
+        wick_session *s = run_session(m, 64, be ? 0 : 7);
+        for (int k = 0; k < 3; k++) {
+            char path[128];
+            int64_t shape[4];
+            size_t n;
+            wick_adapter *a;
+            snprintf(path, sizeof path, "%s/reference.safetensors", names[k]);
+            int32_t *ids = run_ids(path, "input_ids", &n, shape);
+            float *with = run_floats(path, "logits", &n, shape), *without = run_floats(path, "logits_adapter_off", &n, shape);
+            float *out = calloc(S * N_VOCAB, 4), *off = calloc(S * N_VOCAB, 4), *on = calloc(S * N_VOCAB, 4);
+            assert_int_equal(shape[0] * shape[1], 2 * S);
+            ok(wick_adapter_load(m, names[k], &a));
+            for (int b = 0; b < 2; b++) {
+                const int32_t *row = ids + b * S;
+                ok(wick_logits(s, row, S, off, S * N_VOCAB));
+                near("off", off, without + b * S * N_VOCAB, S * N_VOCAB, 1e-4);
+                ok(wick_session_apply_adapter(s, a, 1));
+                assert_int_equal(wick_session_n_used(s), 0);
+                ok(wick_logits(s, row, S, on, S * N_VOCAB));
+                near(names[k], on, with + b * S * N_VOCAB, S * N_VOCAB, 1e-4);
+                ok(wick_session_apply_adapter(s, a, 0));  /* there, and adding nothing */
+                ok(wick_logits(s, row, S, out, S * N_VOCAB));
+                near("scale 0", out, off, S * N_VOCAB, 1e-6);
+                ok(wick_session_apply_adapter(s, a, 0.5f));
+                ok(wick_logits(s, row, S, out, S * N_VOCAB));
+                assert_true(memcmp(out, on, S * N_VOCAB * 4) != 0);
+                wick_session_remove_adapter(s);
+                assert_int_equal(wick_session_n_used(s), 0);
+                ok(wick_logits(s, row, S, out, S * N_VOCAB));
+                assert_memory_equal(out, off, S * N_VOCAB * 4);
+            }
+            wick_adapter_free(a);
+            free(ids); free(with); free(without); free(out); free(off); free(on);
+        }
+        wick_session_free(s);
+        wick_model_free(m);
+    }
+}
+
+/* Logits of each row of a sequence, some of its steps shared with others. */
+static void rows_of_different_adapters_in_one_batch(void **state) {
+    (void)state;
+    wick_model *m = run_open(LLAMA);
+    wick_adapter *a[2];
+    wk_runner *alone, *mixed;
+    int64_t shape[4];
+    size_t n;
+    int32_t *ids = run_ids(R8 "/reference.safetensors", "input_ids", &n, shape);
+    ok(wick_adapter_load(m, R8, &a[0]));
+    ok(wick_adapter_load(m, R4, &a[1]));
+    wk_lora_set half = a[1]->set;
+    half.scale = 0.5f;
+    const wk_lora_set *sets[] = { &a[0]->set, &half };
+    const int32_t adapter_of[] = { 0, 1, -1, 1, 0 };  /* by sequence */
+    enum { N_SEQ = 5 };
+    float *want = calloc(N_SEQ * S * N_VOCAB, 4);
+    ok(wk_runner_new(m->m, 64, 256, 1, WK_F32, &alone));
+    ok(wk_runner_new(m->m, 64, 256, N_SEQ, WK_F32, &mixed));
+    wk_runner_adapters(alone, sets, 2);
+    wk_runner_adapters(mixed, sets, 2);
+    for (int q = 0; q < N_SEQ; q++) {  /* each alone, a row at a time */
+        wk_runner_keep(alone, 0, 0);
+        for (int i = 0; i < S; i++) {
+            ok(wk_runner_step(alone, &(wk_row){ ids[(q * 7 + i) % 64], 0, adapter_of[q], true }, 1));
+            memcpy(want + (q * S + i) * N_VOCAB, wk_runner_logits(alone, 0), N_VOCAB * 4);
+        }
+    }
+    for (int at = 0, part; at < S; at += part) {  /* all together: one row each, then 3, then the rest */
+        wk_row rows[256];
+        int n_row = 0;
+        part = at == 0 ? 1 : at == 1 ? 3 : S - at;
+        for (int q = 0; q < N_SEQ; q++)
+            for (int i = at; i < at + part; i++) rows[n_row++] = (wk_row){ ids[(q * 7 + i) % 64], q, adapter_of[q], true };
+        ok(wk_runner_step(mixed, rows, n_row));
+        for (int k = 0; k < n_row; k++)
+            assert_memory_equal(wk_runner_logits(mixed, k), want + (rows[k].seq * S + at + k % part) * N_VOCAB, N_VOCAB * 4);
+    }
+    free(want);
+    free(ids);
+    wk_runner_free(alone);
+    wk_runner_free(mixed);
+    wick_adapter_free(a[0]);
+    wick_adapter_free(a[1]);
+    wick_model_free(m);
+}
+
+static void generation_with_an_adapter(void **state) {
+    (void)state;
+    wick_model *m = run_open(LLAMA);
+    wick_session *s = run_session(m, 64, 0);
+    wick_generate_options o = run_greedy(m, 20);
+    wick_prompt p = { .ids = (int32_t[]){ 1, 50, 60, 70 }, .n_ids = 4 };
+    wick_adapter *a;
+    run_log off = { 0 }, on = { 0 }, again = { 0 };
+    wick_result r;
+    ok(wick_adapter_load(m, R8, &a));
+    ok(wick_generate(s, &p, &o, run_on_token, &off, NULL));
+    ok(wick_session_apply_adapter(s, a, 4));
+    ok(wick_generate(s, &p, &o, run_on_token, &on, &r));
+    assert_int_equal(r.n_cached, 0);  /* keys and values of before do not count */
+    assert_true(memcmp(off.logit, on.logit, sizeof off.logit) != 0);
+    wick_session_remove_adapter(s);
+    ok(wick_generate(s, &p, &o, run_on_token, &again, NULL));
+    run_same(&off, &again);
+    wick_session_free(s);
+    wick_adapter_free(a);
+    wick_model_free(m);
+}
+
+/* ---- refusals ---- */
+
+static char folder[] = "/tmp/wick-adapter-XXXXXX";
+
+static void write_file(const char *name, const char *text) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+/* R8's config with some members changed: `with` is a JSON object. */
+static void write_config(const char *with) {
+    json_t *config, *change;
+    ok(wk_json_read(R8 "/adapter_config.json", 1 << 20, &config));
+    ok(wk_json_parse(with, strlen(with), "test", &change));
+    json_object_update(config, change);
+    char *text = json_dumps(config, 0);
+    write_file("adapter_config.json", text);
+    free(text);
+    json_decref(config);
+    json_decref(change);
+}
+
+typedef struct edit { const char *drop, *rename, *to; int64_t rows; float *first; const char *as; } edit;
+
+/* R8's tensors, with one left out, renamed, cut to some rows, or with another first number; as f16 or bf16. */
+static void write_tensors(const edit *e) {
+    wk_safetensors *file;
+    char path[128];
+    ok(wk_safetensors_open(R8 "/adapter_model.safetensors", &file));
+    size_t n = wk_safetensors_n_tensor(file), k = 0;
+    wk_tensor *t = calloc(n, sizeof *t);
+    uint8_t **data = calloc(n, sizeof *data);
+    for (size_t i = 0; i < n; i++) {
+        t[k] = *wk_safetensors_tensor(file, i);
+        if (e->drop && wk_str_eq(t[k].name, e->drop)) continue;
+        data[k] = malloc(t[k].n_bytes);
+        memcpy(data[k], t[k].data, t[k].n_bytes);
+        if (e->as) {
+            t[k].dtype = wk_dtype_of_name(e->as);
+            for (uint64_t x = 0; x < t[k].n_bytes / 4; x++) {
+                float f;
+                memcpy(&f, t[k].data + 4 * x, 4);
+                uint16_t h = t[k].dtype == WK_F16 ? wk_f32_to_f16(f) : wk_f32_to_bf16(f);
+                memcpy(data[k] + 2 * x, &h, 2);
+            }
+            t[k].n_bytes /= 2;
+        }
+        t[k].data = data[k];
+        if (e->rename && wk_str_eq(t[k].name, e->rename)) {
+            if (e->rows) {
+                t[k].n_bytes = t[k].n_bytes / (uint64_t)t[k].shape[0] * (uint64_t)e->rows;
+                t[k].shape[0] = e->rows;
+            }
+            if (e->first) memcpy(data[k], e->first, 4);
+            if (e->to) t[k].name = (wk_str){ e->to, strlen(e->to) };
+        }
+        k++;
+    }
+    snprintf(path, sizeof path, "%s/adapter_model.safetensors", folder);
+    unlink(path);
+    ok(wk_safetensors_write(path, t, k));
+    for (size_t i = 0; i < n; i++) free(data[i]);
+    free(data);
+    free(t);
+    wk_safetensors_free(file);
+}
+
+#define Q0A "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+#define Q0B "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight"
+
+static void refusals(void **state) {
+    (void)state;
+    wick_model *m = run_open(LLAMA);
+    wick_adapter *a = NULL;
+    char path[160];
+    assert_non_null(mkdtemp(folder));
+    refused(wick_adapter_load(m, "data/no-such", &a), WICK_E_IO, "data/no-such/adapter_config.json");
+    refused(wick_adapter_load(NULL, R8, &a), WICK_E_ARG, "model");
+    refused(wick_adapter_load(m, NULL, &a), WICK_E_ARG, "path");
+    refused(wick_adapter_load(m, R8, NULL), WICK_E_ARG, "out");
+
+    static const struct { const char *with; wick_status st; const char *words; } configs[] = {
+        { "{\"use_dora\":true}", WICK_E_UNSUPPORTED, "DoRA" },
+        { "{\"modules_to_save\":[\"score\"]}", WICK_E_UNSUPPORTED, "\"modules_to_save\"" },
+        { "{\"bias\":\"all\",\"use_dora\":true}", WICK_E_UNSUPPORTED, "\"use_dora\": DoRA; \"bias\"" },
+        { "{\"init_lora_weights\":\"pissa_niter_4\"}", WICK_E_UNSUPPORTED, "pissa" },
+        { "{\"peft_type\":\"IA3\"}", WICK_E_UNSUPPORTED, "\"IA3\"" },
+        { "{\"peft_type\":null}", WICK_E_FORMAT, "\"peft_type\" is missing" },
+        { "{\"fine_tune_type\":\"lora\"}", WICK_E_UNSUPPORTED, "mlx" },
+        { "{\"r\":0}", WICK_E_FORMAT, "\"r\" must be a number from 1 to 1024" },
+        { "{\"r\":\"8\"}", WICK_E_FORMAT, "\"r\"" },
+        { "{\"lora_alpha\":null}", WICK_E_FORMAT, "\"lora_alpha\"" },
+        { "{\"rank_pattern\":[1]}", WICK_E_FORMAT, "\"rank_pattern\" must be an object" },
+        { "{\"rank_pattern\":{\"q_proj\":\"x\"}}", WICK_E_FORMAT, "\"q_proj\" of \"rank_pattern\"" },
+        { "{\"alpha_pattern\":{\"(q\":1}}", WICK_E_FORMAT, "not a regular expression" },
+        { "{\"rank_pattern\":{\"layers.0.self_attn.q_proj\":4}}", WICK_E_FORMAT, "has shape [8, 64], the model and r need [4, 64]" },
+    };
+    write_tensors(&(edit){ 0 });
+    for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
+        write_config(configs[i].with);
+        refused(wick_adapter_load(m, folder, &a), configs[i].st, configs[i].words);
+        assert_null(a);
+    }
+    write_file("adapter_config.json", "[]");
+    refused(wick_adapter_load(m, folder, &a), WICK_E_FORMAT, "not a JSON object");
+
+    write_config("{}");
+    ok(wick_adapter_load(m, folder, &a));
+    wick_adapter_free(a);
+    float nan_value = NAN;
+    const struct { edit e; wick_status st; const char *words[3]; } files[] = {
+        { { .drop = Q0B }, WICK_E_FORMAT, { Q0A, "has no lora_B beside it", "1 tensor does" } },
+        { { .drop = Q0A }, WICK_E_FORMAT, { Q0B, "has no lora_A beside it", "" } },
+        { { .rename = Q0A, .rows = 5 }, WICK_E_FORMAT, { Q0A, "[5, 64]", "[8, 64]" } },
+        { { .rename = Q0B, .rows = 63 }, WICK_E_FORMAT, { Q0B, "[63, 8]", "[64, 8]" } },
+        { { .rename = Q0A, .first = &nan_value }, WICK_E_FORMAT, { Q0A, "nan at [0, 0]", "" } },
+        { { .rename = Q0A, .to = "base_model.model.model.layers.7.self_attn.q_proj.lora_A.weight" }, WICK_E_FORMAT,
+          { "layers.7.self_attn.q_proj.lora_A.weight", "belongs to no attention or MLP projection", "2 tensors do" } },
+        { { .rename = Q0A, .to = "base_model.model.model.layers.0.self_attn.z_proj.lora_A.weight" }, WICK_E_FORMAT, { "z_proj", "belongs to no", Q0B } },
+        { { .rename = Q0A, .to = "base_model.model.model.layers.99999999999.mlp.up_proj.lora_A.weight" }, WICK_E_FORMAT, { "belongs to no", "", "" } },
+        { { .rename = Q0A, .to = "model.layers.0.self_attn.q_proj.lora_A.weight" }, WICK_E_FORMAT, { "neither a lora_A nor a lora_B", "", "" } },
+        { { .rename = Q0A, .to = "base_model.model.lm_head.lora_A.weight" }, WICK_E_FORMAT, { "lm_head", "", "" } },
+        { { .rename = Q0A, .to = "base_model.model.model.layers.0.input_layernorm.lora_A.weight" }, WICK_E_FORMAT, { "input_layernorm", "", "" } },
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        write_tensors(&files[i].e);
+        for (int k = 0; k < 3; k++) refused(wick_adapter_load(m, folder, &a), files[i].st, files[i].words[k]);
+    }
+    snprintf(path, sizeof path, "%s/adapter_model.safetensors", folder);
+    unlink(path);
+    refused(wick_adapter_load(m, folder, &a), WICK_E_IO, "adapter_model.safetensors");
+    write_file("adapter_model.bin", "x");
+    refused(wick_adapter_load(m, folder, &a), WICK_E_UNSUPPORTED, "safe_serialization");
+
+    /* For a model that it was not made for, every tensor is named. */
+    wick_model *other = run_open("data/models/llama-256");
+    assert_int_equal(wick_adapter_load(other, R4, &a), WICK_E_FORMAT);
+    int named = 0;
+    for (const char *at = wick_last_error(); (at = strstr(at, "base_model.model.model.layers.")); at++) named++;
+    assert_true(named >= 28);
+    wick_adapter *good;
+    wick_session *s = run_session(other, 32, 0);
+    ok(wick_adapter_load(m, R8, &good));
+    refused(wick_session_apply_adapter(s, good, 1), WICK_E_ARG, "another model");
+    refused(wick_session_apply_adapter(NULL, good, 1), WICK_E_ARG, "session");
+    refused(wick_session_apply_adapter(s, NULL, 1), WICK_E_ARG, "adapter");
+    wick_session_remove_adapter(s);
+    wick_session_free(s);
+    s = run_session(m, 32, 0);
+    refused(wick_session_apply_adapter(s, good, NAN), WICK_E_ARG, "scale is nan");
+    wick_session_free(s);
+    wick_adapter_free(good);
+    wick_model_free(other);
+    wick_model_free(m);
+}
+
+/* Scales of rsLoRA and of patterns, and files in half precision. */
+static void scales_and_types(void **state) {
+    (void)state;
+    wick_model *m = run_open(LLAMA);
+    wick_adapter *a;
+    int q0 = wk_model_slot(m->m, 0, WK_T_Q), v0 = wk_model_slot(m->m, 0, WK_T_V), q1 = wk_model_slot(m->m, 1, WK_T_Q);
+    write_tensors(&(edit){ 0 });
+    write_config("{}");
+    ok(wick_adapter_load(m, folder, &a));
+    assert_true(a->term[q0].scale == 2 && a->term[v0].scale == 2 && a->term[q0].a->n_row == 8 && a->term[q0].b->n_row == 64);
+    assert_null(a->term[wk_model_slot(m->m, 0, WK_T_K)].a);
+    wick_adapter_free(a);
+    write_config("{\"use_rslora\":true}");
+    ok(wick_adapter_load(m, folder, &a));
+    assert_true(fabsf(a->term[q0].scale - 16 / sqrtf(8)) < 1e-6f);
+    wick_adapter_free(a);
+    write_config("{\"alpha_pattern\":{\"layers.0.self_attn.q_proj\":4,\"v_pro.\":8,\"proj\":1000},\"rank_pattern\":{\"^model.layers.*\":8}}");
+    ok(wick_adapter_load(m, folder, &a));
+    assert_true(a->term[q0].scale == 0.5f && a->term[v0].scale == 1 && a->term[q1].scale == 2);
+    wick_adapter_free(a);
+    for (int k = 0; k < 2; k++) {
+        write_config("{}");
+        write_tensors(&(edit){ .as = k ? "BF16" : "F16" });
+        ok(wick_adapter_load(m, folder, &a));
+        assert_int_equal(a->term[q0].a->dtype, WK_F32);
+        wick_adapter_free(a);
+    }
+    wick_model_free(m);
+}
+
+static void failed_allocations(void **state) {
+    (void)state;
+    wick_model *m = run_open(LLAMA);
+    for (uint64_t k = 1;; k++) {
+        wick_adapter *a;
+        wk_alloc_fail_at(k);
+        wick_status st = wick_adapter_load(m, R4, &a);
+        wk_alloc_fail_at(0);
+        if (!st) {
+            wick_adapter_free(a);
+            break;
+        }
+        assert_null(a);
+        assert_int_equal(st, WICK_E_MEMORY);
+    }
+    wick_model_free(m);
+}
+
+static int clean(void **state) {
+    (void)state;
+    char path[160];
+    static const char *const names[] = { "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin" };
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        unlink(path);
+    }
+    rmdir(folder);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(logits_with_and_without), cmocka_unit_test(rows_of_different_adapters_in_one_batch),
+        cmocka_unit_test(generation_with_an_adapter), cmocka_unit_test(refusals), cmocka_unit_test(scales_and_types),
+        cmocka_unit_test(failed_allocations),
+    };
+    return cmocka_run_group_tests(tests, NULL, clean);
+}
