@@ -71,8 +71,7 @@ static int32_t joined(const wk_vocabulary *v, const wk_merge_text *m, int32_t ex
 }
 
 static wick_status bad_merge(const char *what, uint32_t at, const wk_merge_text *m, const char *why) {
-    return wk_fail(WICK_E_FORMAT, "%s: merge %u (\"%.*s\" + \"%.*s\"): %s", what, at, m->left.len < 60 ? (int)m->left.len : 60,
-                   m->left.ptr ? m->left.ptr : "", m->right.len < 60 ? (int)m->right.len : 60, m->right.ptr ? m->right.ptr : "", why);
+    return wk_fail(WICK_E_FORMAT, "%s: merge %u (\"%s\" + \"%s\"): %s", what, at, wk_show(m->left).text, wk_show(m->right).text, why);
 }
 
 wick_status wk_bpe_read(wk_bpe *m, const wk_vocabulary *v, const wk_merge_text *text, size_t n, uint32_t first, int32_t *expected, const char *what) {

@@ -94,7 +94,7 @@ wick_status wk_search_new(const wk_pattern *p, size_t n_text, wk_search *s) {
     if (m) m->match = pcre2_match_data_create(1, p->memory);
     if (m) m->limits = pcre2_match_context_copy(p->limits);
     if (m && m->match && m->limits) {
-        s->deadline = wk_now() + 3 + 3e-6 * (double)n_text;  /* fifty times what a sound pattern takes */
+        s->deadline = wk_now() + 1 + 2e-6 * (double)n_text;  /* a hundred times what a sound pattern takes */
         return WICK_OK;
     }
     wk_search_free(s);

@@ -178,6 +178,7 @@ static wick_status join_spans(const wk_span *span, size_t n, wk_buf *joined, wk_
     for (size_t i = 0, end = 0; i < n; i++) {
         if (n > 1) wk_buf_add(joined, span[i].ptr, span[i].len);
         end += span[i].len;
+        if (!span[i].len) continue;
         if (!k || (*trust)[k - 1].trusted != span[i].trusted) (*trust)[k++].trusted = span[i].trusted;
         (*trust)[k - 1].end = end;
     }

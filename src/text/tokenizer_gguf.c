@@ -45,7 +45,7 @@ static const struct { const char *names; bool merge_whole, add_bos; const char *
 
 static wick_status set_pre_tokenizer(wk_tokenizer *t, wk_str name, const char *path, bool *add_bos) {
     enum { N = sizeof pre_tokenizers / sizeof *pre_tokenizers };
-    char padded[64], where[64];
+    char padded[64], where[128];
     size_t i = N;
     wick_status st = WICK_OK;
     if (name.len && name.len < 48 && !memchr(name.ptr, ' ', name.len) && !memchr(name.ptr, 0, name.len)) {
@@ -53,9 +53,9 @@ static wick_status set_pre_tokenizer(wk_tokenizer *t, wk_str name, const char *p
         for (i = 0; i < N && !strstr(pre_tokenizers[i].names, padded);) i++;
     }
     if (i == N)
-        return wk_fail(WICK_E_UNSUPPORTED, "%s: the pre-tokenizer \"%.*s\" (" KEY("pre") ") is not known to wick", path,
-                       name.len < 100 ? (int)name.len : 100, name.ptr);
-    snprintf(where, sizeof where, KEY("pre") " \"%.*s\"", (int)name.len, name.ptr);
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: the pre-tokenizer \"%s\" (" KEY("pre") ") is not known to wick", path,
+                       wk_show(name).text);
+    snprintf(where, sizeof where, KEY("pre") " \"%s\"", wk_show(name).text);
     for (size_t k = 0; k < 5 && pre_tokenizers[i].pattern[k] && !st; k++)
         st = wk_add_split(t, pre_tokenizers[i].pattern[k], strlen(pre_tokenizers[i].pattern[k]), WK_ISOLATED, false, where);
     t->bpe.ignore_merges = pre_tokenizers[i].merge_whole;
@@ -113,7 +113,7 @@ static wick_status read_merges(wk_tokenizer *t, const wk_gguf *g) {
         const char *space = s.len > 1 ? memchr(s.ptr + 1, ' ', s.len - 1) : NULL;  /* the first may be a space itself */
         size_t left = space ? (size_t)(space - s.ptr) : 0;
         if (!space || left + 1 == s.len)
-            return wk_fail(WICK_E_FORMAT, "%s: merge %" PRIu64 " is \"%.*s\", not two entries with a space between them", what, i, s.len < 60 ? (int)s.len : 60, s.ptr);
+            return wk_fail(WICK_E_FORMAT, "%s: merge %" PRIu64 " is \"%s\", not two entries with a space between them", what, i, wk_show(s).text);
         batch[k++] = (wk_merge_text){ { s.ptr, left }, { space + 1, s.len - left - 1 } };
         if (k == WK_MERGE_BATCH || i + 1 == a.n) {
             st = wk_bpe_read(&t->bpe, &t->vocab, batch, (size_t)k, (uint32_t)(i + 1 - k), &expected, what);
@@ -237,7 +237,7 @@ static wick_status check_byte_tokens(const wk_tokenizer *t, const char *path) {
         if (t->vocab.kind[id] != WK_TOKEN_BYTE) continue;
         int b = wk_byte_token(s);
         if (b < 0)
-            return wk_fail(WICK_E_FORMAT, "%s: entry %d is a byte token but spelled \"%.*s\"; \"<0x00>\" to \"<0xFF>\" are possible", path, id, s.len < 60 ? (int)s.len : 60, s.ptr);
+            return wk_fail(WICK_E_FORMAT, "%s: entry %d is a byte token but spelled \"%s\"; \"<0x00>\" to \"<0xFF>\" are possible", path, id, wk_show(s).text);
         have[b >> 6] |= (uint64_t)1 << (b & 63);
     }
     for (int b = 0; b < 256 && t->bpe.unk < 0; b++)
@@ -277,8 +277,8 @@ wick_status wk_tokenizer_from_gguf(const wk_gguf *g, wk_tokenizer **out) {
     if (st || !found || wk_str_eq(model, "no_vocab") || wk_str_eq(model, "none")) return st;
     bool bytes = wk_str_eq(model, "gpt2"), pieces = wk_str_eq(model, "llama");
     if (!bytes && !pieces)
-        return wk_fail(WICK_E_UNSUPPORTED, "%s: the tokenizer model \"%.*s\" is not known to wick; byte-level BPE (\"gpt2\") and SentencePiece BPE (\"llama\") are",
-                       wk_gguf_path(g), model.len < 60 ? (int)model.len : 60, model.ptr);
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: the tokenizer model \"%s\" is not known to wick; byte-level BPE (\"gpt2\") and SentencePiece BPE (\"llama\") are",
+                       wk_gguf_path(g), wk_show(model).text);
     st = wk_tokenizer_new(&t);
     if (!st) st = read_entries(t, g);
     if (!st) st = bytes ? byte_level_bpe(t, g) : sentencepiece_bpe(t, g);

@@ -64,7 +64,7 @@ static wick_status keep(const loader *l, wk_str s, wk_str *out) {
 }
 
 static wick_status unknown_step(const loader *l, const char *stage, wk_str type) {
-    return wk_fail(WICK_E_UNSUPPORTED, "%s: %s: the step \"%.*s\" is not known to wick", l->path, stage, type.len < 60 ? (int)type.len : 60, type.ptr);
+    return wk_fail(WICK_E_UNSUPPORTED, "%s: %s: the step \"%s\" is not known to wick", l->path, stage, wk_show(type).text);
 }
 
 /* Calls one for a step, or for each member of a (nested) Sequence. */
@@ -147,7 +147,7 @@ static wick_status get_behavior(const loader *l, const char *stage, const json_t
     wick_status st = get_str(l, stage, o, "behavior", false, &s);
     if (st || !s.ptr) return st;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) if (wk_str_eq(s, all[i].name)) { *out = all[i].b; return WICK_OK; }
-    return wk_fail(WICK_E_UNSUPPORTED, "%s: %s: the behavior \"%.*s\" is not known to wick", l->path, stage, s.len < 60 ? (int)s.len : 60, s.ptr);
+    return wk_fail(WICK_E_UNSUPPORTED, "%s: %s: the behavior \"%s\" is not known to wick", l->path, stage, wk_show(s).text);
 }
 
 static wick_status add_pre(loader *l, wk_pre s) {
@@ -325,7 +325,7 @@ static wick_status set_entry(loader *l, int32_t id, const char *p, size_t n) {
     wk_vocabulary *v = &l->t->vocab;
     wk_str old = v->entry[id];
     if (old.len)
-        return wk_fail(WICK_E_FORMAT, "%s: id %d is both \"%.*s\" and \"%.*s\"", l->path, id, old.len < 60 ? (int)old.len : 60, old.ptr, n < 60 ? (int)n : 60, p);
+        return wk_fail(WICK_E_FORMAT, "%s: id %d is both \"%s\" and \"%s\"", l->path, id, wk_show(old).text, wk_show((wk_str){ p, n }).text);
     v->kind[id] = WK_TOKEN_NORMAL;
     return wk_vocabulary_set(v, id, own(l, p, n), l->path);
 }
@@ -439,7 +439,7 @@ static wick_status template_ids(const loader *l, const json_t *o) {
         if (!s || q) return wk_fail(WICK_E_UNSUPPORTED, "%s: %s.single[%zu] is not a special token or the one sequence", l->path, stage, i);
         if ((st = get_str(l, stage, s, "id", true, &name))) return st;
         const json_t *ids = json_object_get(json_object_getn(special, name.ptr, name.len), "ids");
-        if (!json_array_size(ids)) return wk_fail(WICK_E_FORMAT, "%s: %s.special_tokens has no ids for \"%.*s\"", l->path, stage, name.len < 60 ? (int)name.len : 60, name.ptr);
+        if (!json_array_size(ids)) return wk_fail(WICK_E_FORMAT, "%s: %s.special_tokens has no ids for \"%s\"", l->path, stage, wk_show(name).text);
         json_array_foreach(ids, k, id) {
             if ((st = get_id(l, stage, "special_tokens.ids", id, &v))) return st;
             if ((st = push_id(l, after ? &l->t->suffix : &l->t->prefix, after ? &l->t->n_suffix : &l->t->n_prefix, v))) return st;
@@ -493,11 +493,11 @@ static wick_status check_model(const loader *l, const json_t *m) {
     wk_str type = { "", 0 }, s;
     wick_status st = json_is_object(m) ? get_str(l, "model", m, "type", true, &type) : wk_fail(WICK_E_FORMAT, "%s: there is no model", l->path);
     if (!st && !wk_str_eq(type, "BPE"))
-        st = wk_fail(WICK_E_UNSUPPORTED, "%s: the model \"%.*s\" is not known to wick; BPE is", l->path, type.len < 60 ? (int)type.len : 60, type.ptr);
+        st = wk_fail(WICK_E_UNSUPPORTED, "%s: the model \"%s\" is not known to wick; BPE is", l->path, wk_show(type).text);
     for (int i = 0; i < 2 && !st; i++) {
         s.len = 0;
         st = get_str(l, "model", m, affixes[i], false, &s);
-        if (!st && s.len) st = wk_fail(WICK_E_UNSUPPORTED, "%s: model.%s is \"%.*s\"; wick knows BPE without affixes only", l->path, affixes[i], s.len < 60 ? (int)s.len : 60, s.ptr);
+        if (!st && s.len) st = wk_fail(WICK_E_UNSUPPORTED, "%s: model.%s is \"%s\"; wick knows BPE without affixes only", l->path, affixes[i], wk_show(s).text);
     }
     const json_t *dropout = json_object_get(m, "dropout");
     if (!st && json_is_number(dropout) && json_number_value(dropout) != 0)
@@ -515,7 +515,7 @@ static wick_status read_model(loader *l, const json_t *m) {
     if (!st) st = get_bool(l, "model", m, "ignore_merges", &b->ignore_merges);
     if (!st) st = get_str(l, "model", m, "unk_token", false, &unk);
     if (!st && unk.len && (b->unk = wk_vocabulary_find(v, unk.ptr, unk.len)) < 0)
-        st = wk_fail(WICK_E_FORMAT, "%s: model.unk_token \"%.*s\" is not in the vocabulary", l->path, unk.len < 60 ? (int)unk.len : 60, unk.ptr);
+        st = wk_fail(WICK_E_FORMAT, "%s: model.unk_token \"%s\" is not in the vocabulary", l->path, wk_show(unk).text);
     if (!st && unk.len && v->kind[b->unk] == WK_TOKEN_NORMAL) v->kind[b->unk] = WK_TOKEN_UNKNOWN;
     for (int32_t id = 0; id < v->n && (b->byte_fallback || l->byte_tokens) && !st; id++)
         if (v->kind[id] == WK_TOKEN_NORMAL && wk_byte_token(v->entry[id]) >= 0) v->kind[id] = WK_TOKEN_BYTE;

@@ -4,6 +4,7 @@
  * tokenizer_gguf.c and tokenizer_json.c make them. */
 #ifndef WK_TOKENIZER_PARTS_H
 #define WK_TOKENIZER_PARTS_H
+#include "format/names.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 

@@ -80,8 +80,8 @@ wick_status wk_vocabulary_set(wk_vocabulary *v, int32_t id, wk_str s, const char
     for (size_t chain = 0; v->slot[i].id1; i = (i + 1) & mask, chain++) {
         uint32_t other = v->slot[i].id1 - 1;
         if (v->slot[i].tag == (uint32_t)h && v->entry[other].len == s.len && !memcmp(v->entry[other].ptr, s.ptr, s.len))
-            return wk_fail(WICK_E_FORMAT, "%s: ids %u and %d are both spelled \"%.*s\"; each entry must be there once",
-                           what, other, id, s.len < 100 ? (int)s.len : 100, s.ptr);
+            return wk_fail(WICK_E_FORMAT, "%s: ids %u and %d are both spelled \"%s\"; each entry must be there once",
+                           what, other, id, wk_show(s).text);
         if (chain == MAX_CHAIN)
             return wk_fail(WICK_E_FORMAT, "%s: entry %d is the %d-th of one hash value; no trained vocabulary looks like that",
                            what, id, MAX_CHAIN);
