@@ -8,11 +8,12 @@
  *
  * Rules that hold everywhere:
  * - A call that can fail returns wick_status. On failure it leaves a message for wick_last_error(),
- *   which belongs to the calling thread and lasts until that thread's next call into the library.
+ *   which belongs to the calling thread and lasts until that thread's next call that can fail.
  * - What a _new, _open or _load function gives you, the matching _free takes; NULL is fine there.
  *   Everything else is borrowed, and its comment says until when.
- * - Options are structs filled by their _defaults() function; their first field is their own size,
- *   so that they can grow. NULL in place of options means the defaults.
+ * - Options are structs filled by their _defaults() function; NULL in place of options means the defaults.
+ *   Their first field is their own size, so that a program built with another version's header is told so
+ *   (WICK_E_ARG) where the struct has grown since.
  * - A model may be used from several threads. A session serves one call at a time. */
 #ifndef WICK_H
 #define WICK_H
@@ -63,9 +64,9 @@ typedef struct wick_adapter wick_adapter;
 
 /* The library's version, "major.minor.patch". Static. */
 WICK_API const char *wick_version(void);
-/* What this build has and lacks, one "name: value" a line (instruction sets found, optional parts). Static. */
+/* What this build has and lacks, one "name: value" a line (compiler, backends, instruction sets in use). Static. */
 WICK_API const char *wick_build_info(void);
-/* The calling thread's last error message, "" if its last call succeeded. Lasts until its next call. */
+/* The calling thread's last error message, "" if its last call that can fail succeeded. Lasts until its next such call. */
 WICK_API const char *wick_last_error(void);
 /* A status code's name, as "WICK_E_FORMAT". Static. */
 WICK_API const char *wick_status_name(wick_status status);
@@ -116,7 +117,8 @@ typedef struct wick_model_info {
 } wick_model_info;
 /* Fills *info. Errors  WICK_E_ARG (info->size). */
 WICK_API wick_status wick_model_describe(const wick_model *m, wick_model_info *info);
-/* Bytes of KV cache for n_ctx tokens in the named type ("f32", "f16", "q8_0"; NULL: the model's default). 0 if the type is unknown. */
+/* Bytes of KV cache for n_ctx tokens in the named type ("f32", "f16", "q8_0"; NULL: the model's default). 0 if the type is unknown.
+ */
 WICK_API uint64_t wick_model_kv_bytes(const wick_model *m, int n_ctx, const char *kv_type);
 /* A class's name, or NULL. Lives as long as the model. */
 WICK_API const char *wick_model_label(const wick_model *m, int label);
@@ -163,20 +165,23 @@ WICK_API void wick_chat_free(wick_chat *c);
 /* How to run a session. Fill with wick_session_defaults(). */
 typedef struct wick_session_options {
     size_t size;           /* sizeof(wick_session_options) */
-    int n_ctx;             /* tokens of context; 0: the model's, at most 4096 */
-    int n_batch;           /* rows of one forward pass at most; 0: 512 */
+    int n_ctx;             /* tokens of context; 0: what the model was trained for, at most 4096 */
+    int n_batch;           /* tokens of one forward pass at most; 0: 512. Changes speed and memory, not a bit of a result */
     const char *type_kv;   /* "f32", "f16", "q8_0"; NULL: f32 for float32 models, else f16 */
-    bool shift;            /* when the context is full, drop the oldest half instead of stopping; reported in the result */
+    bool shift;            /* when the context is full, drop its older half but the first token, and compute the rest anew,
+                            * instead of stopping; the result says how many tokens went */
 } wick_session_options;
 /* Fills *o with the defaults. */
 WICK_API void wick_session_defaults(wick_session_options *o);
-/* Makes a session of a model, which must outlive it. Errors  WICK_E_ARG, WICK_E_MEMORY. */
+/* Makes a session of a model, which must outlive it.
+ * Errors  WICK_E_ARG (an option out of range; a model opened with vocab_only), WICK_E_UNSUPPORTED (type_kv), WICK_E_MEMORY. */
 WICK_API wick_status wick_session_new(wick_model *m, const wick_session_options *o, wick_session **out);
 /* Frees a session. */
 WICK_API void wick_session_free(wick_session *s);
 /* Forgets everything said; the memory stays. */
 WICK_API void wick_session_reset(wick_session *s);
-/* Stops the session's running call soon, which then returns WICK_E_CANCELLED. Safe from any thread and from a signal handler. */
+/* Stops the session's running call before its next forward pass; it then returns WICK_E_CANCELLED. Does nothing to later calls.
+ * Safe from any thread and from a signal handler. */
 WICK_API void wick_session_cancel(wick_session *s);
 /* The session's context size in tokens. */
 WICK_API int wick_session_n_ctx(const wick_session *s);
@@ -185,9 +190,11 @@ WICK_API int wick_session_n_used(const wick_session *s);
 
 /* Logits of every position of ids (of a classifier: one row, of the last one). The session's earlier content is forgotten.
  * out  [n, n_vocab] or [1, n_label] float32, row-major, yours; cap counts floats.
- * Errors  WICK_E_LENGTH (n above the context, or cap too small: the message has the size), WICK_E_ARG (an id out of range). */
+ * Errors  WICK_E_LENGTH (n above the context, or cap too small: the message has the size), WICK_E_ARG (an id out of range),
+ *         WICK_E_CANCELLED; out is then unspecified, the session stays usable. */
 WICK_API wick_status wick_logits(wick_session *s, const int32_t *ids, size_t n, float *out, size_t cap);
-/* Class logits of a text. out [n_label]. Errors as wick_logits(), and WICK_E_UNSUPPORTED: not a classifier. */
+/* Class logits of a text, with BOS and EOS as the tokenizer's metadata says; control tokens in it are plain text. out [n_label].
+ * Errors  as wick_logits(), and WICK_E_UNSUPPORTED: not a classifier, or no tokenizer. */
 WICK_API wick_status wick_classify(wick_session *s, const char *text, size_t n_text, float *out, size_t cap);
 
 /* ---- generation ---- */
@@ -195,29 +202,31 @@ WICK_API wick_status wick_classify(wick_session *s, const char *text, size_t n_t
 /* A token and its share of the bias: added to its logit before anything else. */
 typedef struct wick_logit_bias { int32_t id; float bias; } wick_logit_bias;
 
-/* How to generate. wick_generate_defaults() starts from the model's generation_config.json. */
+/* How to generate. wick_generate_defaults() starts from what the model's files say (generation_config.json; GGUF's
+ * general.sampling keys), else from temperature 0.8, top_k 40, top_p 0.95, min_p 0.05. Steps are taken in this order: logit_bias,
+ * penalties, top_k, top_p, min_p, temperature, draw. Ties go to the lower id. */
 typedef struct wick_generate_options {
     size_t size;              /* sizeof(wick_generate_options) */
     int n_predict;            /* new tokens at most; -1: until the context is full */
     float temperature;        /* 0: greedy */
-    int top_k;                /* 0: off */
+    int top_k;                /* 0 or less: off */
     float top_p;              /* 1: off */
     float min_p;              /* 0: off */
     float repeat_penalty;     /* 1: off */
     float frequency_penalty;  /* 0: off */
     float presence_penalty;   /* 0: off */
-    int penalty_last_n;       /* tokens that penalties look back on; -1: all */
-    uint64_t seed;            /* the same seed gives the same tokens, whatever else runs */
+    int penalty_last_n;       /* tokens that penalties look back on, the prompt's too; -1: the whole context */
+    uint64_t seed;            /* the same seed gives the same tokens, whatever else runs; 0 is a seed like any other */
     const wick_logit_bias *logit_bias; size_t n_logit_bias;
-    const char *const *stop; size_t n_stop;  /* generation ends before any of these texts */
-    int n_top_logprobs;       /* 0..20: so many alternatives with each token */
+    const char *const *stop; size_t n_stop;  /* generation ends before any of these texts; at most 256, of 1 to 4096 bytes */
+    int n_top_logprobs;       /* 0..20: so many likeliest tokens with each token, and its logprob and prob */
     bool logprobs;            /* fill logprob and prob */
     bool ignore_end;          /* go on past end-of-turn tokens */
 } wick_generate_options;
 /* Fills *o with m's defaults; m may be NULL. */
 WICK_API void wick_generate_defaults(const wick_model *m, wick_generate_options *o);
 
-/* What to continue: exactly one of text, ids, or messages. */
+/* What to continue: exactly one of text, ids, or messages. It must come to at least one token. */
 typedef struct wick_prompt {
     const char *text; size_t n_text;   /* n_text 0: NUL-terminated. Control tokens in it are parsed, BOS added as the model says */
     const int32_t *ids; size_t n_ids;  /* used as they are */
@@ -238,14 +247,15 @@ WICK_API const char *wick_finish_name(wick_finish f);
 typedef struct wick_top_logprob { int32_t id; float logprob; } wick_top_logprob;
 
 /* One generated token. text is whole UTF-8: bytes of a character that is not complete yet come with a later token.
- * Pointers live until the callback returns, or until the next call on the stream. */
+ * Pointers live until the callback returns, or until the stream's next wick_stream_next(). */
 typedef struct wick_token {
     int32_t id;
-    const char *text; size_t n_text;  /* NUL-terminated; "" while a character or a possible stop text is held back */
+    const char *text; size_t n_text;  /* NUL-terminated; "" while a character or a possible stop text is held back, for a
+                                       * control token, and in a model without a tokenizer */
     float logit;                      /* as the model gave it, before biases and penalties */
     float prob, logprob;              /* of the model's own distribution, when asked for; else 0 */
     int index;                        /* 0, 1, ... */
-    bool is_eos;
+    bool is_eos;                      /* an end-of-turn token; it has no text where it ends the generation */
     wick_finish finish_reason;        /* on the last token, else WICK_FINISH_NONE */
     const wick_top_logprob *top; size_t n_top;
 } wick_token;
@@ -257,29 +267,34 @@ typedef struct wick_result {
     wick_finish finish_reason;
     int n_prompt;          /* prompt tokens, BOS included */
     int n_cached;          /* of them found in the KV cache */
-    int n_generated;
+    int n_generated;       /* an end-of-turn token included */
     int n_shifted;         /* tokens dropped from the context by shifting */
-    double prompt_s, generate_s, stream_s;  /* stream_s: inside text decoding and the callback's delivery */
+    /* stream_s is the part of generate_s spent on turning ids into text and delivering it: the callback's time counts,
+     * waiting for a full ring does not. */
+    double prompt_s, generate_s, stream_s;
 } wick_result;
 
 /* Continues a prompt. What the prompt shares with what the session already holds is not computed again.
  * on_token may be NULL; result may be NULL, and is filled in every case.
- * Errors  WICK_E_LENGTH (prompt longer than the context: the message has both numbers), WICK_E_CANCELLED,
- *         WICK_E_ARG, WICK_E_TEMPLATE; the session stays usable. */
+ * Errors  WICK_E_LENGTH (prompt longer than the context: the message has both numbers), WICK_E_CANCELLED, WICK_E_TEMPLATE,
+ *         WICK_E_FORMAT (messages are not JSON), WICK_E_UNSUPPORTED (a classifier; text for a model without a tokenizer),
+ *         WICK_E_ARG (an option out of range; the session is in another call), WICK_E_MEMORY; the session stays usable. */
 WICK_API wick_status wick_generate(wick_session *s, const wick_prompt *p, const wick_generate_options *o,
                                    wick_token_fn on_token, void *user, wick_result *result);
 
 /* The same on a thread of its own: tokens wait in a ring of n_ring until pulled, a full ring makes the
  * generation wait. The session belongs to the stream until wick_stream_free(). The prompt and options are copied.
- * Errors  WICK_E_ARG (n_ring outside 1..65536), WICK_E_MEMORY. */
+ * Errors  WICK_E_ARG (n_ring outside 1..65536), WICK_E_IO (no descriptor left), and those of wick_generate() that the prompt
+ *         and the options alone give. */
 WICK_API wick_status wick_stream_new(wick_session *s, const wick_prompt *p, const wick_generate_options *o,
                                      size_t n_ring, wick_stream **out);
-/* Waits for the next token, timeout_ms at most (-1: as long as it takes, 0: not at all).
- * Errors  WICK_E_TIMEOUT, WICK_E_END (all delivered), or what ended the generation. */
+/* Waits for the next token, timeout_ms at most (-1: as long as it takes, 0: not at all). Tokens that are already in the ring
+ * come first, then how it ended, again and again.
+ * Errors  WICK_E_TIMEOUT, WICK_E_END (all delivered), or what ended the generation. One thread at a time. */
 WICK_API wick_status wick_stream_next(wick_stream *st, int timeout_ms, wick_token *out);
 /* A descriptor that polls readable while wick_stream_next() would not wait. Owned by the stream. */
 WICK_API int wick_stream_fd(const wick_stream *st);
-/* What it did, once WICK_E_END was returned. */
+/* What it did, once WICK_E_END or an error was returned; all zero before. */
 WICK_API void wick_stream_result(const wick_stream *st, wick_result *result);
 /* Closes a stream; a generation that still runs is cancelled and waited for. */
 WICK_API void wick_stream_free(wick_stream *st);

@@ -46,8 +46,10 @@ static wick_status read_patterns(json_t *config, const char *path, const char *k
     json_t *object = json_object_get(config, key), *v;
     const char *name;
     size_t n = json_object_size(object);
-    if (object && !json_is_object(object) && !json_is_null(object)) return wk_fail(WICK_E_FORMAT, "%s: \"%s\" must be an object", path, key);
-    if (n > MAX_PATTERNS) return wk_fail(WICK_E_FORMAT, "%s: \"%s\" has %zu members, at most %d are read", path, key, n, MAX_PATTERNS);
+    if (object && !json_is_object(object) && !json_is_null(object))
+        return wk_fail(WICK_E_FORMAT, "%s: \"%s\" must be an object", path, key);
+    if (n > MAX_PATTERNS)
+        return wk_fail(WICK_E_FORMAT, "%s: \"%s\" has %zu members, at most %d are read", path, key, n, MAX_PATTERNS);
     if (!n) return WICK_OK;
     if (!(out->p = wk_alloc_array(n, sizeof *out->p))) return wk_fail_memory(n * sizeof *out->p, key);
     json_object_foreach(object, name, v) {
@@ -86,7 +88,8 @@ static wick_status value_for(const pattern_list *l, wk_str module, double usual,
     }
     pcre2_match_data_free(found);
     pcre2_match_context_free(limits);
-    return ok ? WICK_OK : wk_fail(WICK_E_UNSUPPORTED, "a pattern of the adapter needs too many steps on \"%s\"", wk_show(module).text);
+    return ok ? WICK_OK
+              : wk_fail(WICK_E_UNSUPPORTED, "a pattern of the adapter needs too many steps on \"%s\"", wk_show(module).text);
 }
 
 /* Does a member say something other than nothing: null, false, "", [], {} or (bias) "none"? */
@@ -113,7 +116,8 @@ static wick_status refuse_unsupported(json_t *config, const char *path) {
     const char *init = json_string_value(json_object_get(config, "init_lora_weights"));
     for (size_t i = 0; init && i < sizeof inits / sizeof *inits; i++)
         if (!strncmp(init, inits[i], strlen(inits[i])))
-            wk_buf_printf(&list, "%s\"init_lora_weights\": \"%s\" (save it converted to plain LoRA)", list.len ? "; " : "", inits[i]);
+            wk_buf_printf(&list, "%s\"init_lora_weights\": \"%s\" (save it converted to plain LoRA)", list.len ? "; " : "",
+                          inits[i]);
     wick_status st = list.failed ? wk_fail_memory(list.len, "an adapter's configuration")
                    : list.len ? wk_fail(WICK_E_UNSUPPORTED, "%s: wick cannot apply %s", path, list.ptr) : WICK_OK;
     wk_buf_free(&list);
@@ -130,7 +134,8 @@ static wick_status read_config(const char *folder, peft_config *c) {
     if (!st && json_object_get(config, "fine_tune_type"))
         st = wk_fail(WICK_E_UNSUPPORTED, "%s: this is an mlx adapter; only PEFT's can be loaded", path);
     if (!st && !type) st = wk_fail(WICK_E_FORMAT, "%s: \"peft_type\" is missing: is this a PEFT adapter?", path);
-    if (!st && strcmp(type, "LORA")) st = wk_fail(WICK_E_UNSUPPORTED, "%s: \"peft_type\" is \"%.40s\", only \"LORA\" can be loaded", path, type);
+    if (!st && strcmp(type, "LORA"))
+        st = wk_fail(WICK_E_UNSUPPORTED, "%s: \"peft_type\" is \"%.40s\", only \"LORA\" can be loaded", path, type);
     if (!st) st = refuse_unsupported(config, path);
     if (!st) st = read_number(config, path, "r", 1, WK_LORA_MAX_RANK, &c->r);
     if (!st) st = read_number(config, path, "lora_alpha", -1e6, 1e6, &c->alpha);
@@ -180,7 +185,8 @@ static bool find_layer(const wk_model *m, wk_str module, int *layer, wk_role *ro
     int64_t n = 0;
     cut_start(&module, "model.");  /* absent where the adapter was trained on the bare model */
     if (!cut_start(&module, "layers.") || !module.len || *module.ptr < '0' || *module.ptr > '9') return false;
-    for (; module.len && *module.ptr >= '0' && *module.ptr <= '9' && n < WK_MAX_LAYERS; module.ptr++, module.len--) n = 10 * n + *module.ptr - '0';
+    for (; module.len && *module.ptr >= '0' && *module.ptr <= '9' && n < WK_MAX_LAYERS; module.ptr++, module.len--)
+        n = 10 * n + *module.ptr - '0';
     if (n >= m->hp.n_layer || !cut_start(&module, ".")) return false;
     *layer = (int)n;
     for (int i = WK_T_Q; i <= WK_T_DOWN; i++) {
@@ -197,7 +203,8 @@ static void place(const wk_model *m, const wk_tensor *t, pair *pairs, problems *
     wk_str module = t->name;
     int layer;
     wk_role role;
-    bool known = cut_start(&module, "base_model.model."), a = cut_end(&module, ".lora_A.weight"), b = !a && cut_end(&module, ".lora_B.weight");
+    bool known = cut_start(&module, "base_model.model."), a = cut_end(&module, ".lora_A.weight"),
+         b = !a && cut_end(&module, ".lora_B.weight");
     if (!known || (!a && !b)) {
         add_problem(bad, false, t->name, "is neither a lora_A nor a lora_B of a linear layer");
         return;
@@ -221,8 +228,9 @@ static wick_status check_half(const wk_tensor *t, int64_t rows, int64_t cols, pr
         return WICK_OK;
     }
     if (t->n_dim != 2 || t->shape[0] != rows || t->shape[1] != cols) {
-        add_problem(bad, true, t->name, "has shape [%lld, %lld]%s, the model and r need [%lld, %lld]", (long long)t->shape[0], (long long)t->shape[1],
-                    t->n_dim == 2 ? "" : " and another number of dimensions", (long long)rows, (long long)cols);
+        add_problem(bad, true, t->name, "has shape [%lld, %lld]%s, the model and r need [%lld, %lld]", (long long)t->shape[0],
+                    (long long)t->shape[1], t->n_dim == 2 ? "" : " and another number of dimensions", (long long)rows,
+                    (long long)cols);
         return WICK_OK;
     }
     float *row = wk_alloc_array((size_t)cols, sizeof *row);
@@ -266,7 +274,8 @@ static wick_status fit(const wk_model *m, const wk_safetensors *file, const peft
         }
     if (!st && bad.text.failed) st = wk_fail_memory(bad.text.len, "an adapter's problems");
     if (!st && bad.n)
-        st = wk_fail(bad.wrong ? WICK_E_FORMAT : WICK_E_UNSUPPORTED, "%s: %zu %s not fit this model: %s", path, bad.n, bad.n == 1 ? "tensor does" : "tensors do", bad.text.ptr);
+        st = wk_fail(bad.wrong ? WICK_E_FORMAT : WICK_E_UNSUPPORTED, "%s: %zu %s not fit this model: %s", path, bad.n,
+                     bad.n == 1 ? "tensor does" : "tensors do", bad.text.ptr);
     if (!st && !n) st = wk_fail(WICK_E_FORMAT, "%s: there are no lora_A and lora_B tensors in it", path);
     wk_buf_free(&bad.text);
     return st;
@@ -329,7 +338,8 @@ static wick_status open_tensors(const char *folder, char **path, wk_safetensors 
     *path = wk_path_join(folder, "adapter_model.safetensors");
     wick_status st = !pickle || !*path ? wk_fail_memory(strlen(folder), "a path") : WICK_OK;
     if (!st && !wk_file_exists(*path) && wk_file_exists(pickle))
-        st = wk_fail(WICK_E_UNSUPPORTED, "%s: pickle files can run code when they are read: save the adapter with save_pretrained(safe_serialization=True)", pickle);
+        st = wk_fail(WICK_E_UNSUPPORTED, "%s: pickle files can run code when they are read: save the adapter as safetensors "
+                     "(save_pretrained with safe_serialization=True)", pickle);
     if (!st) st = wk_safetensors_open(*path, out);
     wk_free(pickle);
     return st;

@@ -42,7 +42,8 @@ static wick_status from_gguf(const wk_gguf *g, wick_generate_options *o) {
         if (keys[i].integer) st = wk_gguf_int(g, keys[i].gguf, (int64_t)keys[i].min, (int64_t)keys[i].max, &n, &found);
         else st = wk_gguf_real(g, keys[i].gguf, &v, &found);
         if (!st && found && !keys[i].integer && !(v >= keys[i].min && v <= keys[i].max))
-            return wk_fail(WICK_E_FORMAT, "%s: \"%s\" is %g, it can be %g to %g", wk_gguf_path(g), keys[i].gguf, v, keys[i].min, keys[i].max);
+            return wk_fail(WICK_E_FORMAT, "%s: \"%s\" is %g, it can be %g to %g", wk_gguf_path(g), keys[i].gguf, v, keys[i].min,
+                           keys[i].max);
         if (!st && found) set(o, keys[i].at, keys[i].integer, keys[i].integer ? (double)n : v);
     }
     return st;
@@ -62,7 +63,8 @@ static wick_status from_config(json_t *config, const char *path, wick_generate_o
         if (!v || json_is_null(v)) continue;
         double x = json_number_value(v);
         if (!json_is_number(v) || !(x >= keys[i].min && x <= keys[i].max))
-            return wk_fail(WICK_E_FORMAT, "%s/generation_config.json: \"%s\" is not a number from %g to %g", path, keys[i].hf, keys[i].min, keys[i].max);
+            return wk_fail(WICK_E_FORMAT, "%s/generation_config.json: \"%s\" is not a number from %g to %g", path, keys[i].hf,
+                           keys[i].min, keys[i].max);
         set(o, keys[i].at, keys[i].integer, x);
         if (!strcmp(keys[i].hf, "repetition_penalty")) o->penalty_last_n = -1;
     }

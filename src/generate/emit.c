@@ -19,7 +19,8 @@ static void find_borders(wk_stop *s) {
 wick_status wk_stops_new(wk_stops *s, const char *const *text, size_t n) {
     *s = (wk_stops){ 0 };
     if (!n) return WICK_OK;
-    if (!text || n > WK_MAX_STOPS) return wk_fail(WICK_E_ARG, "%zu stop texts%s: at most %d", n, text ? "" : " at NULL", WK_MAX_STOPS);
+    if (!text || n > WK_MAX_STOPS)
+        return wk_fail(WICK_E_ARG, "%zu stop texts%s: at most %d", n, text ? "" : " at NULL", WK_MAX_STOPS);
     if (!(s->stop = wk_arena_alloc(&s->mem, n * sizeof *s->stop))) return wk_fail_memory(n * sizeof *s->stop, "stop texts");
     for (size_t i = 0, bad; i < n; i++) {
         size_t len = text[i] ? strlen(text[i]) : 0;
@@ -29,7 +30,8 @@ wick_status wk_stops_new(wk_stops *s, const char *const *text, size_t n) {
             st = wk_fail(WICK_E_ARG, "stop text %zu has %zu bytes, it can have 1 to %d", i, len, WK_MAX_STOP_LEN);
         else if (!wk_utf8_valid(text[i], len, &bad))
             st = wk_fail(WICK_E_ARG, "stop text %zu is not UTF-8 at byte %zu", i, bad);
-        else if (!(p->text = wk_arena_str(&s->mem, text[i], len)) || !(p->border = wk_arena_alloc(&s->mem, len * sizeof *p->border)))
+        else if (!(p->text = wk_arena_str(&s->mem, text[i], len)) ||
+                 !(p->border = wk_arena_alloc(&s->mem, len * sizeof *p->border)))
             st = wk_fail_memory(len, "a stop text");
         if (st) {
             wk_stops_free(s);

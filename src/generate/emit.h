@@ -27,8 +27,8 @@ typedef struct wk_emit {
 /* Makes ready for a new text, or (continues) for what follows an earlier one, with room so that usual tokens allocate nothing.
  * Errors  WICK_E_MEMORY. */
 wick_status wk_emit_begin(wk_emit *e, const wk_tokenizer *t, wk_stops *stops, bool continues);
-/* Adds an id (-1: none) and sets e->out. last: nothing follows, so nothing is held back. *stopped: a stop text came, out ends before it.
- * Errors  WICK_E_MEMORY. */
+/* Adds an id (-1: none) and sets e->out. last: nothing follows, so nothing is held back. *stopped: a stop text came, out ends
+ * before it. Errors  WICK_E_MEMORY. */
 wick_status wk_emit_token(wk_emit *e, int32_t id, bool last, bool *stopped);
 void wk_emit_free(wk_emit *e);
 

@@ -9,7 +9,9 @@
 static wick_status check_prompt(const wick_session *s, const wk_ids *p) {
     int64_t n_vocab = s->model->m->hp.n_vocab;
     if (p->len > (size_t)s->n_ctx)
-        return wk_fail(WICK_E_LENGTH, "the prompt has %zu tokens, the context %d: shorten it, or open the session with a larger n_ctx", p->len, s->n_ctx);
+        return wk_fail(WICK_E_LENGTH,
+                       "the prompt has %zu tokens, the context %d: shorten it, or open the session with a larger n_ctx", p->len,
+                       s->n_ctx);
     for (size_t i = 0; i < p->len; i++)
         if (p->ptr[i] < 0 || p->ptr[i] >= n_vocab)
             return wk_fail(WICK_E_ARG, "the prompt's id %zu is %d, this model has 0 to %lld", i, p->ptr[i], (long long)n_vocab - 1);
@@ -32,8 +34,10 @@ wick_status wk_job_new(wk_job *j, wick_session *s, const wick_prompt *p, const w
     wick_status st = wk_check_size(o->size, sizeof *o, "wick_generate_options", "fill it with wick_generate_defaults()");
     if (st) return st;
     j->o = *o;
-    if (m->m->hp.classify) st = wk_fail(WICK_E_UNSUPPORTED, "this model is a classifier, it does not generate: use wick_classify()");
-    if (!st && o->n_predict < -1) st = wk_fail(WICK_E_ARG, "n_predict is %d, it can be -1 (until the context is full) or more", o->n_predict);
+    if (m->m->hp.classify)
+        st = wk_fail(WICK_E_UNSUPPORTED, "this model is a classifier, it does not generate: use wick_classify()");
+    if (!st && o->n_predict < -1)
+        st = wk_fail(WICK_E_ARG, "n_predict is %d, it can be -1 (until the context is full) or more", o->n_predict);
     if (!st) st = wk_sampler_check(o, (int32_t)m->m->hp.n_vocab);
     if (!st && o->n_stop) st = wk_need_tokenizer(m);
     if (!st) st = wk_stops_new(&j->stops, o->stop, o->n_stop);

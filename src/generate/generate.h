@@ -17,7 +17,8 @@ struct wick_model {
 
 /* WICK_E_UNSUPPORTED where the model has no tokenizer. */
 wick_status wk_need_tokenizer(const wick_model *m);
-/* Fills m->defaults and m->end from generation_config.json, config.json, or the GGUF's keys. Errors  WICK_E_FORMAT, WICK_E_MEMORY. */
+/* Fills m->defaults and m->end from generation_config.json, config.json, or the GGUF's keys.
+ * Errors  WICK_E_FORMAT, WICK_E_MEMORY. */
 wick_status wk_defaults_read(wick_model *m);
 bool wk_is_end(const wick_model *m, int32_t id);
 /* A struct that begins with its size, as a program of another version may have it: WICK_E_ARG unless the size is ours. */

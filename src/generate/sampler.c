@@ -30,7 +30,8 @@ wick_status wk_sampler_check(const wick_generate_options *o, int32_t n_vocab) {
     for (size_t i = 0; i < o->n_logit_bias; i++) {
         const wick_logit_bias *b = &o->logit_bias[i];
         if (b->id < 0 || b->id >= n_vocab)
-            return wk_fail(WICK_E_ARG, "logit_bias[%zu] names token %" PRId32 ", this model has 0 to %" PRId32, i, b->id, n_vocab - 1);
+            return wk_fail(WICK_E_ARG, "logit_bias[%zu] names token %" PRId32 ", this model has 0 to %" PRId32, i, b->id,
+                           n_vocab - 1);
         if (!(b->bias < INFINITY))
             return wk_fail(WICK_E_ARG, "logit_bias[%zu] is %g, it can be a number or -inf (never)", i, (double)b->bias);
     }

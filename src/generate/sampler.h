@@ -45,7 +45,8 @@ typedef struct wk_sampler {
 
 /* Errors  WICK_E_ARG: an option out of range, named with its limits. */
 wick_status wk_sampler_check(const wick_generate_options *o, int32_t n_vocab);
-/* Takes checked options and forgets earlier tokens. Allocates what they need and an earlier begin did not. Errors  WICK_E_MEMORY. */
+/* Takes checked options and forgets earlier tokens. Allocates what they need and an earlier begin did not.
+ * Errors  WICK_E_MEMORY. */
 wick_status wk_sampler_begin(wk_sampler *s, const wick_generate_options *o);
 void wk_sampler_free(wk_sampler *s);
 /* A token joined the sequence: the prompt's, and each that is generated. */

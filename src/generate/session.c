@@ -29,7 +29,8 @@ wick_status wick_session_new(wick_model *m, const wick_session_options *o, wick_
     }
     wick_status st = wk_check_size(o->size, sizeof *o, "wick_session_options", "fill it with wick_session_defaults()");
     if (!st && m->vocab_only) st = wk_fail(WICK_E_ARG, "the model was opened with vocab_only: it has no weights to run");
-    if (!st && o->n_ctx < 0) st = wk_fail(WICK_E_ARG, "n_ctx is %d, it can be 0 (the model's, at most %d) or more", o->n_ctx, DEFAULT_CTX);
+    if (!st && o->n_ctx < 0)
+        st = wk_fail(WICK_E_ARG, "n_ctx is %d, it can be 0 (the model's, at most %d) or more", o->n_ctx, DEFAULT_CTX);
     if (!st && o->n_batch < 0) st = wk_fail(WICK_E_ARG, "n_batch is %d, it can be 0 (%d) or more", o->n_batch, DEFAULT_BATCH);
     if (!st) st = kv_type(m->m, o->type_kv, &type);
     if (st) return st;
@@ -69,7 +70,8 @@ void wick_session_free(wick_session *s) {
 /* ---- one call at a time ---- */
 
 wick_status wk_session_enter(wick_session *s) {
-    if (atomic_flag_test_and_set(&s->busy)) return wk_fail(WICK_E_ARG, "the session is in use by another call or by a stream that is still open");
+    if (atomic_flag_test_and_set(&s->busy))
+        return wk_fail(WICK_E_ARG, "the session is in use by another call or by a stream that is still open");
     atomic_store(&s->cancel, false);
     return WICK_OK;
 }
@@ -126,9 +128,11 @@ wick_status wk_session_feed(wick_session *s, const int32_t *ids, int n) {
 
 static wick_status check_ids(const wick_session *s, const int32_t *ids, size_t n) {
     int64_t n_vocab = s->model->m->hp.n_vocab;
-    if (n > (size_t)s->n_ctx) return wk_fail(WICK_E_LENGTH, "%zu tokens do not fit the context of %d: open the session with a larger n_ctx", n, s->n_ctx);
+    if (n > (size_t)s->n_ctx)
+        return wk_fail(WICK_E_LENGTH, "%zu tokens do not fit the context of %d: open the session with a larger n_ctx", n, s->n_ctx);
     for (size_t i = 0; i < n; i++)
-        if (ids[i] < 0 || ids[i] >= n_vocab) return wk_fail(WICK_E_ARG, "ids[%zu] is %d, this model has 0 to %lld", i, ids[i], (long long)n_vocab - 1);
+        if (ids[i] < 0 || ids[i] >= n_vocab)
+            return wk_fail(WICK_E_ARG, "ids[%zu] is %d, this model has 0 to %lld", i, ids[i], (long long)n_vocab - 1);
     return WICK_OK;
 }
 
@@ -171,8 +175,10 @@ wick_status wick_logits(wick_session *s, const int32_t *ids, size_t n, float *ou
 wick_status wick_classify(wick_session *s, const char *text, size_t n_text, float *out, size_t cap) {
     wk_ids ids = { 0 };
     wk_clear_error();
-    if (!s || (!text && n_text) || !out) return wk_fail(WICK_E_ARG, "wick_classify: %s is NULL", !s ? "the session" : !out ? "out" : "text");
-    if (!s->model->m->hp.classify) return wk_fail(WICK_E_UNSUPPORTED, "this model generates text, it has no classes: use wick_generate() or wick_logits()");
+    if (!s || (!text && n_text) || !out)
+        return wk_fail(WICK_E_ARG, "wick_classify: %s is NULL", !s ? "the session" : !out ? "out" : "text");
+    if (!s->model->m->hp.classify)
+        return wk_fail(WICK_E_UNSUPPORTED, "this model generates text, it has no classes: use wick_generate() or wick_logits()");
     wick_status st = wk_need_tokenizer(s->model);
     wk_span span = { text ? text : "", n_text, false };
     if (!st) st = wk_tokenize(s->model->m->tokenizer, &span, 1, true, &ids);
@@ -207,7 +213,8 @@ wick_status wick_session_apply_adapter(wick_session *s, wick_adapter *a, float s
     wk_clear_error();
     if (!s || !a) return wk_fail(WICK_E_ARG, "wick_session_apply_adapter: %s is NULL", s ? "the adapter" : "the session");
     if (a->model != s->model->m) return wk_fail(WICK_E_ARG, "the adapter was loaded for another model: load it again for this one");
-    if (!(scale > -1e6f && scale < 1e6f)) return wk_fail(WICK_E_ARG, "the adapter's scale is %g, it must be a number below 1e6", (double)scale);
+    if (!(scale > -1e6f && scale < 1e6f))
+        return wk_fail(WICK_E_ARG, "the adapter's scale is %g, it must be a number below 1e6", (double)scale);
     wick_status st = wk_session_enter(s);
     if (st) return st;
     set_adapter(s, a, scale);

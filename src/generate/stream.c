@@ -123,7 +123,9 @@ static wick_status make_ring(wick_stream *st, size_t n_ring, size_t n_top) {
     if (n_top) st->tops = wk_alloc_array((n_ring + 1) * n_top, sizeof *st->tops);
     if (!st->ring || !st->texts || (n_top && !st->tops)) return wk_fail_memory(n_ring * sizeof *st->ring, "a stream");
     for (size_t i = 0; i <= n_ring; i++)
-        *(i < n_ring ? &st->ring[i] : &st->taken) = (slot){ .text = st->texts + i * USUAL_TEXT, .cap = USUAL_TEXT, .top = n_top ? st->tops + i * n_top : NULL };
+        *(i < n_ring ? &st->ring[i] : &st->taken) = (slot){ .text = st->texts + i * USUAL_TEXT,
+                                                            .cap = USUAL_TEXT,
+                                                            .top = n_top ? st->tops + i * n_top : NULL };
     return WICK_OK;
 }
 
@@ -147,7 +149,8 @@ static void free_parts(wick_stream *st) {
     wk_free(st);
 }
 
-wick_status wick_stream_new(wick_session *s, const wick_prompt *p, const wick_generate_options *o, size_t n_ring, wick_stream **out) {
+wick_status wick_stream_new(wick_session *s, const wick_prompt *p, const wick_generate_options *o, size_t n_ring,
+                            wick_stream **out) {
     wk_clear_error();
     if (!out) return wk_fail(WICK_E_ARG, "wick_stream_new: out is NULL");
     *out = NULL;

@@ -4,16 +4,19 @@
 
 wick_status wk_need_tokenizer(const wick_model *m) {
     if (m->m->tokenizer) return WICK_OK;
-    return wk_fail(WICK_E_UNSUPPORTED, "%s: there is no tokenizer in it: give ids instead of text, or add tokenizer.json", wk_checkpoint_path(m->m->ckpt));
+    return wk_fail(WICK_E_UNSUPPORTED, "%s: there is no tokenizer in it: give ids instead of text, or add tokenizer.json",
+                   wk_checkpoint_path(m->m->ckpt));
 }
 
-wick_status wick_tokenize(const wick_model *m, const char *text, size_t n_text, unsigned flags, int32_t *ids, size_t cap, size_t *n) {
+wick_status wick_tokenize(const wick_model *m, const char *text, size_t n_text, unsigned flags, int32_t *ids, size_t cap,
+                          size_t *n) {
     wk_ids found = { 0 };
     wk_clear_error();
     if (n) *n = 0;
     if (!m || (!text && n_text) || (!ids && cap) || !n)
         return wk_fail(WICK_E_ARG, "wick_tokenize: %s is NULL", !m ? "the model" : !n ? "n" : !ids && cap ? "ids" : "text");
-    if (flags & ~(unsigned)(WICK_TOK_SPECIAL | WICK_TOK_ADD)) return wk_fail(WICK_E_ARG, "wick_tokenize: flags has unknown bits: %#x", flags);
+    if (flags & ~(unsigned)(WICK_TOK_SPECIAL | WICK_TOK_ADD))
+        return wk_fail(WICK_E_ARG, "wick_tokenize: flags has unknown bits: %#x", flags);
     wick_status st = wk_need_tokenizer(m);
     wk_span span = { text ? text : "", n_text, flags & WICK_TOK_SPECIAL };
     if (!st) st = wk_tokenize(m->m->tokenizer, &span, 1, flags & WICK_TOK_ADD, &found);
@@ -27,12 +30,14 @@ wick_status wick_tokenize(const wick_model *m, const char *text, size_t n_text, 
     return st;
 }
 
-wick_status wick_detokenize(const wick_model *m, const int32_t *ids, size_t n_ids, bool with_special, char *text, size_t cap, size_t *n) {
+wick_status wick_detokenize(const wick_model *m, const int32_t *ids, size_t n_ids, bool with_special, char *text, size_t cap,
+                            size_t *n) {
     wk_decoder d;
     wk_buf out = { 0 };
     wk_clear_error();
     if (n) *n = 0;
-    if (!m || (!ids && n_ids) || (!text && cap)) return wk_fail(WICK_E_ARG, "wick_detokenize: %s is NULL", !m ? "the model" : !text && cap ? "text" : "ids");
+    if (!m || (!ids && n_ids) || (!text && cap))
+        return wk_fail(WICK_E_ARG, "wick_detokenize: %s is NULL", !m ? "the model" : !text && cap ? "text" : "ids");
     wick_status st = wk_need_tokenizer(m);
     if (st) return st;
     int32_t n_vocab = wk_tokenizer_n_vocab(m->m->tokenizer);
@@ -46,7 +51,8 @@ wick_status wick_detokenize(const wick_model *m, const int32_t *ids, size_t n_id
     }
     wk_decode_end(&d, &out);
     if (out.failed) st = wk_fail_memory(out.len, "text");
-    else if (out.len >= cap) st = wk_fail(WICK_E_LENGTH, "wick_detokenize: %zu bytes and a NUL, the buffer has room for %zu", out.len, cap);
+    else if (out.len >= cap)
+        st = wk_fail(WICK_E_LENGTH, "wick_detokenize: %zu bytes and a NUL, the buffer has room for %zu", out.len, cap);
     else {
         if (out.len) memcpy(text, out.ptr, out.len);
         text[out.len] = 0;
@@ -94,8 +100,10 @@ static bool set_token(json_t *vars, const char *key, const wk_tokenizer *t, int3
 static wick_status render(const wick_model *m, json_t *vars, wk_rendered *out) {
     const wk_tokenizer *t = m->m->tokenizer;
     json_t *now = json_object_get(vars, "now");
-    if (!json_is_array(json_object_get(vars, "messages"))) return wk_fail(WICK_E_FORMAT, "the chat has no \"messages\": it must be an object with a list of them");
-    if (now && !json_is_string(now)) return wk_fail(WICK_E_FORMAT, "\"now\" of the chat must be a string in ISO form, as \"2026-01-02T03:04:05\"");
+    if (!json_is_array(json_object_get(vars, "messages")))
+        return wk_fail(WICK_E_FORMAT, "the chat has no \"messages\": it must be an object with a list of them");
+    if (now && !json_is_string(now))
+        return wk_fail(WICK_E_FORMAT, "\"now\" of the chat must be a string in ISO form, as \"2026-01-02T03:04:05\"");
     char *when = now ? wk_strdup(json_string_value(now)) : NULL;
     if (now && !when) return wk_fail_memory(json_string_length(now), "a time");
     json_object_del(vars, "now");
@@ -110,7 +118,8 @@ static wick_status render(const wick_model *m, json_t *vars, wk_rendered *out) {
 
 /* Many templates write '<|' + role + '|>': the bare name of a role may be part of a control token, wherever it came from. */
 static bool is_role(const char *p, size_t n) {
-    static const char *const roles[] = { "system", "developer", "user", "assistant", "model", "tool", "function", "ipython", "observation" };
+    static const char *const roles[] = { "system", "developer", "user",    "assistant",  "model",
+                                         "tool",   "function",  "ipython", "observation" };
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
         if (wk_str_eq((wk_str){ p, n }, roles[i])) return true;
     return false;
@@ -134,11 +143,13 @@ static wick_status tokenize_pieces(const wick_model *m, const wk_rendered *r, wk
 static wick_status need_template(const wick_model *m) {
     if (m->m->chat) return WICK_OK;
     if (!m->m->chat_text)
-        return wk_fail(WICK_E_UNSUPPORTED, "%s: there is no chat template in it: give plain text, or a template of your own", wk_checkpoint_path(m->m->ckpt));
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: there is no chat template in it: give plain text, or a template of your own",
+                       wk_checkpoint_path(m->m->ckpt));
     wk_template *t = NULL;
     wick_status st = wk_template_parse(m->m->chat_text, strlen(m->m->chat_text), &t);
     wk_template_free(t);
-    return st ? wk_fail_in(st, "the model's chat template") : wk_fail(WICK_E_TEMPLATE, "the model's chat template could not be read");
+    return st ? wk_fail_in(st, "the model's chat template")
+              : wk_fail(WICK_E_TEMPLATE, "the model's chat template could not be read");
 }
 
 static wick_status chat(const wick_model *m, const char *json, wk_rendered *text, wk_ids *ids) {
@@ -188,7 +199,8 @@ wick_status wk_prompt_ids(const wick_model *m, const wick_prompt *p, wk_ids *out
     wick_status st;
     *out = (wk_ids){ 0 };
     if (!p || !!p->text + !!p->ids + !!p->messages != 1)
-        return wk_fail(WICK_E_ARG, "the prompt %s: set exactly one of text, ids and messages", p ? "has none or several of its forms" : "is NULL");
+        return wk_fail(WICK_E_ARG, "the prompt %s: set exactly one of text, ids and messages",
+                       p ? "has none or several of its forms" : "is NULL");
     if (p->messages) {
         st = chat(m, p->messages, &text, out);
         wk_rendered_free(&text);
@@ -197,7 +209,9 @@ wick_status wk_prompt_ids(const wick_model *m, const wick_prompt *p, wk_ids *out
         st = wk_need_tokenizer(m);
         if (!st) st = wk_tokenize(m->m->tokenizer, &span, 1, true, out);
     } else {
-        st = wk_grow((void **)&out->ptr, &out->cap, p->n_ids, sizeof *out->ptr) ? WICK_OK : wk_fail_memory(p->n_ids * sizeof *out->ptr, "a prompt");
+        st = wk_grow((void **)&out->ptr, &out->cap, p->n_ids, sizeof *out->ptr)
+                 ? WICK_OK
+                 : wk_fail_memory(p->n_ids * sizeof *out->ptr, "a prompt");
         if (!st && p->n_ids) memcpy(out->ptr, p->ids, p->n_ids * sizeof *out->ptr);
         if (!st) out->len = p->n_ids;
     }

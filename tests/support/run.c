@@ -6,7 +6,8 @@
 #include <string.h>
 
 void run_refused(wick_status got, wick_status want, const char *words, const char *file, int line) {
-    if (got != want) fail_msg("%s:%d: %s instead of %s: %s", file, line, wick_status_name(got), wick_status_name(want), wick_last_error());
+    if (got != want)
+        fail_msg("%s:%d: %s instead of %s: %s", file, line, wick_status_name(got), wick_status_name(want), wick_last_error());
     if (!strstr(wick_last_error(), words)) fail_msg("%s:%d: \"%s\" is not in: %s", file, line, words, wick_last_error());
 }
 

@@ -8,7 +8,11 @@
 #include <cmocka.h>
 
 /* Fails the test with the library's message. */
-#define ok(call) do { wick_status ok_status = (call); if (ok_status) fail_msg("%s: %s", wick_status_name(ok_status), wick_last_error()); } while (0)
+#define ok(call) \
+    do { \
+        wick_status ok_status = (call); \
+        if (ok_status) fail_msg("%s: %s", wick_status_name(ok_status), wick_last_error()); \
+    } while (0)
 /* The call fails so, and its message has these words. */
 #define refused(call, status, words) run_refused((call), (status), (words), __FILE__, __LINE__)
 void run_refused(wick_status got, wick_status want, const char *words, const char *file, int line);

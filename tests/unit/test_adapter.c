@@ -229,7 +229,8 @@ static void refusals(void **state) {
     refused(wick_adapter_load(m, NULL, &a), WICK_E_ARG, "path");
     refused(wick_adapter_load(m, R8, NULL), WICK_E_ARG, "out");
 
-    static const struct { const char *with; wick_status st; const char *words; } configs[] = {
+    static const struct { const char *with; wick_status st; const char *words;
+    } configs[] = {
         { "{\"use_dora\":true}", WICK_E_UNSUPPORTED, "DoRA" },
         { "{\"modules_to_save\":[\"score\"]}", WICK_E_UNSUPPORTED, "\"modules_to_save\"" },
         { "{\"bias\":\"all\",\"use_dora\":true}", WICK_E_UNSUPPORTED, "\"use_dora\": DoRA; \"bias\"" },
@@ -243,7 +244,8 @@ static void refusals(void **state) {
         { "{\"rank_pattern\":[1]}", WICK_E_FORMAT, "\"rank_pattern\" must be an object" },
         { "{\"rank_pattern\":{\"q_proj\":\"x\"}}", WICK_E_FORMAT, "\"q_proj\" of \"rank_pattern\"" },
         { "{\"alpha_pattern\":{\"(q\":1}}", WICK_E_FORMAT, "not a regular expression" },
-        { "{\"rank_pattern\":{\"layers.0.self_attn.q_proj\":4}}", WICK_E_FORMAT, "has shape [8, 64], the model and r need [4, 64]" },
+        { "{\"rank_pattern\":{\"layers.0.self_attn.q_proj\":4}}", WICK_E_FORMAT,
+          "has shape [8, 64], the model and r need [4, 64]" },
     };
     write_tensors(&(edit){ 0 });
     for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
@@ -258,19 +260,29 @@ static void refusals(void **state) {
     ok(wick_adapter_load(m, folder, &a));
     wick_adapter_free(a);
     float nan_value = NAN;
-    const struct { edit e; wick_status st; const char *words[3]; } files[] = {
+    const struct { edit e; wick_status st; const char *words[3];
+    } files[] = {
         { { .drop = Q0B }, WICK_E_FORMAT, { Q0A, "has no lora_B beside it", "1 tensor does" } },
         { { .drop = Q0A }, WICK_E_FORMAT, { Q0B, "has no lora_A beside it", "" } },
         { { .rename = Q0A, .rows = 5 }, WICK_E_FORMAT, { Q0A, "[5, 64]", "[8, 64]" } },
         { { .rename = Q0B, .rows = 63 }, WICK_E_FORMAT, { Q0B, "[63, 8]", "[64, 8]" } },
         { { .rename = Q0A, .first = &nan_value }, WICK_E_FORMAT, { Q0A, "nan at [0, 0]", "" } },
-        { { .rename = Q0A, .to = "base_model.model.model.layers.7.self_attn.q_proj.lora_A.weight" }, WICK_E_FORMAT,
+        { { .rename = Q0A, .to = "base_model.model.model.layers.7.self_attn.q_proj.lora_A.weight" },
+          WICK_E_FORMAT,
           { "layers.7.self_attn.q_proj.lora_A.weight", "belongs to no attention or MLP projection", "2 tensors do" } },
-        { { .rename = Q0A, .to = "base_model.model.model.layers.0.self_attn.z_proj.lora_A.weight" }, WICK_E_FORMAT, { "z_proj", "belongs to no", Q0B } },
-        { { .rename = Q0A, .to = "base_model.model.model.layers.99999999999.mlp.up_proj.lora_A.weight" }, WICK_E_FORMAT, { "belongs to no", "", "" } },
-        { { .rename = Q0A, .to = "model.layers.0.self_attn.q_proj.lora_A.weight" }, WICK_E_FORMAT, { "neither a lora_A nor a lora_B", "", "" } },
+        { { .rename = Q0A, .to = "base_model.model.model.layers.0.self_attn.z_proj.lora_A.weight" },
+          WICK_E_FORMAT,
+          { "z_proj", "belongs to no", Q0B } },
+        { { .rename = Q0A, .to = "base_model.model.model.layers.99999999999.mlp.up_proj.lora_A.weight" },
+          WICK_E_FORMAT,
+          { "belongs to no", "", "" } },
+        { { .rename = Q0A, .to = "model.layers.0.self_attn.q_proj.lora_A.weight" },
+          WICK_E_FORMAT,
+          { "neither a lora_A nor a lora_B", "", "" } },
         { { .rename = Q0A, .to = "base_model.model.lm_head.lora_A.weight" }, WICK_E_FORMAT, { "lm_head", "", "" } },
-        { { .rename = Q0A, .to = "base_model.model.model.layers.0.input_layernorm.lora_A.weight" }, WICK_E_FORMAT, { "input_layernorm", "", "" } },
+        { { .rename = Q0A, .to = "base_model.model.model.layers.0.input_layernorm.lora_A.weight" },
+          WICK_E_FORMAT,
+          { "input_layernorm", "", "" } },
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         write_tensors(&files[i].e);
@@ -320,7 +332,8 @@ static void scales_and_types(void **state) {
     ok(wick_adapter_load(m, folder, &a));
     assert_true(fabsf(a->term[q0].scale - 16 / sqrtf(8)) < 1e-6f);
     wick_adapter_free(a);
-    write_config("{\"alpha_pattern\":{\"layers.0.self_attn.q_proj\":4,\"v_pro.\":8,\"proj\":1000},\"rank_pattern\":{\"^model.layers.*\":8}}");
+    write_config("{\"alpha_pattern\":{\"layers.0.self_attn.q_proj\":4,\"v_pro.\":8,\"proj\":1000},\"rank_pattern\":{\"^model."
+                 "layers.*\":8}}");
     ok(wick_adapter_load(m, folder, &a));
     assert_true(a->term[q0].scale == 0.5f && a->term[v0].scale == 1 && a->term[q1].scale == 2);
     wick_adapter_free(a);

@@ -21,8 +21,11 @@ static wick_prompt of_text(const char *text) { return (wick_prompt){ .text = tex
 
 static void greedy_ids_of_each_model(void **state) {
     (void)state;
-    static const char *const names[] = { "llama", "llama-mha-linear-rope", "llama3-rope", "llama-yarn", "mistral-window", "qwen2-tied",
-                                         "qwen3", "gemma3", "qwen3-moe", "llama-256" };
+    static const char *const names[] = { "llama",          "llama-mha-linear-rope",
+                                         "llama3-rope",    "llama-yarn",
+                                         "mistral-window", "qwen2-tied",
+                                         "qwen3",          "gemma3",
+                                         "qwen3-moe",      "llama-256" };
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         char path[128];
         size_t n;
@@ -39,7 +42,8 @@ static void greedy_ids_of_each_model(void **state) {
         assert_int_equal(n, 40);
         ok(wick_generate(s, &p, &o, run_on_token, &log, &r));
         assert_int_equal(log.n, 24);
-        for (int i = 0; i < 24; i++) if (log.id[i] != want[16 + i]) fail_msg("%s: token %d is %d, not %d", names[k], i, log.id[i], want[16 + i]);
+        for (int i = 0; i < 24; i++)
+            if (log.id[i] != want[16 + i]) fail_msg("%s: token %d is %d, not %d", names[k], i, log.id[i], want[16 + i]);
         assert_int_equal(log.n_text, 0);  /* no tokenizer */
         assert_int_equal(log.finish, WICK_FINISH_LENGTH);
         assert_int_equal(r.n_prompt, 16);
@@ -59,7 +63,8 @@ static void a_chat_end_to_end(void **state) {
     wick_model *m = run_open(CHAT);
     ok(wk_json_read(CHAT "/reference.json", 1 << 20, &cases));
     json_array_foreach(cases, i, c) {
-        json_t *ask = json_pack("{s:O}", "messages", json_object_get(c, "messages")), *ids = json_object_get(c, "ids"), *want = json_object_get(c, "greedy_ids"), *id;
+        json_t *ask = json_pack("{s:O}", "messages", json_object_get(c, "messages")), *ids = json_object_get(c, "ids"),
+               *want = json_object_get(c, "greedy_ids"), *id;
         char *json = json_dumps(ask, 0), text[4096];
         wick_session *s = run_session(m, 0, 0);
         wick_generate_options o;
@@ -95,7 +100,8 @@ static void defaults_come_from_the_model(void **state) {
     (void)state;
     wick_generate_options o;
     wick_generate_defaults(NULL, &o);
-    assert_true(o.temperature == 0.8f && o.top_k == 40 && o.top_p == 0.95f && o.min_p == 0.05f && o.repeat_penalty == 1 && o.n_predict == -1);
+    assert_true(o.temperature == 0.8f && o.top_k == 40 && o.top_p == 0.95f && o.min_p == 0.05f && o.repeat_penalty == 1 &&
+                o.n_predict == -1);
     wick_model *m = run_open(CHAT);  /* do_sample, temperature 0.6, top_p 0.9; the rest is transformers' */
     wick_generate_defaults(m, &o);
     assert_true(o.temperature == 0.6f && o.top_k == 50 && o.top_p == 0.9f && o.min_p == 0);
@@ -519,10 +525,19 @@ static void no_allocation_for_a_token(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(greedy_ids_of_each_model), cmocka_unit_test(a_chat_end_to_end), cmocka_unit_test(defaults_come_from_the_model),
-        cmocka_unit_test(chunks_and_reuse_change_nothing), cmocka_unit_test(sessions_side_by_side), cmocka_unit_test(stop_texts),
-        cmocka_unit_test(end_ids_and_lengths), cmocka_unit_test(shifting), cmocka_unit_test(logprobs_against_logits),
-        cmocka_unit_test(top_logprobs), cmocka_unit_test(times_add_up), cmocka_unit_test(cancelling), cmocka_unit_test(one_call_at_a_time),
+        cmocka_unit_test(greedy_ids_of_each_model),
+        cmocka_unit_test(a_chat_end_to_end),
+        cmocka_unit_test(defaults_come_from_the_model),
+        cmocka_unit_test(chunks_and_reuse_change_nothing),
+        cmocka_unit_test(sessions_side_by_side),
+        cmocka_unit_test(stop_texts),
+        cmocka_unit_test(end_ids_and_lengths),
+        cmocka_unit_test(shifting),
+        cmocka_unit_test(logprobs_against_logits),
+        cmocka_unit_test(top_logprobs),
+        cmocka_unit_test(times_add_up),
+        cmocka_unit_test(cancelling),
+        cmocka_unit_test(one_call_at_a_time),
         cmocka_unit_test(no_allocation_for_a_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,10 +39,13 @@ static float *random_logits(lab_rng *r, int n, float spread) {
 
 static void philox_known_answers(void **state) {  /* Random123's kat_vectors, philox4x32 10 */
     (void)state;
-    static const struct { uint32_t c[4], k[2], want[4]; } t[] = {
+    static const struct { uint32_t c[4], k[2], want[4];
+    } t[] = {
         { { 0 }, { 0 }, { 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8 } },
         { { ~0u, ~0u, ~0u, ~0u }, { ~0u, ~0u }, { 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd } },
-        { { 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344 }, { 0xa4093822, 0x299f31d0 }, { 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1 } },
+        { { 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344 },
+          { 0xa4093822, 0x299f31d0 },
+          { 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1 } },
     };
     for (size_t i = 0; i < 3; i++) {
         uint32_t out[4];
@@ -113,7 +116,8 @@ static double *reference(const float *logits, int n, const wick_generate_options
 }
 
 /* Draws n_draw times: nothing outside the reference's set, and each token as often as it says (5 sigma). */
-static void check_draws(wk_sampler *s, const float *logits, const wick_generate_options *o, const int32_t *history, int n_history, int n_draw) {
+static void check_draws(wk_sampler *s, const float *logits, const wick_generate_options *o, const int32_t *history, int n_history,
+                        int n_draw) {
     int n = s->n_vocab, *seen = calloc((size_t)n, sizeof *seen);
     double *p = reference(logits, n, o, history, n_history);
     ok(wk_sampler_begin(s, o));
@@ -121,15 +125,17 @@ static void check_draws(wk_sampler *s, const float *logits, const wick_generate_
     for (int i = 0; i < n_draw; i++) {
         wk_choice c;
         ok(wk_sampler_choose(s, logits, (uint64_t)i, &c));
-        if (!(p[c.id] > 0)) fail_msg("token %d of %d was drawn, it is filtered out (k %d p %g min %g)", c.id, n, o->top_k, (double)o->top_p, (double)o->min_p);
+        if (!(p[c.id] > 0))
+            fail_msg("token %d of %d was drawn, it is filtered out (k %d p %g min %g)", c.id, n, o->top_k, (double)o->top_p,
+                     (double)o->min_p);
         assert_true(c.logit == logits[c.id]);
         seen[c.id]++;
     }
     for (int i = 0; i < n; i++) {
         double expect = p[i] * n_draw, sigma = sqrt(n_draw * p[i] * (1 - p[i]));
         if (fabs(seen[i] - expect) > 5 * sigma + 1)
-            fail_msg("token %d came %d times of %d, expected %g +- %g (k %d p %g min %g T %g)", i, seen[i], n_draw, expect, sigma, o->top_k,
-                     (double)o->top_p, (double)o->min_p, (double)o->temperature);
+            fail_msg("token %d came %d times of %d, expected %g +- %g (k %d p %g min %g T %g)", i, seen[i], n_draw, expect, sigma,
+                     o->top_k, (double)o->top_p, (double)o->min_p, (double)o->temperature);
     }
     free(p);
     free(seen);
@@ -170,7 +176,10 @@ static void big_vocabulary(void **state) {
     int n = 151936;
     float *logits = random_logits(&rng, n, 12);
     wk_sampler s = { .n_vocab = n, .n_ctx = 64 };
-    static const struct { int k; float p, min; } filters[] = { { 40, 0.95f, 0.05f }, { 0, 0.9f, 0 }, { 0, 1, 0.01f }, { 5000, 1, 0 }, { 0, 0.999f, 0.001f } };
+    static const struct {
+        int k;
+        float p, min;
+    } filters[] = { { 40, 0.95f, 0.05f }, { 0, 0.9f, 0 }, { 0, 1, 0.01f }, { 5000, 1, 0 }, { 0, 0.999f, 0.001f } };
     for (size_t i = 0; i < 5; i++) {
         wick_generate_options o = plain(0.8f);
         o.top_k = filters[i].k;
@@ -375,10 +384,17 @@ static void options_out_of_range(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(philox_known_answers), cmocka_unit_test(uniform_is_uniform), cmocka_unit_test(filters_against_brute_force),
-        cmocka_unit_test(big_vocabulary), cmocka_unit_test(ties_go_to_the_lower_id), cmocka_unit_test(a_seed_repeats_and_positions_differ),
-        cmocka_unit_test(impossible_logits), cmocka_unit_test(logprobs_are_the_models_own), cmocka_unit_test(nothing_is_allocated_for_a_token),
-        cmocka_unit_test(failed_allocations), cmocka_unit_test(options_out_of_range),
+        cmocka_unit_test(philox_known_answers),
+        cmocka_unit_test(uniform_is_uniform),
+        cmocka_unit_test(filters_against_brute_force),
+        cmocka_unit_test(big_vocabulary),
+        cmocka_unit_test(ties_go_to_the_lower_id),
+        cmocka_unit_test(a_seed_repeats_and_positions_differ),
+        cmocka_unit_test(impossible_logits),
+        cmocka_unit_test(logprobs_are_the_models_own),
+        cmocka_unit_test(nothing_is_allocated_for_a_token),
+        cmocka_unit_test(failed_allocations),
+        cmocka_unit_test(options_out_of_range),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -276,9 +276,14 @@ static void failed_allocations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_stream_equals_a_callback), cmocka_unit_test(a_full_ring_makes_the_producer_wait), cmocka_unit_test(timeouts),
-        cmocka_unit_test(closed_early), cmocka_unit_test(cancelled_and_wrong), cmocka_unit_test(what_was_given_is_copied),
-        cmocka_unit_test(no_allocation_for_a_token), cmocka_unit_test(failed_allocations),
+        cmocka_unit_test(a_stream_equals_a_callback),
+        cmocka_unit_test(a_full_ring_makes_the_producer_wait),
+        cmocka_unit_test(timeouts),
+        cmocka_unit_test(closed_early),
+        cmocka_unit_test(cancelled_and_wrong),
+        cmocka_unit_test(what_was_given_is_copied),
+        cmocka_unit_test(no_allocation_for_a_token),
+        cmocka_unit_test(failed_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
