@@ -47,11 +47,15 @@ int cli_status(wick_status st) {
 
 /* ---- standard output ---- */
 
-static int out_errno;  /* why writing failed, once it has */
+static int out_errno;  /* why writing failed, once it has; help.c's printf is flushed at the end */
 
 bool out_write(const char *s, size_t n) {
-    if (out_errno) return false;
-    if ((n && fwrite(s, 1, n, stdout) != n) || fflush(stdout)) out_errno = errno ? errno : EIO;
+    while (n && !out_errno) {
+        ssize_t done = write(STDOUT_FILENO, s, n);  /* not by stdio: after Ctrl-C in the middle of it, what was written is known */
+        if (done < 0 && errno == EINTR && interrupted) return false;
+        if (done < 0 && errno != EINTR) out_errno = errno;
+        if (done > 0) { s += done; n -= (size_t)done; }
+    }
     return !out_errno;
 }
 

@@ -25,7 +25,7 @@ int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));  /* t
 int cli_status(wick_status st);
 
 /* ---- standard output ---- */
-/* Writes and flushes. False: it is closed (a pipe that closes early is no error) or broken; stop. */
+/* Writes at once. False: it is closed (a pipe that closes early is no error) or broken; stop. */
 bool out_write(const char *s, size_t n);
 bool out_str(const char *s);
 /* Text from a model. On a terminal, control characters other than newline and tab are shown as ^X, not obeyed. */

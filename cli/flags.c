@@ -98,11 +98,11 @@ void flag_variable(const flag *f, char out[64]) {
 
 /* ---- values ---- */
 
-/* Is text, to its length n, one of "a|b|c"? */
+/* Is text one of "a|b|c"? */
 static bool among(const char *choices, const char *text) {
     size_t n = strlen(text);
-    for (const char *p = choices; p; p = strchr(p, '|'), p = p ? p + 1 : NULL)
-        if (n && !strncmp(p, text, n) && (p[n] == '|' || !p[n])) return true;
+    for (const char *p = choices; *p; p += strcspn(p, "|"), p += *p == '|')
+        if (n && n == strcspn(p, "|") && !memcmp(p, text, n)) return true;
     return false;
 }
 
