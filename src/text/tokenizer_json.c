@@ -397,6 +397,8 @@ static wick_status read_added_token(loader *l, const json_t *o) {
     if (!st) st = get_str(l, stage, o, "content", true, &content);
     if (st || !content.len) return st;
     if (v->entry[a.id].len != content.len || memcmp(v->entry[a.id].ptr, content.ptr, content.len)) st = set_entry(l, a.id, content.ptr, content.len);
+    if (!st && (v->kind[a.id] == WK_TOKEN_CONTROL || v->kind[a.id] == WK_TOKEN_USER))
+        st = wk_fail(WICK_E_FORMAT, "%s: added_tokens has \"%s\" twice", l->path, wk_show(content).text);
     if (st) return st;
     a.control = special;
     a.text = v->entry[a.id];

@@ -414,6 +414,7 @@ static void test_bad_json(void **state) {
         { "{\"added_tokens\":[{\"id\":2000000,\"content\":\"x\"}]}", WICK_E_FORMAT, "id 2000000 is far beyond" },
         { "{\"added_tokens\":[{\"id\":20,\"content\":\"a\"}]}", WICK_E_FORMAT, "ids 10 and 20 are both spelled \"a\"" },
         { "{\"added_tokens\":[{\"id\":10,\"content\":\"b\"}]}", WICK_E_FORMAT, "id 10 is both \"a\" and \"b\"" },
+        { "{\"added_tokens\":[{\"id\":20,\"content\":\"x\"},{\"id\":20,\"content\":\"x\",\"special\":true}]}", WICK_E_FORMAT, "has \"x\" twice" },
         { "{\"added_tokens\":[{\"id\":20,\"content\":\"x\",\"lstrip\":0}]}", WICK_E_FORMAT, "added_tokens.lstrip" },
         { "{\"normalizer\":[]}", WICK_E_FORMAT, "normalizer must be an object" },
         { "{\"normalizer\":{\"type\":\"Precompiled\"}}", WICK_E_UNSUPPORTED, "normalizer: the step \"Precompiled\"" },
