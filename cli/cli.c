@@ -42,7 +42,9 @@ int cli_status(wick_status st) {
     if (!st) return EXIT_DONE;
     if (interrupted) { term_status(NULL, "%s", ""); return EXIT_INTERRUPTED; }
     const char *message = wick_last_error();
-    return cli_fail("%s", *message ? message : wick_status_name(st));
+    if (!*message) message = wick_status_name(st);
+    if (st == WICK_E_LENGTH || st == WICK_E_FULL) return cli_fail("%s (here: -c N)", message);  /* n_ctx is -c's */
+    return cli_fail("%s", message);
 }
 
 /* ---- standard output ---- */

@@ -83,6 +83,9 @@ static int plan_memory(const opts *o, facts *f) {
     f->kv_type = type ? wk_dtype_of_name(type) : f->main_type == WK_F32 ? WK_F32 : WK_F16;
     f->n_ctx = o->ctx_size ? o->ctx_size : h->n_ctx < 4096 ? h->n_ctx : 4096;
     f->kv_bytes = wk_model_kv_bytes(&f->model, f->n_ctx, f->kv_type);
+    if (!f->kv_bytes)
+        return cli_fail("%s: heads of %" PRId64 " numbers are no whole blocks of %s; give -ctk f16", o->model, h->head_dim,
+                        wk_dtypes[f->kv_type].name);
     int64_t heads = (h->n_head + h->n_head_kv) * h->head_dim, ff = h->n_ff + h->n_ff_expert * h->n_expert_used;
     int64_t width = 4 * h->n_embd + 2 * heads + 2 * ff;
     f->buffer_bytes = (uint64_t)(512 * width + h->n_vocab) * sizeof(float);
@@ -163,8 +166,8 @@ static void put_text(const opts *o, const facts *f) {
     out_str(bold ? "\033[1m" : "");
     out_text(name, strlen(name));
     out_str(bold ? "\033[0m\n" : "\n");
-    put_field("format", "%s, %zu tensors, %s", wk_checkpoint_gguf(f->ckpt) ? "GGUF" : "safetensors", f->n_tensor,
-              show_bytes(f->n_bytes, bytes));
+    const char *format = wk_checkpoint_gguf(f->ckpt) ? "GGUF" : f->n_tensor ? "safetensors" : "tokenizer.json";
+    put_field("format", "%s, %zu tensors, %s", format, f->n_tensor, show_bytes(f->n_bytes, bytes));
     if (f->runs) put_field("architecture", "%s", h->arch->name);
     else if (f->n_tensor) put_field("architecture", "cannot be run: %s", f->hp_error);
     else put_field("architecture", "none: a vocabulary without weights");

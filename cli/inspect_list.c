@@ -100,29 +100,37 @@ static void put_shape(wk_buf *b, const wk_tensor *t) {
     wk_buf_char(b, ']');
 }
 
-void list_tensors(wk_buf *b, const wk_checkpoint *c, bool json) {
+static void tensor_json(wk_buf *b, const wk_tensor *t) {
+    put_key(b, NULL);
+    wk_buf_str(b, "{\"name\":");
+    wk_json_put_str(b, t->name.ptr, t->name.len);
+    put_str(b, "type", wk_dtypes[t->dtype].name);
+    put_key(b, "shape");
+    put_shape(b, t);
+    put_int(b, "bytes", (int64_t)t->n_bytes);
+    wk_buf_char(b, '}');
+}
+
+/* Name, type, shape and bytes in columns; name_width is the longest name's. */
+static void tensor_line(wk_buf *b, const wk_tensor *t, int name_width) {
+    enum { SHAPE_WIDTH = 20 };
     char bytes[32];
-    if (json) { put_key(b, "tensors"); wk_buf_char(b, '['); }
-    else wk_buf_str(b, "\nTensors:\n");
-    for (size_t i = 0; i < wk_checkpoint_n_tensor(c); i++) {
-        const wk_tensor *t = wk_checkpoint_tensor(c, i);
-        if (json) {
-            put_key(b, NULL);
-            wk_buf_str(b, "{\"name\":");
-            wk_json_put_str(b, t->name.ptr, t->name.len);
-            put_str(b, "type", wk_dtypes[t->dtype].name);
-            put_key(b, "shape");
-            put_shape(b, t);
-            put_int(b, "bytes", (int64_t)t->n_bytes);
-            wk_buf_char(b, '}');
-        } else {
-            enum { COLUMN = 74 };
-            size_t before = b->len;
-            wk_buf_printf(b, "  %-44.*s %-6s ", (int)t->name.len, t->name.ptr, wk_dtypes[t->dtype].name);
-            put_shape(b, t);
-            size_t at = b->len - before;
-            wk_buf_printf(b, "%*s %s\n", at < COLUMN ? (int)(COLUMN - at) : 0, "", show_bytes(t->n_bytes, bytes));
-        }
+    wk_buf_printf(b, "  %-*.*s  %-6s ", name_width, (int)t->name.len, t->name.ptr, wk_dtypes[t->dtype].name);
+    size_t from = b->len;
+    put_shape(b, t);
+    size_t n = b->len - from;
+    wk_buf_printf(b, "%*s %s\n", n < SHAPE_WIDTH ? (int)(SHAPE_WIDTH - n) : 0, "", show_bytes(t->n_bytes, bytes));
+}
+
+void list_tensors(wk_buf *b, const wk_checkpoint *c, bool json) {
+    size_t n = wk_checkpoint_n_tensor(c), longest = 0;
+    for (size_t i = 0; i < n; i++)
+        if (wk_checkpoint_tensor(c, i)->name.len > longest) longest = wk_checkpoint_tensor(c, i)->name.len;
+    if (json) put_key(b, "tensors");
+    wk_buf_str(b, json ? "[" : "\nTensors:\n");
+    for (size_t i = 0; i < n; i++) {
+        if (json) tensor_json(b, wk_checkpoint_tensor(c, i));
+        else tensor_line(b, wk_checkpoint_tensor(c, i), longest < 80 ? (int)longest : 80);
     }
     if (json) wk_buf_char(b, ']');
 }
