@@ -1,4 +1,4 @@
-/* api.c: models and what they are, as include/wick.h promises it. Public entries clear the thread's message first. */
+/* api.c: models and what they are, as include/wick.h promises it. Public calls that can fail clear the thread's message first. */
 #include "base/cpu.h"
 #include "generate/generate.h"
 #include <pthread.h>
@@ -26,7 +26,6 @@ wick_status wk_check_size(size_t size, size_t ours, const char *type, const char
 /* ---- opening ---- */
 
 void wick_model_defaults(wick_model_options *o) {
-    wk_clear_error();
     if (o) *o = (wick_model_options){ .size = sizeof *o };
 }
 

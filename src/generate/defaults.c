@@ -13,7 +13,6 @@ static const wick_generate_options own = {
 };
 
 void wick_generate_defaults(const wick_model *m, wick_generate_options *o) {
-    wk_clear_error();
     if (o) *o = m ? m->defaults : own;
 }
 

@@ -6,7 +6,6 @@
 enum { DEFAULT_CTX = 4096, DEFAULT_BATCH = 512 };
 
 void wick_session_defaults(wick_session_options *o) {
-    wk_clear_error();
     if (o) *o = (wick_session_options){ .size = sizeof *o };
 }
 
@@ -97,7 +96,6 @@ void wk_session_keep(wick_session *s, int n) {
 }
 
 void wick_session_reset(wick_session *s) {
-    wk_clear_error();
     if (!s || wk_session_enter(s)) return;
     wk_session_keep(s, 0);
     wk_session_leave(s);
@@ -223,7 +221,6 @@ wick_status wick_session_apply_adapter(wick_session *s, wick_adapter *a, float s
 }
 
 void wick_session_remove_adapter(wick_session *s) {
-    wk_clear_error();
     if (!s || wk_session_enter(s)) return;
     if (s->adapter) set_adapter(s, NULL, 0);
     wk_session_leave(s);
