@@ -13,10 +13,10 @@ else
     echo "Tests that need the files that could not be fetched are skipped." >&2
 fi
 rm -f "$build/skipped.txt"
-ctest --test-dir "$build" -j "$(nproc)" --output-on-failure "$@" |
+ctest --test-dir "$build" -j "$(nproc)" --output-on-failure "$@" 2>&1 |
     awk -v skipped="$build/skipped.txt" '
         /tests passed, .* tests failed out of/ {
-            while ((getline line < skipped) > 0) { if (!n++) print "\nSkipped cases:"; print "  " line }
+            while ((getline line < skipped) > 0) { if (!n++) print "\nSkipped cases:"; print "  " substr(line, 1, 160) }
             print ""
         }
         { print; fflush() }'

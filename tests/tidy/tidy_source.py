@@ -174,9 +174,12 @@ def self_test():
 
 def tracked_files():
     """What git tracks or would; without git (a source archive), what the source folders hold."""
-    git = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
-    if git.returncode == 0:
-        return [f for f in git.stdout.split("\n") if f and os.path.exists(os.path.join(ROOT, f))]
+    try:
+        git = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+        if git.returncode == 0:
+            return [f for f in git.stdout.split("\n") if f and os.path.exists(os.path.join(ROOT, f))]
+    except FileNotFoundError:
+        pass
     tops = ["include", "src", "cli", "examples", "bench", "scripts", "cmake", "docs", "tests"]
     walked = [(at, f) for top in tops for at, _, files in os.walk(os.path.join(ROOT, top)) for f in files]
     return [os.path.relpath(os.path.join(at, f), ROOT) for at, f in walked] + [
