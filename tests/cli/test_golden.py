@@ -6,7 +6,7 @@ A file: "$ COMMAND" as a shell takes it, then "[exit N]", and what came out unde
 Commands run in tests/, with the program as `wick`, $TMP an empty folder, no terminal, no WICK_ variables."""
 import difflib, glob, os, subprocess, sys, tempfile
 
-PROGRAM = os.environ["WICK_TEST_PROGRAM"]
+PROGRAM = os.path.abspath(os.environ.get("WICK_TEST_PROGRAM", "../build/release/wick"))
 WRITE = os.environ.get("WICK_GOLDEN") == "write"
 
 
@@ -18,7 +18,8 @@ def environment(tmp):
 
 def run(command):
     with tempfile.TemporaryDirectory() as tmp:
-        done = subprocess.run(["sh", "-c", command], env=environment(tmp), stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
+        done = subprocess.run(["sh", "-c", command], env=environment(tmp), stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=120)
     out, err = (x.decode("utf-8", "backslashreplace").replace(tmp, "$TMP") for x in (done.stdout, done.stderr))
     return f"$ {command}\n[exit {done.returncode}]\n--- stdout\n{out}--- stderr\n{err}"
 
