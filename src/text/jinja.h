@@ -78,6 +78,7 @@ typedef struct wk_jlist {
     wk_jseq type;
     bool group;                  /* groupby's tuple: .grouper and .list */
     size_t pos;                  /* of a generator: items already read */
+    struct wk_jlazy *lazy;       /* of a generator: what will make its items; NULL once it has */
     int64_t start, stop, step;   /* of a range, to print it */
 } wk_jlist;
 
@@ -98,10 +99,13 @@ typedef wk_jval (*wk_jfn)(wk_jrun *r, wk_jval self, wk_jval *a, const wk_jcall *
 typedef struct wk_jbuiltin {
     const char *name;
     wk_jfn fn;
-    const char *params;  /* names in order; a leading "-": by position only; "*": takes what comes (a is NULL) */
+    const char *params;  /* names in order; before them "~": gives a generator, and runs when that is read; "-": by position only;
+                            "*" in their place: takes what comes (a is NULL) */
     int need;            /* how many must be given */
 } wk_jbuiltin;
 enum { WK_J_MAX_PARAMS = 6 };
+/* A filter that waits until its generator is read: an error in it comes then, or never. */
+typedef struct wk_jlazy { const wk_jbuiltin *fn; wk_jval self, a[WK_J_MAX_PARAMS]; wk_jcall c; } wk_jlazy;
 
 typedef struct wk_jmethod { wk_jval self; const wk_jbuiltin *fn; } wk_jmethod;
 typedef struct wk_jcycler { wk_jlist *items; size_t pos; } wk_jcycler;   /* a joiner too: pos counts its uses, items[0] separates */
@@ -192,6 +196,7 @@ struct wk_jrun {
     uint32_t depth, max_depth, calls, max_calls;
     size_t max_text;
     const char *now;
+    struct wk_jopen *open; /* containers that are being printed */
 };
 
 /* Counts n steps; fails above the limit. */
@@ -283,7 +288,7 @@ bool wk_jis_printable(uint32_t cp);
 bool wk_jis_word(uint32_t cp);
 wk_jval wk_jtojson(wk_jrun *r, wk_jval v, wk_jval *a);
 /* "..." % v, and "...".format(...). */
-wk_jval wk_jpercent(wk_jrun *r, const wk_jstr *f, wk_jval v);
+wk_jval wk_jpercent(wk_jrun *r, const wk_jstr *f, wk_jval v, bool markup);
 wk_jval wk_jformat(wk_jrun *r, const wk_jstr *f, const wk_jcall *c, bool markup);
 
 /* ---- asking ---- */
@@ -299,6 +304,8 @@ int64_t wk_jlength(wk_jrun *r, wk_jval v);
 bool wk_jiterable(wk_jval v);
 /* The items of anything that can be iterated: characters, keys, what is left of a generator (which is then used up). */
 wk_jlist wk_jiter(wk_jrun *r, wk_jval v);
+/* Has a generator make its items. */
+void wk_jforce(wk_jrun *r, wk_jlist *l);
 wk_jval wk_jgetattr(wk_jrun *r, wk_jval v, wk_str name);
 wk_jval wk_jgetitem(wk_jrun *r, wk_jval v, wk_jval key);
 /* start, stop and step may be WK_J_NONE. */

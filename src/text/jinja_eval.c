@@ -166,7 +166,7 @@ wk_jval wk_jbinary(wk_jrun *r, int op, wk_jval a, wk_jval b) {
         return v;
     }
     if (a.kind == WK_J_UNDEF) wk_jfail_undef(r, a);
-    if (op == '%' && a.kind == WK_J_STR) return wk_jmark(wk_jpercent(r, a.s, b), a.markup);
+    if (op == '%' && a.kind == WK_J_STR) return wk_jmark(wk_jpercent(r, a.s, b, a.markup), a.markup);
     if (op == '+' && a.kind == WK_J_STR && b.kind == WK_J_STR) return add_text(r, a, b);
     if (op == '+' && is_sequence(a) && is_sequence(b) && a.kind == WK_J_LIST && b.kind == WK_J_LIST && a.l->type == b.l->type) {
         v = wk_jlist_new(r, a.l->type, a.l->n + b.l->n);
@@ -229,11 +229,10 @@ static void eval_args(wk_jrun *r, const wk_jnode *n, wk_jcall *c) {
 wk_jval wk_jcall_builtin(wk_jrun *r, const wk_jbuiltin *fn, const char *what, wk_jval self, const wk_jcall *c) {
     wk_jval a[WK_J_MAX_PARAMS] = { 0 };
     const char *p = fn->params;
-    bool named = *p != '-';
+    bool lazy = *p == '~', named = *p != '-', all = p[lazy] == '*';
     size_t n = 0, used = 0;
     wk_jstep(r, 1);
-    if (*p == '*') return fn->fn(r, self, NULL, c);
-    for (p += !named; *p; n++) {
+    for (p += lazy || !named; *p && !all; n++) {
         size_t len = strcspn(p, " ");
         const wk_jval *kw = named && c->kw ? wk_jdict_find_str(r, c->kw, p, len) : NULL;
         if (n < c->n && kw) wk_jfail(&r->m, "%s '%s' is given '%.*s' twice", what, fn->name, (int)len, p);
@@ -242,9 +241,14 @@ wk_jval wk_jcall_builtin(wk_jrun *r, const wk_jbuiltin *fn, const char *what, wk
         else if (n < (size_t)fn->need) wk_jfail(&r->m, "%s '%s' needs its argument '%.*s'", what, fn->name, (int)len, p);
         p += len + (p[len] == ' ');
     }
-    if (c->n > n) wk_jfail(&r->m, "%s '%s' takes %zu arguments, not %zu", what, fn->name, n, c->n);
-    if (c->kw && c->kw->n > used) wk_jfail(&r->m, "%s '%s' is given a keyword that it does not have", what, fn->name);
-    return fn->fn(r, self, a, c);
+    if (!all && c->n > n) wk_jfail(&r->m, "%s '%s' takes %zu arguments, not %zu", what, fn->name, n, c->n);
+    if (!all && c->kw && c->kw->n > used) wk_jfail(&r->m, "%s '%s' is given a keyword that it does not have", what, fn->name);
+    if (!lazy) return fn->fn(r, self, a, c);
+    wk_jval later = wk_jlist_new(r, WK_J_SEQ_GENERATOR, 0);
+    later.l->lazy = wk_jalloc(&r->m, sizeof *later.l->lazy);
+    *later.l->lazy = (wk_jlazy){ .fn = fn, .self = self, .c = *c };
+    memcpy(later.l->lazy->a, a, sizeof a);
+    return later;
 }
 
 static void enter_call(wk_jrun *r) {
@@ -585,7 +589,9 @@ static flow filter_block(wk_jrun *r, const wk_jnode *n) {
     wk_jval v = capture(r, n->body, &f);
     if (f != GO) return f;
     r->block = v;
-    wk_jput_val(r, r->out, wk_jeval(r, n->b));
+    v = wk_jeval(r, n->b);
+    r->m.line = n->line;
+    wk_jput_str(r, r->out, wk_jneed_str(r, v, "what a filter block gives"));
     r->scope = outer;
     return GO;
 }
@@ -643,7 +649,7 @@ static flow exec(wk_jrun *r, const wk_jnode *n) {
     case WK_N_FOR: return run_loop(r, n, wk_jiter(r, wk_jeval(r, n->b)), outer, 0);
     case WK_N_IF: return if_else(r, n);
     case WK_N_MACRO: set_name(r, n->sym, macro(r, n)); return GO;
-    case WK_N_CALL_BLOCK: wk_jput_val(r, r->out, call(r, n->a, macro(r, n))); return GO;
+    case WK_N_CALL_BLOCK: wk_jput_str(r, r->out, wk_jneed_str(r, call(r, n->a, macro(r, n)), "what a call block gives")); return GO;
     case WK_N_FILTER_BLOCK: return filter_block(r, n);
     case WK_N_WITH: return with(r, n);
     case WK_N_BREAK: return BREAK;

@@ -221,8 +221,9 @@ FILTER(f_list) { UNUSED; return list_of(r, v); }
 
 FILTER(f_first) {
     UNUSED;
-    if (v.kind == WK_J_STR && v.s->n) return wk_jgetitem(r, v, wk_jint(0));
+    if (v.kind == WK_J_STR && v.s->n) return wk_jgetitem(r, wk_jmark(v, 0), wk_jint(0));
     wk_jlist *l = v.kind == WK_J_LIST ? v.l : NULL;
+    if (l) wk_jforce(r, l);
     if (l && l->type == WK_J_SEQ_GENERATOR && l->pos < l->n) return l->v[l->pos++];  /* the others stay to be read */
     wk_jlist all = wk_jiter(r, v);
     return all.n ? all.v[0] : wk_jundefined_hint(r, "the first item of nothing is undefined");
@@ -293,16 +294,17 @@ FILTER(f_sum) {
 FILTER(f_batch) {
     (void)c;
     wk_jlist l = wk_jiter(r, v);
-    wk_jval out = wk_jlist_new(r, WK_J_SEQ_GENERATOR, 0), row = { 0 };
+    wk_jval out = wk_jlist_new(r, WK_J_SEQ_GENERATOR, 0), row = wk_jlist_new(r, WK_J_SEQ_LIST, 0);
     int64_t n = wk_jneed_int(r, a[0], "the size of a batch");
     for (size_t i = 0; i < l.n; i++) {
-        if (row.kind == WK_J_MISSING || (int64_t)row.l->n == n) wk_jlist_add(r, out.l, row = wk_jlist_new(r, WK_J_SEQ_LIST, 0));
+        if ((int64_t)row.l->n == n) {
+            wk_jlist_add(r, out.l, row);
+            row = wk_jlist_new(r, WK_J_SEQ_LIST, 0);
+        }
         wk_jlist_add(r, row.l, l.v[i]);
     }
-    while (row.kind != WK_J_MISSING && set(a[1]) && (int64_t)row.l->n < n) {
-        wk_jstep(r, 1);
-        wk_jlist_add(r, row.l, a[1]);
-    }
+    for (; row.l->n && set(a[1]) && (int64_t)row.l->n < n; wk_jstep(r, 1)) wk_jlist_add(r, row.l, a[1]);
+    if (row.l->n) wk_jlist_add(r, out.l, row);
     return out;
 }
 
@@ -526,7 +528,7 @@ FILTER(f_format) {
     (void)a;
     if (c->n && c->kw) wk_jfail(&r->m, "format takes positions or keywords, not both");
     wk_jval text = wk_jto_str(r, v), of = c->kw && c->kw->n ? (wk_jval){ .kind = WK_J_DICT, .d = c->kw } : wk_jlist_of(r, WK_J_SEQ_TUPLE, c->arg, c->n);
-    return wk_jmark(wk_jpercent(r, text.s, of), text.markup);
+    return wk_jmark(wk_jpercent(r, text.s, of, text.markup), text.markup);
 }
 
 /* a: width, first, blank */
@@ -555,10 +557,11 @@ FILTER(f_indent) {
 /* a: length, killwords, end, leeway */
 FILTER(f_truncate) {
     (void)c;
-    const wk_jstr *s = wk_jneed_str(r, v, "what truncate shortens"), *end = given(a[2]) ? wk_jneed_str(r, a[2], "the end of truncate") : wk_jlit(r, "...").s;
+    const wk_jstr *s, *end = given(a[2]) ? wk_jneed_str(r, a[2], "the end of truncate") : wk_jlit(r, "...").s;
     int64_t n = int_or(r, a[0], 255, "the length of truncate"), leeway = set(a[3]) ? wk_jneed_int(r, a[3], "the leeway of truncate") : 5;
     if (n < (int64_t)end->n_char || leeway < 0) wk_jfail(&r->m, "truncate to less than its ending, or with a negative leeway");
-    if (leeway > INT64_MAX - n || (int64_t)s->n_char <= n + leeway) return v;
+    if (leeway > INT64_MAX - n || wk_jlength(r, v) <= n + leeway) return v;
+    s = wk_jneed_str(r, v, "what truncate shortens");
     size_t to = wk_joffset(s, (size_t)(n - (int64_t)end->n_char)), blank = wk_jsearch_last(r, s, wk_jlit(r, " ").s, 0, to);
     wk_jbuf b = { 0 };
     wk_jput_part(r, &b, s, 0, wk_jtruth(r, a[1]) || blank == SIZE_MAX ? to : blank);
@@ -615,7 +618,7 @@ FILTER(f_urlencode) {
 const wk_jbuiltin wk_jfilters[] = {
     { "abs", f_abs, "", 0 },
     { "attr", f_attr, "name", 1 },
-    { "batch", f_batch, "linecount fill_with", 1 },
+    { "batch", f_batch, "~linecount fill_with", 1 },
     { "capitalize", f_capitalize, "", 0 },
     { "center", f_center, "width", 0 },
     { "count", f_length, "", 0 },
@@ -631,24 +634,24 @@ const wk_jbuiltin wk_jfilters[] = {
     { "groupby", f_groupby, "attribute default case_sensitive", 1 },
     { "indent", f_indent, "width first blank", 0 },
     { "int", f_int, "default base", 0 },
-    { "items", f_items, "", 0 },
+    { "items", f_items, "~", 0 },
     { "join", f_join, "d attribute", 0 },
     { "last", f_last, "", 0 },
     { "length", f_length, "", 0 },
     { "list", f_list, "", 0 },
     { "lower", f_lower, "", 0 },
-    { "map", f_map, "*", 0 },
+    { "map", f_map, "~*", 0 },
     { "max", f_max, "case_sensitive attribute", 0 },
     { "min", f_min, "case_sensitive attribute", 0 },
-    { "reject", f_reject, "*", 0 },
-    { "rejectattr", f_rejectattr, "*", 0 },
+    { "reject", f_reject, "~*", 0 },
+    { "rejectattr", f_rejectattr, "~*", 0 },
     { "replace", f_replace, "old new count", 2 },
     { "reverse", f_reverse, "", 0 },
     { "round", f_round, "precision method", 0 },
     { "safe", f_safe, "", 0 },
-    { "select", f_select, "*", 0 },
-    { "selectattr", f_selectattr, "*", 0 },
-    { "slice", f_slice, "slices fill_with", 1 },
+    { "select", f_select, "~*", 0 },
+    { "selectattr", f_selectattr, "~*", 0 },
+    { "slice", f_slice, "~slices fill_with", 1 },
     { "sort", f_sort, "reverse case_sensitive attribute", 0 },
     { "string", f_string, "", 0 },
     { "sum", f_sum, "attribute start", 0 },
@@ -656,7 +659,7 @@ const wk_jbuiltin wk_jfilters[] = {
     { "tojson", f_tojson, "ensure_ascii indent separators sort_keys", 0 },
     { "trim", f_trim, "chars", 0 },
     { "truncate", f_truncate, "length killwords end leeway", 0 },
-    { "unique", f_unique, "case_sensitive attribute", 0 },
+    { "unique", f_unique, "~case_sensitive attribute", 0 },
     { "upper", f_upper, "", 0 },
     { "urlencode", f_urlencode, "", 0 },
     { "wordcount", f_wordcount, "", 0 },

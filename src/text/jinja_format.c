@@ -1,6 +1,6 @@
 /* jinja_format.c: "..." % values and "...".format(values).
  * Behaviour: Python's library reference, "printf-style String Formatting" and "Format String Syntax"; attributes in a field are looked
- * up as in a template. %a and !a are not there, nor integers above 64 bits. */
+ * up as in a template. Integers have 64 bits. */
 #include "text/jinja.h"
 #include <math.h>
 #include <stdio.h>
@@ -144,6 +144,24 @@ static void put_real(wk_jrun *r, wk_jbuf *b, const spec *s, wk_jval v) {
 
 /* ---- % ---- */
 
+/* repr(v), or ascii(v) */
+static wk_jval repr(wk_jrun *r, wk_jval v, bool ascii) {
+    wk_jbuf b = { 0 }, t = { 0 };
+    wk_jput_repr(r, &b, v);
+    wk_jval text = wk_jput_end(r, &b);
+    const wk_jstr *s = text.s;
+    if (!ascii || s->n == s->n_char) return text;
+    for (size_t i = 0; i < s->n;) {
+        char e[12];
+        size_t at = i;
+        uint32_t c = wk_jnext_cp(s->p, s->n, &i);
+        if (c < 0x80) wk_jput_part(r, &t, s, at, i);
+        else wk_jput(r, &t, e, (size_t)snprintf(e, sizeof e, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c), wk_jfrom_at(s, at));
+    }
+    wk_jstep(r, s->n / 16);
+    return wk_jput_end(r, &t);
+}
+
 typedef struct values { const wk_jval *v; size_t n, used; wk_jval all; } values;
 
 static wk_jval next_value(wk_jrun *r, values *a) {
@@ -165,15 +183,15 @@ static int64_t number(wk_jrun *r, const wk_jstr *f, size_t *i, values *a) {
     return n;
 }
 
-static void percent_value(wk_jrun *r, wk_jbuf *b, spec *s, wk_jval v) {
+static void percent_value(wk_jrun *r, wk_jbuf *b, spec *s, wk_jval v, bool markup) {
     wk_jbuf t = { 0 };
     char c = s->type;
     if (s->precision > MAX_PRECISION && strchr("diuxXoeEfFgG", c)) wk_jfail(&r->m, "a precision above %d", MAX_PRECISION);
-    if (c == 's' || c == 'r') {
-        if (c == 's') wk_jput_val(r, &t, v);
-        else wk_jput_repr(r, &t, v);
+    if (c == 's' || c == 'r' || c == 'a') {
+        v = c == 's' ? wk_jto_str(r, v) : repr(r, v, c == 'a');
+        if (markup) v = wk_jescape(r, v);
         s->fill = WK_STR(" ");
-        put_text(r, b, s, wk_jput_end(r, &t).s, s->align == '<' ? '<' : '>');
+        put_text(r, b, s, v.s, s->align == '<' ? '<' : '>');
         return;
     }
     if (c == 'c') {
@@ -201,9 +219,9 @@ static void percent_value(wk_jrun *r, wk_jbuf *b, spec *s, wk_jval v) {
     put_int(r, b, s, v, true);
 }
 
-wk_jval wk_jpercent(wk_jrun *r, const wk_jstr *f, wk_jval v) {
+wk_jval wk_jpercent(wk_jrun *r, const wk_jstr *f, wk_jval v, bool markup) {
     bool tuple = v.kind == WK_J_LIST && v.l->type == WK_J_SEQ_TUPLE;
-    bool mapping = v.kind == WK_J_DICT || (v.kind == WK_J_LIST && !tuple && v.l->type <= WK_J_SEQ_RANGE);
+    bool mapping = v.kind == WK_J_DICT || v.kind == WK_J_UNDEF || (v.kind == WK_J_LIST && !tuple && v.l->type <= WK_J_SEQ_RANGE);
     values a = { tuple ? v.l->v : &v, tuple ? v.l->n : 1, 0, v };
     wk_jbuf b = { 0 };
     for (size_t i = 0; i < f->n;) {
@@ -243,9 +261,9 @@ wk_jval wk_jpercent(wk_jrun *r, const wk_jstr *f, wk_jval v) {
         if (i < f->n && (f->p[i] == 'l' || f->p[i] == 'h' || f->p[i] == 'L')) i++;
         if (i == f->n) wk_jfail(&r->m, "a format ends after its '%%'");
         s.type = f->p[i++];
-        if (s.type == '%') { wk_jput_part(r, &b, f, i - 1, i); continue; }
+        if (s.type == '%' && i == at + 2) { wk_jput_part(r, &b, f, i - 1, i); continue; }
         if (zero && !s.align) s.align = '=', s.fill = WK_STR("0");
-        percent_value(r, &b, &s, named ? value : next_value(r, &a));
+        percent_value(r, &b, &s, named ? value : next_value(r, &a), markup);
     }
     if (a.used < a.n && !mapping) wk_jfail(&r->m, "'%%' has more values than places");
     return wk_jput_end(r, &b);
@@ -257,9 +275,11 @@ wk_jval wk_jpercent(wk_jrun *r, const wk_jstr *f, wk_jval v) {
 static spec read_spec(wk_jrun *r, const wk_jstr *f) {
     spec s = { .fill = WK_STR(" "), .precision = -1 };
     size_t i = 0, next = 0;
+    bool filled = false;
     if (f->n) wk_jnext_cp(f->p, f->n, &next);
     if (next < f->n && strchr("<>=^", f->p[next]) && f->p[next]) {
         s.fill = (wk_str){ f->p, next };
+        filled = true;
         s.align = f->p[next];
         i = next + 1;
     } else if (f->n && f->p[0] && strchr("<>=^", f->p[0])) {
@@ -268,7 +288,8 @@ static spec read_spec(wk_jrun *r, const wk_jstr *f) {
     if (i < f->n && f->p[i] && strchr("+- ", f->p[i])) s.sign = f->p[i++];
     if (i < f->n && f->p[i] == '#') s.alt = true, i++;
     if (i < f->n && f->p[i] == '0') {
-        if (!s.align) s.align = '=', s.fill = WK_STR("0");
+        if (!filled) s.fill = WK_STR("0");
+        if (!s.align) s.align = '=';
         i++;
     }
     s.width = number(r, f, &i, NULL);
@@ -366,10 +387,9 @@ static void put_field(wk_jrun *r, wk_jbuf *b, const wk_jstr *f, size_t from, siz
     colon = name;
     if (colon < to && f->p[colon] == '!') {
         char how = colon + 1 < to ? f->p[colon + 1] : 0;
-        wk_jbuf t = { 0 };
-        if (how == 'r') wk_jput_repr(r, &t, v), v = wk_jput_end(r, &t);
+        if (how == 'r' || how == 'a') v = repr(r, v, how == 'a');
         else if (how == 's') v = wk_jto_str(r, v);
-        else wk_jfail(&r->m, "format() knows the conversions !r and !s");
+        else wk_jfail(&r->m, "format() knows the conversions !s, !r and !a");
         colon += 2;
         if (colon < to && f->p[colon] != ':') wk_jfail(&r->m, "format() expects ':' after a conversion");
     }

@@ -463,9 +463,12 @@ METHOD(s_format_map) {
     return wk_jformat(r, v.s, &(wk_jcall){ .kw = a[0].d }, v.markup);
 }
 
+METHOD(s_unsupported) { UNUSED; wk_jfail(&r->m, "encode() and translate() are not supported"); }
+
 static const wk_jbuiltin str_methods[] = {
     { "capitalize", s_capitalize, "", 0 }, { "casefold", s_casefold, "", 0 }, { "center", s_center, "-width fillchar", 1 },
     { "count", s_count, "-sub start end", 1 }, { "endswith", s_endswith, "-suffix start end", 1 },
+    { "encode", s_unsupported, "*", 0 }, { "translate", s_unsupported, "*", 0 },
     { "expandtabs", s_expandtabs, "tabsize", 0 }, { "find", s_find, "-sub start end", 1 }, { "format", s_format, "*", 0 },
     { "format_map", s_format_map, "-mapping", 1 }, { "index", s_index, "-sub start end", 1 }, { "isalnum", s_isalnum, "", 0 },
     { "isalpha", s_isalpha, "", 0 }, { "isascii", s_isascii, "", 0 }, { "isdecimal", s_isdecimal, "", 0 },

@@ -21,7 +21,7 @@ typedef struct parser {
 } parser;
 
 static wk_jnode *expression(parser *p);
-static wk_jnode *tuple(parser *p, bool with_cond, const char *end_name, bool in_parens);
+static wk_jnode *tuple(parser *p, bool with_cond, bool in_parens);
 static wk_jnode *statements(parser *p, const char *const *ends);
 
 /* ---- tokens ---- */
@@ -220,7 +220,7 @@ static wk_jnode *primary(parser *p, bool with_namespace) {
     default: break;
     }
     if (skip_op(p, '(')) {
-        n = tuple(p, true, NULL, true);
+        n = tuple(p, true, true);
         need_op(p, ')');
     } else if (skip_op(p, '[')) {
         n = node(p, WK_N_LIST, t->line);
@@ -407,12 +407,15 @@ static wk_jnode *expression(parser *p) {
     return n;
 }
 
-/* An expression, or several with commas as WK_N_TUPLE: list. end_name: a word that ends it. */
-static wk_jnode *tuple(parser *p, bool with_cond, const char *end_name, bool in_parens) {
+/* Where a list of things with commas may end after a comma. */
+static bool at_tuple_end(const parser *p) { return p->t->kind == WK_T_VAR_END || p->t->kind == WK_T_BLOCK_END || is_op(p, ')'); }
+
+/* An expression, or several with commas as WK_N_TUPLE: list. */
+static wk_jnode *tuple(parser *p, bool with_cond, bool in_parens) {
     uint32_t line = p->t->line;
     wk_jnode *first = NULL, **last = &first;
     bool comma = false;
-    while (!(p->t->kind == WK_T_VAR_END || p->t->kind == WK_T_BLOCK_END || is_op(p, ')') || (end_name && is_name(p->t, end_name)))) {
+    while (!at_tuple_end(p)) {
         *last = with_cond ? expression(p) : binary(p, L_OR);
         last = &(*last)->next;
         if (!is_op(p, ',')) break;
@@ -440,12 +443,12 @@ static void can_assign(parser *p, const wk_jnode *n) {
 }
 
 /* Names, with commas as WK_N_TUPLE. */
-static wk_jnode *target(parser *p, bool with_namespace, const char *end_name) {
+static wk_jnode *target(parser *p, bool with_namespace) {
     uint32_t line = p->t->line;
     uint8_t uses = p->uses;
     wk_jnode *first = NULL, **last = &first, *n;
     bool comma = false;
-    while (!(p->t->kind == WK_T_BLOCK_END || is_op(p, ')') || (end_name && is_name(p->t, end_name)))) {
+    while (!at_tuple_end(p)) {
         *last = primary(p, with_namespace);
         last = &(*last)->next;
         if (!is_op(p, ',')) break;
@@ -517,8 +520,8 @@ static void close_inner(parser *p, inner saved) {
 
 /* WK_N_SET: a target, b value. WK_N_SET_BLOCK: a target, b filters, body. */
 static wk_jnode *set(parser *p, uint32_t line) {
-    wk_jnode *to = target(p, true, NULL), *n;
-    if (skip_op(p, '=')) return node2(p, WK_N_SET, line, to, tuple(p, true, NULL, false));
+    wk_jnode *to = target(p, true), *n;
+    if (skip_op(p, '=')) return node2(p, WK_N_SET, line, to, tuple(p, true, false));
     inner in = open_inner(p);
     n = node2(p, WK_N_SET_BLOCK, line, to, NULL);
     while (skip_op(p, '|')) n->b = filter(p, n->b);
@@ -531,10 +534,10 @@ static wk_jnode *set(parser *p, uint32_t line) {
 static wk_jnode *for_loop(parser *p, uint32_t line) {
     wk_jnode *n = node(p, WK_N_FOR, line);
     p->loops++;
-    n->a = target(p, false, "in");
+    n->a = target(p, false);
     p->loops--;
     if (!skip_name(p, "in")) unexpected(p, "'in'");
-    n->b = tuple(p, false, "recursive", false);
+    n->b = tuple(p, false, false);
     inner in = open_inner(p);
     if (skip_name(p, "if")) n->c = expression(p);
     n->flag = skip_name(p, "recursive");
@@ -554,7 +557,7 @@ static wk_jnode *if_else(parser *p, uint32_t line) {
     do {
         wk_jnode *branch = *last = node(p, WK_N_BRANCH, p->t->line);
         last = &branch->next;
-        branch->a = tuple(p, false, NULL, false);
+        branch->a = tuple(p, false, false);
         branch->body = body(p, (const char *const[]){ "endif", "elif", "else", NULL });
         word = take(p);
     } while (is_name(word, "elif"));
@@ -642,7 +645,7 @@ static wk_jnode *with(parser *p, uint32_t line) {
     wk_jnode *n = node(p, WK_N_WITH, line), **last = &n->list;
     while (p->t->kind != WK_T_BLOCK_END) {
         if (n->list) need_op(p, ',');
-        wk_jnode *to = target(p, false, NULL);
+        wk_jnode *to = target(p, false);
         need_op(p, '=');
         *last = node2(p, WK_N_PAIR, line, to, expression(p));
         last = &(*last)->next;
@@ -741,7 +744,7 @@ static wk_jnode *statements(parser *p, const char *const *ends) {
         if (t->kind == WK_T_DATA) {
             *part = constant(p, t->line, wk_jtext(p->m, t->text.ptr, t->text.len, 0));
         } else {
-            *part = tuple(p, true, NULL, false);
+            *part = tuple(p, true, false);
             need(p, WK_T_VAR_END, "'}}'");
         }
         part = &(*part)->next;

@@ -251,6 +251,13 @@ static void put_repr_str(wk_jrun *r, wk_jbuf *b, const wk_jstr *s) {
 
 static void put_repr(wk_jrun *r, wk_jbuf *b, wk_jval v);
 
+/* A container that is being printed: inside itself (by way of a namespace) it is "...". */
+typedef struct wk_jopen { struct wk_jopen *up; const void *p; } wk_jopen;
+static bool is_open(const wk_jrun *r, const void *p) {
+    for (const wk_jopen *o = r->open; o; o = o->up) if (o->p == p) return true;
+    return false;
+}
+
 static void put_list(wk_jrun *r, wk_jbuf *b, wk_jval v) {
     static const char *const around[][2] = {
         [WK_J_SEQ_LIST] = { "[", "]" }, [WK_J_SEQ_TUPLE] = { "(", ")" }, [WK_J_SEQ_KEYS] = { "dict_keys([", "])" },
@@ -265,22 +272,30 @@ static void put_list(wk_jrun *r, wk_jbuf *b, wk_jval v) {
         return;
     }
     wk_jput(r, b, around[l->type][0], strlen(around[l->type][0]), v.from);
+    if (is_open(r, l)) { wk_jput_lit(r, b, "..."), wk_jput_lit(r, b, around[l->type][1]); return; }
+    wk_jopen open = { r->open, l };
+    r->open = &open;
     for (size_t i = 0; i < l->n; i++) {
         if (i) wk_jput_lit(r, b, ", ");
         put_repr(r, b, l->v[i]);
     }
+    r->open = open.up;
     if (l->type == WK_J_SEQ_TUPLE && l->n == 1) wk_jput_lit(r, b, ",");
     wk_jput_lit(r, b, around[l->type][1]);
 }
 
 static void put_dict(wk_jrun *r, wk_jbuf *b, const wk_jdict *d, uint8_t from) {
     wk_jput(r, b, "{", 1, from);
+    if (is_open(r, d)) { wk_jput_lit(r, b, "...}"); return; }
+    wk_jopen open = { r->open, d };
+    r->open = &open;
     for (size_t i = 0; i < d->n; i++) {
         if (i) wk_jput_lit(r, b, ", ");
         put_repr(r, b, d->p[i].k);
         wk_jput_lit(r, b, ": ");
         put_repr(r, b, d->p[i].v);
     }
+    r->open = open.up;
     wk_jput_lit(r, b, "}");
 }
 

@@ -266,11 +266,23 @@ bool wk_jcontains(wk_jrun *r, wk_jval in, wk_jval v) {
 
 bool wk_jiterable(wk_jval v) { return v.kind == WK_J_STR || v.kind == WK_J_LIST || v.kind == WK_J_DICT || v.kind == WK_J_UNDEF; }
 
+void wk_jforce(wk_jrun *r, wk_jlist *l) {
+    wk_jlazy *z = l->lazy;
+    if (!z) return;
+    l->lazy = NULL;
+    wk_jenter(r);
+    const wk_jlist *made = z->fn->fn(r, z->self, z->a, &z->c).l;
+    wk_jleave(r);
+    l->v = made->v;
+    l->n = made->n;
+}
+
 wk_jlist wk_jiter(wk_jrun *r, wk_jval v) {
     wk_jlist l = { 0 };
     if (!wk_jiterable(v)) wk_jfail(&r->m, "a value of type %s cannot be iterated over", wk_jtype(v));
     if (v.kind == WK_J_DICT) v = wk_jdict_view(r, v.d, WK_J_SEQ_KEYS);
     if (v.kind == WK_J_LIST) {
+        wk_jforce(r, v.l);
         l = *v.l;
         if (l.type == WK_J_SEQ_GENERATOR) {
             l.v += l.pos;
@@ -283,7 +295,7 @@ wk_jlist wk_jiter(wk_jrun *r, wk_jval v) {
         for (size_t i = 0; i < v.s->n;) {
             size_t at = i;
             wk_jnext_cp(v.s->p, v.s->n, &i);
-            l.v[l.n++] = wk_jmark(wk_jpart(r, v.s, at, i), v.markup);
+            l.v[l.n++] = wk_jpart(r, v.s, at, i);
         }
     }
     return l;
@@ -298,7 +310,7 @@ static wk_jval macro_attr(wk_jrun *r, const wk_jmacro *m, wk_str name) {
     if (wk_str_eq(name, "catch_kwargs")) return wk_jbool(def->flag & WK_J_USES_KWARGS);
     if (wk_str_eq(name, "catch_varargs")) return wk_jbool(def->flag & WK_J_USES_VARARGS);
     if (!wk_str_eq(name, "arguments")) return (wk_jval){ 0 };
-    wk_jval l = wk_jlist_new(r, WK_J_SEQ_LIST, 0);
+    wk_jval l = wk_jlist_new(r, WK_J_SEQ_TUPLE, 0);
     for (const wk_jnode *k = def->list; k; k = k->next) wk_jlist_add(r, l.l, wk_jtext(&r->m, r->t->sym[k->sym].ptr, r->t->sym[k->sym].len, 0));
     return l;
 }

@@ -20,7 +20,7 @@ static json_t *read_json(const char *path) {
 /* Each line of a file to fn. */
 static void each_line(const char *path, void (*fn)(json_t *line, void *arg), void *arg) {
     wk_buf b = { 0 };
-    if (wk_file_read(path, 8 << 20, &b)) fail_msg("%s", wick_last_error());
+    if (wk_file_read(path, 256 << 20, &b)) fail_msg("%s", wick_last_error());
     for (char *at = b.ptr, *end; *at; at = end + 1) {
         json_t *j = NULL;
         end = at + strcspn(at, "\n");
@@ -102,8 +102,28 @@ static void test_real_templates(void **state) {
     assert_int_equal(t.wrong, 0);
 }
 
+static void own_case(json_t *c, void *arg) {
+    tally *t = arg;
+    json_t *template = json_object_get(c, "template");
+    if (!t->inputs) { t->inputs = json_incref(json_object_get(c, "vars")); return; }
+    compare(t, json_string_value(template), json_string_value(template), json_string_length(template), t->inputs, json_object_get(c, "output"),
+            json_string_value(json_object_get(c, "error")));
+}
+
+/* WICK_TEMPLATE_CASES: another file of the kind that make_template_cases.py writes. */
+static void test_own_templates(void **state) {
+    (void)state;
+    const char *more = getenv("WICK_TEMPLATE_CASES");
+    tally t = { 0 };
+    each_line(more ? more : "data/chat_templates/own.jsonl", own_case, &t);
+    json_decref(t.inputs);
+    print_message("%d small templates right, %d wrong\n", t.right, t.wrong);
+    assert_int_equal(t.wrong, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_own_templates),
         cmocka_unit_test(test_real_templates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
