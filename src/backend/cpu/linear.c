@@ -36,28 +36,20 @@ wk_linear_set wk_linear_fns(void) {
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* Products with codes: panels of WK_PANEL_CHUNKS chunks. */
-static void linear_codes(const wk_linear_set *f, const wk_packed *w, wk_tile *t, const wk_act *act, int64_t o0, int64_t o1,
-                         float *y, const float *bias) {
-    wk_panel panel[2];
-    t->halves = w->l.group < WK_CHUNK;
-    t->min = w->l.zero == WK_ZERO_MIN;
-    t->act_ld = w->n_chunk;
-    for (int64_t c = 0; c < w->n_chunk; c += WK_PANEL_CHUNKS) {
-        t->n_k = (int)least(w->n_chunk - c, WK_PANEL_CHUNKS);
-        t->act = act + c;
-        t->first = c == 0;
-        for (int64_t o = o0; o < o1; o += 32) {
-            t->n_col = (int)least(o1 - o, 32);
-            f->expand(w, o / 16, c, t->n_k, &panel[0]);
-            if (t->n_col > 16) f->expand(w, o / 16 + 1, c, t->n_k, &panel[1]);
-            t->panel[0] = &panel[0];
-            t->panel[1] = t->n_col > 16 ? &panel[1] : NULL;
-            t->y = y + o;
-            t->bias = bias && c + t->n_k == w->n_chunk ? bias + o : NULL;
-            f->mul(t);
-        }
-    }
+/* Both loops below go through outputs 32 at a time and through inputs a panel at a time. With few rows, whose activations stay
+ * in the cache, outputs come first, so that weights are read front to back; else inputs do. */
+enum { CACHED_BYTES = 256 << 10 };
+
+/* Products of outputs [o, o + n) with codes of n_k chunks from c on. */
+static void codes_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, wk_panel panel[2], int64_t o, int64_t c) {
+    t->n_k = (int)least(w->n_chunk - c, WK_PANEL_CHUNKS);
+    t->first = c == 0;
+    f->expand(w, o / 16, c, t->n_k, &panel[0]);
+    if (t->n_col > 16) f->expand(w, o / 16 + 1, c, t->n_k, &panel[1]);
+    t->panel[0] = &panel[0];
+    t->panel[1] = t->n_col > 16 ? &panel[1] : NULL;
+    if (c + t->n_k < w->n_chunk) t->bias = NULL;
+    f->mul(t);
 }
 
 /* A block's weights of inputs [k, k + n) as float32: where they lie, or widened into buf. */
@@ -67,23 +59,28 @@ static const float *float_block(const wk_linear_set *f, const wk_packed *w, int6
     return buf;
 }
 
-/* Products with float weights: panels of WK_PANEL_INPUTS inputs. */
-static void linear_floats(const wk_linear_set *f, const wk_packed *w, wk_tile *t, const float *x, int64_t o0, int64_t o1,
-                          float *y, const float *bias) {
-    _Alignas(64) float wide[2][WK_PANEL_INPUTS * 16];
-    t->act_ld = w->n_in;
-    for (int64_t k = 0; k < w->n_in; k += WK_PANEL_INPUTS) {
-        t->n_k = (int)least(w->n_in - k, WK_PANEL_INPUTS);
-        t->x = x + k;
-        t->first = k == 0;
-        for (int64_t o = o0; o < o1; o += 32) {
-            t->n_col = (int)least(o1 - o, 32);
-            t->weight[0] = float_block(f, w, o / 16, k, t->n_k, wide[0]);
-            t->weight[1] = t->n_col > 16 ? float_block(f, w, o / 16 + 1, k, t->n_k, wide[1]) : NULL;
-            t->y = y + o;
-            t->bias = bias && k + t->n_k == w->n_in ? bias + o : NULL;
-            f->mul_float(t);
-        }
+/* The same with float weights, inputs from k on. */
+static void floats_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, float *wide, int64_t o, int64_t k) {
+    t->n_k = (int)least(w->n_in - k, WK_PANEL_INPUTS);
+    t->first = k == 0;
+    t->weight[0] = float_block(f, w, o / 16, k, t->n_k, wide);
+    t->weight[1] = t->n_col > 16 ? float_block(f, w, o / 16 + 1, k, t->n_k, wide + WK_PANEL_INPUTS * 16) : NULL;
+    if (k + t->n_k < w->n_in) t->bias = NULL;
+    f->mul_float(t);
+}
+
+static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
+                        const float *bias) {
+    union { wk_panel codes[2]; float wide[2 * WK_PANEL_INPUTS * 16]; } panel;
+    bool codes = w->l.bits <= 8, outputs_first = wk_act_bytes(w, n_row) <= CACHED_BYTES;
+    int64_t n_k = codes ? w->n_chunk : w->n_in, step = codes ? WK_PANEL_CHUNKS : WK_PANEL_INPUTS;
+    int64_t n_o = (o1 - o0 + 31) / 32, n = (n_k + step - 1) / step;
+    for (int64_t i = 0; i < n_o * n; i++) {
+        int64_t k = (outputs_first ? i % n : i / n_o) * step, o = o0 + (outputs_first ? i / n : i % n_o) * 32;
+        wk_tile t = { .halves = w->l.group < WK_CHUNK, .min = w->l.zero == WK_ZERO_MIN, .act_ld = n_k, .n_row = n_row, .y = y + o, .ldy = ldy,
+                      .n_col = (int)least(o1 - o, 32), .bias = bias ? bias + o : NULL };
+        if (codes) t.act = (const wk_act *)act + k, codes_step(f, w, &t, panel.codes, o, k);
+        else t.x = (const float *)act + k, floats_step(f, w, &t, panel.wide, o, k);
     }
 }
 
@@ -92,20 +89,31 @@ void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, i
     if (n_row < 1 || o0 >= o1) return;
     assert(o0 % WK_PACK_ROWS == 0 && (o1 % WK_PACK_ROWS == 0 || o1 == w->n_out) && o1 <= w->n_out);
     if (n_row == 1 && f.row && f.row(w, act, o0 / 16, (o1 - o0 + 15) / 16, y + o0, (int)(o1 - o0), bias ? bias + o0 : NULL)) return;
-    wk_tile t = { .n_row = n_row, .ldy = ldy };
-    if (w->l.bits <= 8) linear_codes(&f, w, &t, act, o0, o1, y, bias);
-    else linear_floats(&f, w, &t, act, o0, o1, y, bias);
+    linear_rows(&f, w, act, n_row, o0, o1, y, ldy, bias);
 }
 
 /* ---- the gradient with respect to the input ---- */
 
 enum { GRAD_COLS = 64, GRAD_OUT = 64, GRAD_ROWS = 64 };
 
-/* Weights of output rows [o, o + n_o) and file inputs [i, i + n) as float32, out [n_o][GRAD_COLS], zero past n. */
-static void grad_tile(const wk_packed *w, const int32_t *place, int64_t o, int n_o, int64_t i, int n, float *out) {
-    for (int k = 0; k < n_o; k++)
-        for (int c = 0; c < GRAD_COLS; c++)
-            out[k * GRAD_COLS + c] = c < n ? wk_weight_at(w, (o + k) / 16, place ? place[c] : i + c, (int)((o + k) % 16)) : 0;
+/* Weights of a block's 16 output rows, file inputs [i, i + n), as float32, out [16][GRAD_COLS], zero past n. */
+static void codes_tile(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t i, int n, wk_panel *p, float *out) {
+    f->expand(w, block, i / WK_CHUNK, n / WK_CHUNK, p);
+    for (int r = 0; r < 16; r++)
+        for (int c = 0; c < n; c++) {
+            int k = c % WK_CHUNK, chunk = c / WK_CHUNK;
+            float v = (float)(int8_t)(p->code[chunk][k / 4 * 64 + r * 4 + k % 4] - p->offset) * p->scale[chunk][w->l.group < WK_CHUNK && k >= 16][r];
+            out[r * GRAD_COLS + c] = w->l.zero == WK_ZERO_MIN ? v + p->min[chunk][r] : v;
+        }
+}
+static void floats_tile(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t i, int n, float *wide, float *out) {
+    const float *v = float_block(f, w, block, i, n, wide);
+    for (int r = 0; r < 16; r++)
+        for (int c = 0; c < n; c++) out[r * GRAD_COLS + c] = v[c * 16 + r];
+}
+static void permuted_tile(const wk_packed *w, int64_t block, const int32_t *place, int n, float *out) {
+    for (int r = 0; r < 16; r++)
+        for (int c = 0; c < n; c++) out[r * GRAD_COLS + c] = wk_weight_at(w, block, place[c], r);
 }
 
 /* Where the file's inputs [i, i + n) lie among the packed ones. */
@@ -116,7 +124,8 @@ static void find_places(const wk_packed *w, int64_t i, int n, int32_t *place) {
 
 void wk_linear_input_grad(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t i0, int64_t i1, float *dx, int64_t ldx) {
     wk_linear_set f = wk_linear_fns();
-    _Alignas(64) float tile[GRAD_OUT * GRAD_COLS], acc[GRAD_ROWS * GRAD_COLS];
+    _Alignas(64) float tile[GRAD_OUT * GRAD_COLS] = { 0 }, acc[GRAD_ROWS * GRAD_COLS], wide[GRAD_COLS * 16];
+    wk_panel panel;
     int32_t place[GRAD_COLS];
     for (int64_t i = i0; i < i1; i += GRAD_COLS) {
         int n = (int)least(i1 - i, GRAD_COLS);
@@ -124,7 +133,12 @@ void wk_linear_input_grad(const wk_packed *w, const float *g, int64_t ldg, int64
         for (int64_t r = 0; r < n_row; r++) memset(dx + r * ldx + i, 0, (size_t)n * sizeof *dx);
         for (int64_t o = 0; o < w->n_out; o += GRAD_OUT) {
             int n_o = (int)least(w->n_out - o, GRAD_OUT);
-            grad_tile(w, w->perm ? place : NULL, o, n_o, i, n, tile);
+            for (int k = 0; k < n_o; k += 16) {
+                float *to = tile + k * GRAD_COLS;
+                if (w->perm) permuted_tile(w, (o + k) / 16, place, n, to);
+                else if (w->l.bits <= 8) codes_tile(&f, w, (o + k) / 16, i, n, &panel, to);
+                else floats_tile(&f, w, (o + k) / 16, i, n, wide, to);
+            }
             for (int64_t r = 0; r < n_row; r += GRAD_ROWS) {
                 int64_t rows = least(n_row - r, GRAD_ROWS);
                 memset(acc, 0, (size_t)rows * GRAD_COLS * sizeof *acc);

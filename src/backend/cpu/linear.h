@@ -67,11 +67,14 @@ typedef struct wk_act {
     int32_t seed_low;  /* the same over the first 16 */
 } wk_act;
 
-/* A block's chunks unpacked: codes as bytes, scales as floats. How the codes lie is each instruction set's own affair. */
+/* A block's chunks unpacked: codes as bytes [8][16 rows][4], scales as floats. A code has its zero taken off, its map applied
+ * and offset added, as the instruction set likes it best. */
 typedef struct wk_panel {
     _Alignas(64) uint8_t code[WK_PANEL_CHUNKS][16 * WK_CHUNK];
     float scale[WK_PANEL_CHUNKS][2][16];  /* [1]: the second 16 inputs, for groups of 16 */
     float min[WK_PANEL_CHUNKS][16];       /* for WK_ZERO_MIN */
+    int offset;
+    bool nibbles;  /* codes with their offset are 0..15 */
 } wk_panel;
 
 /* y[n_row][n_col] (+)= panels times rows. */

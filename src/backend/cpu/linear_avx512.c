@@ -5,17 +5,13 @@
  * bytes, mul and fma share two ports: of 10 such instructions a chunk and row 8 are products, so 80 % of the peak is the most. */
 #include "backend/cpu/linear.h"
 #if defined(__x86_64__)
+#include "backend/cpu/unroll.h"
 #include "base/cpu.h"
 #include <immintrin.h>
 #include <string.h>
 
 #define VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")))
 #define VNNI_PART VNNI __attribute__((always_inline)) static inline
-#if defined(__clang__)
-#define UNROLL _Pragma("unroll")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
 
 /* ---- activations ---- */
 
@@ -129,6 +125,7 @@ VNNI_PART __m512 minima_of(const wk_packed *w, const wk_layout l, int64_t g, int
 }
 
 VNNI static void expand_avx512(const wk_packed *w, int64_t block, int64_t chunk, int n, wk_panel *p) {
+    p->offset = 128;
     for (int c = 0; c < n; c++) {
         int64_t k = chunk + c, g = group_of(w, w->l, block, k), super = block * w->n_super + k / (WK_SUPER / WK_CHUNK);
         __m512i v[8];
@@ -269,8 +266,8 @@ VNNI_PART void store_block(float *y, __m512 v, int n_col, const float *bias) {
 typedef void row_fn(const wk_packed *w, const void *act, int64_t block, int64_t n_block, float *y, int n_col, const float *bias);
 #define ROW_OF_CODES(name, ...) \
     VNNI static void name(const wk_packed *w, const void *act, int64_t block, int64_t n_block, float *y, int n_col, const float *bias) { \
-        for (int64_t b = 0; b < n_block; b++, y += 16, n_col -= 16, bias += bias ? 16 : 0) \
-            store_block(y, block_row(w, __VA_ARGS__, act, block + b), n_col, bias); \
+        for (int64_t b = 0; b < n_block; b++) \
+            store_block(y + 16 * b, block_row(w, __VA_ARGS__, act, block + b), n_col - 16 * (int)b, bias ? bias + 16 * b : NULL); \
     }
 #define LAYOUT(...) (wk_layout){ __VA_ARGS__ }
 ROW_OF_CODES(row_q4_0, LAYOUT(4, 32, WK_SCALE_F16, WK_ZERO_MID, false, NULL))
@@ -340,8 +337,9 @@ VNNI_PART void blocks_float(const wk_packed *w, const float *x, int64_t block, c
     UNROLL for (int b = 0; b < NB; b++) store_block(y + 16 * b, s[b], n_col - 16 * b, bias ? bias + 16 * b : NULL);
 }
 VNNI static void row_floats(const wk_packed *w, const void *act, int64_t block, int64_t n_block, float *y, int n_col, const float *bias) {
-    for (; n_block > 1; block += 2, n_block -= 2, y += 32, n_col -= 32, bias += bias ? 32 : 0) blocks_float(w, act, block, 2, y, n_col, bias);
-    if (n_block) blocks_float(w, act, block, 1, y, n_col, bias);
+    int64_t b = 0;
+    for (; b + 1 < n_block; b += 2) blocks_float(w, act, block + b, 2, y + 16 * b, n_col - 16 * (int)b, bias ? bias + 16 * b : NULL);
+    if (b < n_block) blocks_float(w, act, block + b, 1, y + 16 * b, n_col - 16 * (int)b, bias ? bias + 16 * b : NULL);
 }
 
 VNNI static bool row_avx512(const wk_packed *w, const void *act, int64_t block, int64_t n_block, float *y, int n_col, const float *bias) {
@@ -358,9 +356,31 @@ VNNI static bool row_avx512(const wk_packed *w, const void *act, int64_t block, 
     return true;
 }
 
+/* ---- gradient ---- */
+
+VNNI_PART void rows_grad(const float *g, int64_t ldg, const int NT, const float *w, int n_o, float *acc) {
+    __m512 s[6][4];
+    UNROLL for (int i = 0; i < NT; i++)
+        UNROLL for (int c = 0; c < 4; c++) s[i][c] = _mm512_loadu_ps(acc + 64 * i + 16 * c);
+    for (int o = 0; o < n_o; o++) {
+        __m512 v[4];
+        UNROLL for (int c = 0; c < 4; c++) v[c] = _mm512_load_ps(w + 64 * o + 16 * c);
+        UNROLL for (int i = 0; i < NT; i++) {
+            __m512 f = _mm512_set1_ps(g[i * ldg + o]);
+            UNROLL for (int c = 0; c < 4; c++) s[i][c] = _mm512_fmadd_ps(v[c], f, s[i][c]);
+        }
+    }
+    UNROLL for (int i = 0; i < NT; i++)
+        UNROLL for (int c = 0; c < 4; c++) _mm512_storeu_ps(acc + 64 * i + 16 * c, s[i][c]);
+}
+VNNI static void grad_avx512(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, float *acc) {
+    for (; n_row >= 6; n_row -= 6, g += 6 * ldg, acc += 6 * 64) rows_grad(g, ldg, 6, w, n_o, acc);
+    for (; n_row > 0; n_row--, g += ldg, acc += 64) rows_grad(g, ldg, 1, w, n_o, acc);
+}
+
 const wk_linear_set wk_linear_avx512 = {
     .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI, .name = "avx512-vnni",
     .round = round_avx512, .expand = expand_avx512, .mul = mul_avx512, .widen = widen_avx512, .mul_float = mul_float_avx512,
-    .row = row_avx512,
+    .row = row_avx512, .grad = grad_avx512,
 };
 #endif

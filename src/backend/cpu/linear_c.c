@@ -1,6 +1,6 @@
 /* linear_c.c: the kernels in plain C: what any machine runs, and what the others are checked against.
  * Products of codes use fma as the vector sets do, and give their bits; float weights are multiplied and added in two steps.
- * Panels here hold a chunk's codes as int8 [16 rows][32]. Load: machines without AVX2 or NEON; tests. */
+ * Load: machines without AVX2 or NEON; tests. */
 #include "backend/cpu/linear.h"
 #include <math.h>
 #include <string.h>
@@ -32,10 +32,11 @@ static void round_c(const float *x, int64_t n_chunk, wk_act *a) {
 }
 
 static void expand_c(const wk_packed *w, int64_t block, int64_t chunk, int n, wk_panel *p) {
+    p->offset = 0;
     for (int c = 0; c < n; c++) {
         int64_t i = (chunk + c) * WK_CHUNK;
         for (int r = 0; r < 16; r++) {
-            for (int k = 0; k < WK_CHUNK; k++) p->code[c][r * WK_CHUNK + k] = (uint8_t)(int8_t)wk_code_at(w, block, i + k, r);
+            for (int k = 0; k < WK_CHUNK; k++) p->code[c][k / 4 * 64 + r * 4 + k % 4] = (uint8_t)(int8_t)wk_code_at(w, block, i + k, r);
             p->scale[c][0][r] = wk_scale_at(w, block, i, r);
             if (w->l.group < WK_CHUNK) p->scale[c][1][r] = wk_scale_at(w, block, i + 16, r);
             if (w->l.zero == WK_ZERO_MIN) p->min[c][r] = wk_min_at(w, block, i, r);
@@ -43,26 +44,36 @@ static void expand_c(const wk_packed *w, int64_t block, int64_t chunk, int n, wk
     }
 }
 
-static int32_t dot_16(const uint8_t *w, const int8_t *a) {
-    int32_t s = 0;
-    for (int i = 0; i < 16; i++) s += (int8_t)w[i] * a[i];
-    return s;
+/* Products of 16 inputs with 16 outputs. */
+static void dots_16(const uint8_t *w, const int8_t *a, int32_t s[16]) {
+    for (int r = 0; r < 16; r++) s[r] = 0;
+    for (int k = 0; k < 4; k++)
+        for (int r = 0; r < 16; r++)
+            for (int i = 0; i < 4; i++) s[r] += (int8_t)w[64 * k + 4 * r + i] * a[4 * k + i];
+}
+
+/* One row with one panel. */
+static void row_c(const wk_tile *t, const wk_panel *p, const wk_act *a, float y[16]) {
+    for (int c = 0; c < t->n_k; c++) {
+        int32_t low[16], high[16];
+        dots_16(p->code[c], a[c].q, low);
+        dots_16(p->code[c] + 256, a[c].q + 16, high);
+        for (int r = 0; r < 16; r++) {
+            float v = t->halves ? fmaf((float)high[r], p->scale[c][1][r], (float)low[r] * p->scale[c][0][r]) : (float)(low[r] + high[r]) * p->scale[c][0][r];
+            y[r] = fmaf(v, a[c].d, y[r]);
+            if (t->min) y[r] = fmaf(p->min[c][r], a[c].sum, y[r]);
+        }
+    }
 }
 
 static void mul_c(const wk_tile *t) {
     for (int64_t r = 0; r < t->n_row; r++)
-        for (int o = 0; o < t->n_col; o++) {
-            const wk_panel *p = t->panel[o / 16];
-            int k = o % 16;
-            float s = t->first ? 0 : t->y[r * t->ldy + o];
-            for (int c = 0; c < t->n_k; c++) {
-                const wk_act *a = &t->act[r * t->act_ld + c];
-                int32_t low = dot_16(p->code[c] + k * WK_CHUNK, a->q), high = dot_16(p->code[c] + k * WK_CHUNK + 16, a->q + 16);
-                float v = t->halves ? fmaf((float)high, p->scale[c][1][k], (float)low * p->scale[c][0][k]) : (float)(low + high) * p->scale[c][0][k];
-                s = fmaf(v, a->d, s);
-                if (t->min) s = fmaf(p->min[c][k], a->sum, s);
-            }
-            t->y[r * t->ldy + o] = t->bias ? s + t->bias[o] : s;
+        for (int b = 0; b * 16 < t->n_col; b++) {
+            int n = t->n_col - b * 16 < 16 ? t->n_col - b * 16 : 16;
+            float *y = t->y + r * t->ldy + b * 16, s[16] = { 0 };
+            if (!t->first) memcpy(s, y, (size_t)n * sizeof *s);
+            row_c(t, t->panel[b], t->act + r * t->act_ld, s);
+            for (int o = 0; o < n; o++) y[o] = t->bias ? s[o] + t->bias[b * 16 + o] : s[o];
         }
 }
 

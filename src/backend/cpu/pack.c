@@ -313,5 +313,15 @@ void wk_packed_row(const wk_packed *w, int64_t o, float *out) {
     assert(o >= 0 && o < w->n_out);
     int64_t block = o / 16;
     int r = (int)(o % 16);
-    for (int64_t p = 0; p < w->n_in; p++) out[w->perm ? w->perm[p] : p] = wk_weight_at(w, block, p, r);
+    float scale = 0, min = 0;
+    for (int64_t p = 0; p < w->n_in; p++) {
+        float *to = &out[w->perm ? w->perm[p] : p];
+        if (w->l.bits > 8) {
+            *to = wk_weight_at(w, block, p, r);
+            continue;
+        }
+        if (p % 16 == 0) scale = wk_scale_at(w, block, p, r), min = wk_min_at(w, block, p, r);
+        float v = (float)wk_code_at(w, block, p, r) * scale;
+        *to = w->l.zero == WK_ZERO_MIN ? v + min : v;
+    }
 }
