@@ -8,6 +8,7 @@ endif()
 install(FILES LICENSE NOTICE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 # Both files find the prefix from where they lie, so that DESTDIR and a changed --prefix hold.
+file(RELATIVE_PATH wick_pc_up /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 configure_file(cmake/wick.pc.in wick.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/wick.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 include(CMakePackageConfigHelpers)
