@@ -55,6 +55,7 @@ struct wk_packed {
     uint8_t *code, *high, *scale, *super, *zero, *super_min;  /* planes inside mem; NULL: the layout has none */
     int32_t *perm;                        /* [n_in] packed input p is the file's perm[p]; NULL: the same order */
     void *mem;
+    struct wk_slab *slab;                 /* that mem is part of */
     size_t n_bytes;
 };
 

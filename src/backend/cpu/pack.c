@@ -73,7 +73,7 @@ wick_status wk_packed_new(const wk_layout *l, int64_t n_out, int64_t n_in, bool 
     bool ok = true;
     for (int i = 0; i < N_PLANE && ok; i++)
         if (plane[i].has) ok = add_plane(&at, plane[i].n, plane[i].m, plane[i].size, &offset[i]);
-    if (!ok || !(w->mem = wk_alloc_aligned(at))) {
+    if (!ok || !(w->mem = wk_weight_alloc(at, &w->slab))) {
         wk_free(w);
         return wk_fail_memory(ok ? at : SIZE_MAX, "packed weights");
     }
@@ -88,7 +88,7 @@ wick_status wk_packed_new(const wk_layout *l, int64_t n_out, int64_t n_in, bool 
 
 void wk_packed_free(wk_packed *w) {
     if (!w) return;
-    wk_free_aligned(w->mem);
+    wk_weight_free(w->slab);
     wk_free(w);
 }
 
@@ -98,18 +98,62 @@ size_t wk_packed_bytes(const wk_packed *w) { return w->n_bytes; }
 
 /* ---- weaving: [16 rows][n] items, rows a part apart, to [n][16] ---- */
 
+typedef uint32_t words4 __attribute__((vector_size(16)));
+typedef uint16_t halves8 __attribute__((vector_size(16)));
+
+static words4 load4(const uint8_t *src, int row, int j) {
+    words4 v;
+    memcpy(&v, src + (size_t)row * sizeof(wk_part) + 4 * j, 16);
+    return v;
+}
+
+/* Words j .. j + 3 of rows r .. r + 3, turned: out[k] is word j + k of the four rows. */
+static void turn4(const uint8_t *src, int r, int j, words4 out[4]) {
+    words4 a = load4(src, r, j), b = load4(src, r + 1, j), c = load4(src, r + 2, j), d = load4(src, r + 3, j);
+    words4 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    words4 cd = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    out[0] = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+    out[1] = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    out[2] = __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5);
+    out[3] = __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7);
+}
+
 static void weave_words(uint8_t *dst, const uint8_t *src, int n) {
-    for (int j = 0; j < n; j++)
+    int j = 0;
+    for (; j + 4 <= n; j += 4)
+        for (int r = 0; r < 16; r += 4) {
+            words4 v[4];
+            turn4(src, r, j, v);
+            for (int k = 0; k < 4; k++) memcpy(dst + 64 * (j + k) + 4 * r, &v[k], 16);
+        }
+    for (; j < n; j++)
         for (int r = 0; r < 16; r++) memcpy(dst + 64 * j + 4 * r, src + (size_t)r * sizeof(wk_part) + 4 * j, 4);
 }
+
+/* As words of two, then parted. */
 static void weave_halves(uint8_t *dst, const uint8_t *src, int n) {
-    for (int j = 0; j < n; j++)
+    int j = 0;
+    for (; j + 8 <= n; j += 8)
+        for (int r = 0; r < 16; r += 8) {
+            words4 v[4], u[4];
+            turn4(src, r, j / 2, v);
+            turn4(src, r + 4, j / 2, u);
+            for (int k = 0; k < 4; k++) {
+                halves8 a = (halves8)v[k], b = (halves8)u[k];
+                halves8 even = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14), odd = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+                memcpy(dst + 32 * (j + 2 * k) + 2 * r, &even, 16);
+                memcpy(dst + 32 * (j + 2 * k + 1) + 2 * r, &odd, 16);
+            }
+        }
+    for (; j < n; j++)
         for (int r = 0; r < 16; r++) memcpy(dst + 32 * j + 2 * r, src + (size_t)r * sizeof(wk_part) + 2 * j, 2);
 }
+
 static void weave_bytes(uint8_t *dst, const uint8_t *src, int n) {
     for (int j = 0; j < n; j++)
         for (int r = 0; r < 16; r++) dst[16 * j + r] = src[(size_t)r * sizeof(wk_part) + (size_t)j];
 }
+
 static void weave(uint8_t *dst, const uint8_t *src, int n, int size) {
     if (size == 4) weave_words(dst, src, n);
     else if (size == 2) weave_halves(dst, src, n);

@@ -23,6 +23,10 @@ wick_status wk_packed_new(const wk_layout *l, int64_t n_out, int64_t n_in, bool 
 /* Weaves the codes of 16 rows' parts into inputs [256 span, ...) of a block. */
 void wk_weave_codes(wk_packed *w, int64_t block, int64_t span, const wk_part part[16]);
 
+/* pack_mem.c: n bytes on a 64-byte boundary, from memory in huge pages that weights share. *slab goes to wk_weight_free(). */
+void *wk_weight_alloc(size_t n, struct wk_slab **slab);
+void wk_weight_free(struct wk_slab *slab);
+
 /* pack_gptq.c: the same result as wk_pack() for WK_GPTQ. *out stays NULL, without an error, if its groups are not regular. */
 wick_status wk_pack_gptq(wk_pool *pool, const wk_tensor *t, const int32_t *row_from, bool release, wk_packed **out);
 
