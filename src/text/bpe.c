@@ -1,17 +1,17 @@
 /* bpe.c: byte-pair encoding of one word.
  * Source: Sennrich et al. 2016, section 3.2 (merge the pair that was learned first, the leftmost of equals, until none is left);
  * for SentencePiece Kudo & Richardson 2018 (the pair whose joined text has the best score).
- * Load: words of 2 to 8 bytes, nine in ten met before in the same text: those come from a small table that belongs to the
- * call (bounded, no lock). A new short word is merged in arrays by looking for the best pair again each time; one above
+ * Load: words of 2 to 8 bytes, nine in ten met before: those come from a small table that belongs to the
+ * call while it runs (bounded, no lock). A new short word is merged in arrays by looking for the best pair again each time; one above
  * SHORT symbols by a heap, so that a megabyte without a space takes n log n steps. */
 #include "text/tokenizer_parts.h"
 #include <string.h>
 
-enum { SHORT = 48, MAX_CHAIN = 2000, WORD_MAX = 16, WORD_IDS = 7 };
+enum { SHORT = 48, MAX_CHAIN = 2000, WORD_MAX = 32, WORD_IDS = 7, WORD_BITS = 12 };
 
-/* A word of up to 16 bytes, padded with zeros, and its ids. */
+/* A word padded with zeros, and its ids: one cache line. */
 struct wk_word_slot {
-    uint64_t lo, hi;
+    uint64_t word[WORD_MAX / 8];
     uint8_t len, n;         /* len 0: empty */
     int32_t id[WORD_IDS];
 };
@@ -22,7 +22,7 @@ typedef struct symbol { int32_t id; uint32_t at, len; int32_t prev, next; } symb
 
 wick_status wk_bpe_new(wk_bpe *m, size_t n) {
     int bits = 4;
-    while (((size_t)1 << bits) < 2 * n) bits++;
+    while (((size_t)1 << bits) * 5 / 8 < n) bits++;  /* pairs that do not merge are looked up most: keep their chains short */
     m->bits = bits;
     m->merge = wk_alloc_array((size_t)1 << bits, sizeof *m->merge);
     return m->merge ? WICK_OK : wk_fail_memory(sizeof *m->merge << bits, "the merges");
@@ -123,14 +123,14 @@ static int32_t entry_of(const wk_tokenizer *t, const char *p, size_t n) {
     return id >= 0 && wk_may_form(&t->vocab, id) ? id : -1;
 }
 
-static inline uint32_t pair_rank(const wk_tokenizer *t, const char *text, int32_t left, int32_t right, uint32_t from, uint32_t len, int32_t *into) {
+static inline uint32_t pair_rank(const wk_tokenizer *t, const char *text, const symbol *left, const symbol *right, int32_t *into) {
     const wk_bpe *m = &t->bpe;
     if (m->by_text) {
-        int32_t id = entry_of(t, text + from, len);
+        int32_t id = entry_of(t, text + left->at, left->len + right->len);
         *into = id;
         return id < 0 ? WK_NO_RANK : m->rank[id];
     }
-    uint64_t pair = pair_of(left, right);
+    uint64_t pair = pair_of(left->id, right->id);
     size_t mask = ((size_t)1 << m->bits) - 1;
     for (size_t i = pair_slot(m, pair);; i = (i + 1) & mask) {
         if (m->merge[i].pair == pair) {
@@ -208,7 +208,7 @@ static void merge_short(const wk_tokenizer *t, const char *text, symbol *s, size
     uint32_t rank[SHORT];
     int32_t into[SHORT];
     size_t n = *n_symbol;
-    for (size_t i = 0; i + 1 < n; i++) rank[i] = pair_rank(t, text, s[i].id, s[i + 1].id, s[i].at, s[i].len + s[i + 1].len, &into[i]);
+    for (size_t i = 0; i + 1 < n; i++) rank[i] = pair_rank(t, text, &s[i], &s[i + 1], &into[i]);
     while (n > 1) {
         size_t best = 0;
         for (size_t i = 1; i + 1 < n; i++) if (rank[i] < rank[best]) best = i;
@@ -221,10 +221,8 @@ static void merge_short(const wk_tokenizer *t, const char *text, symbol *s, size
             rank[i - 1] = rank[i];
             into[i - 1] = into[i];
         }
-        if (best + 1 < n)
-            rank[best] = pair_rank(t, text, s[best].id, s[best + 1].id, s[best].at, s[best].len + s[best + 1].len, &into[best]);
-        if (best)
-            rank[best - 1] = pair_rank(t, text, s[best - 1].id, s[best].id, s[best - 1].at, s[best - 1].len + s[best].len, &into[best - 1]);
+        if (best + 1 < n) rank[best] = pair_rank(t, text, &s[best], &s[best + 1], &into[best]);
+        if (best) rank[best - 1] = pair_rank(t, text, &s[best - 1], &s[best], &into[best - 1]);
     }
     *n_symbol = n;
 }
@@ -255,9 +253,8 @@ static candidate heap_pop(heap *h) {
 static void propose(const wk_tokenizer *t, const char *text, const symbol *s, int32_t left, heap *h) {
     int32_t right = left < 0 ? -1 : s[left].next, into = -1;
     if (right < 0) return;
-    uint32_t len = s[left].len + s[right].len;
-    uint32_t rank = pair_rank(t, text, s[left].id, s[right].id, s[left].at, len, &into);
-    if (rank != WK_NO_RANK) heap_push(h, (candidate){ (uint64_t)rank << 32 | (uint32_t)left, len, into });
+    uint32_t rank = pair_rank(t, text, &s[left], &s[right], &into);
+    if (rank != WK_NO_RANK) heap_push(h, (candidate){ (uint64_t)rank << 32 | (uint32_t)left, s[left].len + s[right].len, into });
 }
 
 static wick_status long_word(wk_run *r, const char *p, size_t n) {
@@ -292,16 +289,17 @@ static wick_status long_word(wk_run *r, const char *p, size_t n) {
 
 /* A word's bytes as characters of GPT-2's alphabet, which is how entries are spelled. */
 static bool spell(wk_run *r, wk_str *word) {
-    char t[4];
-    r->spelled.len = 0;
-    for (size_t i = 0; i < word->len; i++) wk_buf_add(&r->spelled, t, wk_utf8_put(t, wk_char_of_byte((uint8_t)word->ptr[i])));
-    *word = (wk_str){ r->spelled.ptr, r->spelled.len };
-    return !r->spelled.failed;
+    wk_buf *b = &r->spelled;
+    if (!wk_grow((void **)&b->ptr, &b->cap, 2 * word->len, 1)) return false;
+    b->len = 0;
+    for (size_t i = 0; i < word->len; i++) b->len += wk_utf8_put(b->ptr + b->len, wk_char_of_byte((uint8_t)word->ptr[i]));
+    *word = (wk_str){ b->ptr, b->len };
+    return true;
 }
 
 static wick_status merge_word(wk_run *r, const char *p, size_t n) {
     const wk_tokenizer *t = r->t;
-    symbol s[SHORT + 4];
+    symbol s[3 * SHORT + 4];
     if (t->bpe.ignore_merges && n <= t->vocab.longest) {
         wk_str whole = { p, n };
         if (t->bpe.from_bytes && !spell(r, &whole)) return wk_fail_memory(2 * n, "a word");
@@ -312,9 +310,9 @@ static wick_status merge_word(wk_run *r, const char *p, size_t n) {
             return WICK_OK;
         }
     }
-    if (n > SHORT) return long_word(r, p, n);
+    size_t k = n <= 3 * SHORT ? symbols_of(t, p, n, s) : n;
+    if (k > SHORT) return long_word(r, p, n);
     if (!wk_ids_room(r->out, n + 1)) return wk_fail_memory(n * 4, "ids");
-    size_t k = symbols_of(t, p, n, s);
     merge_short(t, p, s, &k);
     for (size_t i = 0; i < k; i++) put(r, p, &s[i]);
     return WICK_OK;
@@ -322,41 +320,62 @@ static wick_status merge_word(wk_run *r, const char *p, size_t n) {
 
 /* ---- words met before ---- */
 
-bool wk_bpe_words_new(wk_run *r, size_t n) {
-    enum { MIN_BITS = 5, MAX_BITS = 12 };
-    int bits = MIN_BITS;
-    while (bits < MAX_BITS && ((size_t)8 << bits) < n) bits++;
-    r->word_bits = bits;
-    r->words = wk_alloc_array((size_t)1 << bits, sizeof *r->words);
-    return r->words;
+void wk_words_take(wk_run *r, size_t n) {
+    enum { WORTH = 256 };  /* bytes of text from which a new table pays */
+    wk_shelf *s = r->t->shelf;
+    for (size_t i = 0; i < sizeof s->table / sizeof *s->table && !r->words; i++) r->words = atomic_exchange(&s->table[i], NULL);
+    if (!r->words && n >= WORTH) r->words = wk_alloc_array((size_t)1 << WORD_BITS, sizeof *r->words);
 }
 
-/* The word's bytes as two numbers. */
-static inline void load_word(const char *p, size_t n, const char *limit, uint64_t *lo, uint64_t *hi) {
-    uint64_t w[2] = { 0, 0 };
-    if (p + 16 <= limit) memcpy(w, p, 16); else memcpy(w, p, n);
-    *lo = n < 8 ? w[0] & (((uint64_t)1 << 8 * n) - 1) : w[0];
-    *hi = n <= 8 ? 0 : n < 16 ? w[1] & (((uint64_t)1 << 8 * (n - 8)) - 1) : w[1];
+void wk_words_give(wk_run *r) {
+    wk_shelf *s = r->t->shelf;
+    for (size_t i = 0; i < sizeof s->table / sizeof *s->table && r->words; i++) r->words = atomic_exchange(&s->table[i], r->words);
+    wk_free(r->words);
+    r->words = NULL;
+}
+
+void wk_shelf_free(wk_shelf *s) {
+    for (size_t i = 0; s && i < sizeof s->table / sizeof *s->table; i++) wk_free(atomic_load(&s->table[i]));
+    wk_free(s);
+}
+
+/* The word's bytes, the rest zero. */
+static inline void load_word(const char *p, size_t n, const char *limit, uint64_t w[4]) {
+    static const uint8_t keep[2 * WORD_MAX] = {
+        255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+        255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+    };
+    uint64_t mask[4];
+    if (limit - p < WORD_MAX) {
+        memset(w, 0, WORD_MAX);
+        memcpy(w, p, n);
+        return;
+    }
+    memcpy(w, p, WORD_MAX);
+    memcpy(mask, keep + WORD_MAX - n, WORD_MAX);
+    for (int i = 0; i < 4; i++) w[i] &= mask[i];
 }
 
 wick_status wk_bpe_word(wk_run *r, const char *p, size_t n) {
     if (n > WORD_MAX || !r->words) return merge_word(r, p, n);
-    uint64_t lo, hi;
-    load_word(p, n, r->limit, &lo, &hi);
-    uint64_t h = (lo ^ (hi ^ n) * 0xD6E8FEB86659FD93u) * 0x9E3779B97F4A7C15u;
-    wk_word_slot *w = &r->words[(h ^ h >> 32) * 0xBF58476D1CE4E5B9u >> (64 - r->word_bits)];
+    uint64_t w[4];
+    load_word(p, n, r->limit, w);
+    uint64_t h = (w[0] + w[2] * 0xC4CEB9FE1A85EC53u) * 0x9E3779B97F4A7C15u ^ (w[1] + w[3] * 0xFF51AFD7ED558CCDu) * 0xD6E8FEB86659FD93u;
+    wk_word_slot *slot = &r->words[h >> (64 - WORD_BITS)];
     if (!wk_ids_room(r->out, WORD_IDS)) return wk_fail_memory(4 * WORD_IDS, "ids");
-    if (w->len == n && w->lo == lo && w->hi == hi) {
-        memcpy(r->out->ptr + r->out->len, w->id, sizeof w->id);
-        r->out->len += w->n;
+    if (slot->len == n && !((slot->word[0] ^ w[0]) | (slot->word[1] ^ w[1]) | (slot->word[2] ^ w[2]) | (slot->word[3] ^ w[3]))) {
+        memcpy(r->out->ptr + r->out->len, slot->id, sizeof slot->id);
+        r->out->len += slot->n;
         return WICK_OK;
     }
     size_t before = r->out->len;
     wick_status st = merge_word(r, p, n);
     size_t k = r->out->len - before;
     if (!st && k <= WORD_IDS) {
-        *w = (wk_word_slot){ .lo = lo, .hi = hi, .len = (uint8_t)n, .n = (uint8_t)k };
-        memcpy(w->id, r->out->ptr + before, k * sizeof *w->id);
+        memcpy(slot->word, w, sizeof slot->word);
+        memcpy(slot->id, r->out->ptr + before, k * sizeof *slot->id);
+        slot->len = (uint8_t)n;
+        slot->n = (uint8_t)k;
     }
     return st;
 }

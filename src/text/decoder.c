@@ -7,14 +7,19 @@
 
 /* ---- at open ---- */
 
-/* Writes what an entry in GPT-2's byte alphabet stands for, at most s.len bytes; one that has other characters stands for itself. */
+/* Writes what an entry in GPT-2's byte alphabet stands for, at most s.len bytes; one that has other characters stands for itself.
+ * The alphabet has one- and two-byte characters only. */
 static size_t byte_level(wk_str s, char *out) {
-    size_t k = 0, n, bad;
-    for (size_t i = 0; i < s.len; i += n, k++) {
-        uint8_t c = (uint8_t)s.ptr[i];
-        n = 1;
-        if (c > 0x20 && c < 0x7F) { out[k] = (char)c; continue; }
-        int b = wk_utf8_at(s.ptr + i, s.len - i, &bad) == WK_UTF8_WHOLE ? wk_byte_of_char(wk_utf8_get(s.ptr + i, &n)) : -1;
+    const uint8_t *p = (const uint8_t *)s.ptr;
+    size_t k = 0;
+    for (size_t i = 0; i < s.len; i++, k++) {
+        int b = p[i];
+        if (b >= 0x80) {
+            b = b >= 0xC2 && b < 0xE0 && i + 1 < s.len && (p[i + 1] & 0xC0) == 0x80 ? wk_byte_of_char((p[i] & 0x1Fu) << 6 | (p[i + 1] & 0x3Fu)) : -1;
+            i++;
+        } else if (b <= 0x20 || b == 0x7F) {
+            b = -1;
+        }
         if (b < 0) {
             memcpy(out, s.ptr, s.len);
             return s.len;

@@ -3,8 +3,28 @@
 #include "text/tokenizer_parts.h"
 #include <string.h>
 
+/* One byte by another text, as SentencePiece's spaces: every few bytes of the text, so without a call for each. */
+static void replace_byte(const wk_norm *s, wk_str in, wk_buf *out) {
+    size_t count = 0, need;
+    for (size_t i = 0; i < in.len; i++) count += in.ptr[i] == s->from.ptr[0];
+    if (!wk_mul_size(count, s->to.len, &need) || !wk_add_size(need, in.len, &need) || !wk_grow((void **)&out->ptr, &out->cap, need, 1)) {
+        out->failed = true;
+        return;
+    }
+    char *o = out->ptr;
+    for (size_t i = 0; i < in.len; i++) {
+        if (in.ptr[i] != s->from.ptr[0]) *o++ = in.ptr[i];
+        else for (size_t k = 0; k < s->to.len; k++) *o++ = s->to.ptr[k];
+    }
+    out->len = (size_t)(o - out->ptr);
+}
+
 static void replace(const wk_norm *s, wk_str in, wk_buf *out) {
     const char *p = in.ptr, *end = in.ptr + in.len;
+    if (s->from.len == 1) {
+        replace_byte(s, in, out);
+        return;
+    }
     for (const char *q; p < end; p = q + s->from.len) {
         q = s->from.len ? memmem(p, (size_t)(end - p), s->from.ptr, s->from.len) : NULL;
         wk_buf_add(out, p, (size_t)((q ? q : end) - p));

@@ -15,8 +15,13 @@ typedef struct cutter {
     bool pending, pending_match, last_match;
 } cutter;
 
+/* A piece to the next step, or to the model. */
+static inline wick_status next(wk_run *r, size_t at, const char *p, size_t n) {
+    return at + 1 == r->t->n_pre ? wk_bpe_word(r, p, n) : wk_pretokenize(r, at + 1, p, n);
+}
+
 static wick_status hand_on(cutter *c, size_t from, size_t to) {
-    return from < to ? wk_pretokenize(c->r, c->at + 1, c->text + from, to - from) : WICK_OK;
+    return from < to ? next(c->r, c->at, c->text + from, to - from) : WICK_OK;
 }
 
 static wick_status flush(cutter *c) {
@@ -102,13 +107,28 @@ static wick_status split(wk_run *r, size_t at, const char *p, size_t n) {
 static wick_status scan(wk_run *r, size_t at, const char *p, size_t n) {
     const wk_pre *s = &r->t->pre[at];
     const char *end = p + n;
-    bool last = at + 1 == r->t->n_pre;
     wick_status st = WICK_OK;
     for (size_t len; p < end && !st; p += len) {
         len = s->scan(p, end);
-        st = last ? wk_bpe_word(r, p, len) : wk_pretokenize(r, at + 1, p, len);
+        st = next(r, at, p, len);
     }
     return st;
+}
+
+/* Each character of a class by itself, and what lies between: the frequent case of split(). */
+static wick_status isolate(wk_run *r, size_t at, const char *p, size_t n) {
+    unsigned mask = r->t->pre[at].mask;
+    wick_status st = WICK_OK;
+    size_t done = 0, len;
+    for (size_t i = 0; i < n && !st; i += len) {
+        while (i < n && (uint8_t)p[i] < 0x80 && !(wk_ascii_class[(uint8_t)p[i]] & mask)) i++;
+        if (i == n) break;
+        if (!(wk_char_class(wk_utf8_get(p + i, &len)) & mask)) continue;
+        if (done < i) st = next(r, at, p + done, i - done);
+        if (!st) st = next(r, at, p + i, len);
+        done = i + len;
+    }
+    return st || done == n ? st : next(r, at, p + done, n - done);
 }
 
 /* 0: white space; 1: \w; 2: the rest. */
@@ -122,7 +142,7 @@ static wick_status words(wk_run *r, size_t at, const char *p, size_t n) {
     for (size_t i = 0, j, len; i < n && !st; i = j) {
         int g = word_group(p + i, &len);
         for (j = i + len; j < n && word_group(p + j, &len) == g;) j += len;
-        if (g) st = wk_pretokenize(r, at + 1, p + i, j - i);
+        if (g) st = next(r, at, p + i, j - i);
     }
     return st;
 }
@@ -136,10 +156,10 @@ static wick_status cut(wk_run *r, size_t at, const char *p, size_t n) {
     for (size_t i = 1; i < n && !st; i++) {
         size_t pair = (size_t)s[i - 1] << 8 | s[i];
         if ((s[i] & 0xC0) == 0x80 || glue[pair >> 6] >> (pair & 63) & 1) continue;
-        st = wk_pretokenize(r, at + 1, p + start, i - start);
+        st = next(r, at, p + start, i - start);
         start = i;
     }
-    return st ? st : wk_pretokenize(r, at + 1, p + start, n - start);
+    return st ? st : next(r, at, p + start, n - start);
 }
 
 /* Steps that change the text write it to the step's own buffer and go on from there. */
@@ -147,7 +167,7 @@ static wick_status edited(wk_run *r, size_t at, wk_buf *b) {
     const char *limit = r->limit;
     if (b->failed) return wk_fail_memory(b->len, "pre-tokenised text");
     r->limit = b->ptr + b->len;
-    wick_status st = b->len ? wk_pretokenize(r, at + 1, b->ptr, b->len) : WICK_OK;
+    wick_status st = b->len ? next(r, at, b->ptr, b->len) : WICK_OK;
     r->limit = limit;
     return st;
 }
@@ -156,7 +176,7 @@ static bool begins_with(const char *p, size_t n, wk_str s) { return n >= s.len &
 
 static wick_status prefix(wk_run *r, size_t at, const char *p, size_t n) {
     wk_str s = r->t->pre[at].text;
-    if (begins_with(p, n, s)) return wk_pretokenize(r, at + 1, p, n);
+    if (begins_with(p, n, s)) return next(r, at, p, n);
     r->edit[at].len = 0;
     wk_buf_add(&r->edit[at], s.ptr, s.len);
     wk_buf_add(&r->edit[at], p, n);
@@ -190,7 +210,8 @@ wick_status wk_pretokenize(wk_run *r, size_t at, const char *p, size_t n) {
     if (at == r->t->n_pre) return wk_bpe_word(r, p, n);
     switch (r->t->pre[at].kind) {
     case WK_PRE_SCAN: return scan(r, at, p, n);
-    case WK_PRE_PATTERN: case WK_PRE_STRING: case WK_PRE_CLASS: return split(r, at, p, n);
+    case WK_PRE_CLASS: return r->t->pre[at].behavior == WK_ISOLATED ? isolate(r, at, p, n) : split(r, at, p, n);
+    case WK_PRE_PATTERN: case WK_PRE_STRING: return split(r, at, p, n);
     case WK_PRE_WORDS: return words(r, at, p, n);
     case WK_PRE_PREFIX: return prefix(r, at, p, n);
     case WK_PRE_BYTE_CHARS: return byte_chars(r, at, p, n);

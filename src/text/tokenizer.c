@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { MAX_TEXT = 1 << 30, MIN_TEXT_FOR_WORDS = 256 };
+enum { MAX_TEXT = 1 << 30 };
 
 /* ---- making and freeing ---- */
 
@@ -16,7 +16,8 @@ wick_status wk_tokenizer_new(wk_tokenizer **out) {
     t->bos = t->eos = t->bpe.unk = -1;
     t->norm = wk_alloc_array(WK_MAX_STEPS, sizeof *t->norm);
     t->pre = wk_alloc_array(WK_MAX_STEPS, sizeof *t->pre);
-    if (t->norm && t->pre) return WICK_OK;
+    t->shelf = wk_alloc(sizeof *t->shelf);
+    if (t->norm && t->pre && t->shelf) return WICK_OK;
     wk_tokenizer_free(t);
     *out = NULL;
     return wk_fail_memory(WK_MAX_STEPS * (sizeof *t->norm + sizeof *t->pre), "a tokenizer");
@@ -35,6 +36,7 @@ void wk_tokenizer_free(wk_tokenizer *t) {
     wk_free(t->prefix);
     wk_free(t->suffix);
     wk_free(t->end);
+    wk_shelf_free(t->shelf);
     wk_arena_free(&t->strings);
     wk_free(t);
 }
@@ -54,6 +56,10 @@ wk_pre *wk_add_pre(wk_tokenizer *t) {
 wick_status wk_add_split(wk_tokenizer *t, const char *regex, size_t n, wk_behavior behavior, bool invert, const char *where) {
     wk_pre *s = wk_add_pre(t);
     if (!s) return WICK_E_UNSUPPORTED;
+    if (behavior == WK_ISOLATED && (wk_str_eq((wk_str){ regex, n }, "\\p{N}") || wk_str_eq((wk_str){ regex, n }, "\\p{N}+"))) {
+        *s = (wk_pre){ .kind = WK_PRE_CLASS, .mask = WK_CH_NUMBER, .behavior = n == 5 ? WK_ISOLATED : WK_CONTIGUOUS, .invert = invert };
+        return WICK_OK;
+    }
     /* scanners match everywhere, so between matches there is nothing to keep or drop */
     wk_scanner scan = (behavior == WK_ISOLATED && !invert) || (behavior == WK_REMOVED && invert) ? wk_scanner_of(regex, n) : NULL;
     *s = (wk_pre){ .kind = scan ? WK_PRE_SCAN : WK_PRE_PATTERN, .scan = scan, .behavior = behavior, .invert = invert };
@@ -138,7 +144,7 @@ static wick_status run_text(wk_run *r, const char *text, size_t n, const wk_trus
         r->search = wk_alloc_array(t->n_pre, sizeof *r->search);
         if (!r->edit || !r->search) return wk_fail_memory(t->n_pre * (sizeof *r->edit + sizeof *r->search), "tokenizing");
     }
-    if (n >= MIN_TEXT_FOR_WORDS && !wk_bpe_words_new(r, n)) return wk_fail_memory(n, "tokenizing");
+    wk_words_take(r, n);
     if (!wk_ids_room(r->out, n / 4 + 16)) return wk_fail_memory(n, "ids");
     while (!st && (found = wk_matcher_find(&t->raw, text, n, from, trust, &a, &b))) {
         while (trust->end <= from) trust++;
@@ -158,7 +164,7 @@ static void run_free(wk_run *r) {
     }
     wk_free(r->edit);
     wk_free(r->search);
-    wk_free(r->words);
+    wk_words_give(r);
     wk_free(r->heap);
     wk_free(r->symbols);
     wk_buf_free(&r->norm[0]);

@@ -4,6 +4,7 @@
  * tokenizer_gguf.c and tokenizer_json.c make them. */
 #ifndef WK_TOKENIZER_PARTS_H
 #define WK_TOKENIZER_PARTS_H
+#include <stdatomic.h>
 #include "format/names.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
@@ -167,6 +168,12 @@ wick_status wk_bpe_read(wk_bpe *m, const wk_vocabulary *v, const wk_merge_text *
 /* After vocabulary, kinds and unk are set: fills of_byte and of_ascii. */
 void wk_bpe_ready(wk_bpe *m, const wk_vocabulary *v);
 
+/* Words met before and their ids, kept from call to call. A call takes a table out and puts it back, so that no two share one; of
+ * those that come back when the shelf is full, some are freed. */
+typedef struct wk_word_slot wk_word_slot;
+typedef struct wk_shelf { _Atomic(wk_word_slot *) table[4]; } wk_shelf;
+void wk_shelf_free(wk_shelf *s);
+
 /* ---- the whole ---- */
 
 enum { WK_MAX_STEPS = 64 };  /* normaliser or pre-tokeniser steps, flattened */
@@ -184,20 +191,19 @@ struct wk_tokenizer {
     int32_t bos, eos;
     int32_t *end;               /* ids that end a turn */
     size_t n_end, cap_end;
+    wk_shelf *shelf;
     bool strip_first;           /* the decoder drops one space at the beginning */
     bool join;                  /* the decoder puts a space between tokens (tokenizer.json without a decoder) */
     wk_arena strings;           /* small texts of the steps */
 };
 
 /* One call of wk_tokenize(). */
-typedef struct wk_word_slot wk_word_slot;
 typedef struct wk_run {
     const wk_tokenizer *t;
     wk_ids *out;
     const char *limit;          /* bytes before it may be read */
     bool at_start;              /* the piece in hand begins the text */
-    wk_word_slot *words;        /* [2^word_bits] words met in this call, or NULL */
-    int word_bits;
+    wk_word_slot *words;        /* words met before, or NULL */
     wk_buf norm[2], spelled;
     wk_buf *edit;               /* [n_pre] */
     wk_search *search;          /* [n_pre], each made when first needed */
@@ -210,8 +216,10 @@ typedef struct wk_run {
 wick_status wk_pretokenize(wk_run *r, size_t at, const char *p, size_t n);
 /* A word's ids, appended to r->out. */
 wick_status wk_bpe_word(wk_run *r, const char *p, size_t n);
-/* A table for the words of n bytes of text; without it every word is merged anew. */
-bool wk_bpe_words_new(wk_run *r, size_t n);
+/* Takes a table of words off the tokenizer's shelf for this run (a text of n bytes), or makes one if that is worth it; without one
+ * every word is merged anew. Giving it back leaves its words to later runs. */
+void wk_words_take(wk_run *r, size_t n);
+void wk_words_give(wk_run *r);
 /* Makes room for n more ids. */
 static inline bool wk_ids_room(wk_ids *v, size_t n) {
     return v->cap - v->len >= n || wk_grow((void **)&v->ptr, &v->cap, v->len + n, sizeof *v->ptr);
