@@ -1,0 +1,290 @@
+/* test_pack.c: packing weights: rows come back exactly as the file's decoder gives them (or rounded to 8 bits), row orders,
+ * stacked matrices, sizes, pages let go, every failed allocation, and tensors that are refused. */
+#include "backend/cpu/linear.h"
+#include "base/file.h"
+#include "tensor/quant.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static wk_pool *pool;
+static uint64_t state = 1;
+static uint8_t random_byte(void) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (uint8_t)(state >> 56);
+}
+
+static const wk_dtype exact[] = { WK_F32, WK_F16, WK_BF16, WK_Q4_0, WK_Q4_1, WK_Q5_0, WK_Q5_1, WK_Q8_0, WK_Q3_K, WK_Q4_K, WK_Q5_K, WK_Q6_K,
+                                  WK_IQ4_NL, WK_IQ4_XS, WK_MXFP4 };
+static const wk_dtype rounded[] = { WK_Q2_K, WK_TQ1_0, WK_TQ2_0, WK_IQ1_S, WK_IQ2_XXS, WK_IQ2_XS, WK_IQ2_S, WK_IQ3_XXS, WK_IQ3_S };
+#define COUNT(a) (int)(sizeof(a) / sizeof((a)[0]))
+
+/* [n_mat, n_out, n_in] of random bytes & mask: 0xbf leaves no infinity or NaN in any float16. */
+static wk_tensor random_tensor_of(uint8_t mask, wk_dtype type, int64_t n_mat, int64_t n_out, int64_t n_in) {
+    size_t row;
+    assert_true(wk_row_bytes(type, n_in, &row));
+    size_t n = row * (size_t)(n_mat * n_out);
+    uint8_t *raw = test_malloc(n + 1);
+    for (size_t i = 0; i < n; i++) raw[1 + i] = random_byte() & mask;
+    wk_tensor t = { .name = WK_STR("blk.0.w"), .dtype = type, .n_dim = 3, .shape = { n_mat, n_out, n_in, 1 }, .data = raw + 1, .n_bytes = n };
+    if (n_mat == 0 || n_mat == 1) t = (wk_tensor){ t.name, type, 2, { n_out, n_in, 1, 1 }, t.data, n, NULL };
+    return t;
+}
+static wk_tensor random_tensor(wk_dtype type, int64_t n_mat, int64_t n_out, int64_t n_in) { return random_tensor_of(0xff, type, n_mat, n_out, n_in); }
+static void tensor_free(wk_tensor *t) { test_free((uint8_t *)(uintptr_t)t->data - 1); }
+
+static wk_packed *pack(const wk_tensor *t, int64_t m, const int32_t *row_from) {
+    wk_packed *w;
+    wick_status st = wk_pack(pool, t, m, row_from, false, &w);
+    if (st) print_error("%s\n", wick_last_error());
+    assert_int_equal(st, WICK_OK);
+    return w;
+}
+
+static bool same_floats(const float *a, const float *b, int64_t n) {
+    for (int64_t i = 0; i < n; i++) if (!(a[i] == b[i] || (isnan(a[i]) && isnan(b[i])))) return false;
+    return true;
+}
+
+static void test_rows_exact(void **unused) {
+    (void)unused;
+    float want[1024], got[1024];
+    static const int64_t shapes[][2] = { { 1, 256 }, { 16, 512 }, { 37, 1024 }, { 130, 768 } };
+    for (int k = 0; k < COUNT(exact); k++)
+        for (int s = 0; s < COUNT(shapes); s++) {
+            wk_tensor t = random_tensor(exact[k], 1, shapes[s][0], shapes[s][1]);
+            wk_packed *w = pack(&t, 0, NULL);
+            assert_int_equal(wk_packed_n_out(w), shapes[s][0]);
+            assert_int_equal(wk_packed_n_in(w), shapes[s][1]);
+            for (int64_t r = 0; r < shapes[s][0]; r++) {
+                wk_tensor_row(&t, r, want);
+                wk_packed_row(w, r, got);
+                if (!same_floats(want, got, shapes[s][1])) fail_msg("%s row %d of %d", wk_dtypes[exact[k]].name, (int)r, (int)shapes[s][0]);
+            }
+            wk_packed_free(w);
+            tensor_free(&t);
+        }
+}
+
+/* Rows of 32 k that no super block fits into, and float rows of any length. */
+static void test_odd_rows(void **unused) {
+    (void)unused;
+    float want[1024], got[1024];
+    for (int k = 0; k < COUNT(exact); k++)
+        for (int64_t n_in = wk_dtypes[exact[k]].block; n_in < 1000 && wk_dtypes[exact[k]].block < 256; n_in += wk_dtypes[exact[k]].block * 7) {
+            wk_tensor t = random_tensor(exact[k], 1, 19, n_in);
+            wk_packed *w = pack(&t, 0, NULL);
+            for (int64_t r = 0; r < 19; r++) {
+                wk_tensor_row(&t, r, want);
+                wk_packed_row(w, r, got);
+                assert_true(same_floats(want, got, n_in));
+            }
+            wk_packed_free(w);
+            tensor_free(&t);
+        }
+}
+
+static void test_rows_rounded(void **unused) {
+    (void)unused;
+    float want[512], got[512];
+    for (int k = 0; k < COUNT(rounded); k++) {
+        wk_tensor t = random_tensor_of(0xbf, rounded[k], 1, 21, 512);
+        wk_packed *w = pack(&t, 0, NULL);
+        for (int64_t r = 0; r < 21; r++) {
+            wk_tensor_row(&t, r, want);
+            wk_packed_row(w, r, got);
+            for (int g = 0; g < 512; g += 32) {
+                float most = 0;
+                for (int i = g; i < g + 32; i++) most = fmaxf(most, fabsf(want[i]));
+                for (int i = g; i < g + 32; i++) assert_true(fabsf(want[i] - got[i]) <= most / 253);
+            }
+        }
+        wk_packed_free(w);
+        tensor_free(&t);
+    }
+}
+
+static void test_row_order_and_stacks(void **unused) {
+    (void)unused;
+    enum { N_OUT = 50, N_IN = 256, N_MAT = 3 };
+    int32_t from[N_OUT];
+    float want[N_IN], got[N_IN];
+    for (int i = 0; i < N_OUT; i++) from[i] = (i * 7 + 3) % N_OUT;
+    for (int k = 0; k < COUNT(exact); k++) {
+        wk_tensor t = random_tensor(exact[k], N_MAT, N_OUT, N_IN);
+        for (int64_t m = 0; m < N_MAT; m++) {
+            wk_packed *w = pack(&t, m, m == 1 ? NULL : from);
+            for (int64_t r = 0; r < N_OUT; r++) {
+                wk_tensor_row(&t, m * N_OUT + (m == 1 ? r : from[r]), want);
+                wk_packed_row(w, r, got);
+                assert_true(same_floats(want, got, N_IN));
+            }
+            wk_packed_free(w);
+        }
+        tensor_free(&t);
+    }
+}
+
+/* GPTQ: rows equal wk_tensor_row()'s, with groups in order and not, and a row order on top. */
+static void test_gptq(void **unused) {
+    (void)unused;
+    enum { N_OUT = 40, N_IN = 256 };
+    static uint8_t codes[N_IN * N_OUT], zeros[N_OUT * N_IN], scales[4 * N_OUT * N_IN], g_idx[4 * N_IN];
+    static const int groups[] = { 32, 64, 128, 256, 96, 48 };
+    float want[N_IN], got[N_IN];
+    int32_t from[N_OUT];
+    for (int i = 0; i < N_OUT; i++) from[i] = N_OUT - 1 - i;
+    for (int variant = 0; variant < 6 * 2 * 2 * 2; variant++) {
+        int group = groups[variant % 6], n_group = (N_IN + group - 1) / group;
+        bool act_order = variant / 6 % 2, eight = variant / 12 % 2, symmetric = variant / 24 % 2;
+        for (size_t i = 0; i < sizeof codes; i++) codes[i] = random_byte();
+        for (size_t i = 0; i < sizeof zeros; i++) zeros[i] = symmetric ? eight ? 0x7f : 0x77 : random_byte();
+        for (int i = 0; i < n_group * N_OUT; i++) wk_put_f16(scales + 2 * i, 0.01f + (float)random_byte() / 5000);
+        for (uint32_t i = 0; i < N_IN; i++) {
+            uint32_t g = i * 37 % N_IN / (uint32_t)group;  /* 37 is odd: a permutation */
+            memcpy(g_idx + 4 * i, &g, 4);
+        }
+        wk_gptq q = { .bits = eight ? 8 : 4, .group = group, .n_group = n_group, .qweight = codes, .qzeros = zeros, .scales = scales,
+                      .scale_type = WK_F16, .g_idx = act_order ? g_idx : NULL };
+        wk_tensor t = { .name = WK_STR("q_proj"), .dtype = WK_GPTQ, .n_dim = 2, .shape = { N_OUT, N_IN, 1, 1 }, .gptq = &q };
+        wk_packed *w = pack(&t, 0, from);
+        bool regular = group % 32 == 0 && (!eight || symmetric);
+        assert_int_equal(wk_act_kind(w) == -1, regular && act_order && group < N_IN);
+        for (int r = 0; r < N_OUT; r++) {
+            float most = 0;
+            wk_tensor_row(&t, from[r], want);
+            wk_packed_row(w, r, got);
+            for (int i = 0; i < N_IN; i++) most = fmaxf(most, fabsf(want[i]));
+            for (int i = 0; i < N_IN; i++) assert_true(regular ? want[i] == got[i] : fabsf(want[i] - got[i]) <= most / 253);
+        }
+        wk_packed_free(w);
+    }
+}
+
+static void test_sizes(void **unused) {
+    (void)unused;
+    for (int k = 0; k < COUNT(exact); k++) {
+        if (exact[k] == WK_Q5_0 || exact[k] == WK_Q5_1 || exact[k] == WK_Q5_K || exact[k] == WK_Q3_K) continue;  /* held in 8 bits for now */
+        wk_tensor t = random_tensor(exact[k], 1, 64, 1024);
+        wk_packed *w = pack(&t, 0, NULL);
+        if ((double)wk_packed_bytes(w) > 1.03 * (double)t.n_bytes)
+            fail_msg("%s: %zu bytes, %zu in the file", wk_dtypes[exact[k]].name, wk_packed_bytes(w), (size_t)t.n_bytes);
+        wk_packed_free(w);
+        tensor_free(&t);
+    }
+}
+
+/* Pages of a mapped file may be let go meanwhile; the file's bytes, and the result, stay. */
+static void test_release(void **unused) {
+    (void)unused;
+    enum { N_OUT = 3000, N_IN = 4096 };
+    char path[] = "/tmp/wick-test-pack-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    wk_tensor t = random_tensor(WK_Q8_0, 1, N_OUT, N_IN);
+    assert_int_equal(write(fd, t.data, t.n_bytes), (ssize_t)t.n_bytes);
+    close(fd);
+    wk_file f;
+    assert_int_equal(wk_file_map(&f, path), WICK_OK);
+    unlink(path);
+    int32_t *from = test_malloc(N_OUT * sizeof *from);
+    float *want = test_malloc(2 * N_IN * sizeof *want), *got = want + N_IN;
+    for (int i = 0; i < N_OUT; i++) from[i] = i ^ 1;
+    for (int order = 0; order < 2; order++) {
+        wk_tensor mapped = t;
+        mapped.data = f.data;
+        wk_packed *w;
+        assert_int_equal(wk_pack(pool, &mapped, 0, order ? from : NULL, true, &w), WICK_OK);
+        for (int r = 0; r < N_OUT; r += 97) {
+            wk_tensor_row(&t, order ? from[r] : r, want);
+            wk_packed_row(w, r, got);
+            assert_true(same_floats(want, got, N_IN));
+        }
+        wk_packed_free(w);
+    }
+    wk_file_unmap(&f);
+    test_free(from), test_free(want);
+    tensor_free(&t);
+}
+
+/* Each allocation fails once: a clean status, nothing left behind. */
+static void test_failed_allocations(void **unused) {
+    (void)unused;
+    static const uint8_t zeros[64 * 64 * 4];
+    uint8_t g_idx[4 * 64];
+    for (uint32_t i = 0; i < 64; i++) {
+        uint32_t g = i % 2;
+        memcpy(g_idx + 4 * i, &g, 4);
+    }
+    for (int kind = 0; kind < 3; kind++) {
+        wk_gptq q = { .bits = 4, .group = kind == 1 ? 32 : 24, .n_group = kind == 1 ? 2 : 3, .qweight = zeros, .qzeros = zeros, .scales = zeros, .scale_type = WK_F16, .g_idx = g_idx };
+        wk_tensor t = { .name = WK_STR("w"), .dtype = kind ? WK_GPTQ : WK_F32, .n_dim = 2, .shape = { 64, 64, 1, 1 }, .data = zeros,
+                        .n_bytes = sizeof zeros, .gptq = kind ? &q : NULL };
+        bool failed = true;
+        for (uint64_t k = 1; failed && k < 20; k++) {
+            wk_packed *w = (void *)1;
+            wk_alloc_fail_at(k);
+            wick_status st = wk_pack(pool, &t, 0, NULL, false, &w);
+            failed = st != WICK_OK;
+            wk_alloc_fail_at(0);
+            assert_true(st == WICK_OK ? w != NULL : st == WICK_E_MEMORY && w == NULL);
+            wk_packed_free(w);
+        }
+        assert_false(failed);
+    }
+}
+
+static void refused(wk_tensor t, int64_t m, wick_status want, const char *says) {
+    wk_packed *w = (void *)1;
+    assert_int_equal(wk_pack(pool, &t, m, NULL, false, &w), want);
+    assert_null(w);
+    assert_non_null(strstr(wick_last_error(), says));
+}
+
+static void test_refused(void **unused) {
+    (void)unused;
+    static const uint8_t data[4096];
+    wk_tensor t = { .name = WK_STR("w"), .dtype = WK_F32, .n_dim = 2, .shape = { 16, 64, 1, 1 }, .data = data, .n_bytes = sizeof data }, bad;
+    bad = t, bad.n_bytes = 4095;                          refused(bad, 0, WICK_E_FORMAT, "fewer than its shape");
+    bad = t, bad.n_dim = 1;                               refused(bad, 0, WICK_E_FORMAT, "1 dimensions");
+    bad = t, bad.n_dim = 4;                               refused(bad, 0, WICK_E_FORMAT, "4 dimensions");
+    bad = t, bad.shape[0] = 0;                            refused(bad, 0, WICK_E_FORMAT, "dimension 0 is 0");
+    bad = t, bad.shape[1] = (int64_t)1 << 40;             refused(bad, 0, WICK_E_FORMAT, "dimension 1");
+    bad = t, bad.dtype = WK_Q4_K;                         refused(bad, 0, WICK_E_FORMAT, "a multiple of 256");
+    bad = t, bad.dtype = WK_Q4_0, bad.shape[1] = 48;      refused(bad, 0, WICK_E_FORMAT, "a multiple of 32");
+    bad = t, bad.dtype = WK_BOOL;                         refused(bad, 0, WICK_E_UNSUPPORTED, "BOOL");
+    refused(t, 1, WICK_E_ARG, "no matrix 1");
+    bad = t, bad.n_dim = 3, bad.shape[2] = 1;             refused(bad, 16, WICK_E_ARG, "no matrix 16");
+    wk_gptq q = { .bits = 3, .group = 32, .n_group = 2, .qweight = data, .qzeros = data, .scales = data, .scale_type = WK_F16 };
+    bad = t, bad.dtype = WK_GPTQ, bad.gptq = &q;          refused(bad, 0, WICK_E_UNSUPPORTED, "3 bits");
+}
+
+static int setup(void **unused) {
+    (void)unused;
+    return wk_pool_new(2, &pool) != WICK_OK;
+}
+static int teardown(void **unused) {
+    (void)unused;
+    wk_pool_free(pool);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows_exact),
+        cmocka_unit_test(test_odd_rows),
+        cmocka_unit_test(test_rows_rounded),
+        cmocka_unit_test(test_row_order_and_stacks),
+        cmocka_unit_test(test_gptq),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_release),
+        cmocka_unit_test(test_failed_allocations),
+        cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
