@@ -74,6 +74,7 @@ static void put_turns(wk_buf *b, const chat *c) {
 
 static bool on_token(const wick_token *t, void *user) {
     chat *c = user;
+    if (!t->index) watch_end();
     wk_buf_add(&c->answer, t->text, t->n_text);
     return (!t->n_text || out_text(t->text, t->n_text)) && !interrupted;
 }
@@ -102,8 +103,10 @@ static bool answer(chat *c, uint64_t more_seed) {
     wk_buf_str(&json, ",\"add_generation_prompt\":true}");
     wk_buf_free(&c->answer);
     sig_session(c->m.session);
+    watch_begin(&c->o, c->m.session);
     wick_status st = json.failed ? WICK_E_MEMORY
                                  : wick_generate(c->m.session, &(wick_prompt){ .messages = json.ptr }, &g, on_token, c, &c->last);
+    watch_end();
     sig_session(NULL);
     if (c->answer.len && c->answer.ptr[c->answer.len - 1] != '\n') out_str("\n");
     bool stopped = interrupted;

@@ -43,6 +43,10 @@ int term_width(void);
 /* A status line on standard error that rewrites itself: only on a terminal, not with -q. "" takes it away. */
 void term_status(const opts *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* Between the two, a status line tells how far a prompt that takes over a second has been read. watch_end() may come twice. */
+void watch_begin(const opts *o, const wick_session *s);
+void watch_end(void);
+
 /* ---- Ctrl-C ---- */
 extern volatile sig_atomic_t interrupted;
 /* From now on the first Ctrl-C sets interrupted and stops the running session; a second one kills. */

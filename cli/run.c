@@ -58,6 +58,7 @@ static bool put_token_line(answer *a, const wick_token *t) {
 
 static bool on_token(const wick_token *t, void *user) {
     answer *a = user;
+    if (!t->index) watch_end();
     if (a->form == JSONL) return put_token_line(a, t) && !interrupted;
     if (a->form == TEXT) {
         if (t->n_text) a->last = t->text[t->n_text - 1];
@@ -182,7 +183,7 @@ static int classify(const opts *o, cli_model *m, const wk_buf *prompt, bool json
 }
 
 static int generate(const opts *o, cli_model *m, const wk_buf *prompt, answer *a) {
-    wick_generate_options g;
+    wick_generate_options g = { 0 };
     wick_result r = { 0 };
     wk_buf messages = { 0 };
     bool raw = o->raw;
@@ -195,12 +196,17 @@ static int generate(const opts *o, cli_model *m, const wk_buf *prompt, answer *a
     if (!raw && !prompt->len) return cli_usage("the prompt is empty");
     int code = cli_session(o, 0, m);
     if (!code) code = cli_generate(o, m->model, &g);
-    if (code) return code;
+    if (code) {
+        cli_generate_free(&g);
+        return code;
+    }
     if (a->form == JSONL) g.logprobs = true;
     if (!raw) put_messages(&messages, o->system, prompt);
     wick_prompt p = { .text = raw ? prompt->ptr : NULL, .n_text = raw ? prompt->len : 0, .messages = messages.ptr };
     sig_session(m->session);
+    watch_begin(o, m->session);
     wick_status st = interrupted ? WICK_E_CANCELLED : wick_generate(m->session, &p, &g, on_token, a, &r);
+    watch_end();
     if (a->form == TEXT && a->last && a->last != '\n') out_str("\n");
     if (a->form == JSON && (!st || st == WICK_E_CANCELLED)) put_answer(a, &r, g.seed);
     if (a->form != JSON && !st) put_summary(o, m->session, &r, &g);
