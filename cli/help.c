@@ -29,21 +29,18 @@ static int flag_label(const flag *f, char *out, size_t cap) {
     for (size_t i = 0; i < 4 && f->name[i]; i++)
         if (f->name[i][1] != '-') n += snprintf(out + n, cap - (size_t)n, "%s, ", f->name[i]);
     n += snprintf(out + n, cap - (size_t)n, "%s", f->name[0]);
-    if (f->kind == FLAG_CHOICE) n += snprintf(out + n, cap - (size_t)n, " X");
-    else if (f->value) n += snprintf(out + n, cap - (size_t)n, " %s", f->value);
+    if (f->value) n += snprintf(out + n, cap - (size_t)n, " %s", f->value);
     return n;
 }
 
 static void put_flag(const flag *f) {
     enum { COLUMN = 30 };
-    char label[128], text[512];
+    char label[128];
     int n = flag_label(f, label, sizeof label);
-    if (f->kind == FLAG_CHOICE) snprintf(text, sizeof text, "%s: %s", f->value, f->help);
-    else snprintf(text, sizeof text, "%s", f->help);
     printf("  %s", label);
     if (n + 4 > COLUMN) { putchar('\n'); n = -2; }
     printf("%*s", COLUMN - n - 2, "");
-    put_wrapped(text, COLUMN, COLUMN);
+    put_wrapped(f->help, COLUMN, COLUMN);
 }
 
 void help_overall(void) {
