@@ -75,17 +75,22 @@ static wick_status bad_merge(const char *what, uint32_t at, const wk_merge_text 
 }
 
 wick_status wk_bpe_read(wk_bpe *m, const wk_vocabulary *v, const wk_merge_text *text, size_t n, uint32_t first, int32_t *expected, const char *what) {
-    uint64_t left_hash[WK_MERGE_BATCH], right_hash[WK_MERGE_BATCH];
+    uint64_t hash[2 * WK_MERGE_BATCH];
     int32_t left[WK_MERGE_BATCH], right[WK_MERGE_BATCH];
-    for (size_t i = 0; i < n; i++) {  /* three passes, so that a batch's cache misses overlap */
-        left_hash[i] = wk_text_hash(text[i].left.ptr, text[i].left.len);
-        right_hash[i] = wk_text_hash(text[i].right.ptr, text[i].right.len);
-        wk_vocabulary_prefetch(v, left_hash[i]);
-        wk_vocabulary_prefetch(v, right_hash[i]);
+    for (size_t i = 0; i < n; i++) {  /* in passes, so that a batch's cache misses overlap */
+        hash[2 * i] = wk_text_hash(text[i].left.ptr, text[i].left.len);
+        hash[2 * i + 1] = wk_text_hash(text[i].right.ptr, text[i].right.len);
+        __builtin_prefetch(wk_entry_slot_of(v, hash[2 * i]));
+        __builtin_prefetch(wk_entry_slot_of(v, hash[2 * i + 1]));
+    }
+    for (size_t i = 0; i < 2 * n; i++) __builtin_prefetch(&v->entry[wk_entry_slot_of(v, hash[i])->id1]);
+    for (size_t i = 0; i < 2 * n; i++) {
+        uint32_t id1 = wk_entry_slot_of(v, hash[i])->id1;
+        if (id1) __builtin_prefetch(v->entry[id1 - 1].ptr);
     }
     for (size_t i = 0; i < n; i++) {
-        left[i] = wk_vocabulary_find_hashed(v, text[i].left.ptr, text[i].left.len, left_hash[i]);
-        right[i] = wk_vocabulary_find_hashed(v, text[i].right.ptr, text[i].right.len, right_hash[i]);
+        left[i] = wk_vocabulary_find_hashed(v, text[i].left.ptr, text[i].left.len, hash[2 * i]);
+        right[i] = wk_vocabulary_find_hashed(v, text[i].right.ptr, text[i].right.len, hash[2 * i + 1]);
         __builtin_prefetch(&m->merge[pair_slot(m, pair_of(left[i], right[i]))]);
     }
     for (size_t i = 0; i < n; i++) {

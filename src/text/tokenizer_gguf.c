@@ -93,9 +93,9 @@ static wick_status read_entries(wk_tokenizer *t, const wk_gguf *g) {
         if (type < 0 || type > 6)
             return wk_fail(WICK_E_FORMAT, "%s: key \"" KEY("token_type") "\": entry %d has type %" PRId64 ", 0 to 6 are known", wk_gguf_path(g), id, type);
         t->vocab.kind[id] = kinds[type];
-        st = wk_vocabulary_set(&t->vocab, id, wk_gguf_arr_str(&tokens, &at), wk_gguf_path(g));
+        t->vocab.entry[id] = wk_gguf_arr_str(&tokens, &at);
     }
-    return st;
+    return st ? st : wk_vocabulary_index(&t->vocab, wk_gguf_path(g));
 }
 
 static wick_status read_merges(wk_tokenizer *t, const wk_gguf *g) {

@@ -321,13 +321,14 @@ static wick_status measure(loader *l, const json_t *vocab, const json_t *added, 
     return WICK_OK;
 }
 
-static wick_status set_entry(loader *l, int32_t id, const char *p, size_t n) {
+/* An id's spelling, copied; it is not entered yet. */
+static wick_status fill_entry(loader *l, int32_t id, const char *p, size_t n) {
     wk_vocabulary *v = &l->t->vocab;
-    wk_str old = v->entry[id];
-    if (old.len)
-        return wk_fail(WICK_E_FORMAT, "%s: id %d is both \"%s\" and \"%s\"", l->path, id, wk_show(old).text, wk_show((wk_str){ p, n }).text);
+    if (v->entry[id].len)
+        return wk_fail(WICK_E_FORMAT, "%s: id %d is both \"%s\" and \"%s\"", l->path, id, wk_show(v->entry[id]).text, wk_show((wk_str){ p, n }).text);
     v->kind[id] = WK_TOKEN_NORMAL;
-    return wk_vocabulary_set(v, id, own(l, p, n), l->path);
+    v->entry[id] = own(l, p, n);
+    return WICK_OK;
 }
 
 static wick_status read_vocab(loader *l, const json_t *vocab, const json_t *added) {
@@ -341,9 +342,9 @@ static wick_status read_vocab(loader *l, const json_t *vocab, const json_t *adde
     if (!st && !(v->own = l->own = wk_alloc(bytes))) st = wk_fail_memory(bytes, "the vocabulary");
     if (st) return st;
     json_object_foreach((json_t *)vocab, key, e) {
-        if ((st = set_entry(l, (int32_t)json_integer_value(e), key, strlen(key)))) return st;
+        if ((st = fill_entry(l, (int32_t)json_integer_value(e), key, strlen(key)))) return st;
     }
-    return WICK_OK;
+    return wk_vocabulary_index(v, l->path);
 }
 
 /* One merge: "a b", or ["a", "b"], which also holds entries with spaces. */
@@ -396,7 +397,10 @@ static wick_status read_added_token(loader *l, const json_t *o) {
     if (!st) st = get_bool(l, stage, o, "rstrip", &a.rstrip);
     if (!st) st = get_str(l, stage, o, "content", true, &content);
     if (st || !content.len) return st;
-    if (v->entry[a.id].len != content.len || memcmp(v->entry[a.id].ptr, content.ptr, content.len)) st = set_entry(l, a.id, content.ptr, content.len);
+    if (v->entry[a.id].len != content.len || memcmp(v->entry[a.id].ptr, content.ptr, content.len)) {
+        st = fill_entry(l, a.id, content.ptr, content.len);
+        if (!st) st = wk_vocabulary_set(v, a.id, v->entry[a.id], l->path);
+    }
     if (!st && (v->kind[a.id] == WK_TOKEN_CONTROL || v->kind[a.id] == WK_TOKEN_USER))
         st = wk_fail(WICK_E_FORMAT, "%s: added_tokens has \"%s\" twice", l->path, wk_show(content).text);
     if (st) return st;

@@ -27,14 +27,15 @@ typedef struct wk_vocabulary {
 /* Room for n ids, all holes. Errors  WICK_E_MEMORY. */
 wick_status wk_vocabulary_new(wk_vocabulary *v, int32_t n);
 void wk_vocabulary_free(wk_vocabulary *v);
-/* Gives an id its spelling. Empty ones are not entered. what names the source. Errors  WICK_E_FORMAT (the same spelling twice, or a
- * vocabulary made to collide). */
+/* Enters all spellings, once entry is filled; or a further one. Empty ones are not entered. what names the source.
+ * Errors  WICK_E_FORMAT (the same spelling twice, or a vocabulary made to collide). */
+wick_status wk_vocabulary_index(wk_vocabulary *v, const char *what);
 wick_status wk_vocabulary_set(wk_vocabulary *v, int32_t id, wk_str s, const char *what);
 int32_t wk_vocabulary_find(const wk_vocabulary *v, const char *p, size_t n);
-/* The same in two steps, so that a slot's cache line can be on its way before it is needed. */
+/* The same in steps, so that a slot, the entry that it most likely is, and its spelling can be on their way before they are needed. */
 uint64_t wk_text_hash(const char *p, size_t n);
+static inline const wk_entry_slot *wk_entry_slot_of(const wk_vocabulary *v, uint64_t h) { return &v->slot[h >> (64 - v->bits)]; }
 int32_t wk_vocabulary_find_hashed(const wk_vocabulary *v, const char *p, size_t n, uint64_t h);
-static inline void wk_vocabulary_prefetch(const wk_vocabulary *v, uint64_t h) { __builtin_prefetch(&v->slot[h >> (64 - v->bits)]); }
 /* Control and unknown tokens never come from running text, whatever merges may say. */
 static inline bool wk_may_form(const wk_vocabulary *v, int32_t id) {
     return v->kind[id] != WK_TOKEN_CONTROL && v->kind[id] != WK_TOKEN_UNKNOWN;

@@ -56,6 +56,26 @@ void wk_vocabulary_free(wk_vocabulary *v) {
     *v = (wk_vocabulary){ 0 };
 }
 
+/* memcmp() for strings of a few bytes. */
+static inline bool same(const char *a, const char *b, size_t n) {
+    uint64_t x, y;
+    uint32_t s, t;
+    for (; n >= 8; a += 8, b += 8, n -= 8) {
+        memcpy(&x, a, 8);
+        memcpy(&y, b, 8);
+        if (x != y) return false;
+    }
+    if (n >= 4) {
+        memcpy(&s, a, 4);
+        memcpy(&t, b, 4);
+        if (s != t) return false;
+        memcpy(&s, a + n - 4, 4);
+        memcpy(&t, b + n - 4, 4);
+        return s == t;
+    }
+    return !n || (a[0] == b[0] && a[n / 2] == b[n / 2] && a[n - 1] == b[n - 1]);
+}
+
 int32_t wk_vocabulary_find_hashed(const wk_vocabulary *v, const char *p, size_t n, uint64_t h) {
     size_t mask = ((size_t)1 << v->bits) - 1;
     for (size_t i = h >> (64 - v->bits);; i = (i + 1) & mask) {
@@ -63,7 +83,7 @@ int32_t wk_vocabulary_find_hashed(const wk_vocabulary *v, const char *p, size_t 
         if (!s->id1) return -1;
         if (s->tag != (uint32_t)h) continue;
         const wk_str *e = &v->entry[s->id1 - 1];
-        if (e->len == n && !memcmp(e->ptr, p, n)) return (int32_t)(s->id1 - 1);
+        if (e->len == n && same(e->ptr, p, n)) return (int32_t)(s->id1 - 1);
     }
 }
 
@@ -71,15 +91,13 @@ int32_t wk_vocabulary_find(const wk_vocabulary *v, const char *p, size_t n) {
     return n && v->slot ? wk_vocabulary_find_hashed(v, p, n, wk_text_hash(p, n)) : -1;
 }
 
-wick_status wk_vocabulary_set(wk_vocabulary *v, int32_t id, wk_str s, const char *what) {
-    v->entry[id] = s;
-    if (!s.len) return WICK_OK;
-    if (s.len > v->longest) v->longest = s.len;
-    uint64_t h = wk_text_hash(s.ptr, s.len);
+/* Enters an id under the hash of its spelling. */
+static wick_status enter(wk_vocabulary *v, int32_t id, uint64_t h, const char *what) {
+    wk_str s = v->entry[id];
     size_t mask = ((size_t)1 << v->bits) - 1, i = h >> (64 - v->bits);
     for (size_t chain = 0; v->slot[i].id1; i = (i + 1) & mask, chain++) {
         uint32_t other = v->slot[i].id1 - 1;
-        if (v->slot[i].tag == (uint32_t)h && v->entry[other].len == s.len && !memcmp(v->entry[other].ptr, s.ptr, s.len))
+        if (v->slot[i].tag == (uint32_t)h && v->entry[other].len == s.len && same(v->entry[other].ptr, s.ptr, s.len))
             return wk_fail(WICK_E_FORMAT, "%s: ids %u and %d are both spelled \"%s\"; each entry must be there once",
                            what, other, id, wk_show(s).text);
         if (chain == MAX_CHAIN)
@@ -87,7 +105,28 @@ wick_status wk_vocabulary_set(wk_vocabulary *v, int32_t id, wk_str s, const char
                            what, id, MAX_CHAIN);
     }
     v->slot[i] = (wk_entry_slot){ (uint32_t)h, (uint32_t)id + 1 };
+    if (s.len > v->longest) v->longest = s.len;
     return WICK_OK;
+}
+
+wick_status wk_vocabulary_set(wk_vocabulary *v, int32_t id, wk_str s, const char *what) {
+    v->entry[id] = s;
+    return s.len ? enter(v, id, wk_text_hash(s.ptr, s.len), what) : WICK_OK;
+}
+
+wick_status wk_vocabulary_index(wk_vocabulary *v, const char *what) {
+    enum { BATCH = 64 };
+    uint64_t hash[BATCH];
+    wick_status st = WICK_OK;
+    for (int32_t base = 0; base < v->n && !st; base += BATCH) {
+        int32_t n = v->n - base < BATCH ? v->n - base : BATCH;
+        for (int32_t i = 0; i < n; i++) {  /* first, so that a batch's cache misses overlap */
+            hash[i] = wk_text_hash(v->entry[base + i].ptr, v->entry[base + i].len);
+            __builtin_prefetch(wk_entry_slot_of(v, hash[i]), 1);
+        }
+        for (int32_t i = 0; i < n && !st; i++) if (v->entry[base + i].len) st = enter(v, base + i, hash[i], what);
+    }
+    return st;
 }
 
 static int hex(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
