@@ -221,20 +221,20 @@ def peak_rss(command):
 
 
 def memory(short):
-    n_ctx, mb, rows, peak = 1024, 1e6, [], {}
+    n_ctx, mb, rows, peak = 512, 1e6, [], {}
     smol_kv, qwen_kv = 30 * 3 * 64, 24 * 2 * 64  # layers × KV heads × head size
     models = [("SmolLM2-135M Q4_1", fetch("smollm2"), smol_kv), *((*qwen_file(t), qwen_kv) for t in ("Q4_0", "Q8_0", "F16")),
               ("Qwen2.5-0.5B F16 safetensors", os.path.join(make_qwen(), "qwen-f16"), qwen_kv)]
     for name, path, kv_values in models:
         files = [path] if os.path.isfile(path) else glob.glob(path + "/*.safetensors")
         size, kv = sum(os.path.getsize(f) for f in files), 2 * 2 * kv_values * n_ctx  # K and V, two bytes each
-        command = [WICK, "bench", path, "-c", n_ctx, "-p", 512, "-n", 8, "-r", 1, "-t", THREADS]  # needs no tokenizer
+        command = [WICK, "bench", path, "-p", n_ctx, "-n", 8, "-r", 1, "-t", THREADS]  # needs no tokenizer
         used = statistics.median(peak_rss(command) for _ in range(1 if short else 3))
         limit = 1.15 * size + kv + 24 * 1024 * 1024
         peak[name] = used - kv
         rows.append((name, *(f"{n / mb:.0f}" for n in (size, kv, used, limit)), f"{used / size:.2f}"))
     share = peak["Qwen2.5-0.5B Q4_0"] / peak["Qwen2.5-0.5B F16"]
-    text = (f"Peak resident memory in MB with a context of {n_ctx} tokens (float16 KV). The limit is 1.15 × the file + the KV "
+    text = (f"Peak resident memory in MB of `wick bench` with a context of {n_ctx} tokens (float16 KV). The limit is 1.15 × the file + the KV "
             f"cache + 24 MiB. Without the KV cache Q4_0 takes {share:.3f} of F16's memory.\n\n")
     text += table(("model", "file", "KV cache", "peak", "limit", "peak / file"), rows)
     write_section("memory", "Memory", text, [wick_version()], short)
