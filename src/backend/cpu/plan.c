@@ -63,12 +63,16 @@ static void touch(wk_lowering *l, wk_access a) {
     list->a[list->n++] = a;
 }
 
+/* A value's bytes at most. */
+static size_t bytes_of(const wk_cpu_plan *p, const wk_value *v) {
+    return wk_bytes3(wk_shape_rows(v->shape, p->base.max_rows, p->base.max_rows), v->shape.cols, sizeof(float));
+}
+
 void wk_lower_value(wk_lowering *l, wk_val v, bool write, wk_split split, int64_t unit) {
     if (l->status || v < 0 || l->g->value[v].kind == WK_VALUE_PARAM) return;
     wk_shape s = l->g->value[v].shape;
     size_t at = (size_t)l->p->offset[v];
-    size_t n = wk_bytes3(wk_shape_rows(s, l->p->base.max_rows, l->p->base.max_rows), s.cols, sizeof(float));
-    touch(l, (wk_access){ WK_SPACE_VALUE, at, at + n, write, split, unit, s.cols, s });
+    touch(l, (wk_access){ WK_SPACE_VALUE, at, at + bytes_of(l->p, &l->g->value[v]), write, split, unit, s.cols, s });
 }
 
 void wk_lower_scratch(wk_lowering *l, wk_space space, int64_t i, bool write, wk_split split, int64_t unit) {
@@ -142,44 +146,53 @@ static void find_waits(wk_lowering *l) {
     }
 }
 
-/* Does value v live at any node of [from, to]? (As wk_graph_layout() sees it.) */
-static bool lives(const wk_graph *g, size_t v, int64_t from, int64_t to) {
-    const wk_value *x = &g->value[v];
-    int64_t first = x->node, last = x->node;
-    if (x->kind == WK_VALUE_INPUT || x->keep) last = (int64_t)g->n_node;
+/* When values live, as wk_graph_layout() sees it, and how many inputs read each. */
+typedef struct life { int64_t first, last; int readers; } life;
+
+static void find_lives(const wk_graph *g, life *of) {
+    for (size_t v = 0; v < g->n_value; v++) {
+        const wk_value *x = &g->value[v];
+        of[v] = (life){ x->node, x->kind == WK_VALUE_INPUT || x->keep ? (int64_t)g->n_node : x->node, 0 };
+    }
     for (size_t k = 0; k < g->n_node; k++)
-        for (int i = 0; i < g->node[k].n_in; i++) if (g->node[k].in[i] == (wk_val)v && (int64_t)k > last) last = (int64_t)k;
-    return first <= to && last >= from;
+        for (int i = 0; i < g->node[k].n_in; i++) {
+            wk_val v = g->node[k].in[i];
+            if (v < 0) continue;
+            of[v].readers++;
+            if (of[v].last < (int64_t)k) of[v].last = (int64_t)k;
+        }
 }
 
 /* A lora's base moves to where its result will lie, if nobody else needs base and nothing else is there meanwhile: then
  * rows without an adapter cost nothing. */
-static void merge_lora(wk_cpu_plan *p, const wk_graph *g) {
+static void merge_lora(wk_lowering *l) {
+    wk_cpu_plan *p = l->p;
+    const wk_graph *g = l->g;
+    life *of = wk_alloc_array(g->n_value, sizeof *of);
+    if (!of) {
+        no_memory(l);
+        return;
+    }
+    find_lives(g, of);
     for (size_t k = 0; k < g->n_node; k++) {
         const wk_node *n = &g->node[k];
-        if (n->op != WK_OP_LORA || g->value[n->in[0]].kind != WK_VALUE_RESULT || g->value[n->in[0]].keep) continue;
         wk_val base = n->in[0], out = n->out[0];
-        int readers = 0;
-        for (size_t j = 0; j < g->n_node; j++)
-            for (int i = 0; i < g->node[j].n_in; i++) readers += g->node[j].in[i] == base;
-        wk_shape s = g->value[out].shape;
-        int64_t from = p->offset[out], to = from + (int64_t)wk_bytes3(wk_shape_rows(s, p->base.max_rows, p->base.max_rows), s.cols, 4);
-        bool free = readers == 1;
-        for (size_t v = 0; free && v < g->n_value; v++) {
-            if ((wk_val)v == base || (wk_val)v == out || p->offset[v] < 0) continue;
-            wk_shape o = g->value[v].shape;
-            int64_t n_bytes = (int64_t)wk_bytes3(wk_shape_rows(o, p->base.max_rows, p->base.max_rows), o.cols, 4);
-            free = p->offset[v] >= to || p->offset[v] + n_bytes <= from || !lives(g, v, g->value[base].node, (int64_t)k);
-        }
+        if (n->op != WK_OP_LORA || g->value[base].kind != WK_VALUE_RESULT || g->value[base].keep || of[base].readers != 1) continue;
+        int64_t from = p->offset[out], to = from + (int64_t)bytes_of(p, &g->value[out]), first = of[base].first;
+        bool free = true;
+        for (size_t v = 0; free && v < g->n_value; v++)
+            free = (wk_val)v == base || (wk_val)v == out || p->offset[v] < 0 || of[v].first > (int64_t)k || of[v].last < first ||
+                p->offset[v] >= to || p->offset[v] + (int64_t)bytes_of(p, &g->value[v]) <= from;
         if (free) p->offset[base] = from;
     }
+    wk_free(of);
 }
 
 static wick_status lower_all(wk_lowering *l) {
     wk_cpu_plan *p = l->p;
     l->status = wk_graph_layout(l->g, p->base.max_rows, sizeof(float), 64, p->offset, &p->mem_bytes);
     if (l->status) return l->status;
-    merge_lora(p, l->g);
+    merge_lora(l);
     for (l->k = 0; !l->status && l->k < (int64_t)l->g->n_node; l->k++) {
         const wk_node *n = &l->g->node[l->k];
         if (lower[n->op]) lower[n->op](l, n);
