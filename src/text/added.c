@@ -7,7 +7,8 @@
 #include <string.h>
 
 wick_status wk_matcher_add(wk_matcher *m, const wk_added *a) {
-    if (!wk_grow((void **)&m->token, &m->cap, m->n + 1, sizeof *m->token)) return wk_fail_memory(m->n * sizeof *m->token, "added tokens");
+    if (!wk_grow((void **)&m->token, &m->cap, m->n + 1, sizeof *m->token))
+        return wk_fail_memory(m->n * sizeof *m->token, "added tokens");
     m->token[m->n++] = *a;
     return WICK_OK;
 }
@@ -80,7 +81,8 @@ static bool is_word_at(const char *text, size_t n, size_t at) {
     return at < n && wk_char_class(wk_utf8_get(text + at, &len)) & WK_CH_WORD;
 }
 
-const wk_added *wk_matcher_find(const wk_matcher *m, const char *text, size_t n, size_t from, const wk_trust *trust, size_t *a, size_t *b) {
+const wk_added *wk_matcher_find(const wk_matcher *m, const char *text, size_t n, size_t from, const wk_trust *trust, size_t *a,
+                                size_t *b) {
     const char *end = text + n;
     for (const char *p = text + from; m->n && (p = next_start(m, p, end)) < end;) {
         size_t at = (size_t)(p - text), len;

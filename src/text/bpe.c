@@ -2,8 +2,8 @@
  * Source: Sennrich et al. 2016, section 3.2 (merge the pair that was learned first, the leftmost of equals, until none is left);
  * for SentencePiece Kudo & Richardson 2018 (the pair whose joined text has the best score).
  * Load: words of 2 to 8 bytes, nine in ten met before: those come from a small table that belongs to the
- * call while it runs (bounded, no lock). A new short word is merged in arrays by looking for the best pair again each time; one above
- * SHORT symbols by a heap, so that a megabyte without a space takes n log n steps. */
+ * call while it runs (bounded, no lock). A new short word is merged in arrays by looking for the best pair again each time; one
+ * above SHORT symbols by a heap, so that a megabyte without a space takes n log n steps. */
 #include "text/tokenizer_parts.h"
 #include <string.h>
 
@@ -52,7 +52,8 @@ bool wk_bpe_add(wk_bpe *m, int32_t left, int32_t right, uint32_t rank, int32_t i
 
 static bool is_joined(const wk_vocabulary *v, int32_t id, const wk_merge_text *m) {
     if (id < 0 || id >= v->n || v->entry[id].len != m->left.len + m->right.len) return false;
-    return !memcmp(v->entry[id].ptr, m->left.ptr, m->left.len) && !memcmp(v->entry[id].ptr + m->left.len, m->right.ptr, m->right.len);
+    return !memcmp(v->entry[id].ptr, m->left.ptr, m->left.len) &&
+           !memcmp(v->entry[id].ptr + m->left.len, m->right.ptr, m->right.len);
 }
 
 /* The id of left and right joined: the next one, the same again (Llama 3 lists every way to a token), or looked up. */
@@ -71,10 +72,12 @@ static int32_t joined(const wk_vocabulary *v, const wk_merge_text *m, int32_t ex
 }
 
 static wick_status bad_merge(const char *what, uint32_t at, const wk_merge_text *m, const char *why) {
-    return wk_fail(WICK_E_FORMAT, "%s: merge %u (\"%s\" + \"%s\"): %s", what, at, wk_show(m->left).text, wk_show(m->right).text, why);
+    return wk_fail(WICK_E_FORMAT, "%s: merge %u (\"%s\" + \"%s\"): %s", what, at, wk_show(m->left).text, wk_show(m->right).text,
+                   why);
 }
 
-wick_status wk_bpe_read(wk_bpe *m, const wk_vocabulary *v, const wk_merge_text *text, size_t n, uint32_t first, int32_t *expected, const char *what) {
+wick_status wk_bpe_read(wk_bpe *m, const wk_vocabulary *v, const wk_merge_text *text, size_t n, uint32_t first, int32_t *expected,
+                        const char *what) {
     uint64_t hash[2 * WK_MERGE_BATCH];
     int32_t left[WK_MERGE_BATCH], right[WK_MERGE_BATCH];
     for (size_t i = 0; i < n; i++) {  /* in passes, so that a batch's cache misses overlap */
@@ -101,7 +104,8 @@ wick_status wk_bpe_read(wk_bpe *m, const wk_vocabulary *v, const wk_merge_text *
         if (into < 0) return bad_merge(what, at, &text[i], "joined they are not in the vocabulary");
         *expected = into + 1;
         if (!wk_may_form(v, into)) continue;  /* a control token is never put together from text */
-        if (!wk_bpe_add(m, left[i], right[i], at, into)) return bad_merge(what, at, &text[i], "thousands of pairs have one hash value");
+        if (!wk_bpe_add(m, left[i], right[i], at, into))
+            return bad_merge(what, at, &text[i], "thousands of pairs have one hash value");
     }
     return WICK_OK;
 }
@@ -232,7 +236,7 @@ static void merge_short(const wk_tokenizer *t, const char *text, symbol *s, size
     *n_symbol = n;
 }
 
-/* ---- long words: a heap of candidates, the best first; those whose symbols have changed since are dropped when they come up ---- */
+/* ---- long words: a heap of candidates, the best first; one whose symbols have changed since is dropped when it comes up ---- */
 
 typedef struct candidate { uint64_t key; uint32_t len; int32_t into; } candidate;  /* key = rank << 32 | left */
 typedef struct heap { candidate *c; size_t n; } heap;
@@ -268,7 +272,8 @@ static wick_status long_word(wk_run *r, const char *p, size_t n) {
     symbol *s = r->symbols;
     size_t k = symbols_of(t, p, n, s);
     /* each merge takes one symbol away and adds two candidates at most */
-    if (!wk_grow(&r->heap, &r->cap_heap, 3 * k + 1, sizeof(candidate))) return wk_fail_memory(3 * k * sizeof(candidate), "a long word");
+    if (!wk_grow(&r->heap, &r->cap_heap, 3 * k + 1, sizeof(candidate)))
+        return wk_fail_memory(3 * k * sizeof(candidate), "a long word");
     if (!wk_ids_room(r->out, n + 1)) return wk_fail_memory(n * 4, "ids");
     heap h = { .c = r->heap };
     for (size_t i = 0; i < k; i++) {
@@ -365,7 +370,8 @@ wick_status wk_bpe_word(wk_run *r, const char *p, size_t n) {
     if (n > WORD_MAX || !r->words) return merge_word(r, p, n);
     uint64_t w[4];
     load_word(p, n, r->limit, w);
-    uint64_t h = (w[0] + w[2] * 0xC4CEB9FE1A85EC53u) * 0x9E3779B97F4A7C15u ^ (w[1] + w[3] * 0xFF51AFD7ED558CCDu) * 0xD6E8FEB86659FD93u;
+    uint64_t h = (w[0] + w[2] * 0xC4CEB9FE1A85EC53u) * 0x9E3779B97F4A7C15u ^
+                 (w[1] + w[3] * 0xFF51AFD7ED558CCDu) * 0xD6E8FEB86659FD93u;
     wk_word_slot *slot = &r->words[h >> (64 - WORD_BITS)];
     if (!wk_ids_room(r->out, WORD_IDS)) return wk_fail_memory(4 * WORD_IDS, "ids");
     if (slot->len == n && !((slot->word[0] ^ w[0]) | (slot->word[1] ^ w[1]) | (slot->word[2] ^ w[2]) | (slot->word[3] ^ w[3]))) {

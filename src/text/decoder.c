@@ -15,7 +15,9 @@ static size_t byte_level(wk_str s, char *out) {
     for (size_t i = 0; i < s.len; i++, k++) {
         int b = p[i];
         if (b >= 0x80) {
-            b = b >= 0xC2 && b < 0xE0 && i + 1 < s.len && (p[i + 1] & 0xC0) == 0x80 ? wk_byte_of_char((p[i] & 0x1Fu) << 6 | (p[i + 1] & 0x3Fu)) : -1;
+            b = b >= 0xC2 && b < 0xE0 && i + 1 < s.len && (p[i + 1] & 0xC0) == 0x80
+                    ? wk_byte_of_char((p[i] & 0x1Fu) << 6 | (p[i + 1] & 0x3Fu))
+                    : -1;
             i++;
         } else if (b <= 0x20 || b == 0x7F) {
             b = -1;

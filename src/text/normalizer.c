@@ -7,7 +7,8 @@
 static void replace_byte(const wk_norm *s, wk_str in, wk_buf *out) {
     size_t count = 0, need;
     for (size_t i = 0; i < in.len; i++) count += in.ptr[i] == s->from.ptr[0];
-    if (!wk_mul_size(count, s->to.len, &need) || !wk_add_size(need, in.len, &need) || !wk_grow((void **)&out->ptr, &out->cap, need, 1)) {
+    if (!wk_mul_size(count, s->to.len, &need) || !wk_add_size(need, in.len, &need) ||
+        !wk_grow((void **)&out->ptr, &out->cap, need, 1)) {
         out->failed = true;
         return;
     }

@@ -32,7 +32,8 @@ static const char *foreign(const char *s, size_t n) {
             if (i + 1 < n && s[i + 1] == ']') return "a class that begins with ]";
         } else if (s[i] == '}' && i + 1 < n && s[i + 1] == '+') {
             return "a possessive {n,m}+";
-        } else if (s[i] == '(' && i + 1 < n && s[i + 1] == '?') {  /* (?m means . takes newlines; (?i) not at the beginning ends elsewhere */
+        } else if (s[i] == '(' && i + 1 < n && s[i + 1] == '?') {
+            /* (?m means that . takes newlines; (?i) that is not at the beginning ends elsewhere */
             size_t j = i + 2;
             for (; j < n && (s[j] == '-' || (s[j] >= 'a' && s[j] <= 'z')); j++) if (s[j] == 'm') return "the option m";
             if (j < n && j > i + 2 && s[j] == ')' && i) return "an option in the middle";
@@ -47,7 +48,8 @@ wick_status wk_pattern_new(const char *regex, size_t n, const char *where, wk_pa
     size_t at = 0;
     *out = NULL;
     const char *odd = foreign(regex, n);
-    if (odd) return wk_fail(WICK_E_UNSUPPORTED, "%s: the pattern \"%.*s\" has %s, which wick does not know", where, shown, regex, odd);
+    if (odd)
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: the pattern \"%.*s\" has %s, which wick does not know", where, shown, regex, odd);
     wk_pattern *p = wk_alloc(sizeof *p);
     if (!p) return wk_fail_memory(sizeof *p, where);
     p->where = wk_strdup(where);
@@ -55,8 +57,9 @@ wick_status wk_pattern_new(const char *regex, size_t n, const char *where, wk_pa
     p->limits = p->memory ? pcre2_match_context_create(p->memory) : NULL;
     pcre2_compile_context *how = p->memory ? pcre2_compile_context_create(p->memory) : NULL;
     if (p->limits && how)
-        p->code = pcre2_compile((PCRE2_SPTR)regex, n, PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_USE_OFFSET_LIMIT,
-                                &code, &at, how);
+        p->code = pcre2_compile((PCRE2_SPTR)regex, n,
+                                PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_USE_OFFSET_LIMIT, &code,
+                                &at, how);
     pcre2_compile_context_free(how);
     if (p->code && p->where) {
         pcre2_set_match_limit(p->limits, MATCH_LIMIT);
@@ -69,7 +72,8 @@ wick_status wk_pattern_new(const char *regex, size_t n, const char *where, wk_pa
     if (p->limits && how && p->where && code != PCRE2_ERROR_HEAP_FAILED) {
         char why[200] = "";
         pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);
-        st = wk_fail(WICK_E_UNSUPPORTED, "%s: the pattern \"%.*s\" cannot be compiled: %s (at byte %zu)", where, shown, regex, why, at);
+        st = wk_fail(WICK_E_UNSUPPORTED, "%s: the pattern \"%.*s\" cannot be compiled: %s (at byte %zu)", where, shown, regex, why,
+                     at);
     } else {
         st = wk_fail_memory(n, where);
     }
@@ -110,8 +114,10 @@ void wk_search_free(wk_search *s) {
 }
 
 static wick_status too_slow(const wk_pattern *p, const char *what) {
-    return wk_fail(WICK_E_UNSUPPORTED, "%s: the pattern needs too many steps on this text (%s): it backtracks without end; shorten the text or "
-                   "correct the pattern", p->where, what);
+    return wk_fail(WICK_E_UNSUPPORTED,
+                   "%s: the pattern needs too many steps on this text (%s): it backtracks without end; shorten the text or "
+                   "correct the pattern",
+                   p->where, what);
 }
 
 wick_status wk_search_next(wk_search *s, const char *text, size_t n, size_t from, bool *found, size_t *a, size_t *b) {
@@ -137,7 +143,8 @@ wick_status wk_search_next(wk_search *s, const char *text, size_t n, size_t from
         if (rc == PCRE2_ERROR_MATCHLIMIT) return too_slow(s->p, "match limit");
         if (rc == PCRE2_ERROR_HEAPLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT) return too_slow(s->p, "memory limit");
         if (rc == PCRE2_ERROR_NOMEMORY) return wk_fail_memory(0, "a pattern's search");
-        if (rc != PCRE2_ERROR_NOMATCH) return wk_fail(WICK_E_UNSUPPORTED, "%s: the pattern fails on this text (pcre2 error %d)", s->p->where, rc);
+        if (rc != PCRE2_ERROR_NOMATCH)
+            return wk_fail(WICK_E_UNSUPPORTED, "%s: the pattern fails on this text (pcre2 error %d)", s->p->where, rc);
         if (last == n) break;
         from = last;
         if (before == 0 || wk_now() - before < 0.01) window *= 2;  /* windows grow while they are cheap */

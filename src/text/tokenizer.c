@@ -57,7 +57,9 @@ wick_status wk_add_split(wk_tokenizer *t, const char *regex, size_t n, wk_behavi
     wk_pre *s = wk_add_pre(t);
     if (!s) return WICK_E_UNSUPPORTED;
     if (behavior == WK_ISOLATED && (wk_str_eq((wk_str){ regex, n }, "\\p{N}") || wk_str_eq((wk_str){ regex, n }, "\\p{N}+"))) {
-        *s = (wk_pre){ .kind = WK_PRE_CLASS, .mask = WK_CH_NUMBER, .behavior = n == 5 ? WK_ISOLATED : WK_CONTIGUOUS, .invert = invert };
+        *s = (wk_pre){
+            .kind = WK_PRE_CLASS, .mask = WK_CH_NUMBER, .behavior = n == 5 ? WK_ISOLATED : WK_CONTIGUOUS, .invert = invert
+        };
         return WICK_OK;
     }
     /* scanners match everywhere, so between matches there is nothing to keep or drop */
@@ -67,7 +69,8 @@ wick_status wk_add_split(wk_tokenizer *t, const char *regex, size_t n, wk_behavi
 }
 
 /* A model without a pre-tokeniser reads a whole text as one word. Where two characters meet that no entry holds side by side, no
- * merge can cross: cutting there changes nothing and makes words short again. Not where runs of unknown characters become one token. */
+ * merge can cross: cutting there changes nothing and makes words short again. Not where runs of unknown characters become one
+ * token. */
 static wick_status cut_where_nothing_merges(wk_tokenizer *t) {
     const wk_vocabulary *v = &t->vocab;
     const wk_bpe *m = &t->bpe;
@@ -221,7 +224,9 @@ int32_t wk_tokenizer_n_vocab(const wk_tokenizer *t) { return t->vocab.n; }
 int32_t wk_tokenizer_bos(const wk_tokenizer *t) { return t->bos; }
 int32_t wk_tokenizer_eos(const wk_tokenizer *t) { return t->eos; }
 wk_token_kind wk_tokenizer_kind(const wk_tokenizer *t, int32_t id) { return is_id(t, id) ? t->vocab.kind[id] : WK_TOKEN_UNUSED; }
-wk_str wk_tokenizer_entry(const wk_tokenizer *t, int32_t id) { return is_id(t, id) && t->vocab.entry[id].len ? t->vocab.entry[id] : WK_STR(""); }
+wk_str wk_tokenizer_entry(const wk_tokenizer *t, int32_t id) {
+    return is_id(t, id) && t->vocab.entry[id].len ? t->vocab.entry[id] : WK_STR("");
+}
 int32_t wk_tokenizer_find(const wk_tokenizer *t, const char *entry, size_t n) { return wk_vocabulary_find(&t->vocab, entry, n); }
 
 wk_str wk_tokenizer_bytes(const wk_tokenizer *t, int32_t id) {
@@ -235,9 +240,11 @@ bool wk_tokenizer_is_end(const wk_tokenizer *t, int32_t id) {
 }
 
 wick_status wk_tokenizer_add_end(wk_tokenizer *t, int32_t id) {
-    if (!is_id(t, id)) return wk_fail(WICK_E_ARG, "end-of-turn id %" PRId32 " is outside the vocabulary of %" PRId32, id, t->vocab.n);
+    if (!is_id(t, id))
+        return wk_fail(WICK_E_ARG, "end-of-turn id %" PRId32 " is outside the vocabulary of %" PRId32, id, t->vocab.n);
     if (wk_tokenizer_is_end(t, id)) return WICK_OK;
-    if (!wk_grow((void **)&t->end, &t->cap_end, t->n_end + 1, sizeof *t->end)) return wk_fail_memory(sizeof *t->end, "end-of-turn ids");
+    if (!wk_grow((void **)&t->end, &t->cap_end, t->n_end + 1, sizeof *t->end))
+        return wk_fail_memory(sizeof *t->end, "end-of-turn ids");
     t->end[t->n_end++] = id;
     return WICK_OK;
 }

@@ -1,4 +1,5 @@
-/* tokenizer.h: text to ids and back. A tokenizer is stages: added tokens, normaliser, pre-tokeniser, model, decoder. Read-only once made: any number of threads. */
+/* tokenizer.h: text to ids and back. A tokenizer is stages: added tokens, normaliser, pre-tokeniser, model, decoder. Read-only once
+ * made: any number of threads. */
 #ifndef WK_TOKENIZER_H
 #define WK_TOKENIZER_H
 #include "format/gguf.h"
@@ -28,7 +29,9 @@ void wk_ids_free(wk_ids *v);
  *         WICK_E_UNSUPPORTED (a pattern that needs too many steps on this text). */
 wick_status wk_tokenize(const wk_tokenizer *t, const wk_span *spans, size_t n, bool add, wk_ids *out);
 
-typedef enum wk_token_kind { WK_TOKEN_NORMAL, WK_TOKEN_UNKNOWN, WK_TOKEN_CONTROL, WK_TOKEN_USER, WK_TOKEN_UNUSED, WK_TOKEN_BYTE } wk_token_kind;
+typedef enum wk_token_kind {
+    WK_TOKEN_NORMAL, WK_TOKEN_UNKNOWN, WK_TOKEN_CONTROL, WK_TOKEN_USER, WK_TOKEN_UNUSED, WK_TOKEN_BYTE
+} wk_token_kind;
 int32_t wk_tokenizer_n_vocab(const wk_tokenizer *t);
 /* An id outside the vocabulary is WK_TOKEN_UNUSED, its entry and bytes empty. */
 wk_token_kind wk_tokenizer_kind(const wk_tokenizer *t, int32_t id);
@@ -49,9 +52,9 @@ bool wk_tokenizer_is_end(const wk_tokenizer *t, int32_t id);
 wick_status wk_tokenizer_add_end(wk_tokenizer *t, int32_t id);
 
 /* Ids to text as they come: feed one id, take whole UTF-8; bytes of a character that is not whole yet are held back
- * (a byte that can never become one gives U+FFFD). Applies the decoder's steps (a first space that SentencePiece put there is dropped;
- * set started = true after init to go on with a text that began earlier, where that space is real).
- * Control and unknown tokens give nothing, or with with_special their spelling. */
+ * (a byte that can never become one gives U+FFFD). Applies the decoder's steps (a first space that SentencePiece put there is
+ * dropped; set started = true after init to go on with a text that began earlier, where that space is real). Control and unknown
+ * tokens give nothing, or with with_special their spelling. */
 typedef struct wk_decoder { const wk_tokenizer *t; char held[8]; int n_held; bool started; bool with_special; } wk_decoder;
 void wk_decoder_init(wk_decoder *d, const wk_tokenizer *t, bool with_special);
 void wk_decode(wk_decoder *d, int32_t id, wk_buf *out);

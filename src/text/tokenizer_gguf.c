@@ -15,11 +15,13 @@
 
 #define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 #define SHORT_FORMS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-#define CASED(digits) SHORT_FORMS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define CASED(digits) \
+    SHORT_FORMS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
-#define CAMEL(after, digits) "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" after "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER "*" after \
-    "|" digits "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define CAMEL(after, digits) \
+    "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" after "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER "*" after "|" digits \
+    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define NO_STOPS " ?[^(\\s|.,!?…。，、।۔،)]+"
 
 /* Each pattern cuts what the one before it left. merge_whole: a word that is an entry is taken without merging. */
@@ -29,14 +31,18 @@ static const struct { const char *names; bool merge_whole, add_bos; const char *
     { " dbrx smaug-bpe chatglm-bpe ", false, false, { CASED("\\p{N}{1,3}") } },
     { " glm4 ", true, false, { CASED("\\p{N}{1,3}") } },
     { " qwen2 deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan solar-open grok-2 ", false, false, { CASED("\\p{N}") } },
-    { " qwen35 ", false, false, { SHORT_FORMS "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+" } },
-    { " gpt-2 phi-2 mpt olmo jais trillion granite-docling exaone4 gigachat a.x-4.0 mellum modern-bert jina-es jina-de jina-v2-es jina-v2-de ",
-      false, false, { GPT2 } },
+    { " qwen35 ", false, false,
+      { SHORT_FORMS
+        "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+" } },
+    { " gpt-2 phi-2 mpt olmo jais trillion granite-docling exaone4 gigachat a.x-4.0 mellum modern-bert jina-es jina-de jina-v2-es "
+      "jina-v2-de ", false, false, { GPT2 } },
     { " smollm starcoder refact command-r codeshell exaone minerva-7b mellum2 ", false, false, { "\\p{N}", GPT2 } },
     { " falcon ", false, false, { "[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9][0-9][0-9]" } },
     { " deepseek-coder ", false, false, { "[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", "[一-龥ࠀ-一가-퟿]+", "\\p{N}" } },
-    { " deepseek-v3 hunyuan-dense joyai-llm ", false, false, { "\\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+",
-      "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+" } },
+    { " deepseek-v3 hunyuan-dense joyai-llm ", false, false,
+      { "\\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+",
+        "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "
+        "?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+" } },
     { " tekken ", true, true, { CAMEL("", "\\p{N}") } },
     { " gpt-4o llama4 kanana2 minimax-m2 ", false, false, { CAMEL("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "\\p{N}{1,3}") } },
     { " bloom poro-chat gpt3-finnish ", false, false, { NO_STOPS } },
@@ -71,27 +77,34 @@ static wick_status array(const wk_gguf *g, const char *key, bool needed, bool st
     *a = (wk_gguf_array){ 0 };
     wick_status st = wk_gguf_arr(g, key, a, &found);
     if (st) return st;
-    if (!found) return needed ? wk_fail(WICK_E_FORMAT, "%s: key \"%s\" is missing; convert the model again", wk_gguf_path(g), key) : WICK_OK;
+    if (!found)
+        return needed ? wk_fail(WICK_E_FORMAT, "%s: key \"%s\" is missing; convert the model again", wk_gguf_path(g), key)
+                      : WICK_OK;
     if ((a->type == WK_GGUF_STR) != strings || a->type == WK_GGUF_BOOL)
-        return wk_fail(WICK_E_FORMAT, "%s: key \"%s\" must be an array of %s", wk_gguf_path(g), key, strings ? "strings" : "numbers");
+        return wk_fail(WICK_E_FORMAT, "%s: key \"%s\" must be an array of %s", wk_gguf_path(g), key,
+                       strings ? "strings" : "numbers");
     if (n_want != UINT64_MAX && a->n != n_want)
-        return wk_fail(WICK_E_FORMAT, "%s: key \"%s\" has %" PRIu64 " elements, the vocabulary has %" PRIu64 " entries", wk_gguf_path(g), key, a->n, n_want);
+        return wk_fail(WICK_E_FORMAT, "%s: key \"%s\" has %" PRIu64 " elements, the vocabulary has %" PRIu64 " entries",
+                       wk_gguf_path(g), key, a->n, n_want);
     return WICK_OK;
 }
 
 static wick_status read_entries(wk_tokenizer *t, const wk_gguf *g) {
-    static const uint8_t kinds[] = { WK_TOKEN_NORMAL, WK_TOKEN_NORMAL, WK_TOKEN_UNKNOWN, WK_TOKEN_CONTROL, WK_TOKEN_USER, WK_TOKEN_UNUSED, WK_TOKEN_BYTE };
+    static const uint8_t kinds[] = { WK_TOKEN_NORMAL, WK_TOKEN_NORMAL, WK_TOKEN_UNKNOWN, WK_TOKEN_CONTROL,
+                                     WK_TOKEN_USER,   WK_TOKEN_UNUSED, WK_TOKEN_BYTE };
     wk_gguf_array tokens, types;
     wick_status st = array(g, KEY("tokens"), true, true, UINT64_MAX, &tokens);
     if (!st && (!tokens.n || tokens.n > INT32_MAX / 2))
-        st = wk_fail(WICK_E_FORMAT, "%s: key \"" KEY("tokens") "\" has %" PRIu64 " entries; 1 to %d are possible", wk_gguf_path(g), tokens.n, INT32_MAX / 2);
+        st = wk_fail(WICK_E_FORMAT, "%s: key \"" KEY("tokens") "\" has %" PRIu64 " entries; 1 to %d are possible", wk_gguf_path(g),
+                     tokens.n, INT32_MAX / 2);
     if (!st) st = array(g, KEY("token_type"), false, false, tokens.n, &types);
     if (!st) st = wk_vocabulary_new(&t->vocab, (int32_t)tokens.n);
     const uint8_t *at = tokens.data;
     for (int32_t id = 0; !st && id < t->vocab.n; id++) {
         int64_t type = types.n ? wk_gguf_arr_int(&types, (uint64_t)id) : 1;
         if (type < 0 || type > 6)
-            return wk_fail(WICK_E_FORMAT, "%s: key \"" KEY("token_type") "\": entry %d has type %" PRId64 ", 0 to 6 are known", wk_gguf_path(g), id, type);
+            return wk_fail(WICK_E_FORMAT, "%s: key \"" KEY("token_type") "\": entry %d has type %" PRId64 ", 0 to 6 are known",
+                           wk_gguf_path(g), id, type);
         t->vocab.kind[id] = kinds[type];
         t->vocab.entry[id] = wk_gguf_arr_str(&tokens, &at);
     }
@@ -104,7 +117,8 @@ static wick_status read_merges(wk_tokenizer *t, const wk_gguf *g) {
     int32_t expected = 0;
     char what[600];
     wick_status st = array(g, KEY("merges"), true, true, UINT64_MAX, &a);
-    if (!st && a.n >= UINT32_MAX / 4) st = wk_fail(WICK_E_FORMAT, "%s: %" PRIu64 " merges are more than wick can hold", wk_gguf_path(g), a.n);
+    if (!st && a.n >= UINT32_MAX / 4)
+        st = wk_fail(WICK_E_FORMAT, "%s: %" PRIu64 " merges are more than wick can hold", wk_gguf_path(g), a.n);
     if (!st) st = wk_bpe_new(&t->bpe, (size_t)a.n);
     snprintf(what, sizeof what, "%s: " KEY("merges"), wk_gguf_path(g));
     const uint8_t *at = a.data;
@@ -113,7 +127,8 @@ static wick_status read_merges(wk_tokenizer *t, const wk_gguf *g) {
         const char *space = s.len > 1 ? memchr(s.ptr + 1, ' ', s.len - 1) : NULL;  /* the first may be a space itself */
         size_t left = space ? (size_t)(space - s.ptr) : 0;
         if (!space || left + 1 == s.len)
-            return wk_fail(WICK_E_FORMAT, "%s: merge %" PRIu64 " is \"%s\", not two entries with a space between them", what, i, wk_show(s).text);
+            return wk_fail(WICK_E_FORMAT, "%s: merge %" PRIu64 " is \"%s\", not two entries with a space between them", what, i,
+                           wk_show(s).text);
         batch[k++] = (wk_merge_text){ { s.ptr, left }, { space + 1, s.len - left - 1 } };
         if (k == WK_MERGE_BATCH || i + 1 == a.n) {
             st = wk_bpe_read(&t->bpe, &t->vocab, batch, (size_t)k, (uint32_t)(i + 1 - k), &expected, what);
@@ -133,7 +148,8 @@ static wick_status read_scores(wk_tokenizer *t, const wk_gguf *g) {
     for (int32_t id = 0; id < t->vocab.n; id++) {
         float score = (float)wk_gguf_arr_real(&a, (uint64_t)id) + 0.0f;  /* -0 becomes 0 */
         uint32_t bits;
-        if (isnan(score)) return wk_fail(WICK_E_FORMAT, "%s: key \"" KEY("scores") "\": entry %d is not a number", wk_gguf_path(g), id);
+        if (isnan(score))
+            return wk_fail(WICK_E_FORMAT, "%s: key \"" KEY("scores") "\": entry %d is not a number", wk_gguf_path(g), id);
         memcpy(&bits, &score, sizeof bits);
         bits = bits >> 31 ? bits & 0x7FFFFFFF : ~bits & 0x7FFFFFFF;  /* magnitude: of negative scores the smaller is better */
         t->bpe.rank[id] = score < 0 ? bits | 0x80000000u : bits;
@@ -172,7 +188,8 @@ static wick_status one_id(int32_t id, int32_t **list, size_t *n) {
 static wick_status read_special(wk_tokenizer *t, const wk_gguf *g, bool default_bos) {
     /* what a turn ends with in files that name no eot or eom: older converters wrote only eos. Not <|end|> where <|return|> exists:
      * there it ends a message inside a turn. */
-    static const char *const eot_names[] = { "<|eot_id|>", "<|im_end|>", "<end_of_turn>", "<|end_of_turn|>", "<|end|>", "<end_of_utterance>", "<EOT>", NULL };
+    static const char *const eot_names[] = { "<|eot_id|>", "<|im_end|>", "<end_of_turn>", "<|end_of_turn|>", "<|end|>",
+                                             "<end_of_utterance>", "<EOT>", NULL };
     static const char *const eom_names[] = { "<|eom_id|>", NULL };
     int32_t n = t->vocab.n, eot = -1, eom = -1;
     bool add_bos = default_bos, add_eos = false, said = false;
@@ -221,7 +238,10 @@ static wick_status byte_level_bpe(wk_tokenizer *t, const wk_gguf *g) {
     bool found = false, add_bos = false;
     wick_status st = wk_gguf_str(g, KEY("pre"), &pre, &found);
     if (!st && !found)
-        st = wk_fail(WICK_E_UNSUPPORTED, "%s: key \"" KEY("pre") "\" is missing, so how to cut text into words cannot be known; convert the model again", wk_gguf_path(g));
+        st = wk_fail(
+            WICK_E_UNSUPPORTED,
+            "%s: key \"" KEY("pre") "\" is missing, so how to cut text into words cannot be known; convert the model again",
+            wk_gguf_path(g));
     t->bpe.from_bytes = true;
     if (!st) st = set_pre_tokenizer(t, pre, wk_gguf_path(g), &add_bos);
     if (!st) st = read_merges(t, g);
@@ -237,17 +257,21 @@ static wick_status check_byte_tokens(const wk_tokenizer *t, const char *path) {
         if (t->vocab.kind[id] != WK_TOKEN_BYTE) continue;
         int b = wk_byte_token(s);
         if (b < 0)
-            return wk_fail(WICK_E_FORMAT, "%s: entry %d is a byte token but spelled \"%s\"; \"<0x00>\" to \"<0xFF>\" are possible", path, id, wk_show(s).text);
+            return wk_fail(WICK_E_FORMAT, "%s: entry %d is a byte token but spelled \"%s\"; \"<0x00>\" to \"<0xFF>\" are possible",
+                           path, id, wk_show(s).text);
         have[b >> 6] |= (uint64_t)1 << (b & 63);
     }
     for (int b = 0; b < 256 && t->bpe.unk < 0; b++)
         if (!(have[b >> 6] >> (b & 63) & 1))
-            return wk_fail(WICK_E_FORMAT, "%s: the vocabulary has no byte token <0x%02X> and no unknown token, so some texts would have no ids", path, (unsigned)b);
+            return wk_fail(WICK_E_FORMAT,
+                           "%s: the vocabulary has no byte token <0x%02X> and no unknown token, so some texts would have no ids",
+                           path, (unsigned)b);
     return WICK_OK;
 }
 
 static wick_status sentencepiece_bpe(wk_tokenizer *t, const wk_gguf *g) {
-    static const wk_decode_step decode[] = { { .kind = WK_DECODE_BYTE_FALLBACK }, { .kind = WK_DECODE_REPLACE, .from = { "\xE2\x96\x81", 3 }, .to = { " ", 1 } } };
+    static const wk_decode_step decode[] = { { .kind = WK_DECODE_BYTE_FALLBACK },
+                                             { .kind = WK_DECODE_REPLACE, .from = { "\xE2\x96\x81", 3 }, .to = { " ", 1 } } };
     wk_norm *step;
     bool add_space = true;
     wick_status st = wk_gguf_bool(g, KEY("add_space_prefix"), &add_space, NULL);
@@ -277,8 +301,10 @@ wick_status wk_tokenizer_from_gguf(const wk_gguf *g, wk_tokenizer **out) {
     if (st || !found || wk_str_eq(model, "no_vocab") || wk_str_eq(model, "none")) return st;
     bool bytes = wk_str_eq(model, "gpt2"), pieces = wk_str_eq(model, "llama");
     if (!bytes && !pieces)
-        return wk_fail(WICK_E_UNSUPPORTED, "%s: the tokenizer model \"%s\" is not known to wick; byte-level BPE (\"gpt2\") and SentencePiece BPE (\"llama\") are",
-                       wk_gguf_path(g), wk_show(model).text);
+        return wk_fail(
+            WICK_E_UNSUPPORTED,
+            "%s: the tokenizer model \"%s\" is not known to wick; byte-level BPE (\"gpt2\") and SentencePiece BPE (\"llama\") are",
+            wk_gguf_path(g), wk_show(model).text);
     st = wk_tokenizer_new(&t);
     if (!st) st = read_entries(t, g);
     if (!st) st = bytes ? byte_level_bpe(t, g) : sentencepiece_bpe(t, g);

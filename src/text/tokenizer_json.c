@@ -43,7 +43,8 @@ static wick_status get_str(const loader *l, const char *stage, const json_t *o, 
 
 static wick_status get_small(const loader *l, const char *stage, const json_t *o, const char *key, int *out) {
     const json_t *v = json_object_get(o, key);
-    if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > 1000) return wrong(l, stage, key, "a number from 0 to 1000");
+    if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > 1000)
+        return wrong(l, stage, key, "a number from 0 to 1000");
     *out = (int)json_integer_value(v);
     return WICK_OK;
 }
@@ -76,7 +77,8 @@ static wick_status each_step(loader *l, const char *stage, const char *list, con
     if (!json_is_object(o)) return wk_fail(WICK_E_FORMAT, "%s: %s must be an object or null", l->path, stage);
     if ((st = get_str(l, stage, o, "type", true, &type))) return st;
     if (!wk_str_eq(type, "Sequence")) return one(l, stage, o, type);
-    if (depth == MAX_DEPTH) return wk_fail(WICK_E_FORMAT, "%s: %s: Sequences are nested more than %d deep", l->path, stage, MAX_DEPTH);
+    if (depth == MAX_DEPTH)
+        return wk_fail(WICK_E_FORMAT, "%s: %s: Sequences are nested more than %d deep", l->path, stage, MAX_DEPTH);
     const json_t *v = json_object_get(o, list);
     if (!json_is_array(v)) return wrong(l, stage, list, "an array");
     for (size_t i = 0; i < json_array_size(v) && !st; i++) {
@@ -101,7 +103,10 @@ static void name_place(const loader *l, const char *stage, char *out, size_t n) 
 /* ---- normaliser ---- */
 
 static wick_status normalizer(loader *l, const char *stage, const json_t *o, wk_str type) {
-    static const struct { const char *name; wk_normal_form form; } forms[] = { { "NFC", WK_NFC }, { "NFD", WK_NFD }, { "NFKC", WK_NFKC }, { "NFKD", WK_NFKD } };
+    static const struct {
+        const char *name;
+        wk_normal_form form;
+    } forms[] = { { "NFC", WK_NFC }, { "NFD", WK_NFD }, { "NFKC", WK_NFKC }, { "NFKD", WK_NFKD } };
     wk_norm s = { .kind = WK_NORM_FORM, .left = true, .right = true }, *at;
     wk_str from = { "", 0 }, to = { "", 0 };
     bool regex = false, known = false;
@@ -256,7 +261,10 @@ static wick_status decoder(loader *l, const char *stage, const json_t *o, wk_str
         st = get_pattern(l, stage, o, &s.from, &regex);
         if (!st) st = get_str(l, stage, o, "content", true, &s.to);
         if (!st && (regex || !s.from.len || (l->fused && (wk_utf8_get(s.from.ptr, &n), n != s.from.len))))
-            return wk_fail(WICK_E_UNSUPPORTED, "%s: %s: Replace of a regular expression, of nothing, or of several characters after Fuse is not known to wick", l->path, stage);
+            return wk_fail(
+                WICK_E_UNSUPPORTED,
+                "%s: %s: Replace of a regular expression, of nothing, or of several characters after Fuse is not known to wick",
+                l->path, stage);
     } else if (wk_str_eq(type, "Metaspace")) {
         s.kind = WK_DECODE_REPLACE;
         s.to = WK_STR(" ");
@@ -269,7 +277,9 @@ static wick_status decoder(loader *l, const char *stage, const json_t *o, wk_str
         if (!st) st = get_small(l, stage, o, "stop", &s.right);
         if (!st && l->fused) {
             if (!wk_str_eq(s.from, " ") || s.left > 1 || s.right)
-                return wk_fail(WICK_E_UNSUPPORTED, "%s: %s: Strip after Fuse of anything but one space at the beginning is not known to wick", l->path, stage);
+                return wk_fail(WICK_E_UNSUPPORTED,
+                               "%s: %s: Strip after Fuse of anything but one space at the beginning is not known to wick", l->path,
+                               stage);
             l->t->strip_first = s.left;
             return WICK_OK;
         }
@@ -277,7 +287,8 @@ static wick_status decoder(loader *l, const char *stage, const json_t *o, wk_str
     } else {
         return unknown_step(l, stage, type);
     }
-    if (!st && l->n_decode == MAX_DECODE) st = wk_fail(WICK_E_UNSUPPORTED, "%s: %s: more than %d steps", l->path, stage, MAX_DECODE);
+    if (!st && l->n_decode == MAX_DECODE)
+        st = wk_fail(WICK_E_UNSUPPORTED, "%s: %s: more than %d steps", l->path, stage, MAX_DECODE);
     if (!st) st = keep(l, s.from, &s.from);
     if (!st) st = keep(l, s.to, &s.to);
     if (!st) l->decode[l->n_decode++] = s;
@@ -310,13 +321,16 @@ static wick_status measure(loader *l, const json_t *vocab, const json_t *added, 
     json_array_foreach(added, i, v) {
         wk_str s = { "", 0 };
         if (!json_is_object(v)) return wk_fail(WICK_E_FORMAT, "%s: added_tokens[%zu] must be an object", l->path, i);
-        if ((st = get_id(l, "added_tokens", "id", json_object_get(v, "id"), &id)) || (st = get_str(l, "added_tokens", v, "content", true, &s))) return st;
+        if ((st = get_id(l, "added_tokens", "id", json_object_get(v, "id"), &id)) ||
+            (st = get_str(l, "added_tokens", v, "content", true, &s)))
+            return st;
         if (id > max) max = id;
         *bytes += s.len;
     }
     if (max < 0) return wk_fail(WICK_E_FORMAT, "%s: model.vocab is empty", l->path);
     if ((size_t)max > count + MAX_HOLE)
-        return wk_fail(WICK_E_FORMAT, "%s: id %d is far beyond the vocabulary's %zu entries; holes of up to %d ids are allowed", l->path, max, count, MAX_HOLE);
+        return wk_fail(WICK_E_FORMAT, "%s: id %d is far beyond the vocabulary's %zu entries; holes of up to %d ids are allowed",
+                       l->path, max, count, MAX_HOLE);
     *n = max + 1;
     return WICK_OK;
 }
@@ -325,7 +339,8 @@ static wick_status measure(loader *l, const json_t *vocab, const json_t *added, 
 static wick_status fill_entry(loader *l, int32_t id, const char *p, size_t n) {
     wk_vocabulary *v = &l->t->vocab;
     if (v->entry[id].len)
-        return wk_fail(WICK_E_FORMAT, "%s: id %d is both \"%s\" and \"%s\"", l->path, id, wk_show(v->entry[id]).text, wk_show((wk_str){ p, n }).text);
+        return wk_fail(WICK_E_FORMAT, "%s: id %d is both \"%s\" and \"%s\"", l->path, id, wk_show(v->entry[id]).text,
+                       wk_show((wk_str){ p, n }).text);
     v->kind[id] = WK_TOKEN_NORMAL;
     v->entry[id] = own(l, p, n);
     return WICK_OK;
@@ -421,7 +436,8 @@ static wick_status read_added_token(loader *l, const json_t *o) {
 /* ---- what is put around a text ---- */
 
 static wick_status push_id(const loader *l, int32_t **list, size_t *n, int32_t id) {
-    if (id < 0 || id >= l->t->vocab.n) return wk_fail(WICK_E_FORMAT, "%s: post_processor: id %d is outside the vocabulary of %d", l->path, id, l->t->vocab.n);
+    if (id < 0 || id >= l->t->vocab.n)
+        return wk_fail(WICK_E_FORMAT, "%s: post_processor: id %d is outside the vocabulary of %d", l->path, id, l->t->vocab.n);
     int32_t *p = wk_realloc_array(*list, *n + 1, sizeof *p);
     if (!p) return wk_fail_memory((*n + 1) * sizeof *p, l->path);
     p[*n] = id;
@@ -442,10 +458,12 @@ static wick_status template_ids(const loader *l, const json_t *o) {
         int32_t v = 0;
         if (st) return st;
         if (q && !s && !after) { after = true; continue; }
-        if (!s || q) return wk_fail(WICK_E_UNSUPPORTED, "%s: %s.single[%zu] is not a special token or the one sequence", l->path, stage, i);
+        if (!s || q)
+            return wk_fail(WICK_E_UNSUPPORTED, "%s: %s.single[%zu] is not a special token or the one sequence", l->path, stage, i);
         if ((st = get_str(l, stage, s, "id", true, &name))) return st;
         const json_t *ids = json_object_get(json_object_getn(special, name.ptr, name.len), "ids");
-        if (!json_array_size(ids)) return wk_fail(WICK_E_FORMAT, "%s: %s.special_tokens has no ids for \"%s\"", l->path, stage, wk_show(name).text);
+        if (!json_array_size(ids))
+            return wk_fail(WICK_E_FORMAT, "%s: %s.special_tokens has no ids for \"%s\"", l->path, stage, wk_show(name).text);
         json_array_foreach(ids, k, id) {
             if ((st = get_id(l, stage, "special_tokens.ids", id, &v))) return st;
             if ((st = push_id(l, after ? &l->t->suffix : &l->t->prefix, after ? &l->t->n_suffix : &l->t->n_prefix, v))) return st;
@@ -456,7 +474,8 @@ static wick_status template_ids(const loader *l, const json_t *o) {
 
 static wick_status post_processor(loader *l, const char *stage, const json_t *o, wk_str type) {
     if (wk_str_eq(type, "ByteLevel")) return WICK_OK;  /* trims offsets, which wick does not report */
-    if (l->t->n_prefix || l->t->n_suffix) return wk_fail(WICK_E_UNSUPPORTED, "%s: %s: more than one step that adds tokens", l->path, stage);
+    if (l->t->n_prefix || l->t->n_suffix)
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: %s: more than one step that adds tokens", l->path, stage);
     if (wk_str_eq(type, "TemplateProcessing")) return template_ids(l, o);
     if (!wk_str_eq(type, "RobertaProcessing") && !wk_str_eq(type, "BertProcessing")) return unknown_step(l, stage, type);
     int32_t cls = 0, sep = 0;
@@ -474,7 +493,8 @@ static wick_status config_token(const loader *l, const json_t *config, const cha
     if (!json_is_string(v)) return wrong(l, "tokenizer_config", key, "a string");
     *id = wk_tokenizer_find(l->t, json_string_value(v), json_string_length(v));
     if (*id < 0 && json_string_length(v))
-        return wk_fail(WICK_E_FORMAT, "%s: tokenizer_config.json's %s \"%.60s\" is not in the vocabulary", l->path, key, json_string_value(v));
+        return wk_fail(WICK_E_FORMAT, "%s: tokenizer_config.json's %s \"%.60s\" is not in the vocabulary", l->path, key,
+                       json_string_value(v));
     return WICK_OK;
 }
 
@@ -497,17 +517,21 @@ static wick_status read_config(loader *l, const json_t *config) {
 static wick_status check_model(const loader *l, const json_t *m) {
     static const char *const affixes[] = { "continuing_subword_prefix", "end_of_word_suffix" };
     wk_str type = { "", 0 }, s;
-    wick_status st = json_is_object(m) ? get_str(l, "model", m, "type", true, &type) : wk_fail(WICK_E_FORMAT, "%s: there is no model", l->path);
+    wick_status st = json_is_object(m) ? get_str(l, "model", m, "type", true, &type)
+                                       : wk_fail(WICK_E_FORMAT, "%s: there is no model", l->path);
     if (!st && !wk_str_eq(type, "BPE"))
         st = wk_fail(WICK_E_UNSUPPORTED, "%s: the model \"%s\" is not known to wick; BPE is", l->path, wk_show(type).text);
     for (int i = 0; i < 2 && !st; i++) {
         s.len = 0;
         st = get_str(l, "model", m, affixes[i], false, &s);
-        if (!st && s.len) st = wk_fail(WICK_E_UNSUPPORTED, "%s: model.%s is \"%s\"; wick knows BPE without affixes only", l->path, affixes[i], wk_show(s).text);
+        if (!st && s.len)
+            st = wk_fail(WICK_E_UNSUPPORTED, "%s: model.%s is \"%s\"; wick knows BPE without affixes only", l->path, affixes[i],
+                         wk_show(s).text);
     }
     const json_t *dropout = json_object_get(m, "dropout");
     if (!st && json_is_number(dropout) && json_number_value(dropout) != 0)
-        st = wk_fail(WICK_E_UNSUPPORTED, "%s: model.dropout is %g; merges left out at random are not known to wick", l->path, json_number_value(dropout));
+        st = wk_fail(WICK_E_UNSUPPORTED, "%s: model.dropout is %g; merges left out at random are not known to wick", l->path,
+                     json_number_value(dropout));
     if (!st && !json_is_object(json_object_get(m, "vocab"))) st = wrong(l, "model", "vocab", "an object");
     return st;
 }
@@ -534,14 +558,16 @@ wick_status wk_tokenizer_from_json(json_t *j, json_t *config, const char *path, 
     size_t i;
     *out = NULL;
     if (!json_is_object(j)) return wk_fail(WICK_E_FORMAT, "%s: not a JSON object", path);
-    if (added && !json_is_array(added) && !json_is_null(added)) return wk_fail(WICK_E_FORMAT, "%s: added_tokens must be an array", path);
+    if (added && !json_is_array(added) && !json_is_null(added))
+        return wk_fail(WICK_E_FORMAT, "%s: added_tokens must be an array", path);
     wick_status st = check_model(&l, model);
     if (!st) st = wk_tokenizer_new(&l.t);
     if (!st) st = each_step(&l, "normalizer", "normalizers", json_object_get(j, "normalizer"), 0, normalizer);
     if (!st) st = each_step(&l, "pre_tokenizer", "pretokenizers", json_object_get(j, "pre_tokenizer"), 0, pre_tokenizer);
     if (!st) st = each_step(&l, "decoder", "decoders", json_object_get(j, "decoder"), 0, decoder);
     if (!st) l.t->join = !json_is_object(json_object_get(j, "decoder"));
-    if (!st && l.t->n_pre && l.t->pre[l.t->n_pre - 1].kind == WK_PRE_BYTE_CHARS) {  /* nothing looks at the characters: the model reads bytes */
+    /* nothing looks at the characters: the model reads bytes */
+    if (!st && l.t->n_pre && l.t->pre[l.t->n_pre - 1].kind == WK_PRE_BYTE_CHARS) {
         l.t->n_pre--;
         l.t->bpe.from_bytes = true;
     }

@@ -32,7 +32,8 @@ void wk_vocabulary_free(wk_vocabulary *v);
 wick_status wk_vocabulary_index(wk_vocabulary *v, const char *what);
 wick_status wk_vocabulary_set(wk_vocabulary *v, int32_t id, wk_str s, const char *what);
 int32_t wk_vocabulary_find(const wk_vocabulary *v, const char *p, size_t n);
-/* The same in steps, so that a slot, the entry that it most likely is, and its spelling can be on their way before they are needed. */
+/* The same in steps, so that a slot, the entry that it most likely is, and its spelling can be on their way before they are
+ * needed. */
 uint64_t wk_text_hash(const char *p, size_t n);
 static inline const wk_entry_slot *wk_entry_slot_of(const wk_vocabulary *v, uint64_t h) { return &v->slot[h >> (64 - v->bits)]; }
 int32_t wk_vocabulary_find_hashed(const wk_vocabulary *v, const char *p, size_t n, uint64_t h);
@@ -70,19 +71,22 @@ void wk_matcher_free(wk_matcher *m);
 typedef struct wk_trust { size_t end; bool trusted; } wk_trust;
 /* The first added token at or after from, the longest of those that begin there; control tokens only where trusted (NULL: nowhere).
  * *a..*b is what it takes of the text (more than its spelling with lstrip and rstrip). NULL: none. */
-const wk_added *wk_matcher_find(const wk_matcher *m, const char *text, size_t n, size_t from, const wk_trust *trust, size_t *a, size_t *b);
+const wk_added *wk_matcher_find(const wk_matcher *m, const char *text, size_t n, size_t from, const wk_trust *trust, size_t *a,
+                                size_t *b);
 
 /* ---- pattern.c: arbitrary regular expressions, by pcre2 ---- */
 
 typedef struct wk_pattern wk_pattern;
-/* where names the pattern's place in errors. Errors  WICK_E_UNSUPPORTED (what pcre2 refuses, and what Oniguruma reads otherwise), WICK_E_MEMORY. */
+/* where names the pattern's place in errors. Errors  WICK_E_UNSUPPORTED (what pcre2 refuses, and what Oniguruma reads otherwise),
+ * WICK_E_MEMORY. */
 wick_status wk_pattern_new(const char *regex, size_t n, const char *where, wk_pattern **out);
 void wk_pattern_free(wk_pattern *p);
 /* One search's state, for one thread. */
 typedef struct wk_search { const wk_pattern *p; void *match; double deadline; } wk_search;
 wick_status wk_search_new(const wk_pattern *p, size_t n_text, wk_search *s);
 void wk_search_free(wk_search *s);
-/* The first match in text[0..n) at or after from; *found false: none. A match may be empty. Errors  WICK_E_UNSUPPORTED (too many steps). */
+/* The first match in text[0..n) at or after from; *found false: none. A match may be empty. Errors  WICK_E_UNSUPPORTED (too many
+ * steps). */
 wick_status wk_search_next(wk_search *s, const char *text, size_t n, size_t from, bool *found, size_t *a, size_t *b);
 
 /* ---- scanner.c: the well-known patterns by hand. Each gives the bytes of the next match at p < end; they match everywhere ---- */
@@ -109,7 +113,8 @@ typedef struct wk_norm {
     wk_normal_form form;
     bool left, right;
 } wk_norm;
-/* Applies n steps to text; the result is in *out (borrowed from text or from a or b, which are scratch). Errors  WICK_E_MEMORY, WICK_E_UNSUPPORTED. */
+/* Applies n steps to text; the result is in *out (borrowed from text or from a or b, which are scratch). Errors  WICK_E_MEMORY,
+ * WICK_E_UNSUPPORTED. */
 wick_status wk_normalize(const wk_norm *step, size_t n, wk_str text, wk_buf *a, wk_buf *b, wk_str *out);
 
 /* ---- pretokenizer.c ---- */
@@ -144,7 +149,8 @@ typedef struct wk_pre {
 
 typedef struct wk_merge { uint64_t pair; uint32_t rank; int32_t into; } wk_merge;  /* pair = (left + 1) << 32 | right; 0: empty */
 typedef struct wk_bpe {
-    bool by_text;        /* SentencePiece: two neighbours merge if their text is an entry, best score first; else by the merge list */
+    /* SentencePiece: two neighbours merge if their text is an entry, best score first; else by the merge list */
+    bool by_text;
     bool from_bytes;     /* symbols start as bytes through of_byte; else as characters */
     bool byte_fallback;  /* a character that is no entry becomes its bytes' tokens */
     bool fuse_unk, ignore_merges;
@@ -165,7 +171,8 @@ bool wk_bpe_add(wk_bpe *m, int32_t left, int32_t right, uint32_t rank, int32_t i
  * the list's name. Errors  WICK_E_FORMAT (names the merge). */
 typedef struct wk_merge_text { wk_str left, right; } wk_merge_text;
 enum { WK_MERGE_BATCH = 64 };
-wick_status wk_bpe_read(wk_bpe *m, const wk_vocabulary *v, const wk_merge_text *text, size_t n, uint32_t first, int32_t *expected, const char *what);
+wick_status wk_bpe_read(wk_bpe *m, const wk_vocabulary *v, const wk_merge_text *text, size_t n, uint32_t first, int32_t *expected,
+                        const char *what);
 /* After vocabulary, kinds and unk are set: fills of_byte and of_ascii. */
 void wk_bpe_ready(wk_bpe *m, const wk_vocabulary *v);
 

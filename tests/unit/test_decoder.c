@@ -20,8 +20,9 @@ static wk_tokenizer *byte_tokens(const char *decoder) {
         json_object_set_new(vocab, name, json_integer(b));
     }
     for (int i = 0; i < 7; i++) json_object_set_new(vocab, more[i], json_integer(256 + i));
-    j = json_pack("{s:{s:s,s:o,s:[],s:b,s:s},s:[{s:i,s:s,s:b},{s:i,s:s,s:b}]}", "model", "type", "BPE", "vocab", vocab, "merges", "byte_fallback", 1,
-                  "unk_token", "<unk>", "added_tokens", "id", 260, "content", "<s>", "special", 1, "id", 261, "content", "<u>\xE2\x96\x81", "special", 0);
+    j = json_pack("{s:{s:s,s:o,s:[],s:b,s:s},s:[{s:i,s:s,s:b},{s:i,s:s,s:b}]}", "model", "type", "BPE", "vocab", vocab, "merges",
+                  "byte_fallback", 1, "unk_token", "<unk>", "added_tokens", "id", 260, "content", "<s>", "special", 1,
+                  "id", 261, "content", "<u>\xE2\x96\x81", "special", 0);
     assert_non_null(j);
     json_t *d = json_loads(decoder, 0, NULL);
     assert_non_null(d);
@@ -32,7 +33,8 @@ static wk_tokenizer *byte_tokens(const char *decoder) {
     return t;
 }
 
-static const char fallback[] = "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"\xE2\x96\x81\"},\"content\":\" \"},"
+static const char fallback[] =
+    "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"\xE2\x96\x81\"},\"content\":\" \"},"
     "{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}";
 
 /* Decodes one id after the other; every piece must be whole UTF-8. */
@@ -44,7 +46,8 @@ static void decode(const wk_tokenizer *t, const int *id, size_t n, bool special,
     d.started = started;
     for (size_t i = 0, before = 0; i <= n; i++, before = out->len) {
         if (i < n) wk_decode(&d, id[i], out); else wk_decode_end(&d, out);
-        if (out->len > before && !wk_utf8_valid(out->ptr + before, out->len - before, &bad)) fail_msg("after token %zu: not whole", i);
+        if (out->len > before && !wk_utf8_valid(out->ptr + before, out->len - before, &bad))
+            fail_msg("after token %zu: not whole", i);
     }
     assert_int_equal(d.n_held, 0);
 }
@@ -96,7 +99,8 @@ static void test_other_decoders(void **state) {
         { "null", "\xE2\x96\x81hi x \xE2\x96\x81hi" },
         { "{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\",\"prepend_scheme\":\"always\"}", "hix hi" },
         { "{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\",\"prepend_scheme\":\"never\"}", " hix hi" },
-        { "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Strip\",\"content\":\"i\",\"start\":0,\"stop\":2},{\"type\":\"Fuse\"}]}",
+        { "{\"type\":\"Sequence\",\"decoders\":["
+          "{\"type\":\"Strip\",\"content\":\"i\",\"start\":0,\"stop\":2},{\"type\":\"Fuse\"}]}",
           "\xE2\x96\x81hx\xE2\x96\x81h" },
         { "{\"type\":\"Sequence\",\"decoders\":[]}", "\xE2\x96\x81hix\xE2\x96\x81hi" },
     };
@@ -105,7 +109,8 @@ static void test_other_decoders(void **state) {
         wk_tokenizer *t = byte_tokens(*all[i].decoder == 'n' ? "{\"type\":\"Fuse\"}" : all[i].decoder);
         t->join = *all[i].decoder == 'n';
         decode(t, id, 3, false, false, &out);
-        if (out.len != strlen(all[i].text) || memcmp(out.ptr, all[i].text, out.len)) fail_msg("row %zu: \"%.*s\"", i, (int)out.len, out.ptr);
+        if (out.len != strlen(all[i].text) || memcmp(out.ptr, all[i].text, out.len))
+            fail_msg("row %zu: \"%.*s\"", i, (int)out.len, out.ptr);
         wk_tokenizer_free(t);
     }
     wk_buf_free(&out);
@@ -126,7 +131,8 @@ static void test_byte_alphabet(void **state) {
     assert_int_equal(wk_char_of_byte(0xAD), 0x143);
 }
 
-/* Random ids of a real vocabulary: whole UTF-8 at each step, the same text in one go, and no allocation once the buffer is there. */
+/* Random ids of a real vocabulary: whole UTF-8 at each step, the same text in one go, and no allocation once the buffer is
+ * there. */
 static void test_real_vocabulary(void **state) {
     (void)state;
     static const char *const names[] = { "SmolLM2-135M-Instruct.Q4_1.gguf", "models/ggml-vocab-llama-spm.gguf" };

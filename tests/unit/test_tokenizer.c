@@ -129,13 +129,12 @@ static void test_json_cases(void **state) {
     static const char *const all[] = { "smollm2-json", "llama-2-json" };
     int missing = 0;
     for (size_t i = 0; i < 2; i++) {
-        char folder[1100], cases[100];
-        snprintf(folder, sizeof folder, "tokenizers/%s", all[i]);
+        char name[100], cases[100];
+        snprintf(name, sizeof name, "tokenizers/%s", all[i]);
         snprintf(cases, sizeof cases, "data/tokenizers/%s.cases.jsonl", all[i]);
-        const char *path = cached(folder);
+        const char *path = cached(name);
         if (!path) { missing++; continue; }
-        snprintf(folder, sizeof folder, "%s", path);
-        opened o = open_folder(folder);
+        opened o = open_folder(path);
         check_cases(o.t, cases, NULL);
         if (i) {
             assert_int_equal(wk_tokenizer_bos(o.t), 1);
@@ -178,8 +177,8 @@ static void check_blocks(const wk_tokenizer *t, const char *gguf) {
 
 static void test_llama_cpp_blocks(void **state) {
     (void)state;
-    static const char *const all[] = { "llama-bpe", "llama-spm", "qwen2", "gpt-2", "starcoder", "refact", "command-r", "falcon", "deepseek-coder", "mpt",
-                                       "phi-3", "qwen35" };
+    static const char *const all[] = { "llama-bpe", "llama-spm", "qwen2", "gpt-2", "starcoder", "refact", "command-r", "falcon",
+                                       "deepseek-coder", "mpt", "phi-3", "qwen35" };
     int missing = 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         char name[100];
@@ -211,7 +210,8 @@ static bool decodes(const wk_tokenizer *t, const char *name, const json_t *ids, 
     for (size_t i = 0; i < json_array_size(ids); i++) wk_decode(&d, (int32_t)json_integer_value(json_array_get(ids, i)), &out);
     wk_decode_end(&d, &out);
     bool same = out.len == json_string_length(want) && (!out.len || !memcmp(out.ptr, json_string_value(want), out.len));
-    if (!same) print_error("%s: decoded \"%.*s\", not \"%s\"\n", name, (int)out.len, out.len ? out.ptr : "", json_string_value(want));
+    if (!same)
+        print_error("%s: decoded \"%.*s\", not \"%s\"\n", name, (int)out.len, out.len ? out.ptr : "", json_string_value(want));
     wk_buf_free(&out);
     return same;
 }
@@ -231,7 +231,8 @@ static void test_steps(void **state) {
             const json_t *text = json_object_get(c, "text");
             bool added = json_array_size(json_object_get(c, "ids")) != json_array_size(json_object_get(c, "ids_with_added"));
             bad += !tokenizes(t, name, json_string_value(text), json_string_length(text), false, json_object_get(c, "ids"));
-            bad += added && !tokenizes(t, name, json_string_value(text), json_string_length(text), true, json_object_get(c, "ids_with_added"));
+            const json_t *with_added = json_object_get(c, "ids_with_added");
+            bad += added && !tokenizes(t, name, json_string_value(text), json_string_length(text), true, with_added);
             const json_t *decoded = json_object_get(c, "decoded");
             bad += json_is_string(decoded) && !decodes(t, name, json_object_get(c, "ids"), decoded);
         }
@@ -292,9 +293,11 @@ static void test_llama_chat(void **state) {
 
 /* A small tokenizer whose merges could put a control token together, and whose words may be taken whole. */
 static const char small[] =
-    "{\"model\":{\"type\":\"BPE\",\"unk_token\":\"?\",\"vocab\":{\"?\":0,\"<\":1,\"c\":2,\">\":3,\"<c\":4,\"<c>\":5,\" \":6,\"u\":7,\"<u\":8,\"<u>\":9,\"a\":10,"
+    "{\"model\":{\"type\":\"BPE\",\"unk_token\":\"?\",\"vocab\":{\"?\":0,\"<\":1,\"c\":2,\">\":3,\"<c\":4,\"<c>\":5,\" \":6,"
+    "\"u\":7,\"<u\":8,\"<u>\":9,\"a\":10,"
     "\"aa\":11,\"c>\":12},\"merges\":[\"< c\",\"<c >\",\"< u\",\"<u >\",[\"a\",\"a\"],\"c >\",\"< c>\"]},\"added_tokens\":["
-    "{\"id\":5,\"content\":\"<c>\",\"special\":true,\"normalized\":false},{\"id\":9,\"content\":\"<u>\",\"special\":false,\"normalized\":false}]}";
+    "{\"id\":5,\"content\":\"<c>\",\"special\":true,\"normalized\":false},{\"id\":9,\"content\":\"<u>\",\"special\":false,"
+    "\"normalized\":false}]}";
 
 static wk_tokenizer *make_json(const char *text, const char *patch) {
     json_t *j = parse(text, strlen(text));
@@ -331,7 +334,8 @@ static void test_provenance(void **state) {
     (void)state;
     static const struct { const char *spans, *want; } all[] = {
         { "<c>", "5" }, { "|<c>", "4 3" }, { "<|c>", "4 3" }, { "<c|>", "4 3" }, { "<|c|>", "4 3" }, { "a||a", "11" },
-        { "a|<c>|<c>", "10 4 3 5" }, { "<c>|<c>", "5 4 3" }, { "|<u>", "9" }, { "<|u|>", "9" }, { "a|a", "11" }, { "|?", "0" }, { "", "" }, { "||", "" },
+        { "a|<c>|<c>", "10 4 3 5" }, { "<c>|<c>", "5 4 3" }, { "|<u>", "9" }, { "<|u|>", "9" }, { "a|a", "11" }, { "|?", "0" },
+        { "", "" }, { "||", "" },
         { "<||c>", "5" },  /* two trusted spans with nothing between them */
         { "<c><c>", "5 5" }, { "|<c><u><c>", "4 3 9 4 3" },
     };
@@ -414,33 +418,41 @@ static void test_bad_json(void **state) {
         { "{\"added_tokens\":[{\"id\":2000000,\"content\":\"x\"}]}", WICK_E_FORMAT, "id 2000000 is far beyond" },
         { "{\"added_tokens\":[{\"id\":20,\"content\":\"a\"}]}", WICK_E_FORMAT, "ids 10 and 20 are both spelled \"a\"" },
         { "{\"added_tokens\":[{\"id\":10,\"content\":\"b\"}]}", WICK_E_FORMAT, "id 10 is both \"a\" and \"b\"" },
-        { "{\"added_tokens\":[{\"id\":20,\"content\":\"x\"},{\"id\":20,\"content\":\"x\",\"special\":true}]}", WICK_E_FORMAT, "has \"x\" twice" },
+        { "{\"added_tokens\":[{\"id\":20,\"content\":\"x\"},{\"id\":20,\"content\":\"x\",\"special\":true}]}", WICK_E_FORMAT,
+          "has \"x\" twice" },
         { "{\"added_tokens\":[{\"id\":20,\"content\":\"x\",\"lstrip\":0}]}", WICK_E_FORMAT, "added_tokens.lstrip" },
         { "{\"normalizer\":[]}", WICK_E_FORMAT, "normalizer must be an object" },
         { "{\"normalizer\":{\"type\":\"Precompiled\"}}", WICK_E_UNSUPPORTED, "normalizer: the step \"Precompiled\"" },
         { "{\"normalizer\":{\"type\":\"Replace\",\"content\":\"\"}}", WICK_E_FORMAT, "normalizer.pattern" },
         { "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":{}}}", WICK_E_FORMAT, "normalizer.normalizers" },
         { "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[null]}}", WICK_E_FORMAT, "normalizer.normalizers" },
-        { "{\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"}}", WICK_E_UNSUPPORTED, "pre_tokenizer: the step \"BertPreTokenizer\"" },
+        { "{\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"}}", WICK_E_UNSUPPORTED,
+          "pre_tokenizer: the step \"BertPreTokenizer\"" },
         { "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"}}}", WICK_E_UNSUPPORTED, "cannot be compiled" },
         { "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a&&b]\"}}}", WICK_E_UNSUPPORTED, "intersection" },
-        { "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a[b]]\"}}}", WICK_E_UNSUPPORTED, "class inside a class" },
+        { "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a[b]]\"}}}", WICK_E_UNSUPPORTED,
+          "class inside a class" },
         { "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\h\"}}}", WICK_E_UNSUPPORTED, "escape" },
         { "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a{1,2}+\"}}}", WICK_E_UNSUPPORTED, "possessive" },
         { "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a(?i)b\"}}}", WICK_E_UNSUPPORTED, "in the middle" },
         { "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?m:a)\"}}}", WICK_E_UNSUPPORTED, "option m" },
-        { "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},\"behavior\":\"Odd\"}}", WICK_E_UNSUPPORTED, "\"Odd\"" },
+        { "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},\"behavior\":\"Odd\"}}", WICK_E_UNSUPPORTED,
+          "\"Odd\"" },
         { "{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"ab\"}}", WICK_E_FORMAT, "one character" },
-        { "{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"now\"}}", WICK_E_FORMAT, "prepend_scheme" },
+        { "{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"now\"}}", WICK_E_FORMAT,
+          "prepend_scheme" },
         { "{\"decoder\":{\"type\":\"CTC\"}}", WICK_E_UNSUPPORTED, "decoder: the step \"CTC\"" },
         { "{\"decoder\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a\"},\"content\":\"\"}}", WICK_E_UNSUPPORTED, "decoder" },
         { "{\"decoder\":{\"type\":\"Strip\",\"content\":\" \",\"start\":-1,\"stop\":0}}", WICK_E_FORMAT, "decoder.start" },
-        { "{\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":1}]}}",
+        { "{\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},"
+          "{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":1}]}}",
           WICK_E_UNSUPPORTED, "Strip after Fuse" },
         { "{\"post_processor\":{\"type\":\"Odd\"}}", WICK_E_UNSUPPORTED, "post_processor: the step \"Odd\"" },
-        { "{\"post_processor\":{\"type\":\"BertProcessing\",\"cls\":[\"a\",99],\"sep\":[\"a\",1]}}", WICK_E_FORMAT, "id 99 is outside" },
+        { "{\"post_processor\":{\"type\":\"BertProcessing\",\"cls\":[\"a\",99],\"sep\":[\"a\",1]}}", WICK_E_FORMAT,
+          "id 99 is outside" },
         { "{\"post_processor\":{\"type\":\"BertProcessing\",\"sep\":[\"a\",1]}}", WICK_E_FORMAT, "post_processor.cls" },
-        { "{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"q\"}}],\"special_tokens\":{}}}", WICK_E_FORMAT, "no ids for \"q\"" },
+        { "{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"q\"}}],"
+          "\"special_tokens\":{}}}", WICK_E_FORMAT, "no ids for \"q\"" },
         { "{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":\"$A\"}}", WICK_E_FORMAT, "post_processor.single" },
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -482,7 +494,8 @@ static void test_deep_json(void **state) {
 static void test_config(void **state) {
     (void)state;
     static const struct { const char *config; int bos, eos, n; const char *error; } all[] = {
-        { "{\"bos_token\":\"<c>\",\"eos_token\":{\"content\":\"<u>\"},\"add_bos_token\":true,\"add_eos_token\":true}", 5, 9, 3, NULL },
+        { "{\"bos_token\":\"<c>\",\"eos_token\":{\"content\":\"<u>\"},\"add_bos_token\":true,\"add_eos_token\":true}", 5, 9, 3,
+          NULL },
         { "{\"bos_token\":null,\"eos_token\":\"<c>\",\"add_bos_token\":true}", -1, 5, 1, NULL },
         { "{\"bos_token\":\"<c>\"}", 5, -1, 1, NULL },
         { "{\"bos_token\":\"<zz>\"}", 0, 0, 0, "bos_token \"<zz>\"" },
@@ -518,7 +531,11 @@ static void put_u32(wk_buf *b, uint32_t v) { wk_buf_add(b, &v, 4); }
 static void put_u64(wk_buf *b, uint64_t v) { wk_buf_add(b, &v, 8); }
 static void put_text(wk_buf *b, const char *s) { put_u64(b, strlen(s)); wk_buf_str(b, s); }
 static void put_key(wk_buf *b, const char *key, wk_gguf_type type) { put_text(b, key); put_u32(b, type); }
-static void put_array(wk_buf *b, const char *key, wk_gguf_type type, uint64_t n) { put_key(b, key, WK_GGUF_ARR); put_u32(b, type); put_u64(b, n); }
+static void put_array(wk_buf *b, const char *key, wk_gguf_type type, uint64_t n) {
+    put_key(b, key, WK_GGUF_ARR);
+    put_u32(b, type);
+    put_u64(b, n);
+}
 
 static void put_int_key(wk_buf *b, const char *key, uint32_t v) { put_key(b, key, WK_GGUF_U32); put_u32(b, v); }
 static void put_bool_key(wk_buf *b, const char *key, bool v) { put_key(b, key, WK_GGUF_BOOL); wk_buf_char(b, v); }
@@ -549,14 +566,18 @@ typedef struct gguf_key { const char *name; char kind; const char *text; long v;
 
 static const char bytes_tokens[] = "a|b|c|ab|abc|\xC4\xA0|<c>|<u>|\xC4\xA0" "a|d|<|>|<s>";
 static const gguf_key bpe_keys[] = {
-    { "tokenizer.ggml.model", 's', "gpt2", 0 }, { "tokenizer.ggml.pre", 's', "gpt-2", 0 }, { "tokenizer.ggml.tokens", 'S', bytes_tokens, 0 },
+    { "tokenizer.ggml.model", 's', "gpt2", 0 }, { "tokenizer.ggml.pre", 's', "gpt-2", 0 },
+    { "tokenizer.ggml.tokens", 'S', bytes_tokens, 0 },
     { "tokenizer.ggml.token_type", 'I', "1111113411113", 0 }, { "tokenizer.ggml.merges", 'S', "a b|ab c|\xC4\xA0 a", 0 },
-    { "tokenizer.ggml.bos_token_id", 'i', NULL, 12 }, { "tokenizer.ggml.eos_token_id", 'i', NULL, 6 }, { "tokenizer.ggml.add_bos_token", 'b', NULL, 1 },
+    { "tokenizer.ggml.bos_token_id", 'i', NULL, 12 }, { "tokenizer.ggml.eos_token_id", 'i', NULL, 6 },
+    { "tokenizer.ggml.add_bos_token", 'b', NULL, 1 },
 };
 static const gguf_key spm_keys[] = {
-    { "tokenizer.ggml.model", 's', "llama", 0 }, { "tokenizer.ggml.tokens", 'S', "<unk>|<s>|</s>|<0x41>|\xE2\x96\x81|a|b|ab|\xE2\x96\x81" "a|<c>", 0 },
+    { "tokenizer.ggml.model", 's', "llama", 0 },
+    { "tokenizer.ggml.tokens", 'S', "<unk>|<s>|</s>|<0x41>|\xE2\x96\x81|a|b|ab|\xE2\x96\x81" "a|<c>", 0 },
     { "tokenizer.ggml.token_type", 'I', "2336111113", 0 }, { "tokenizer.ggml.scores", 'F', NULL, 10 },
-    { "tokenizer.ggml.bos_token_id", 'i', NULL, 1 }, { "tokenizer.ggml.eos_token_id", 'i', NULL, 2 }, { "tokenizer.ggml.unknown_token_id", 'i', NULL, 0 },
+    { "tokenizer.ggml.bos_token_id", 'i', NULL, 1 }, { "tokenizer.ggml.eos_token_id", 'i', NULL, 2 },
+    { "tokenizer.ggml.unknown_token_id", 'i', NULL, 0 },
 };
 
 static void put_any(wk_buf *b, const gguf_key *k) {
@@ -651,7 +672,8 @@ static void test_bad_gguf(void **state) {
         { false, { T "tokens", '-', NULL, 0 }, WICK_E_FORMAT, T "tokens" },
         { false, { T "tokens", 'I', "123", 0 }, WICK_E_FORMAT, "array of strings" },
         { false, { T "tokens", 'i', NULL, 5 }, WICK_E_FORMAT, T "tokens" },
-        { false, { T "tokens", 'S', "a|b|c|ab|abc|x|<c>|<u>|a|d|<|>|<s>", 0 }, WICK_E_FORMAT, "ids 0 and 8 are both spelled \"a\"" },
+        { false, { T "tokens", 'S', "a|b|c|ab|abc|x|<c>|<u>|a|d|<|>|<s>", 0 }, WICK_E_FORMAT,
+          "ids 0 and 8 are both spelled \"a\"" },
         { false, { T "token_type", 'I', "11", 0 }, WICK_E_FORMAT, "has 2 elements, the vocabulary has 13" },
         { false, { T "token_type", 'I', "1111113411119", 0 }, WICK_E_FORMAT, "entry 12 has type 9" },
         { false, { T "token_type", 'S', "a|b", 0 }, WICK_E_FORMAT, "array of numbers" },
@@ -676,22 +698,28 @@ static void test_bad_gguf(void **state) {
     wk_buf b = { 0 };
     opened o;
     for (size_t i = 0; i < COUNT(all); i++) {
-        if (all[i].spm) build(&b, spm_keys, COUNT(spm_keys), &all[i].change); else build(&b, bpe_keys, COUNT(bpe_keys), &all[i].change);
+        if (all[i].spm)
+            build(&b, spm_keys, COUNT(spm_keys), &all[i].change);
+        else
+            build(&b, bpe_keys, COUNT(bpe_keys), &all[i].change);
         wick_status st = load(&b, &o);
-        if (st != all[i].status || (st && !says(all[i].words)) || (st && o.t)) fail_msg("row %zu: status %d, \"%s\"", i, (int)st, wick_last_error());
+        if (st != all[i].status || (st && !says(all[i].words)) || (st && o.t))
+            fail_msg("row %zu: status %d, \"%s\"", i, (int)st, wick_last_error());
         if (st) assert_true(says("made.gguf"));
         close_it(&o);
     }
     /* neither byte tokens nor an unknown token */
     static const gguf_key bare[] = {
-        { T "model", 's', "llama", 0 }, { T "tokens", 'S', "a|b", 0 }, { T "token_type", 'I', "11", 0 }, { T "scores", 'F', NULL, 2 },
+        { T "model", 's', "llama", 0 }, { T "tokens", 'S', "a|b", 0 }, { T "token_type", 'I', "11", 0 },
+        { T "scores", 'F', NULL, 2 },
     };
     build(&b, bare, COUNT(bare), NULL);
     assert_int_equal(load(&b, &o), WICK_E_FORMAT);
     assert_true(says("<0x00>"));
     close_it(&o);
     /* entries that are not UTF-8 are kept: nothing can give them, and they decode to what they are */
-    build(&b, bpe_keys, COUNT(bpe_keys), &(gguf_key){ T "tokens", 'S', "a|b|c|ab|abc|\xC4\xA0|<c>|<u>|\xC4\xA0" "a|\xFF\xFE|<|>|<s>", 0 });
+    static const gguf_key odd = { T "tokens", 'S', "a|b|c|ab|abc|\xC4\xA0|<c>|<u>|\xC4\xA0" "a|\xFF\xFE|<|>|<s>", 0 };
+    build(&b, bpe_keys, COUNT(bpe_keys), &odd);
     assert_int_equal(load(&b, &o), WICK_OK);
     assert_true(wk_str_eq(wk_tokenizer_bytes(o.t, 9), "\xFF\xFE"));
     close_it(&o);
@@ -704,7 +732,8 @@ static void test_bad_text(void **state) {
     (void)state;
     wk_tokenizer *t = make_json(small, NULL);
     wk_ids ids = { 0 };
-    wk_span split[] = { { "a\xE2", 2, true }, { "\x82\xAC", 2, false } }, bad = { "aaa\xC3(", 5, true }, huge = { "a", ((size_t)1 << 30) + 1, true };
+    wk_span split[] = { { "a\xE2", 2, true }, { "\x82\xAC", 2, false } }, bad = { "aaa\xC3(", 5, true };
+    wk_span huge = { "a", ((size_t)1 << 30) + 1, true };
     assert_int_equal(wk_tokenize(t, split, 2, false, &ids), WICK_OK);  /* a character over the border of two spans */
     assert_int_equal(ids.len, 2);
     assert_int_equal(wk_tokenize(t, &bad, 1, false, &ids), WICK_E_FORMAT);
@@ -722,7 +751,8 @@ static void test_hard_text(void **state) {
     (void)state;
     enum { N = 1 << 20 };
     static const struct { const char *regex; bool refused; } patterns[] = {
-        { "(a+)+[bc]", true }, { "(a|aa)+$", true }, { "a*[bc]", false }, { "(?:a*)*[bc]", true }, { "\\s+", false }, { "a{3}", false },
+        { "(a+)+[bc]", true }, { "(a|aa)+$", true }, { "a*[bc]", false }, { "(?:a*)*[bc]", true }, { "\\s+", false },
+        { "a{3}", false },
         { "(?=(a*))\\1[bc]", true },  /* each attempt is cheap, all together are not */
     };
     char *text = wk_alloc(N + 1);
@@ -746,7 +776,8 @@ static void test_hard_text(void **state) {
         ids.len = 0;
         span.len = N / 4;
         wick_status st = wk_tokenize(t, &span, 1, false, &ids);
-        if (st && (st != WICK_E_UNSUPPORTED || !says("too many steps") || !says("small/tokenizer.json: pre_tokenizer"))) fail_msg("%s: %s", patch, wick_last_error());
+        if (st && (st != WICK_E_UNSUPPORTED || !says("too many steps") || !says("small/tokenizer.json: pre_tokenizer")))
+            fail_msg("%s: %s", patch, wick_last_error());
 
         assert_int_equal(st, patterns[i].refused ? WICK_E_UNSUPPORTED : WICK_OK);
         if (st) assert_int_equal(ids.len, 0);
@@ -782,12 +813,13 @@ static void test_long_and_short(void **state) {
             uint32_t best = UINT32_MAX;
             size_t at = 0;
             for (size_t i = 0; i + 1 < k; i++)
-                for (size_t s = 0; s < (size_t)1 << t->bpe.bits; s++)
-                    if (t->bpe.merge[s].pair == ((uint64_t)((uint32_t)id[i] + 1) << 32 | (uint32_t)id[i + 1]) && t->bpe.merge[s].rank < best) {
-                        best = t->bpe.merge[s].rank;
-                        into = t->bpe.merge[s].into;
-                        at = i;
-                    }
+                for (size_t s = 0; s < (size_t)1 << t->bpe.bits; s++) {
+                    const wk_merge *m = &t->bpe.merge[s];
+                    if (m->pair != ((uint64_t)((uint32_t)id[i] + 1) << 32 | (uint32_t)id[i + 1]) || m->rank >= best) continue;
+                    best = m->rank;
+                    into = m->into;
+                    at = i;
+                }
             if (best == UINT32_MAX) break;
             id[at] = into;
             memmove(id + at + 1, id + at + 2, (--k - at - 1) * sizeof *id);
@@ -805,11 +837,15 @@ static void test_long_and_short(void **state) {
 /* ---- every allocation may fail ---- */
 
 static const char rich[] =
-    "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Prepend\",\"prepend\":\"u\"},{\"type\":\"Replace\","
-    "\"pattern\":{\"Regex\":\"q+\"},\"content\":\"c\"}]},\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":"
-    "{\"Regex\":\"[ ]\"},\"behavior\":\"Isolated\"},{\"type\":\"Metaspace\",\"replacement\":\"_\"}]},\"decoder\":{\"type\":\"Sequence\",\"decoders\":["
-    "{\"type\":\"Replace\",\"pattern\":{\"String\":\"_\"},\"content\":\" \"},{\"type\":\"ByteLevel\"}]},\"post_processor\":{\"type\":\"BertProcessing\","
-    "\"cls\":[\"<c>\",5],\"sep\":[\"<c>\",5]},\"added_tokens\":[{\"id\":5,\"content\":\"<c>\",\"special\":true},{\"id\":20,\"content\":\"au\",\"normalized\":true}]}";
+    "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Prepend\",\"prepend\":\"u\"},"
+    "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"q+\"},\"content\":\"c\"}]},"
+    "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":["
+    "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[ ]\"},\"behavior\":\"Isolated\"},"
+    "{\"type\":\"Metaspace\",\"replacement\":\"_\"}]},"
+    "\"decoder\":{\"type\":\"Sequence\",\"decoders\":["
+    "{\"type\":\"Replace\",\"pattern\":{\"String\":\"_\"},\"content\":\" \"},{\"type\":\"ByteLevel\"}]},"
+    "\"post_processor\":{\"type\":\"BertProcessing\",\"cls\":[\"<c>\",5],\"sep\":[\"<c>\",5]},"
+    "\"added_tokens\":[{\"id\":5,\"content\":\"<c>\",\"special\":true},{\"id\":20,\"content\":\"au\",\"normalized\":true}]}";
 
 /* Loads and tokenizes with the k-th allocation failing, for every k until all goes well. */
 static void sweep(wick_status (*run)(const void *), const void *arg) {
@@ -831,7 +867,8 @@ static wick_status use(const wk_tokenizer *t) {
     wk_ids ids = { 0 };
     wk_decoder d;
     for (int i = 0; i < 60; i++) wk_buf_str(&text, "<c>aa qq \xC3\xA9u ");
-    wk_span span[] = { { text.ptr, text.len, true }, { "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 60, false } };
+    static const char many[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    wk_span span[] = { { text.ptr, text.len, true }, { many, sizeof many - 1, false } };
     wick_status st = text.failed ? WICK_E_MEMORY : wk_tokenize(t, span, 2, true, &ids);
     wk_decoder_init(&d, t, true);
     for (size_t i = 0; i < ids.len; i++) wk_decode(&d, ids.ptr[i], &b);
