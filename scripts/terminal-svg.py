@@ -67,7 +67,8 @@ def main():
             if text.strip():
                 look = f' font-weight="bold"' if "bold" in s else ""
                 look += f' opacity="0.6"' if "dim" in s else ""
-                print(f'<text x="{x:.1f}" y="{y}" fill="{s.get("fg", "#cdd6f4")}"{look} xml:space="preserve" textLength="{n * CW:.1f}">{html.escape(text)}</text>')
+                print(f'<text x="{x:.1f}" y="{y}" fill="{s.get("fg", "#cdd6f4")}"{look} xml:space="preserve" '
+                      f'textLength="{n * CW:.1f}">{html.escape(text)}</text>')
             x += n * CW
     print("</svg>")
 

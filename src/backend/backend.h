@@ -53,7 +53,8 @@ struct wk_backend {
     wk_pool *pool;             /* owned */
 };
 
-/* Runs the ops' own kernels in double. round: as the other backends round (activations to int8, keys and values to the cache's type); finite differences turn it off. */
+/* Runs the ops' own kernels in double. round: as the other backends round (activations to int8, keys and values to the cache's
+ * type); finite differences turn it off. */
 wick_status wk_reference_new(bool round, wk_backend **out);
 /* CPU kernels chosen at run time. n_threads as wk_pool_new(). */
 wick_status wk_cpu_new(int n_threads, wk_backend **out);

@@ -12,7 +12,8 @@ void *wk_alloc(size_t n);
 void *wk_alloc_array(size_t n, size_t size);
 /* Grows or shrinks to n * size bytes (new bytes are not zeroed); NULL leaves p as it was. */
 void *wk_realloc_array(void *p, size_t n, size_t size);
-/* n bytes on a 64-byte boundary, not zeroed (fresh pages are not touched); large ones ask for huge pages. Free with wk_free_aligned(). */
+/* n bytes on a 64-byte boundary, not zeroed (fresh pages are not touched); large ones ask for huge pages. Free with
+ * wk_free_aligned(). */
 void *wk_alloc_aligned(size_t n);
 void wk_free(void *p);
 void wk_free_aligned(void *p);

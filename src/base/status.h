@@ -6,7 +6,8 @@
 #define WK_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
 /* Sets this thread's message and returns code, so that `return wk_fail(...)` reads as one step.
- * The message says what, where, and what to do about it. It is cut to WK_MESSAGE bytes with its NUL, room for a long list of tensors. */
+ * The message says what, where, and what to do about it. It is cut to WK_MESSAGE bytes with its NUL, room for a long list of
+ * tensors. */
 enum { WK_MESSAGE = 8192 };
 wick_status wk_fail(wick_status code, const char *fmt, ...) WK_PRINTF(2, 3);
 /* Puts "prefix: " in front of the present message; returns code. For callers that know the file's name. */

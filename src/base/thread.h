@@ -9,7 +9,8 @@ typedef struct wk_pool wk_pool;
 typedef struct wk_team { wk_pool *pool; int i, n; } wk_team;
 typedef void (*wk_team_fn)(const wk_team *t, void *arg);
 
-/* n threads, the caller's included; 0: one per core that this process may use. Errors  WICK_E_ARG (n outside 0..1024), WICK_E_MEMORY. */
+/* n threads, the caller's included; 0: one per core that this process may use. Errors  WICK_E_ARG (n outside 0..1024),
+ * WICK_E_MEMORY. */
 wick_status wk_pool_new(int n, wk_pool **out);
 void wk_pool_free(wk_pool *p);
 int wk_pool_n(const wk_pool *p);

@@ -79,7 +79,8 @@ wk_val wk_graph_op(wk_graph *g, wk_op op, const wk_val *in, int n_in, const wk_a
     if (g->status) return WK_NO_VAL;
     n.n_out = info->n_out + (g->saving ? info->n_save : 0);
     for (int i = 0; i < n.n_out; i++)
-        n.out[i] = new_value(g, &(wk_value){ .kind = WK_VALUE_RESULT, .shape = out[i], .node = (int32_t)g->n_node, .n_mat = 1 }, name);
+        n.out[i] = new_value(g, &(wk_value){ .kind = WK_VALUE_RESULT, .shape = out[i], .node = (int32_t)g->n_node, .n_mat = 1 },
+                             name);
     if (!g->status && !wk_grow((void **)&g->node, &g->cap_node, g->n_node + 1, sizeof *g->node))
         g->status = wk_fail_memory(sizeof *g->node, "a graph's nodes");
     if (g->status) return WK_NO_VAL;

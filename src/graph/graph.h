@@ -111,7 +111,8 @@ static inline int64_t wk_shape_rows(wk_shape s, int64_t T, int64_t n_out) {
 wick_status wk_graph_layout(const wk_graph *g, int64_t max_rows, size_t elem, size_t align, int64_t *offset, size_t *total);
 
 /* An adapter as ops see it: per slot y += scale * B(A x). */
-typedef struct wk_lora_term { const struct wk_weight *a, *b; float scale; } wk_lora_term;  /* a [r, n_in], b [n_out, r]; a NULL: nothing at this slot */
+a [r, n_in], b [n_out, r]; a NULL: nothing at this slot */
+typedef struct wk_lora_term { const struct wk_weight *a, *b; float scale; } wk_lora_term;
 typedef struct wk_lora_set { const wk_lora_term *slot; int n_slot; float scale; } wk_lora_set;
 
 /* One pass's data. Sequences are indices of rows of the block table. Rows of a sequence come in order of position and together

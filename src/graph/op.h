@@ -46,7 +46,8 @@ extern const wk_op_info *const wk_ops[WK_OP_COUNT];
 wk_shape wk_in_shape(const wk_graph *g, const wk_node *n, int i);
 wick_status wk_op_misfit(const wk_node *n, const char *fmt, ...) WK_PRINTF(2, 3);
 
-/* Rounds n numbers to int8 by groups of 32 with scale max|x| / 127 (the last group may be short), in place: what kernels on quantised weights do to activations. */
+/* Rounds n numbers to int8 by groups of 32 with scale max|x| / 127 (the last group may be short), in place: what kernels on
+ * quantised weights do to activations. */
 void wk_round_act(double *x, int64_t n);
 /* Rounds a head's n numbers to the cache's type, in place. */
 void wk_round_kv(double *x, int64_t n, wk_dtype type);

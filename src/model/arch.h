@@ -49,9 +49,22 @@ const char *wk_arch_tensor(const wk_arch *a, wk_role role, bool gguf);
 extern const wk_arch *const wk_archs[];  /* ends with NULL */
 
 /* What the shared table says of a role: its names, and its shape in words that hparams resolve. */
-typedef enum wk_dim { WK_D_ONE, WK_D_VOCAB, WK_D_EMBD, WK_D_Q, WK_D_KV, WK_D_FF, WK_D_HEAD, WK_D_EXPERT, WK_D_FF_EXPERT, WK_D_LABEL, WK_D_ROT } wk_dim;
+typedef enum wk_dim {
+    WK_D_ONE,
+    WK_D_VOCAB,
+    WK_D_EMBD,
+    WK_D_Q,
+    WK_D_KV,
+    WK_D_FF,
+    WK_D_HEAD,
+    WK_D_EXPERT,
+    WK_D_FF_EXPERT,
+    WK_D_LABEL,
+    WK_D_ROT
+} wk_dim;
 typedef struct wk_role_info {
-    const char *gguf, *hf;        /* of a layer: after "blk.N." and "model.layers.N."; '*' stands for an expert's number. NULL: not in such files */
+    of a layer: after "blk.N." and "model.layers.N."; '*' stands for an expert's number. NULL: not in such files */
+    const char *gguf, *hf;
     wk_dim n_mat, rows, cols;     /* WK_D_ONE rows: a vector */
 } wk_role_info;
 extern const wk_role_info wk_roles[WK_T_COUNT];

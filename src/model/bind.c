@@ -29,7 +29,8 @@ static bool tensor_name(const binder *b, wk_role role, int64_t layer, int64_t ex
 }
 
 static wick_status take(binder *b, const wk_tensor *t) {
-    if (!wk_grow((void **)&b->used, &b->cap_used, b->n_used + 1, sizeof *b->used)) return wk_fail_memory(b->n_used * sizeof *b->used, "the list of tensors");
+    if (!wk_grow((void **)&b->used, &b->cap_used, b->n_used + 1, sizeof *b->used))
+        return wk_fail_memory(b->n_used * sizeof *b->used, "the list of tensors");
     b->used[b->n_used++] = t;
     return WICK_OK;
 }
@@ -50,7 +51,9 @@ static wick_status misfit(const binder *b, const wk_tensor *t, int64_t n_mat, in
 /* Is it [n_mat, rows, cols] (leading ones may be left out)? */
 static bool fits(const wk_tensor *t, int64_t n_mat, int64_t rows, int64_t cols, bool vector) {
     if (wk_tensor_cols(t) != cols || wk_tensor_rows(t) != n_mat * rows) return false;
-    return vector ? t->n_dim == 1 : n_mat > 1 ? t->n_dim == 3 && t->shape[1] == rows : t->n_dim >= 2 && t->shape[t->n_dim - 2] == rows;
+    return vector      ? t->n_dim == 1
+           : n_mat > 1 ? t->n_dim == 3 && t->shape[1] == rows
+                       : t->n_dim >= 2 && t->shape[t->n_dim - 2] == rows;
 }
 
 static wick_status check_type(const binder *b, const wk_tensor *t) {
@@ -70,7 +73,8 @@ static wick_status upload(binder *b, const wk_weight_source *s, wk_weight **out)
     }
     if (!st) st = m->backend->ops->weight_new(m->backend, s, out);
     if (!st) m->n_bytes_weights += (*out)->n_bytes;
-    if (!st && b->progress && !b->progress("loading", b->done, b->total, b->user)) st = wk_fail(WICK_E_CANCELLED, "loading was stopped");
+    if (!st && b->progress && !b->progress("loading", b->done, b->total, b->user))
+        st = wk_fail(WICK_E_CANCELLED, "loading was stopped");
     return st;
 }
 
@@ -95,7 +99,8 @@ static wick_status find(binder *b, wk_role role, int64_t layer, const char *suff
     for (int64_t e = 1; each && e < n_mat; e++) {
         tensor_name(b, role, layer, e, suffix, name, sizeof name);
         if (!(t[e] = wk_checkpoint_find(b->c, name)))
-            return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is missing, the configuration has %lld experts", wk_checkpoint_path(b->c), name, (long long)n_mat);
+            return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is missing, the configuration has %lld experts",
+                           wk_checkpoint_path(b->c), name, (long long)n_mat);
         *n = (int)e + 1;
     }
     return WICK_OK;
@@ -106,7 +111,8 @@ static wick_status bind(binder *b, wk_role role, int64_t layer, bool required, w
     const wk_hparams *hp = &b->m->hp;
     const wk_role_info *info = &wk_roles[role];
     int64_t n_mat = wk_hparams_dim(hp, info->n_mat), rows = wk_hparams_dim(hp, info->rows), cols = wk_hparams_dim(hp, info->cols);
-    bool vector = info->rows == WK_D_ONE, permuted = b->gguf && hp->features & WK_GGUF_PERMUTED && (role == WK_T_Q || role == WK_T_K);
+    bool vector = info->rows == WK_D_ONE,
+         permuted = b->gguf && hp->features & WK_GGUF_PERMUTED && (role == WK_T_Q || role == WK_T_K);
     const wk_tensor **t = wk_alloc_array((size_t)n_mat, sizeof *t);
     char name[160];
     int n = 0;
@@ -129,7 +135,8 @@ static wick_status bind(binder *b, wk_role role, int64_t layer, bool required, w
         tensor_name(b, role, layer, 0, "bias", name, sizeof name);
         st = wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is missing", wk_checkpoint_path(b->c), name);
     }
-    if (!st && n && permuted) st = wk_fail(WICK_E_UNSUPPORTED, "%s: biases on permuted q and k are not known", wk_checkpoint_path(b->c));
+    if (!st && n && permuted)
+        st = wk_fail(WICK_E_UNSUPPORTED, "%s: biases on permuted q and k are not known", wk_checkpoint_path(b->c));
     if (!st && n && !fits(t[0], 1, 1, rows, true)) st = misfit(b, t[0], 1, 1, rows);
     s = (wk_weight_source){ .tensor = t, .n_tensor = 1, .vector = true };
     if (!st && n) st = upload(b, &s, &into->bias[role]);
@@ -173,7 +180,8 @@ static wick_status refuse_unused(binder *b) {
     for (size_t i = 0; i < wk_checkpoint_n_tensor(b->c); i++) {
         const wk_tensor *t = wk_checkpoint_tensor(b->c, i);
         if (!bsearch(&t, b->used, b->n_used, sizeof *b->used, by_address) && !ignorable(b, t->name))
-            return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%.*s\" has no place in architecture %s: the model has a part that wick does not know",
+            return wk_fail(WICK_E_UNSUPPORTED,
+                           "%s: tensor \"%.*s\" has no place in architecture %s: the model has a part that wick does not know",
                            wk_checkpoint_path(b->c), (int)t->name.len, t->name.ptr, b->m->hp.arch->name);
     }
     return WICK_OK;
@@ -204,7 +212,9 @@ static wick_status bind_rope(binder *b) {
         if (!factors) return wk_fail_memory((size_t)m->hp.rot_dim * sizeof *factors, "rope factors");
         wk_tensor_row(t, 0, factors);
         for (int64_t i = 0; !st && i < m->hp.rot_dim / 2; i++)
-            if (!(factors[i] > 0)) st = wk_fail(WICK_E_FORMAT, "%s: tensor \"rope_freqs.weight\" [%lld] is %g, it must be above zero", wk_checkpoint_path(b->c), (long long)i, (double)factors[i]);
+            if (!(factors[i] > 0))
+                st = wk_fail(WICK_E_FORMAT, "%s: tensor \"rope_freqs.weight\" [%lld] is %g, it must be above zero",
+                             wk_checkpoint_path(b->c), (long long)i, (double)factors[i]);
     }
     if (!st) st = make_freqs(b, &m->hp.rope, factors, &m->freqs, &m->mscale);
     if (!st && m->hp.rope_local.theta > 0) st = make_freqs(b, &m->hp.rope_local, NULL, &m->freqs_local, &m->mscale_local);

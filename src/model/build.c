@@ -56,9 +56,16 @@ static wk_val attention(const builder *b, wk_val x) {
     wk_val k = norm(b, linear(b, x, WK_T_K), WK_T_K_NORM, (int)hp->head_dim);
     wk_val v = linear(b, x, WK_T_V);
     wk_val freqs = wk_graph_param(b->g, local ? b->m->freqs_local : b->m->freqs, local ? "rope_local" : "rope");
-    wk_attr a = { .n_head = (int)hp->n_head, .n_head_kv = (int)hp->n_head_kv, .head_dim = (int)hp->head_dim, .rot_dim = (int)hp->rot_dim,
-                  .mscale = local ? b->m->mscale_local : b->m->mscale, .scale = (float)hp->attn_scale, .cap = (float)hp->attn_softcap,
-                  .window = windowed ? (int)hp->window : 0, .layer = b->layer, .causal = true };
+    wk_attr a = { .n_head = (int)hp->n_head,
+                  .n_head_kv = (int)hp->n_head_kv,
+                  .head_dim = (int)hp->head_dim,
+                  .rot_dim = (int)hp->rot_dim,
+                  .mscale = local ? b->m->mscale_local : b->m->mscale,
+                  .scale = (float)hp->attn_scale,
+                  .cap = (float)hp->attn_softcap,
+                  .window = windowed ? (int)hp->window : 0,
+                  .layer = b->layer,
+                  .causal = true };
     wk_attr of_k = a;
     of_k.n_head = a.n_head_kv;
     q = op(b, WK_OP_ROPE, (wk_val[]){ q, freqs }, 2, &a, WK_T_Q);
@@ -79,7 +86,8 @@ static wk_val experts(const builder *b, wk_val x, wk_role role, wk_val ids) {
 
 static wk_val moe(const builder *b, wk_val x) {
     wk_attr a = { .act = b->m->hp.act, .n_used = (int)b->m->hp.n_expert_used, .norm_topk = b->m->hp.norm_topk };
-    wk_val ids = op(b, WK_OP_ROUTE, (wk_val[]){ linear(b, x, WK_T_ROUTER) }, 1, &a, WK_T_ROUTER), weights = wk_graph_out(b->g, ids, 1);
+    wk_val ids = op(b, WK_OP_ROUTE, (wk_val[]){ linear(b, x, WK_T_ROUTER) }, 1, &a, WK_T_ROUTER),
+           weights = wk_graph_out(b->g, ids, 1);
     wk_val gate = experts(b, x, WK_T_GATE_EXPS, ids), up = experts(b, x, WK_T_UP_EXPS, ids);
     wk_val y = experts(b, op(b, WK_OP_GLU, (wk_val[]){ gate, up }, 2, &a, WK_T_GATE_EXPS), WK_T_DOWN_EXPS, ids);
     return op(b, WK_OP_COMBINE, (wk_val[]){ y, weights, ids }, 3, NULL, WK_T_DOWN_EXPS);

@@ -10,7 +10,7 @@
 /* Where to look: GGUF keys begin with the architecture, config.json is one object. */
 typedef struct source { const wk_gguf *gguf; json_t *config; const char *prefix; char path[512]; } source;
 
-enum { REQUIRED = 1, INT = 2 };
+enum { REAL = 0, INT = 1, MUST = 2 };
 typedef struct key_info {
     size_t at;                 /* offset in wk_hparams: int64_t for INT, else double */
     const char *gguf;          /* after "ARCH." */
@@ -20,25 +20,25 @@ typedef struct key_info {
 } key_info;
 #define AT(field) offsetof(wk_hparams, field)
 static const key_info keys[] = {
-    { AT(n_layer),      "block_count",                      { "num_hidden_layers" },                       INT | REQUIRED, 1, WK_MAX_LAYERS },
-    { AT(n_embd),       "embedding_length",                 { "hidden_size" },                             INT | REQUIRED, 1, 1 << 20 },
-    { AT(n_head),       "attention.head_count",             { "num_attention_heads" },                     INT | REQUIRED, 1, 4096 },
-    { AT(n_head_kv),    "attention.head_count_kv",          { "num_key_value_heads" },                     INT, 1, 4096 },
-    { AT(head_dim),     "attention.key_length",             { "head_dim" },                                INT, 1, 8192 },
-    { AT(n_ff),         "feed_forward_length",              { "intermediate_size" },                       INT | REQUIRED, 1, 1 << 24 },
-    { AT(n_ctx),        "context_length",                   { "max_position_embeddings" },                 INT | REQUIRED, 1, 1 << 30 },
-    { AT(n_vocab),      "vocab_size",                       { "vocab_size" },                              INT, 1, 1 << 28 },
-    { AT(rot_dim),      "rope.dimension_count",             { NULL },                                      INT, 2, 8192 },
-    { AT(norm_eps),     "attention.layer_norm_rms_epsilon", { "rms_norm_eps" },                            REQUIRED, 0, 1 },
-    { AT(window),       "attention.sliding_window",         { "sliding_window" },                          INT, 0, 1 << 30 },
-    { AT(attn_softcap), "attn_logit_softcapping",           { "attn_logit_softcapping" },                  0, 0, 1e6 },
-    { AT(final_softcap),"final_logit_softcapping",          { "final_logit_softcapping" },                 0, 0, 1e6 },
-    { AT(n_expert),     "expert_count",                     { "num_experts", "num_local_experts" },        INT, 0, 65536 },
-    { AT(n_expert_used),"expert_used_count",                { "num_experts_per_tok" },                     INT, 0, 1024 },
-    { AT(n_ff_expert),  "expert_feed_forward_length",       { "moe_intermediate_size" },                   INT, 1, 1 << 24 },
-    { AT(rope.theta),   "rope.freq_base",                   { NULL },                                      0, 1e-3, 1e12 },
-    { AT(rope_local.theta), "rope.freq_base_swa",           { "rope_local_base_freq" },                    0, 1e-3, 1e12 },
-    { AT(pad_token),    NULL,                               { "pad_token_id" },                            INT, -1, 1 << 28 },
+    { AT(n_layer),          "block_count",                      { "num_hidden_layers" },                INT | MUST, 1,    WK_MAX_LAYERS },
+    { AT(n_embd),           "embedding_length",                 { "hidden_size" },                      INT | MUST, 1,    1 << 20 },
+    { AT(n_head),           "attention.head_count",             { "num_attention_heads" },              INT | MUST, 1,    4096 },
+    { AT(n_head_kv),        "attention.head_count_kv",          { "num_key_value_heads" },              INT,        1,    4096 },
+    { AT(head_dim),         "attention.key_length",             { "head_dim" },                         INT,        1,    8192 },
+    { AT(n_ff),             "feed_forward_length",              { "intermediate_size" },                INT | MUST, 1,    1 << 24 },
+    { AT(n_ctx),            "context_length",                   { "max_position_embeddings" },          INT | MUST, 1,    1 << 30 },
+    { AT(n_vocab),          "vocab_size",                       { "vocab_size" },                       INT,        1,    1 << 28 },
+    { AT(rot_dim),          "rope.dimension_count",             { NULL },                               INT,        2,    8192 },
+    { AT(norm_eps),         "attention.layer_norm_rms_epsilon", { "rms_norm_eps" },                     REAL | MUST, 0,    1 },
+    { AT(window),           "attention.sliding_window",         { "sliding_window" },                   INT,        0,    1 << 30 },
+    { AT(attn_softcap),     "attn_logit_softcapping",           { "attn_logit_softcapping" },           REAL,       0,    1e6 },
+    { AT(final_softcap),    "final_logit_softcapping",          { "final_logit_softcapping" },          REAL,       0,    1e6 },
+    { AT(n_expert),         "expert_count",                     { "num_experts", "num_local_experts" }, INT,        0,    65536 },
+    { AT(n_expert_used),    "expert_used_count",                { "num_experts_per_tok" },              INT,        0,    1024 },
+    { AT(n_ff_expert),      "expert_feed_forward_length",       { "moe_intermediate_size" },            INT,        1,    1 << 24 },
+    { AT(rope.theta),       "rope.freq_base",                   { NULL },                               REAL,       1e-3, 1e12 },
+    { AT(rope_local.theta), "rope.freq_base_swa",               { "rope_local_base_freq" },             REAL,       1e-3, 1e12 },
+    { AT(pad_token),        NULL,                               { "pad_token_id" },                     INT,        -1,   1 << 28 },
 };
 
 /* A member of config.json, NULL where it is absent or null. */
@@ -75,14 +75,17 @@ static wick_status read_key(const source *s, const key_info *k, wk_hparams *hp) 
     wick_status st = WICK_OK;
     const char *name = k->gguf;
     if (s->gguf) st = k->gguf ? gguf_number(s, k->gguf, k->flags & INT, &v, &found) : WICK_OK;
-    else for (int i = 0; i < 2 && !st && !found && k->hf[i]; i++) st = config_number(s, s->config, name = k->hf[i], k->flags & INT, &v, &found);
+    else
+        for (int i = 0; i < 2 && !st && !found && k->hf[i]; i++)
+            st = config_number(s, s->config, name = k->hf[i], k->flags & INT, &v, &found);
     if (st) return st;
     const char *dot = s->gguf ? "." : "", *prefix = s->gguf ? s->prefix : "";
-    if (!found && k->flags & REQUIRED)
+    if (!found && k->flags & MUST)
         return wk_fail(WICK_E_FORMAT, "%s: \"%s%s%s\" is missing: this model cannot be run without it", s->path, prefix, dot, name);
     if (!found) return WICK_OK;
     if (!(v >= k->min && v <= k->max))
-        return wk_fail(WICK_E_FORMAT, "%s: \"%s%s%s\" is %.10g, it must be %.10g to %.10g", s->path, prefix, dot, name, v, k->min, k->max);
+        return wk_fail(WICK_E_FORMAT, "%s: \"%s%s%s\" is %.10g, it must be %.10g to %.10g", s->path, prefix, dot, name, v, k->min,
+                       k->max);
     if (k->flags & INT) *(int64_t *)((char *)hp + k->at) = (int64_t)v;
     else *(double *)((char *)hp + k->at) = v;
     return WICK_OK;
@@ -90,8 +93,10 @@ static wick_status read_key(const source *s, const key_info *k, wk_hparams *hp) 
 
 /* ---- rope ---- */
 
-static const struct { const char *name; wk_rope_kind kind; } rope_kinds[] = {
-    { "default", WK_ROPE_DEFAULT }, { "none", WK_ROPE_DEFAULT }, { "linear", WK_ROPE_LINEAR }, { "llama3", WK_ROPE_LLAMA3 }, { "yarn", WK_ROPE_YARN },
+static const struct { const char *name; wk_rope_kind kind;
+} rope_kinds[] = {
+    { "default", WK_ROPE_DEFAULT }, { "none", WK_ROPE_DEFAULT }, { "linear", WK_ROPE_LINEAR },
+    { "llama3", WK_ROPE_LLAMA3 },   { "yarn", WK_ROPE_YARN },
 };
 
 static wick_status rope_kind(const source *s, const char *name, size_t n, wk_rope_kind *out) {
@@ -100,15 +105,20 @@ static wick_status rope_kind(const source *s, const char *name, size_t n, wk_rop
             *out = rope_kinds[i].kind;
             return WICK_OK;
         }
-    return wk_fail(WICK_E_UNSUPPORTED, "%s: rope scaling \"%.*s\" is not one that wick knows (default, linear, llama3, yarn)", s->path, (int)(n > 40 ? 40 : n), name);
+    return wk_fail(WICK_E_UNSUPPORTED, "%s: rope scaling \"%.*s\" is not one that wick knows (default, linear, llama3, yarn)",
+                   s->path, (int)(n > 40 ? 40 : n), name);
 }
 
 static wick_status check_rope(const source *s, const wk_rope_params *p) {
-    if (!(p->theta > 0) || !isfinite(p->theta)) return wk_fail(WICK_E_FORMAT, "%s: rope base %g is not above zero", s->path, p->theta);
-    if (p->kind != WK_ROPE_DEFAULT && !(p->factor > 0 && p->factor <= 1e6)) return wk_fail(WICK_E_FORMAT, "%s: rope scaling factor %g is not in 0..1000000", s->path, p->factor);
-    if (p->kind >= WK_ROPE_LLAMA3 && p->original_ctx < 1) return wk_fail(WICK_E_FORMAT, "%s: rope scaling needs original_max_position_embeddings", s->path);
+    if (!(p->theta > 0) || !isfinite(p->theta))
+        return wk_fail(WICK_E_FORMAT, "%s: rope base %g is not above zero", s->path, p->theta);
+    if (p->kind != WK_ROPE_DEFAULT && !(p->factor > 0 && p->factor <= 1e6))
+        return wk_fail(WICK_E_FORMAT, "%s: rope scaling factor %g is not in 0..1000000", s->path, p->factor);
+    if (p->kind >= WK_ROPE_LLAMA3 && p->original_ctx < 1)
+        return wk_fail(WICK_E_FORMAT, "%s: rope scaling needs original_max_position_embeddings", s->path);
     if (p->kind == WK_ROPE_LLAMA3 && !(p->low_freq_factor > 0 && p->high_freq_factor > p->low_freq_factor))
-        return wk_fail(WICK_E_FORMAT, "%s: rope low_freq_factor %g and high_freq_factor %g are not in order", s->path, p->low_freq_factor, p->high_freq_factor);
+        return wk_fail(WICK_E_FORMAT, "%s: rope low_freq_factor %g and high_freq_factor %g are not in order", s->path,
+                       p->low_freq_factor, p->high_freq_factor);
     return WICK_OK;
 }
 
@@ -125,9 +135,11 @@ static wick_status rope_from_config(const source *s, json_t *o, wk_rope_params *
     wick_status st = WICK_OK;
     if (kind && !json_is_string(kind)) return wk_fail(WICK_E_FORMAT, "%s: \"rope_type\" is not a string", s->path);
     if (kind) st = rope_kind(s, json_string_value(kind), json_string_length(kind), &p->kind);
-    for (size_t i = 0; !st && i < sizeof real / sizeof *real; i++) st = config_number(s, o, real[i].name, false, real[i].at, &found);
+    for (size_t i = 0; !st && i < sizeof real / sizeof *real; i++)
+        st = config_number(s, o, real[i].name, false, real[i].at, &found);
     if (!st) st = config_number(s, o, "original_max_position_embeddings", true, &ctx, &found);
-    if (!st && !(ctx >= 1 && ctx <= 1 << 30)) st = wk_fail(WICK_E_FORMAT, "%s: \"original_max_position_embeddings\" is %g, it must be 1 to 2^30", s->path, ctx);
+    if (!st && !(ctx >= 1 && ctx <= 1 << 30))
+        st = wk_fail(WICK_E_FORMAT, "%s: \"original_max_position_embeddings\" is %g, it must be 1 to 2^30", s->path, ctx);
     if (!st) p->original_ctx = (int64_t)ctx;
     return st;
 }
@@ -161,7 +173,8 @@ static wick_status read_rope_gguf(const source *s, wk_hparams *hp) {
     if (!st) st = gguf_number(s, "rope.scaling.factor", false, &hp->rope.factor, &found);
     if (!st) st = gguf_number(s, "rope.scaling.attn_factor", false, &hp->rope.attention_factor, &found);
     if (!st) st = gguf_number(s, "rope.scaling.original_context_length", true, &ctx, &found);
-    if (!st && !(ctx >= 1 && ctx <= 1 << 30)) st = wk_fail(WICK_E_FORMAT, "%s: \"rope.scaling.original_context_length\" is %g, it must be 1 to 2^30", s->path, ctx);
+    if (!st && !(ctx >= 1 && ctx <= 1 << 30))
+        st = wk_fail(WICK_E_FORMAT, "%s: \"rope.scaling.original_context_length\" is %g, it must be 1 to 2^30", s->path, ctx);
     hp->rope.original_ctx = st ? 0 : (int64_t)ctx;
     return st;
 }
@@ -171,7 +184,8 @@ static wick_status read_rope_gguf(const source *s, wk_hparams *hp) {
 static wick_status read_layer_types(const source *s, wk_hparams *hp) {
     int pattern = 0;
     for (const wk_arch *a = hp->arch; a && !pattern; a = a->base) pattern = a->window_pattern;
-    json_t *types = s->config ? member(s->config, "layer_types") : NULL, *use = s->config ? member(s->config, "use_sliding_window") : NULL;
+    json_t *types = s->config ? member(s->config, "layer_types") : NULL,
+           *use = s->config ? member(s->config, "use_sliding_window") : NULL;
     double p = pattern, first = 0;
     bool found = false;
     wick_status st = WICK_OK;
@@ -184,11 +198,13 @@ static wick_status read_layer_types(const source *s, wk_hparams *hp) {
         pattern = WK_WINDOW_ALL;
     }
     if (st) return st;
-    if (pattern > 0 && !(p >= 1 && p <= WK_MAX_LAYERS)) return wk_fail(WICK_E_FORMAT, "%s: \"sliding_window_pattern\" is %g, it must be 1 to %d", s->path, p, WK_MAX_LAYERS);
+    if (pattern > 0 && !(p >= 1 && p <= WK_MAX_LAYERS))
+        return wk_fail(WICK_E_FORMAT, "%s: \"sliding_window_pattern\" is %g, it must be 1 to %d", s->path, p, WK_MAX_LAYERS);
     for (int64_t i = 0; hp->window && i < hp->n_layer; i++) {
         const char *type = types ? json_string_value(json_array_get(types, (size_t)i)) : NULL;
         if (types && (!type || (strcmp(type, "sliding_attention") && strcmp(type, "full_attention"))))
-            return wk_fail(WICK_E_UNSUPPORTED, "%s: \"layer_types\"[%lld] is neither full_attention nor sliding_attention", s->path, (long long)i);
+            return wk_fail(WICK_E_UNSUPPORTED, "%s: \"layer_types\"[%lld] is neither full_attention nor sliding_attention", s->path,
+                           (long long)i);
         if (types) hp->windowed[i] = !strcmp(type, "sliding_attention");
         else hp->windowed[i] = pattern == WK_WINDOW_ALL ? (double)i >= first : pattern > 0 && (i + 1) % (int64_t)p != 0;
     }
@@ -196,20 +212,25 @@ static wick_status read_layer_types(const source *s, wk_hparams *hp) {
 }
 
 static wick_status read_moe(const source *s, wk_hparams *hp) {
-    json_t *only = s->config ? member(s->config, "mlp_only_layers") : NULL, *norm = s->config ? member(s->config, "norm_topk_prob") : NULL, *v;
+    json_t *only = s->config ? member(s->config, "mlp_only_layers") : NULL,
+           *norm = s->config ? member(s->config, "norm_topk_prob") : NULL, *v;
     double step = 1;
     size_t i;
     bool found;
     hp->norm_topk = s->gguf || (norm && json_is_true(norm));  /* GGUF has no key: llama.cpp divides for these families */
     if (hp->n_expert < 1 || hp->n_expert_used < 1 || hp->n_expert_used > hp->n_expert)
-        return wk_fail(WICK_E_FORMAT, "%s: %lld of %lld experts are used, it must be 1 to all", s->path, (long long)hp->n_expert_used, (long long)hp->n_expert);
+        return wk_fail(WICK_E_FORMAT, "%s: %lld of %lld experts are used, it must be 1 to all", s->path,
+                       (long long)hp->n_expert_used, (long long)hp->n_expert);
     if (!hp->n_ff_expert) hp->n_ff_expert = hp->n_ff;
     wick_status st = s->config ? config_number(s, s->config, "decoder_sparse_step", true, &step, &found) : WICK_OK;
-    if (!st && !(step >= 1 && step <= WK_MAX_LAYERS)) st = wk_fail(WICK_E_FORMAT, "%s: \"decoder_sparse_step\" is %g", s->path, step);
+    if (!st && !(step >= 1 && step <= WK_MAX_LAYERS))
+        st = wk_fail(WICK_E_FORMAT, "%s: \"decoder_sparse_step\" is %g", s->path, step);
     for (int64_t l = 0; !st && l < hp->n_layer; l++) hp->dense[l] = (l + 1) % (int64_t)step != 0;
     json_array_foreach(only, i, v) {
         int64_t l = json_is_integer(v) ? json_integer_value(v) : -1;
-        if (l < 0 || l >= hp->n_layer) return wk_fail(WICK_E_FORMAT, "%s: \"mlp_only_layers\" names layer %lld of %lld", s->path, (long long)l, (long long)hp->n_layer);
+        if (l < 0 || l >= hp->n_layer)
+            return wk_fail(WICK_E_FORMAT, "%s: \"mlp_only_layers\" names layer %lld of %lld", s->path, (long long)l,
+                           (long long)hp->n_layer);
         hp->dense[l] = true;
     }
     return st;
@@ -278,22 +299,31 @@ static wick_status derive(const source *s, wk_hparams *hp) {
     bool found = false;
     wick_status st = WICK_OK;
     if (!hp->n_head_kv) hp->n_head_kv = hp->n_head;
-    if (hp->n_head % hp->n_head_kv) return wk_fail(WICK_E_FORMAT, "%s: %lld heads cannot share %lld KV heads", s->path, (long long)hp->n_head, (long long)hp->n_head_kv);
+    if (hp->n_head % hp->n_head_kv)
+        return wk_fail(WICK_E_FORMAT, "%s: %lld heads cannot share %lld KV heads", s->path, (long long)hp->n_head,
+                       (long long)hp->n_head_kv);
     if (!hp->head_dim) {
-        if (hp->n_embd % hp->n_head) return wk_fail(WICK_E_FORMAT, "%s: an embedding of %lld does not divide into %lld heads", s->path, (long long)hp->n_embd, (long long)hp->n_head);
+        if (hp->n_embd % hp->n_head)
+            return wk_fail(WICK_E_FORMAT, "%s: an embedding of %lld does not divide into %lld heads", s->path,
+                           (long long)hp->n_embd, (long long)hp->n_head);
         hp->head_dim = hp->n_embd / hp->n_head;
     }
     if (s->gguf) {
         st = gguf_number(s, "attention.value_length", true, &v, &found);
-        if (!st && found && (int64_t)v != hp->head_dim) return wk_fail(WICK_E_UNSUPPORTED, "%s: keys of %lld and values of %g dimensions differ", s->path, (long long)hp->head_dim, v);
+        if (!st && found && (int64_t)v != hp->head_dim)
+            return wk_fail(WICK_E_UNSUPPORTED, "%s: keys of %lld and values of %g dimensions differ", s->path,
+                           (long long)hp->head_dim, v);
     } else {
         st = config_number(s, s->config, "partial_rotary_factor", false, &v, &found);
-        if (!st && found && !(v > 0 && v <= 1)) return wk_fail(WICK_E_FORMAT, "%s: \"partial_rotary_factor\" is %g, it must be in 0..1", s->path, v);
+        if (!st && found && !(v > 0 && v <= 1))
+            return wk_fail(WICK_E_FORMAT, "%s: \"partial_rotary_factor\" is %g, it must be in 0..1", s->path, v);
         if (found) hp->rot_dim = (int64_t)((double)hp->head_dim * v);
     }
     if (st) return st;
     if (!hp->rot_dim) hp->rot_dim = hp->head_dim;
-    if (hp->rot_dim % 2 || hp->rot_dim > hp->head_dim) return wk_fail(WICK_E_FORMAT, "%s: %lld rotating dimensions in heads of %lld", s->path, (long long)hp->rot_dim, (long long)hp->head_dim);
+    if (hp->rot_dim % 2 || hp->rot_dim > hp->head_dim)
+        return wk_fail(WICK_E_FORMAT, "%s: %lld rotating dimensions in heads of %lld", s->path, (long long)hp->rot_dim,
+                       (long long)hp->head_dim);
     hp->attn_scale = 1 / sqrt((double)hp->head_dim);
     if (s->config) st = config_number(s, s->config, "query_pre_attn_scalar", false, &v, &found);
     if (!st && s->config && found) {
@@ -339,7 +369,8 @@ wick_status wk_hparams_read(const wk_checkpoint *c, wk_hparams *hp) {
         json_t *use = member(s.config, "use_sliding_window");
         if (use && json_is_false(use)) hp->window = 0;
         json_t *tie = member(s.config, "tie_word_embeddings");
-        if (tie && json_is_boolean(tie)) hp->features = json_is_true(tie) ? hp->features | WK_TIED : hp->features & ~(unsigned)WK_TIED;
+        if (tie && json_is_boolean(tie))
+            hp->features = json_is_true(tie) ? hp->features | WK_TIED : hp->features & ~(unsigned)WK_TIED;
     }
     hp->rope.original_ctx = hp->n_ctx;
     if (!hp->rope.theta) hp->rope.theta = 10000;

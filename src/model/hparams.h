@@ -40,7 +40,8 @@ wick_status wk_hparams_read(const wk_checkpoint *c, wk_hparams *hp);
 void wk_hparams_free(wk_hparams *hp);
 /* A dimension's size in this model. */
 int64_t wk_hparams_dim(const wk_hparams *hp, wk_dim d);
-/* 1 / wavelength of each rotating pair: out [rot_dim / 2]; *mscale the factor on cos and sin. factors [rot_dim / 2] (GGUF's rope_freqs) or NULL. */
+/* 1 / wavelength of each rotating pair: out [rot_dim / 2]; *mscale the factor on cos and sin. factors [rot_dim / 2] (GGUF's
+ * rope_freqs) or NULL. */
 void wk_rope_freqs(const wk_rope_params *p, int64_t rot_dim, const float *factors, float *out, float *mscale);
 
 #endif

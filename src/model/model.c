@@ -36,7 +36,8 @@ static wick_status add_ends(wk_model *m, json_t *config) {
     if (json_is_integer(ids)) return wk_tokenizer_add_end(m->tokenizer, (int32_t)json_integer_value(ids));
     json_array_foreach(ids, i, one) {
         json_int_t id = json_is_integer(one) ? json_integer_value(one) : -1;
-        if (id < 0 || id > INT32_MAX) return wk_fail(WICK_E_FORMAT, "%s: \"eos_token_id\"[%zu] is not a token id", wk_checkpoint_path(m->ckpt), i);
+        if (id < 0 || id > INT32_MAX)
+            return wk_fail(WICK_E_FORMAT, "%s: \"eos_token_id\"[%zu] is not a token id", wk_checkpoint_path(m->ckpt), i);
         if (!st) st = wk_tokenizer_add_end(m->tokenizer, (int32_t)id);
     }
     return st;
@@ -47,7 +48,8 @@ static wick_status open_text(wk_model *m, const char *chat_template) {
     json_t *tj = wk_checkpoint_tokenizer_json(m->ckpt);
     wick_status st = WICK_OK;
     if (g && wk_gguf_has(g, "tokenizer.ggml.tokens")) st = wk_tokenizer_from_gguf(g, &m->tokenizer);
-    else if (tj) st = wk_tokenizer_from_json(tj, wk_checkpoint_tokenizer_config(m->ckpt), wk_checkpoint_path(m->ckpt), &m->tokenizer);
+    else if (tj)
+        st = wk_tokenizer_from_json(tj, wk_checkpoint_tokenizer_config(m->ckpt), wk_checkpoint_path(m->ckpt), &m->tokenizer);
     if (!st) st = add_ends(m, wk_checkpoint_generation_config(m->ckpt));
     if (!st && !g) st = add_ends(m, wk_checkpoint_config(m->ckpt));
     const char *text = chat_template ? chat_template : wk_checkpoint_chat_template(m->ckpt);
@@ -75,7 +77,8 @@ wick_status wk_model_load(const char *path, wk_backend *backend, bool vocab_only
     if (!st) st = open_text(m, chat_template);
     if (!st && !vocab_only) st = wk_model_bind(m, progress, user);
     if (!st && !vocab_only && m->tokenizer && wk_tokenizer_n_vocab(m->tokenizer) > m->hp.n_vocab)
-        st = wk_fail(WICK_E_FORMAT, "%s: the tokenizer has %d tokens, the embedding only %lld", path, wk_tokenizer_n_vocab(m->tokenizer), (long long)m->hp.n_vocab);
+        st = wk_fail(WICK_E_FORMAT, "%s: the tokenizer has %d tokens, the embedding only %lld", path,
+                     wk_tokenizer_n_vocab(m->tokenizer), (long long)m->hp.n_vocab);
     if (st) wk_model_free(m);
     else *out = m;
     return st;

@@ -33,12 +33,14 @@ int wk_model_slot(const wk_model *m, int layer, wk_role role);
 wk_dtype wk_model_kv_type(const wk_model *m);
 uint64_t wk_model_kv_bytes(const wk_model *m, int64_t n_ctx, wk_dtype type);
 
-/* The forward graph in a mode. *logits: [n_out, n_vocab or n_label]; keep_layers: each layer's output is kept and named "blk.N.out". */
+/* The forward graph in a mode. *logits: [n_out, n_vocab or n_label]; keep_layers: each layer's output is kept and named
+ * "blk.N.out". */
 wick_status wk_model_graph(const wk_model *m, bool saving, bool keep_layers, wk_graph **out, wk_val *logits);
 
 /* ---- running: a graph planned for n_batch rows, and a paged KV cache of n_ctx positions for n_seq sequences ---- */
 typedef struct wk_runner wk_runner;
-/* Errors  WICK_E_ARG, WICK_E_UNSUPPORTED (kv type and head size), WICK_E_MEMORY. The model must outlive it. One thread at a time; runners of a model run side by side. */
+/* Errors  WICK_E_ARG, WICK_E_UNSUPPORTED (kv type and head size), WICK_E_MEMORY. The model must outlive it. One thread at a time;
+ * runners of a model run side by side. */
 wick_status wk_runner_new(wk_model *m, int n_ctx, int n_batch, int n_seq, wk_dtype kv_type, wk_runner **out);
 void wk_runner_free(wk_runner *r);
 int wk_runner_n_ctx(const wk_runner *r);   /* as asked for, positions of one sequence */
@@ -46,9 +48,11 @@ int wk_runner_n_batch(const wk_runner *r);
 size_t wk_runner_bytes(const wk_runner *r); /* plan and KV */
 
 /* One row of a step: the next position of its sequence. */
-typedef struct wk_row { int32_t token, seq, adapter; bool want; } wk_row;  /* adapter: index into those set, -1 none; want: its logits */
+adapter: index into those set, -1 none; want: its logits */
+typedef struct wk_row { int32_t token, seq, adapter; bool want; } wk_row;
 /* Appends n rows (at most n_batch) to their sequences and runs them. No allocation.
- * Errors  WICK_E_ARG (token out of range, n), WICK_E_FULL (sequence would pass n_ctx, or no page is left): nothing was appended then. */
+ * Errors  WICK_E_ARG (token out of range, n), WICK_E_FULL (sequence would pass n_ctx, or no page is left): nothing was appended
+ * then. */
 wick_status wk_runner_step(wk_runner *r, const wk_row *rows, int n);
 /* Logits of the i-th wanted row of the last step: valid until the next step. */
 const float *wk_runner_logits(wk_runner *r, int i);

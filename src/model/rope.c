@@ -18,7 +18,8 @@ static double yarn_kept(const wk_rope_params *p, int64_t j, int64_t dim) {
     return 1 - fmin(fmax(((double)j - low) / (high - low), 0), 1);
 }
 
-/* What a frequency is divided by. GGUF files hold these as float32 (rope_freqs), so they are rounded here too: the same bits from either. */
+/* What a frequency is divided by. GGUF files hold these as float32 (rope_freqs), so they are rounded here too: the same bits from
+ * either. */
 static float llama3_factor(const wk_rope_params *p, double f) {
     double turns = (double)p->original_ctx * f / (2 * PI);  /* over the original context */
     if (turns > p->high_freq_factor) return 1;

@@ -39,11 +39,13 @@ static wick_status alloc_tables(wk_runner *r) {
 wick_status wk_runner_new(wk_model *m, int n_ctx, int n_batch, int n_seq, wk_dtype kv_type, wk_runner **out) {
     const wk_hparams *hp = &m->hp;
     *out = NULL;
-    if (!m->backend || !m->layer) return wk_fail(WICK_E_ARG, "the model was opened for its vocabulary only: it has no weights to run");
+    if (!m->backend || !m->layer)
+        return wk_fail(WICK_E_ARG, "the model was opened for its vocabulary only: it has no weights to run");
     if (n_ctx < 1 || n_ctx > 1 << 30) return wk_fail(WICK_E_ARG, "a context of %d tokens: it must be 1 to 2^30", n_ctx);
     if (n_batch < 1 || n_batch > 1 << 20) return wk_fail(WICK_E_ARG, "a batch of %d rows: it must be 1 to 2^20", n_batch);
     if (n_seq < 1 || n_seq > 65536) return wk_fail(WICK_E_ARG, "%d sequences: it must be 1 to 65536", n_seq);
-    if ((int64_t)pages_for(n_ctx) * n_seq > INT32_MAX / WK_PAGE_LEN) return wk_fail(WICK_E_ARG, "%d sequences of %d tokens are too many", n_seq, n_ctx);
+    if ((int64_t)pages_for(n_ctx) * n_seq > INT32_MAX / WK_PAGE_LEN)
+        return wk_fail(WICK_E_ARG, "%d sequences of %d tokens are too many", n_seq, n_ctx);
     wk_runner *r = wk_alloc(sizeof *r);
     if (!r) return wk_fail_memory(sizeof *r, "a runner");
     r->m = m;
@@ -96,7 +98,8 @@ void wk_runner_adapters(wk_runner *r, const wk_lora_set *const *sets, int n) {
 static wick_status place(wk_runner *r, const wk_row *rows, int n, wk_batch *b) {
     for (int i = 0; i < n; i++) {
         const wk_row *x = &rows[i];
-        if (x->token < 0 || x->token >= r->m->hp.n_vocab) return wk_fail(WICK_E_ARG, "token %d: ids are 0 to %lld", x->token, (long long)r->m->hp.n_vocab - 1);
+        if (x->token < 0 || x->token >= r->m->hp.n_vocab)
+            return wk_fail(WICK_E_ARG, "token %d: ids are 0 to %lld", x->token, (long long)r->m->hp.n_vocab - 1);
         if (x->seq < 0 || x->seq >= r->n_seq) return wk_fail(WICK_E_ARG, "sequence %d: there are %d", x->seq, r->n_seq);
         if (x->adapter >= r->n_adapter) return wk_fail(WICK_E_ARG, "adapter %d: there are %d", x->adapter, r->n_adapter);
         int *len = &r->len[x->seq];

@@ -8,7 +8,8 @@
 #include <string.h>
 #include <cmocka.h>
 
-static const struct { const char *name; wick_status status; const char *says; } cases[] = {
+static const struct { const char *name; wick_status status; const char *says;
+} cases[] = {
     { "architecture-missing", WICK_E_FORMAT, "\"general.architecture\" is missing" },
     { "architecture-number", WICK_E_FORMAT, "key \"general.architecture\" is u32, a string is needed" },
     { "architecture-unknown", WICK_E_UNSUPPORTED, "architecture \"frobnicate\" is not one that wick runs" },
@@ -19,7 +20,8 @@ static const struct { const char *name; wick_status status; const char *says; } 
     { "block-count-string", WICK_E_FORMAT, "key \"llama.block_count\" is a string, a whole number is needed" },
     { "bos-negative", WICK_E_FORMAT, "key \"tokenizer.ggml.bos_token_id\" is -7, it has to be in 0..15" },
     { "bos-string", WICK_E_FORMAT, "key \"tokenizer.ggml.bos_token_id\" is a string, a whole number is needed" },
-    { "byte-token-beyond", WICK_E_FORMAT, "entry 5 is a byte token but spelled \"<0x161>\"; \"<0x00>\" to \"<0xFF>\" are possible" },
+    { "byte-token-beyond", WICK_E_FORMAT,
+      "entry 5 is a byte token but spelled \"<0x161>\"; \"<0x00>\" to \"<0xFF>\" are possible" },
     { "byte-token-no-hex", WICK_E_FORMAT, "entry 5 is a byte token but spelled \"<0xZZ>\"; \"<0x00>\" to \"<0xFF>\" are possible" },
     { "context-0", WICK_E_FORMAT, "\"llama.context_length\" is 0, it must be 1 to 1073741824" },
     { "embedding-0", WICK_E_FORMAT, "\"llama.embedding_length\" is 0, it must be 1 to 1048576" },
@@ -48,7 +50,8 @@ static const struct { const char *name; wick_status status; const char *says; } 
     { "token-type-9", WICK_E_FORMAT, "key \"tokenizer.ggml.token_type\": entry 15 has type 9, 0 to 6 are known" },
     { "token-types-short", WICK_E_FORMAT, "key \"tokenizer.ggml.token_type\" has 15 elements, the vocabulary has 16 entries" },
     { "token-types-strings", WICK_E_FORMAT, "key \"tokenizer.ggml.token_type\" must be an array of numbers" },
-    { "tokenizer-model-unknown", WICK_E_UNSUPPORTED, "the tokenizer model \"frobnicate\" is not known to wick; byte-level BPE (\"gpt2\") and SentencePiece BPE (\"llama\") are" },
+    { "tokenizer-model-unknown", WICK_E_UNSUPPORTED,
+      "the tokenizer model \"frobnicate\" is not known to wick; byte-level BPE (\"gpt2\") and SentencePiece BPE (\"llama\") are" },
     { "tokenizer-pre-unknown", WICK_E_UNSUPPORTED, "the pre-tokenizer \"frobnicate\" (tokenizer.ggml.pre) is not known to wick" },
     { "tokens-empty", WICK_E_FORMAT, "key \"tokenizer.ggml.tokens\" has 0 entries; 1 to 1073741823 are possible" },
     { "tokens-numbers", WICK_E_FORMAT, "key \"tokenizer.ggml.tokens\" must be an array of strings" },
@@ -74,7 +77,8 @@ static void refused(void **state) {
         wick_status st = load(cases[i].name, &m);
         snprintf(want, sizeof want, "bad/model/%s.gguf: %s", cases[i].name, cases[i].says);
         if (st != cases[i].status || strcmp(wick_last_error(), want))
-            fail_msg("%s: %s \"%s\"\nexpected %s \"%s\"", cases[i].name, wick_status_name(st), wick_last_error(), wick_status_name(cases[i].status), want);
+            fail_msg("%s: %s \"%s\"\nexpected %s \"%s\"", cases[i].name, wick_status_name(st), wick_last_error(),
+                     wick_status_name(cases[i].status), want);
     }
 }
 

@@ -34,7 +34,8 @@ static wk_weight *weight(wk_backend *be, wk_dtype type, int64_t rows, int64_t co
     assert_true(wk_row_bytes(type, cols, &row));
     uint8_t *raw = calloc((size_t)rows, row);
     for (int64_t r = 0; r < rows; r++) wk_dtypes[type].encode(values + r * cols, raw + (size_t)r * row, cols);
-    wk_tensor t = { WK_STR("w"), type, vector ? 1 : 2, { vector ? cols : rows, vector ? 1 : cols, 1, 1 }, raw, (uint64_t)rows * row, NULL };
+    wk_tensor t = { WK_STR("w"),          type, vector ? 1 : 2, { vector ? cols : rows, vector ? 1 : cols, 1, 1 }, raw,
+                    (uint64_t)rows * row, NULL };
     wk_weight_source s = { .tensor = (const wk_tensor *[]){ &t }, .n_tensor = 1, .vector = vector };
     wk_weight *w = NULL;
     assert_int_equal(be->ops->weight_new(be, &s, &w), WICK_OK);
@@ -162,9 +163,14 @@ static void cpu_gradients(void **state) {
             net_free(&n);
             be->ops->free(be);
         }
-        for (int i = 0; i < T * D; i++) if (fabsf(dx[0][i] - dx[1][i]) > 2e-5f * 8) fail_msg("%s dx[%d]: %g, reference %g", wk_dtypes[types[k]].name, i, (double)dx[1][i], (double)dx[0][i]);
-        for (int i = 0; i < D; i++) if (fabsf(dw[0][i] - dw[1][i]) > 2e-5f * 8) fail_msg("%s dw[%d]: %g, reference %g", wk_dtypes[types[k]].name, i, (double)dw[1][i], (double)dw[0][i]);
-        for (int i = 0; i < O * D; i++) if (fabsf(dm[0][i] - dm[1][i]) > 2e-5f * 8) fail_msg("dW[%d]: %g, reference %g", i, (double)dm[1][i], (double)dm[0][i]);
+        for (int i = 0; i < T * D; i++)
+            if (fabsf(dx[0][i] - dx[1][i]) > 2e-5f * 8)
+                fail_msg("%s dx[%d]: %g, reference %g", wk_dtypes[types[k]].name, i, (double)dx[1][i], (double)dx[0][i]);
+        for (int i = 0; i < D; i++)
+            if (fabsf(dw[0][i] - dw[1][i]) > 2e-5f * 8)
+                fail_msg("%s dw[%d]: %g, reference %g", wk_dtypes[types[k]].name, i, (double)dw[1][i], (double)dw[0][i]);
+        for (int i = 0; i < O * D; i++)
+            if (fabsf(dm[0][i] - dm[1][i]) > 2e-5f * 8) fail_msg("dW[%d]: %g, reference %g", i, (double)dm[1][i], (double)dm[0][i]);
         free(dm[0]);
         free(dm[1]);
     }
@@ -181,7 +187,8 @@ static void costs_nothing(void **state) {
     wk_weight *norm = weight(be, WK_F32, 1, D, true, w);
     wk_graph *g;
     assert_int_equal(wk_graph_new(true, &g), WICK_OK);
-    wk_val x = wk_graph_input(g, (wk_shape){ WK_ROWS_T, 1, D, false }, "x"), z = wk_graph_input(g, (wk_shape){ WK_ROWS_T, 1, D, false }, "z");
+    wk_val x = wk_graph_input(g, (wk_shape){ WK_ROWS_T, 1, D, false }, "x"),
+           z = wk_graph_input(g, (wk_shape){ WK_ROWS_T, 1, D, false }, "z");
     wk_val seed = wk_graph_input(g, (wk_shape){ WK_ROWS_T, 1, D, false }, "seed"), grad;
     wk_val y = wk_graph_op(g, WK_OP_RMS_NORM, (wk_val[]){ x, wk_graph_param(g, norm, "w") }, 2, &(wk_attr){ .eps = 1e-5f }, "y");
     size_t before = g->n_node;

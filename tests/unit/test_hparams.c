@@ -45,13 +45,16 @@ static const bad_case cases[] = {
     { "llama", "{\"rope_parameters\":{\"rope_type\":\"su\"}}", WICK_E_UNSUPPORTED, "\"su\" is not one" },
     { "llama", "{\"rope_parameters\":{\"rope_type\":3}}", WICK_E_FORMAT, "rope_type" },
     { "llama", "{\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":0}}", WICK_E_FORMAT, "factor 0" },
-    { "llama", "{\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":-1}}", WICK_E_FORMAT, "original_max" },
-    { "llama", "{\"rope_parameters\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,\"high_freq_factor\":1}}", WICK_E_FORMAT, "not in order" },
+    { "llama", "{\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":-1}}", WICK_E_FORMAT,
+      "original_max" },
+    { "llama", "{\"rope_parameters\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,\"high_freq_factor\":1}}",
+      WICK_E_FORMAT, "not in order" },
     { "llama", "{\"partial_rotary_factor\":2}", WICK_E_FORMAT, "partial_rotary_factor" },
     { "llama", "{\"tie_word_embeddings\":true,\"vocab_size\":321}", WICK_E_FORMAT, "embed_tokens" },
     { "llama", "{\"architectures\":[\"Qwen2ForCausalLM\"]}", WICK_E_FORMAT, "q_proj.bias\" is missing" },
     { "llama", "{\"architectures\":[\"LlamaForSequenceClassification\"]}", WICK_E_FORMAT, "score.weight\" is missing" },
-    { "qwen2-tied", "{\"architectures\":[\"LlamaForCausalLM\"],\"tie_word_embeddings\":false}", WICK_E_FORMAT, "lm_head.weight\" is missing" },
+    { "qwen2-tied", "{\"architectures\":[\"LlamaForCausalLM\"],\"tie_word_embeddings\":false}", WICK_E_FORMAT,
+      "lm_head.weight\" is missing" },
     { "qwen3", "{\"architectures\":[\"Qwen2ForCausalLM\"]}", WICK_E_FORMAT, "q_proj.bias\" is missing" },
     { "qwen3", "{\"architectures\":[\"LlamaForCausalLM\"]}", WICK_E_UNSUPPORTED, "_norm.weight" },
     { "qwen3-moe", "{\"num_experts_per_tok\":9}", WICK_E_FORMAT, "9 of 8 experts" },
@@ -114,9 +117,10 @@ static void refused(void **state) {
         make_folder(&cases[i], dir);
         wick_status st = load(dir, &m);
         if (st != cases[i].status || !strstr(wick_last_error(), cases[i].says))
-            fail_msg("%s %s: %s \"%s\"; expected %s with \"%s\"", cases[i].model, cases[i].patch, wick_status_name(st), wick_last_error(),
-                     wick_status_name(cases[i].status), cases[i].says);
-        if (!strstr(wick_last_error(), dir)) fail_msg("%s: the message does not name the file: %s", cases[i].patch, wick_last_error());
+            fail_msg("%s %s: %s \"%s\"; expected %s with \"%s\"", cases[i].model, cases[i].patch, wick_status_name(st),
+                     wick_last_error(), wick_status_name(cases[i].status), cases[i].says);
+        if (!strstr(wick_last_error(), dir))
+            fail_msg("%s: the message does not name the file: %s", cases[i].patch, wick_last_error());
         remove_folder(dir);
     }
 }
@@ -124,7 +128,8 @@ static void refused(void **state) {
 /* The k-th allocation fails, for every k: a clean status each time. Leaks are the sanitizer's to find. */
 static void allocations(void **state) {
     (void)state;
-    static const char *const paths[] = { "data/models/qwen2-tied", "data/models/qwen3-moe", "data/models/llama-chat", "data/models/qwen2-classify" };
+    static const char *const paths[] = { "data/models/qwen2-tied", "data/models/qwen3-moe", "data/models/llama-chat",
+                                         "data/models/qwen2-classify" };
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         wick_status st = WICK_E_MEMORY;
         for (uint64_t k = 1; st; k++) {
@@ -138,7 +143,9 @@ static void allocations(void **state) {
                 if (!st) st = wk_runner_step(r, &row, 1);
             }
             wk_alloc_fail_at(0);
-            if (st && st != WICK_E_MEMORY) fail_msg("%s: allocation %llu failed: %s: %s", paths[i], (unsigned long long)k, wick_status_name(st), wick_last_error());
+            if (st && st != WICK_E_MEMORY)
+                fail_msg("%s: allocation %llu failed: %s: %s", paths[i], (unsigned long long)k, wick_status_name(st),
+                         wick_last_error());
             wk_runner_free(r);
             wk_model_free(m);
             assert_true(k < 200000);

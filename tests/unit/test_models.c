@@ -14,9 +14,18 @@
 
 typedef struct model_case { const char *name; double tol; bool greedy; } model_case;
 static const model_case causal[] = {
-    { "llama", 1e-4, true }, { "llama-mha-linear-rope", 1e-4, true }, { "llama3-rope", 1e-4, true }, { "llama-yarn", 1e-4, true },
-    { "mistral-window", 1e-4, true }, { "qwen2-tied", 1e-4, true }, { "qwen3", 1e-4, true }, { "gemma3", 1e-4, true },
-    { "qwen3-moe", 1e-4, true }, { "llama-256", 1e-4, true }, { "llama-256-gptq-g64", 5e-2, false }, { "llama-256-gptq-g32-actorder", 5e-2, false },
+    { "llama", 1e-4, true },
+    { "llama-mha-linear-rope", 1e-4, true },
+    { "llama3-rope", 1e-4, true },
+    { "llama-yarn", 1e-4, true },
+    { "mistral-window", 1e-4, true },
+    { "qwen2-tied", 1e-4, true },
+    { "qwen3", 1e-4, true },
+    { "gemma3", 1e-4, true },
+    { "qwen3-moe", 1e-4, true },
+    { "llama-256", 1e-4, true },
+    { "llama-256-gptq-g64", 5e-2, false },
+    { "llama-256-gptq-g32-actorder", 5e-2, false },
 };
 static const model_case classifiers[] = { { "qwen2-classify", 1e-4, false }, { "llama-classify", 1e-4, false } };
 #define COUNT(a) (sizeof(a) / sizeof *(a))
@@ -77,7 +86,8 @@ static void logits_of(wk_runner *r, const float *ids, int n, float *out) {
         int k = 0;
         for (; k < 64 && k < wk_runner_n_batch(r) && at + k < n; k++) rows[k] = (wk_row){ (int32_t)ids[at + k], 0, -1, true };
         if (wk_runner_step(r, rows, k)) fail_msg("%s", wick_last_error());
-        for (int i = 0; i < k; i++) memcpy(out + (size_t)(at + i) * (size_t)n_vocab, wk_runner_logits(r, i), (size_t)n_vocab * sizeof *out);
+        for (int i = 0; i < k; i++)
+            memcpy(out + (size_t)(at + i) * (size_t)n_vocab, wk_runner_logits(r, i), (size_t)n_vocab * sizeof *out);
         at += k;
     }
 }
@@ -125,7 +135,9 @@ static void check_causal(const char *folder, const char *reference, const model_
     wk_safetensors_free(s);
 }
 
-static void path_of(char *out, size_t cap, const char *model, const char *file) { snprintf(out, cap, "data/models/%s/%s", model, file); }
+static void path_of(char *out, size_t cap, const char *model, const char *file) {
+    snprintf(out, cap, "data/models/%s/%s", model, file);
+}
 
 static void decoders(bool reference) {
     char folder[200], ref[200];
@@ -160,7 +172,8 @@ static void classify(void **state) {
             }
         assert_int_equal(wk_runner_step(r, rows, n), WICK_OK);
         assert_int_equal(wk_runner_n_logits(r), want.shape[1]);
-        for (int b = 0; b < (int)want.shape[0]; b++) near(c->name, wk_runner_logits(r, b), want.f + b * want.shape[1], want.shape[1], c->tol);
+        for (int b = 0; b < (int)want.shape[0]; b++)
+            near(c->name, wk_runner_logits(r, b), want.f + b * want.shape[1], want.shape[1], c->tol);
         free(ids.f);
         free(mask.f);
         free(want.f);
@@ -178,7 +191,9 @@ static void old_spelling(void **state) {
         char dir[] = "/tmp/wick-v4-XXXXXX", from[300], to[300], cwd[200], ref[200];
         assert_non_null(mkdtemp(dir));
         assert_non_null(getcwd(cwd, sizeof cwd));
-        const struct { const char *name, *as; } files[] = { { "config.v4.json", "config.json" }, { "model.safetensors", "model.safetensors" } };
+        const struct {
+            const char *name, *as;
+        } files[] = { { "config.v4.json", "config.json" }, { "model.safetensors", "model.safetensors" } };
         for (size_t k = 0; k < COUNT(files); k++) {
             snprintf(from, sizeof from, "%s/data/models/%s/%s", cwd, c->name, files[k].name);
             snprintf(to, sizeof to, "%s/%s", dir, files[k].as);
@@ -218,7 +233,8 @@ static void same_bits(void **state) {
             for (size_t k = 0; k < COUNT(chunks); k++) {
                 r = runner(m, chunks[k], 1);
                 logits_of(r, ids, N, other);
-                if (memcmp(alone, other, n_bytes)) fail_msg("%s: %d threads, chunks of %d: other bits", causal[i].name, threads, chunks[k]);
+                if (memcmp(alone, other, n_bytes))
+                    fail_msg("%s: %d threads, chunks of %d: other bits", causal[i].name, threads, chunks[k]);
                 wk_runner_free(r);
             }
             r = runner(m, 64, 3);  /* two neighbours that come and go in the same steps */
@@ -247,7 +263,8 @@ static void same_bits(void **state) {
 static void gguf_same_bits(void **state) {
     (void)state;
     enum { N = 40 };
-    static const char *const names[] = { "llama", "llama-mha-linear-rope", "llama3-rope", "llama-yarn", "qwen2-tied", "qwen3", "qwen3-moe" };
+    static const char *const names[] = { "llama",    "llama-mha-linear-rope", "llama3-rope", "llama-yarn", "qwen2-tied", "qwen3",
+                                         "qwen3-moe" };
     static const char *const types[] = { "F32", "F16" };
     char dir[] = "/tmp/wick-gguf-XXXXXX", command[300], path[300];
     float ids[N];
@@ -271,7 +288,8 @@ static void gguf_same_bits(void **state) {
                 wk_runner_free(r);
                 wk_model_free(m);
             }
-            if (memcmp(out[0], out[1], n * sizeof(float))) fail_msg("%s %s: GGUF and safetensors give other bits", names[i], types[k]);
+            if (memcmp(out[0], out[1], n * sizeof(float)))
+                fail_msg("%s %s: GGUF and safetensors give other bits", names[i], types[k]);
             free(out[0]);
             free(out[1]);
         }

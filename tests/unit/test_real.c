@@ -135,7 +135,8 @@ static void greedy(void **state) {
             if (best == id_at(ids, t + 1)) continue;
             other++;
             if (x[best] - x[id_at(ids, t + 1)] > 0.6)
-                fail_msg("prompt %zu, token %zu: %d by %.3f over %d", i, t + 1 - n_prompt, best, (double)(x[best] - x[id_at(ids, t + 1)]), id_at(ids, t + 1));
+                fail_msg("prompt %zu, token %zu: %d by %.3f over %d", i, t + 1 - n_prompt, best,
+                         (double)(x[best] - x[id_at(ids, t + 1)]), id_at(ids, t + 1));
         }
     }
     printf("greedy: %d of %d tokens differ, all at near-ties\n", other, n);
@@ -144,7 +145,7 @@ static void greedy(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(prompts_tokenize), cmocka_unit_test(logits), cmocka_unit_test(logits_unrounded),
-                                        cmocka_unit_test(greedy) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(prompts_tokenize), cmocka_unit_test(logits),
+                                        cmocka_unit_test(logits_unrounded), cmocka_unit_test(greedy) };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -59,7 +59,8 @@ static wick_status kv_new(wk_backend *be, const wk_kv_shape *s, wk_kv **out) {
     size_t n = (size_t)s->n_layer * (size_t)s->n_page * (size_t)s->page_len * (size_t)s->n_head_kv * (size_t)s->head_dim;
     *out = NULL;
     if (s->dtype == WK_Q8_0 && s->head_dim % 32)
-        return wk_fail(WICK_E_UNSUPPORTED, "a q8_0 KV cache needs heads of a multiple of 32, this model's have %d: use f16", s->head_dim);
+        return wk_fail(WICK_E_UNSUPPORTED, "a q8_0 KV cache needs heads of a multiple of 32, this model's have %d: use f16",
+                       s->head_dim);
     ref_kv *kv = wk_alloc(sizeof *kv);
     if (kv) {
         *kv = (ref_kv){ { *s, n * 2 * sizeof(double) }, wk_alloc_array(n, sizeof(double)), wk_alloc_array(n, sizeof(double)) };

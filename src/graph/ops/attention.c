@@ -13,8 +13,8 @@ static wick_status shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     if (q.kind != WK_ROWS_T || q.n != 1) return wk_op_misfit(n, "needs one row per token");
     if (a->n_head_kv <= 0 || a->n_head % a->n_head_kv) return wk_op_misfit(n, "%d heads for %d KV heads", a->n_head, a->n_head_kv);
     if (q.cols != (int64_t)a->n_head * a->head_dim || k.cols != (int64_t)a->n_head_kv * a->head_dim || v.cols != k.cols)
-        return wk_op_misfit(n, "q, k, v of %lld, %lld, %lld columns for %d and %d heads of %d", (long long)q.cols, (long long)k.cols,
-                            (long long)v.cols, a->n_head, a->n_head_kv, a->head_dim);
+        return wk_op_misfit(n, "q, k, v of %lld, %lld, %lld columns for %d and %d heads of %d", (long long)q.cols,
+                            (long long)k.cols, (long long)v.cols, a->n_head, a->n_head_kv, a->head_dim);
     out[0] = q;
     out[1] = (wk_shape){ WK_ROWS_T, 1, a->n_head, false };
     return WICK_OK;
@@ -73,4 +73,6 @@ static void reference(const wk_ref_call *c) {
     }
 }
 
-const wk_op_info wk_op_attention = { .name = "attention", .n_in = 3, .n_out = 1, .n_save = 1, .tol = 1e-5, .shape = shape, .reference = reference };
+const wk_op_info wk_op_attention = {
+    .name = "attention", .n_in = 3, .n_out = 1, .n_save = 1, .tol = 1e-5, .shape = shape, .reference = reference
+};

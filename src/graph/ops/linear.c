@@ -34,7 +34,8 @@ static void reference(const wk_ref_call *c) {
 
 static wick_status grad(wk_graph *g, const wk_node *n, const wk_val *g_out, const bool *want, wk_val *g_in) {
     if (want[0]) g_in[0] = wk_graph_op(g, WK_OP_LINEAR_INPUT_GRAD, (wk_val[]){ g_out[0], n->in[1] }, 2, NULL, "linear_input_grad");
-    if (want[1]) g_in[1] = wk_graph_op(g, WK_OP_LINEAR_WEIGHT_GRAD, (wk_val[]){ g_out[0], n->in[0] }, 2, NULL, "linear_weight_grad");
+    if (want[1])
+        g_in[1] = wk_graph_op(g, WK_OP_LINEAR_WEIGHT_GRAD, (wk_val[]){ g_out[0], n->in[0] }, 2, NULL, "linear_weight_grad");
     if (want[2]) return wk_fail(WICK_E_UNSUPPORTED, "op linear: a bias has no gradient");
     return g->status;
 }
@@ -83,5 +84,10 @@ static void weight_grad_reference(const wk_ref_call *c) {
 }
 
 const wk_op_info wk_op_linear_weight_grad = {
-    .name = "linear_weight_grad", .n_in = 2, .n_out = 1, .tol = 1e-5, .shape = weight_grad_shape, .reference = weight_grad_reference,
+    .name = "linear_weight_grad",
+    .n_in = 2,
+    .n_out = 1,
+    .tol = 1e-5,
+    .shape = weight_grad_shape,
+    .reference = weight_grad_reference,
 };

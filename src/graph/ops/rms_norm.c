@@ -9,7 +9,8 @@ static wick_status shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     wk_shape x = wk_in_shape(g, n, 0), w = wk_in_shape(g, n, 1);
     int64_t group = group_of(n, x.cols);
     if (x.cols % group || w.cols != group)
-        return wk_op_misfit(n, "%lld columns in groups of %lld, a weight of %lld", (long long)x.cols, (long long)group, (long long)w.cols);
+        return wk_op_misfit(n, "%lld columns in groups of %lld, a weight of %lld", (long long)x.cols, (long long)group,
+                            (long long)w.cols);
     out[0] = x;
     out[1] = (wk_shape){ x.kind, x.n, x.cols / group, false };
     return WICK_OK;
@@ -28,7 +29,8 @@ static void reference(const wk_ref_call *c) {
 }
 
 static wick_status grad(wk_graph *g, const wk_node *n, const wk_val *g_out, const bool *want, wk_val *g_in) {
-    wk_val dx = wk_graph_op(g, WK_OP_RMS_NORM_GRAD, (wk_val[]){ g_out[0], n->in[0], n->in[1], n->out[1] }, 4, &n->attr, "rms_norm_grad");
+    wk_val dx = wk_graph_op(g, WK_OP_RMS_NORM_GRAD, (wk_val[]){ g_out[0], n->in[0], n->in[1], n->out[1] }, 4, &n->attr,
+                            "rms_norm_grad");
     if (want[0]) g_in[0] = dx;
     if (want[1]) g_in[1] = wk_graph_out(g, dx, 1);
     return g->status;

@@ -10,7 +10,8 @@ static wick_status shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     if (x.kind != WK_ROWS_T || x.n != 1) return wk_op_misfit(n, "needs one row per token");
     if (a->n_head <= 0 || x.cols % a->n_head) return wk_op_misfit(n, "%lld columns for %d heads", (long long)x.cols, a->n_head);
     if (a->rot_dim <= 0 || a->rot_dim % 2 || a->rot_dim > x.cols / a->n_head || f.cols != a->rot_dim / 2)
-        return wk_op_misfit(n, "%d rotating dimensions of %lld, %lld frequencies", a->rot_dim, (long long)(x.cols / a->n_head), (long long)f.cols);
+        return wk_op_misfit(n, "%d rotating dimensions of %lld, %lld frequencies", a->rot_dim, (long long)(x.cols / a->n_head),
+                            (long long)f.cols);
     out[0] = x;
     return WICK_OK;
 }

@@ -37,13 +37,16 @@ static void route_reference(const wk_ref_call *c) {
     }
 }
 
-const wk_op_info wk_op_route = { .name = "route", .n_in = 1, .n_out = 2, .tol = 1e-5, .shape = route_shape, .reference = route_reference };
+const wk_op_info wk_op_route = {
+    .name = "route", .n_in = 1, .n_out = 2, .tol = 1e-5, .shape = route_shape, .reference = route_reference
+};
 
 /* Inputs x [T or k*T, n_in], W [n_expert, n_out, n_in], ids [T, k]; y [k*T, n_out]. */
 static wick_status expert_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     wk_shape x = wk_in_shape(g, n, 0), w = wk_in_shape(g, n, 1), id = wk_in_shape(g, n, 2);
     if (!id.ids) return wk_op_misfit(n, "input 2 is no list of experts");
-    if (x.kind != WK_ROWS_T || (x.n != 1 && x.n != id.cols)) return wk_op_misfit(n, "%lld rows per token for %lld experts", (long long)x.n, (long long)id.cols);
+    if (x.kind != WK_ROWS_T || (x.n != 1 && x.n != id.cols))
+        return wk_op_misfit(n, "%lld rows per token for %lld experts", (long long)x.n, (long long)id.cols);
     if (x.cols != w.cols) return wk_op_misfit(n, "input of %lld columns, a weight for %lld", (long long)x.cols, (long long)w.cols);
     out[0] = (wk_shape){ WK_ROWS_T, id.cols, w.n / g->value[n->in[1]].n_mat, false };
     return WICK_OK;
@@ -55,16 +58,20 @@ static void expert_reference(const wk_ref_call *c) {
     bool round = c->round && wk_dtypes[w->dtype].quantised;
     for (int64_t r = 0; r < c->out[0].rows; r++) {
         int64_t from = x->rows == c->out[0].rows ? r : r / k;
-        wk_ref_product(w->f + id->i[r] * n_out * w->cols, x->f + from * x->cols, n_out, w->cols, NULL, round, c->out[0].f + r * n_out);
+        wk_ref_product(w->f + id->i[r] * n_out * w->cols, x->f + from * x->cols, n_out, w->cols, NULL, round,
+                       c->out[0].f + r * n_out);
     }
 }
 
-const wk_op_info wk_op_expert_linear = { .name = "expert_linear", .n_in = 3, .n_out = 1, .tol = 1e-5, .shape = expert_shape, .reference = expert_reference };
+const wk_op_info wk_op_expert_linear = {
+    .name = "expert_linear", .n_in = 3, .n_out = 1, .tol = 1e-5, .shape = expert_shape, .reference = expert_reference
+};
 
 /* Inputs x [k*T, d], weights [T, k], ids [T, k]; y [T, d]. */
 static wick_status combine_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     wk_shape x = wk_in_shape(g, n, 0), w = wk_in_shape(g, n, 1), id = wk_in_shape(g, n, 2);
-    if (x.kind != WK_ROWS_T || x.n != w.cols || id.cols != w.cols || !id.ids) return wk_op_misfit(n, "%lld rows per token, %lld weights", (long long)x.n, (long long)w.cols);
+    if (x.kind != WK_ROWS_T || x.n != w.cols || id.cols != w.cols || !id.ids)
+        return wk_op_misfit(n, "%lld rows per token, %lld weights", (long long)x.n, (long long)w.cols);
     out[0] = (wk_shape){ WK_ROWS_T, 1, x.cols, false };
     return WICK_OK;
 }
@@ -86,4 +93,6 @@ static void combine_reference(const wk_ref_call *c) {
     }
 }
 
-const wk_op_info wk_op_combine = { .name = "combine", .n_in = 3, .n_out = 1, .tol = 1e-5, .shape = combine_shape, .reference = combine_reference };
+const wk_op_info wk_op_combine = {
+    .name = "combine", .n_in = 3, .n_out = 1, .tol = 1e-5, .shape = combine_shape, .reference = combine_reference
+};

@@ -15,4 +15,6 @@ static void reference(const wk_ref_call *c) {
         memcpy(c->out[0].f + i * d, c->in[0].f + c->batch->out_row[i] * d, (size_t)d * sizeof(double));
 }
 
-const wk_op_info wk_op_select_rows = { .name = "select_rows", .n_in = 1, .n_out = 1, .tol = 1e-6, .shape = shape, .reference = reference };
+const wk_op_info wk_op_select_rows = {
+    .name = "select_rows", .n_in = 1, .n_out = 1, .tol = 1e-6, .shape = shape, .reference = reference
+};
