@@ -47,8 +47,17 @@ typedef struct wk_layout {
     const int8_t *map;   /* [16] value of a code, or NULL: itself */
 } wk_layout;
 
+/* Layouts that kernels are compiled for one by one, as constants, and all others. */
+#define WK_LAYOUT_Q4_0 ((wk_layout){ 4, 32, WK_SCALE_F16, WK_ZERO_MID, false, NULL })
+#define WK_LAYOUT_Q4_1 ((wk_layout){ 4, 32, WK_SCALE_F16, WK_ZERO_MIN, false, NULL })
+#define WK_LAYOUT_Q8_0 ((wk_layout){ 8, 32, WK_SCALE_F16, WK_ZERO_MID, false, NULL })
+#define WK_LAYOUT_Q4_K ((wk_layout){ 4, 32, WK_SCALE_SUPER, WK_ZERO_MIN, false, NULL })
+#define WK_LAYOUT_Q6_K ((wk_layout){ 6, 16, WK_SCALE_SUPER, WK_ZERO_MID, false, NULL })
+typedef enum wk_like { WK_LIKE_CODES, WK_LIKE_Q4_0, WK_LIKE_Q4_1, WK_LIKE_Q8_0, WK_LIKE_Q4_K, WK_LIKE_Q6_K, WK_LIKE_FLOATS, WK_N_LIKE } wk_like;
+
 struct wk_packed {
     wk_layout l;
+    wk_like like;
     int64_t n_out, n_in;
     int64_t n_block;                      /* of 16 rows */
     int64_t n_chunk, n_group, n_super;    /* of a row; floats have none */

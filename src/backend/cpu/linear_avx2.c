@@ -53,64 +53,50 @@ AVX2 static void round_avx2(const float *x, int64_t n_chunk, wk_act *a) {
 
 /* ---- expanding ---- */
 
-AVX2_PART void store_16(float out[16], __m256 a, __m256 b) {
-    _mm256_storeu_ps(out, a);
-    _mm256_storeu_ps(out + 8, b);
-}
-AVX2_PART __m256 bf16_to_f32(__m128i v) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(v), 16)); }
-AVX2_PART __m256 e8m0_to_f32(__m128i v) {
-    __m256i e = _mm256_cvtepu8_epi32(v), normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
-    __m256i small = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);
-    return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, small, _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e)));
-}
-
-/* 16 scales or minima; i counts the plane's groups of 16 rows. */
-AVX2_PART void load_scales(wk_scale kind, const uint8_t *plane, int64_t i, float out[16]) {
+/* 8 scales or minima of 16, half h; i counts the plane's groups of 16 rows. */
+AVX2_PART __m256 load_scales(wk_scale kind, const uint8_t *plane, int64_t i, int h) {
     switch (kind) {
     case WK_SCALE_F16:
-        store_16(out, _mm256_cvtph_ps(load_half(plane + 32 * i)), _mm256_cvtph_ps(load_half(plane + 32 * i + 16)));
-        break;
+        return _mm256_cvtph_ps(load_half(plane + 32 * i + 16 * h));
     case WK_SCALE_BF16:
-        store_16(out, bf16_to_f32(load_half(plane + 32 * i)), bf16_to_f32(load_half(plane + 32 * i + 16)));
-        break;
-    case WK_SCALE_E8M0:
-        store_16(out, e8m0_to_f32(load_8(plane + 16 * i)), e8m0_to_f32(load_8(plane + 16 * i + 8)));
-        break;
+        return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_half(plane + 32 * i + 16 * h)), 16));
+    case WK_SCALE_E8M0: {
+        __m256i e = _mm256_cvtepu8_epi32(load_8(plane + 16 * i + 8 * h)), normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
+        __m256i small = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);
+        return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, small, _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e)));
+    }
     default:
-        memcpy(out, plane + 64 * i, 64);
+        return _mm256_loadu_ps((const float *)(const void *)(plane + 64 * i + 32 * h));
     }
 }
-/* The same for a super layout: an int8 under a float16; or a uint8, negated. */
-AVX2_PART void load_super(bool min, const uint8_t *plane, int64_t i, const uint8_t *super, int64_t s, float out[16]) {
-    UNROLL for (int h = 0; h < 2; h++) {
-        __m128i b = load_8(plane + 16 * i + 8 * h);
-        __m256 f = _mm256_mul_ps(_mm256_cvtph_ps(load_half(super + 32 * s + 16 * h)),
-                                 _mm256_cvtepi32_ps(min ? _mm256_cvtepu8_epi32(b) : _mm256_cvtepi8_epi32(b)));
-        _mm256_storeu_ps(out + 8 * h, min ? _mm256_xor_ps(f, _mm256_set1_ps(-0.0f)) : f);
-    }
+/* Scales of group g, minima; super: the number of the super scales above. */
+AVX2_PART __m256 scales_of(const wk_packed *w, const wk_layout l, int64_t g, int64_t super, int h) {
+    if (l.scale != WK_SCALE_SUPER) return load_scales(l.scale, w->scale, g, h);
+    return _mm256_mul_ps(load_scales(WK_SCALE_F16, w->super, super, h), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_8(w->scale + 16 * g + 8 * h))));
 }
-AVX2_PART void scales_of(const wk_packed *w, int64_t g, int64_t super, float out[16]) {
-    if (w->l.scale == WK_SCALE_SUPER) load_super(false, w->scale, g, w->super, super, out);
-    else load_scales(w->l.scale, w->scale, g, out);
-}
-AVX2_PART void minima_of(const wk_packed *w, int64_t g, int64_t super, float out[16]) {
-    if (w->l.scale == WK_SCALE_SUPER) load_super(true, w->zero, g, w->super_min, super, out);
-    else load_scales(w->l.scale, w->zero, g, out);
+AVX2_PART __m256 minima_of(const wk_packed *w, const wk_layout l, int64_t g, int64_t super, int h) {
+    if (l.scale != WK_SCALE_SUPER) return load_scales(l.scale, w->zero, g, h);
+    __m256 m = _mm256_mul_ps(load_scales(WK_SCALE_F16, w->super_min, super, h), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(load_8(w->zero + 16 * g + 8 * h))));
+    return _mm256_xor_ps(m, _mm256_set1_ps(-0.0f));
 }
 
-/* 32 bytes of each of a chunk's vectors, v[s] the half h of vector s: codes as the file has them. */
-AVX2_PART void load_codes(const wk_packed *w, int64_t i, int h, __m256i v[8]) {
+/* May a layout's codes stay as they are, 0..15? Their zero is then taken off the sum. */
+AVX2_PART bool has_nibbles(const wk_layout l) { return l.bits == 4 && !l.map && l.zero != WK_ZERO_U8; }
+AVX2_PART int code_offset(const wk_layout l) { return has_nibbles(l) && l.zero == WK_ZERO_MID ? 8 : 0; }
+
+/* Rows 8 h .. 8 h + 7 of a chunk's eight vectors, signed or nibbles. i: the chunk's number, g: its group's. */
+AVX2_PART void load_codes(const wk_packed *w, const wk_layout l, int64_t i, int64_t g, int h, __m256i v[8]) {
     const __m256i nibble = _mm256_set1_epi8(15), top = _mm256_set1_epi8(0x30);
-    if (w->l.bits == 8) {
+    if (l.bits == 8) {
         UNROLL for (int s = 0; s < 8; s++) v[s] = load(w->code + i * 512 + 64 * s + 32 * h);
-        return;
+    } else {
+        UNROLL for (int s = 0; s < 4; s++) {
+            __m256i b = load(w->code + i * 256 + 64 * s + 32 * h);
+            v[s] = _mm256_and_si256(b, nibble);
+            v[s + 4] = _mm256_and_si256(_mm256_srli_epi16(b, 4), nibble);
+        }
     }
-    UNROLL for (int s = 0; s < 4; s++) {
-        __m256i b = load(w->code + i * 256 + 64 * s + 32 * h);
-        v[s] = _mm256_and_si256(b, nibble);
-        v[s + 4] = _mm256_and_si256(_mm256_srli_epi16(b, 4), nibble);
-    }
-    if (w->l.bits == 6) {
+    if (l.bits == 6) {
         UNROLL for (int k = 0; k < 2; k++) {
             __m256i b = load(w->high + i * 128 + 64 * k + 32 * h);
             v[k] = _mm256_or_si256(v[k], _mm256_and_si256(_mm256_slli_epi16(b, 4), top));
@@ -119,36 +105,35 @@ AVX2_PART void load_codes(const wk_packed *w, int64_t i, int h, __m256i v[8]) {
             v[k + 6] = _mm256_or_si256(v[k + 6], _mm256_and_si256(_mm256_srli_epi16(b, 2), top));
         }
     }
-}
-
-/* Rows 8 h .. 8 h + 7 of a chunk. */
-AVX2_PART void expand_half(const wk_packed *w, int64_t i, int64_t g, int h, wk_panel *p, int c) {
-    const wk_layout *l = &w->l;
-    __m256i v[8];
-    load_codes(w, i, h, v);
-    if (l->map) {
-        __m256i map = _mm256_broadcastsi128_si256(load_half(l->map));
+    if (l.map) {
+        __m256i map = _mm256_broadcastsi128_si256(load_half(l.map));
         UNROLL for (int s = 0; s < 8; s++) v[s] = _mm256_shuffle_epi8(map, v[s]);
-    } else if (!p->nibbles && l->zero != WK_ZERO_NONE && l->zero != WK_ZERO_MIN) {
-        __m256i zero = _mm256_set1_epi8((char)(1 << (l->bits - 1)));
-        if (l->zero == WK_ZERO_U8) zero = _mm256_mullo_epi32(_mm256_cvtepu8_epi32(load_8(w->zero + g * 16 + 8 * h)), _mm256_set1_epi32(0x01010101));
+    } else if (!has_nibbles(l) && (l.zero == WK_ZERO_MID || l.zero == WK_ZERO_U8)) {
+        __m256i zero = _mm256_set1_epi8((char)(1 << (l.bits - 1)));
+        if (l.zero == WK_ZERO_U8) zero = _mm256_mullo_epi32(_mm256_cvtepu8_epi32(load_8(w->zero + g * 16 + 8 * h)), _mm256_set1_epi32(0x01010101));
         UNROLL for (int s = 0; s < 8; s++) v[s] = _mm256_sub_epi8(v[s], zero);
     }
-    UNROLL for (int s = 0; s < 8; s++) _mm256_storeu_si256((__m256i *)(void *)(p->code[c] + 64 * s + 32 * h), v[s]);
+}
+
+/* The number of the group that holds a chunk's first input. */
+AVX2_PART int64_t group_of(const wk_packed *w, const wk_layout l, int64_t block, int64_t chunk) {
+    return block * w->n_group + (l.group <= WK_CHUNK ? chunk * (WK_CHUNK / l.group) : chunk / (l.group / WK_CHUNK));
 }
 
 AVX2 static void expand_avx2(const wk_packed *w, int64_t block, int64_t chunk, int n, wk_panel *p) {
-    const wk_layout *l = &w->l;
-    p->nibbles = l->bits == 4 && !l->map && l->zero != WK_ZERO_U8;
-    p->offset = p->nibbles && l->zero == WK_ZERO_MID ? 8 : 0;
+    const wk_layout l = w->l;
+    p->nibbles = has_nibbles(l);
+    p->offset = code_offset(l);
     for (int c = 0; c < n; c++) {
-        int64_t k = chunk + c, super = block * w->n_super + k / (WK_SUPER / WK_CHUNK);
-        int64_t g = block * w->n_group + (l->group <= WK_CHUNK ? k * (WK_CHUNK / l->group) : k / (l->group / WK_CHUNK));
-        expand_half(w, block * w->n_chunk + k, g, 0, p, c);
-        expand_half(w, block * w->n_chunk + k, g, 1, p, c);
-        scales_of(w, g, super, p->scale[c][0]);
-        if (l->group < WK_CHUNK) scales_of(w, g + 1, super, p->scale[c][1]);
-        if (l->zero == WK_ZERO_MIN) minima_of(w, g, super, p->min[c]);
+        int64_t k = chunk + c, g = group_of(w, l, block, k), super = block * w->n_super + k / (WK_SUPER / WK_CHUNK);
+        for (int h = 0; h < 2; h++) {
+            __m256i v[8];
+            load_codes(w, l, block * w->n_chunk + k, g, h, v);
+            UNROLL for (int s = 0; s < 8; s++) _mm256_storeu_si256((__m256i *)(void *)(p->code[c] + 64 * s + 32 * h), v[s]);
+            _mm256_storeu_ps(p->scale[c][0] + 8 * h, scales_of(w, l, g, super, h));
+            if (l.group < WK_CHUNK) _mm256_storeu_ps(p->scale[c][1] + 8 * h, scales_of(w, l, g + 1, super, h));
+            if (l.zero == WK_ZERO_MIN) _mm256_storeu_ps(p->min[c] + 8 * h, minima_of(w, l, g, super, h));
+        }
     }
 }
 
@@ -205,15 +190,16 @@ AVX2_PART void tile_nibbles(const wk_tile *t, int b, int64_t r, const int NT, co
     UNROLL for (int i = 0; i < NT; i++) store_y(t, b, r + i, y[i]);
 }
 
+/* Adds products of signed codes. */
+AVX2_PART __m256i add_signed(__m256i s, __m256i w, __m256i a) {
+    __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
+    return _mm256_add_epi32(s, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
 /* Sums of 16 inputs' products with signed codes. */
 AVX2_PART void add_products(const uint8_t *code, const int8_t *q, __m256i s[2]) {
     UNROLL for (int k = 0; k < 4; k++) {
         __m256i a = broadcast_4(q + 4 * k);
-        UNROLL for (int h = 0; h < 2; h++) {
-            __m256i w = load(code + 64 * k + 32 * h);
-            __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
-            s[h] = _mm256_add_epi32(s[h], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-        }
+        UNROLL for (int h = 0; h < 2; h++) s[h] = add_signed(s[h], load(code + 64 * k + 32 * h), a);
     }
 }
 
@@ -278,11 +264,91 @@ AVX2 static void mul_avx2(const wk_tile *t) {
     if (t->panel[1]) rows(t, 1);
 }
 
+/* ---- one row: codes go from memory to the product without a panel ---- */
+
+enum { AHEAD = 4096 };  /* bytes that are fetched before they are needed */
+
+/* Half a chunk's (8 outputs') products with one row, times their scales. */
+AVX2_PART __m256 half_chunk(const wk_packed *w, const wk_layout l, const wk_act *a, int64_t i, int64_t g, int64_t super, int h) {
+    __m256i v[8], low = _mm256_setzero_si256(), high = low;
+    load_codes(w, l, i, g, h, v);
+    if (has_nibbles(l)) {
+        UNROLL for (int s = 0; s < 4; s++) {
+            low = _mm256_add_epi16(low, _mm256_maddubs_epi16(v[s], broadcast_4(a->q + 4 * s)));
+            high = _mm256_add_epi16(high, _mm256_maddubs_epi16(v[s + 4], broadcast_4(a->q + 16 + 4 * s)));
+        }
+        low = _mm256_madd_epi16(_mm256_add_epi16(low, high), _mm256_set1_epi16(1));
+        high = _mm256_set1_epi32((a->seed >> 7) * code_offset(l));
+    } else {
+        UNROLL for (int s = 0; s < 4; s++) {
+            low = add_signed(low, v[s], broadcast_4(a->q + 4 * s));
+            high = add_signed(high, v[s + 4], broadcast_4(a->q + 16 + 4 * s));
+        }
+    }
+    if (l.group >= WK_CHUNK) return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(low, high)), scales_of(w, l, g, super, h));
+    __m256 f = _mm256_mul_ps(_mm256_cvtepi32_ps(low), scales_of(w, l, g, super, h));
+    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(high), scales_of(w, l, g + 1, super, h), f);
+}
+
+/* A block's products with one row; the layout is a constant for the common ones. */
+AVX2_PART void block_row(const wk_packed *w, const wk_layout l, const wk_act *a, int64_t block, __m256 y[2]) {
+    y[0] = y[1] = _mm256_setzero_ps();
+    for (int64_t c = 0; c < w->n_chunk; c++) {
+        int64_t i = block * w->n_chunk + c, g = group_of(w, l, block, c), super = block * w->n_super + c / (WK_SUPER / WK_CHUNK);
+        const uint8_t *ahead = w->code + i * (l.bits == 8 ? 512 : 256) + AHEAD;
+        UNROLL for (int s = 0; s < 256; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
+        if (l.bits == 8) UNROLL for (int s = 256; s < 512; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
+        UNROLL for (int h = 0; h < 2; h++) {
+            y[h] = _mm256_fmadd_ps(half_chunk(w, l, &a[c], i, g, super, h), _mm256_set1_ps(a[c].d), y[h]);
+            if (l.zero == WK_ZERO_MIN) y[h] = _mm256_fmadd_ps(minima_of(w, l, g, super, h), _mm256_set1_ps(a[c].sum), y[h]);
+        }
+    }
+}
+
+typedef void row_fn(const wk_packed *w, const void *act, int64_t block, const wk_tile *t);
+#define ROW_OF_CODES(name, layout) \
+    AVX2 static void name(const wk_packed *w, const void *act, int64_t block, const wk_tile *t) { \
+        __m256 y[2]; \
+        block_row(w, layout, act, block, y); \
+        store_y(t, 0, 0, y); \
+    }
+ROW_OF_CODES(row_q4_0, WK_LAYOUT_Q4_0)
+ROW_OF_CODES(row_q4_1, WK_LAYOUT_Q4_1)
+ROW_OF_CODES(row_q8_0, WK_LAYOUT_Q8_0)
+ROW_OF_CODES(row_q4_k, WK_LAYOUT_Q4_K)
+ROW_OF_CODES(row_q6_k, WK_LAYOUT_Q6_K)
+ROW_OF_CODES(row_codes, w->l)
+
+AVX2_PART __m256 load_float(const wk_packed *w, int64_t i, int h) {
+    const uint8_t *p = w->code + i * (w->l.bits * 2) + w->l.bits * h;
+    if (w->l.bits == 32) return _mm256_loadu_ps((const float *)(const void *)p);
+    return load_scales(w->l.bf16 ? WK_SCALE_BF16 : WK_SCALE_F16, p, 0, 0);
+}
+AVX2 static void row_floats(const wk_packed *w, const void *act, int64_t block, const wk_tile *t) {
+    const float *x = act;
+    __m256 y[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
+    for (int64_t k = 0; k < w->n_in; k++)
+        UNROLL for (int h = 0; h < 2; h++) y[h] = _mm256_fmadd_ps(load_float(w, block * w->n_in + k, h), _mm256_set1_ps(x[k]), y[h]);
+    store_y(t, 0, 0, y);
+}
+
+AVX2 static bool row_avx2(const wk_packed *w, const void *act, int64_t block, int64_t n_block, float *y, int n_col, const float *bias) {
+    static row_fn *const rows[WK_N_LIKE] = {
+        [WK_LIKE_CODES] = row_codes, [WK_LIKE_Q4_0] = row_q4_0, [WK_LIKE_Q4_1] = row_q4_1, [WK_LIKE_Q8_0] = row_q8_0,
+        [WK_LIKE_Q4_K] = row_q4_k, [WK_LIKE_Q6_K] = row_q6_k, [WK_LIKE_FLOATS] = row_floats,
+    };
+    for (int64_t b = 0; b < n_block; b++) {
+        wk_tile t = { .y = y + 16 * b, .n_col = n_col - 16 * (int)b, .bias = bias ? bias + 16 * b : NULL };
+        rows[w->like](w, act, block + b, &t);
+    }
+    return true;
+}
+
 /* ---- products of floats ---- */
 
 AVX2 static void widen_avx2(const wk_packed *w, int64_t block, int64_t k, int n, float *out) {
-    const uint8_t *p = w->code + (block * w->n_in + k) * 32;
-    for (int i = 0; i < 2 * n; i++) _mm256_storeu_ps(out + 8 * i, w->l.bf16 ? bf16_to_f32(load_half(p + 16 * i)) : _mm256_cvtph_ps(load_half(p + 16 * i)));
+    const wk_scale kind = w->l.bf16 ? WK_SCALE_BF16 : WK_SCALE_F16;
+    for (int i = 0; i < 2 * n; i++) _mm256_storeu_ps(out + 8 * i, load_scales(kind, w->code, block * w->n_in + k + i / 2, i % 2));
 }
 
 AVX2_PART void tile_floats(const wk_tile *t, int b, int64_t r, const int NT) {
@@ -333,6 +399,6 @@ AVX2 static void grad_avx2(const float *g, int64_t ldg, int64_t n_row, const flo
 
 const wk_linear_set wk_linear_avx2 = {
     .need = WK_CPU_AVX2, .name = "avx2", .round = round_avx2, .expand = expand_avx2, .mul = mul_avx2, .widen = widen_avx2,
-    .mul_float = mul_float_avx2, .grad = grad_avx2,
+    .mul_float = mul_float_avx2, .row = row_avx2, .grad = grad_avx2,
 };
 #endif

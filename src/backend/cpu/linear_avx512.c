@@ -264,17 +264,16 @@ VNNI_PART void store_block(float *y, __m512 v, int n_col, const float *bias) {
 }
 
 typedef void row_fn(const wk_packed *w, const void *act, int64_t block, int64_t n_block, float *y, int n_col, const float *bias);
-#define ROW_OF_CODES(name, ...) \
+#define ROW_OF_CODES(name, layout) \
     VNNI static void name(const wk_packed *w, const void *act, int64_t block, int64_t n_block, float *y, int n_col, const float *bias) { \
         for (int64_t b = 0; b < n_block; b++) \
-            store_block(y + 16 * b, block_row(w, __VA_ARGS__, act, block + b), n_col - 16 * (int)b, bias ? bias + 16 * b : NULL); \
+            store_block(y + 16 * b, block_row(w, layout, act, block + b), n_col - 16 * (int)b, bias ? bias + 16 * b : NULL); \
     }
-#define LAYOUT(...) (wk_layout){ __VA_ARGS__ }
-ROW_OF_CODES(row_q4_0, LAYOUT(4, 32, WK_SCALE_F16, WK_ZERO_MID, false, NULL))
-ROW_OF_CODES(row_q4_1, LAYOUT(4, 32, WK_SCALE_F16, WK_ZERO_MIN, false, NULL))
-ROW_OF_CODES(row_q8_0, LAYOUT(8, 32, WK_SCALE_F16, WK_ZERO_MID, false, NULL))
-ROW_OF_CODES(row_q4_k, LAYOUT(4, 32, WK_SCALE_SUPER, WK_ZERO_MIN, false, NULL))
-ROW_OF_CODES(row_q6_k, LAYOUT(6, 16, WK_SCALE_SUPER, WK_ZERO_MID, false, NULL))
+ROW_OF_CODES(row_q4_0, WK_LAYOUT_Q4_0)
+ROW_OF_CODES(row_q4_1, WK_LAYOUT_Q4_1)
+ROW_OF_CODES(row_q8_0, WK_LAYOUT_Q8_0)
+ROW_OF_CODES(row_q4_k, WK_LAYOUT_Q4_K)
+ROW_OF_CODES(row_q6_k, WK_LAYOUT_Q6_K)
 ROW_OF_CODES(row_codes, w->l)
 
 /* ---- products of floats ---- */
@@ -343,16 +342,11 @@ VNNI static void row_floats(const wk_packed *w, const void *act, int64_t block, 
 }
 
 VNNI static bool row_avx512(const wk_packed *w, const void *act, int64_t block, int64_t n_block, float *y, int n_col, const float *bias) {
-    const wk_layout l = w->l;
-    bool f16 = l.group == 32 && l.scale == WK_SCALE_F16 && !l.map, super = l.scale == WK_SCALE_SUPER && !l.map;
-    row_fn *f = row_codes;
-    if (l.bits > 8) f = row_floats;
-    else if (f16 && l.bits == 4 && l.zero == WK_ZERO_MID) f = row_q4_0;
-    else if (f16 && l.bits == 4 && l.zero == WK_ZERO_MIN) f = row_q4_1;
-    else if (f16 && l.bits == 8 && l.zero == WK_ZERO_MID) f = row_q8_0;
-    else if (super && l.bits == 4) f = row_q4_k;
-    else if (super && l.bits == 6) f = row_q6_k;
-    f(w, act, block, n_block, y, n_col, bias);
+    static row_fn *const rows[WK_N_LIKE] = {
+        [WK_LIKE_CODES] = row_codes, [WK_LIKE_Q4_0] = row_q4_0, [WK_LIKE_Q4_1] = row_q4_1, [WK_LIKE_Q8_0] = row_q8_0,
+        [WK_LIKE_Q4_K] = row_q4_k, [WK_LIKE_Q6_K] = row_q6_k, [WK_LIKE_FLOATS] = row_floats,
+    };
+    rows[w->like](w, act, block, n_block, y, n_col, bias);
     return true;
 }
 

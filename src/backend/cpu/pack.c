@@ -49,11 +49,24 @@ static bool add_plane(size_t *at, int64_t n, int64_t m, int size, size_t *offset
     return wk_mul_size((size_t)n, (size_t)m, &bytes) && wk_mul_size(bytes, (size_t)size, &bytes) && wk_add_size(*at, bytes, at);
 }
 
+static wk_like like_of(const wk_layout *l) {
+    static const wk_layout common[WK_N_LIKE] = {
+        [WK_LIKE_Q4_0] = WK_LAYOUT_Q4_0, [WK_LIKE_Q4_1] = WK_LAYOUT_Q4_1, [WK_LIKE_Q8_0] = WK_LAYOUT_Q8_0,
+        [WK_LIKE_Q4_K] = WK_LAYOUT_Q4_K, [WK_LIKE_Q6_K] = WK_LAYOUT_Q6_K,
+    };
+    if (l->bits > 8) return WK_LIKE_FLOATS;
+    for (int i = WK_LIKE_Q4_0; i <= WK_LIKE_Q6_K; i++) {
+        const wk_layout *c = &common[i];
+        if (l->bits == c->bits && l->group == c->group && l->scale == c->scale && l->zero == c->zero && l->map == c->map) return (wk_like)i;
+    }
+    return WK_LIKE_CODES;
+}
+
 wick_status wk_packed_new(const wk_layout *l, int64_t n_out, int64_t n_in, bool permuted, wk_packed **out) {
     bool codes = l->bits <= 8, super = codes && l->scale == WK_SCALE_SUPER;
     wk_packed *w = wk_alloc(sizeof *w);
     if (!w) return wk_fail_memory(sizeof *w, "a packed weight");
-    *w = (wk_packed){ .l = *l, .n_out = n_out, .n_in = n_in, .n_block = n_out / 16 + (n_out % 16 != 0) };
+    *w = (wk_packed){ .l = *l, .n_out = n_out, .n_in = n_in, .n_block = n_out / 16 + (n_out % 16 != 0), .like = like_of(l) };
     if (codes) {
         w->n_chunk = n_in / WK_CHUNK;
         w->n_group = n_in / l->group + (n_in % l->group != 0);
