@@ -11,6 +11,8 @@ static bool has_f16c(void) {
     unsigned a, b, c, d;
     return __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
 }
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 static unsigned limit = ~0u;
@@ -26,8 +28,8 @@ static unsigned detect(void) {
         if (__builtin_cpu_supports("avx512vnni")) f |= WK_CPU_AVX512_VNNI;
         if (__builtin_cpu_supports("avx512bf16")) f |= WK_CPU_AVX512_BF16;
     }
-#elif defined(__ARM_NEON) && defined(__ARM_FEATURE_DOTPROD)
-    f |= WK_CPU_NEON;
+#elif defined(__aarch64__)
+    if (getauxval(AT_HWCAP) & 1ul << 20) f |= WK_CPU_NEON;  /* HWCAP_ASIMDDP; NEON itself is always there */
 #endif
     const char *want = wk_switch(WK_SWITCH_CPU);
     if (want && !strcmp(want, "c")) f = 0;

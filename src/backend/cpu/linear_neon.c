@@ -1,6 +1,221 @@
-/* linear_neon.c: the kernels for NEON with dot products; empty elsewhere. */
+/* linear_neon.c: the kernels for NEON with dot products (Armv8.2); empty elsewhere.
+ * sdot adds four products of signed bytes to each int32, so codes are held signed. A vector is 4 output rows of 4 inputs; a tile
+ * is 16 outputs x 2 rows (floats: 4). Load: see linear.c. */
 #include "backend/cpu/linear.h"
 #if defined(__aarch64__)
+#include "backend/cpu/unroll.h"
 #include "base/cpu.h"
-const wk_linear_set wk_linear_neon = { .need = WK_CPU_NEON, .name = "neon" };
+#include <arm_neon.h>
+#include <string.h>
+
+#if defined(__clang__)
+#define NEON __attribute__((target("dotprod")))
+#else
+#define NEON __attribute__((target("arch=armv8.2-a+dotprod")))
+#endif
+#define NEON_PART NEON __attribute__((always_inline)) static inline
+
+/* ---- activations ---- */
+
+NEON static void round_neon(const float *x, int64_t n_chunk, wk_act *a) {
+    const float32x4_t magic = vdupq_n_f32(12582912.0f);  /* as in linear_c.c */
+    for (; n_chunk > 0; n_chunk--, a++, x += WK_CHUNK) {
+        uint32x4_t m = vdupq_n_u32(0);
+        UNROLL for (int i = 0; i < 8; i++) m = vmaxq_u32(m, vandq_u32(vreinterpretq_u32_f32(vld1q_f32(x + 4 * i)), vdupq_n_u32(0x7fffffff)));
+        union { uint32_t u; float f; } most = { vmaxvq_u32(m) };
+        bool tiny = most.f < 1e-36f;
+        float32x4_t inverse = vdupq_n_f32(tiny ? 0 : 127 / most.f);
+        int16x4_t q[8];
+        UNROLL for (int i = 0; i < 8; i++)
+            q[i] = vmovn_s32(vreinterpretq_s32_f32(vaddq_f32(vmulq_f32(vld1q_f32(x + 4 * i), inverse), magic)));
+        UNROLL for (int i = 0; i < 4; i++) vst1_s8(a->q + 8 * i, vmovn_s16(vcombine_s16(q[2 * i], q[2 * i + 1])));
+        int32_t low = vaddlvq_s8(vld1q_s8(a->q)), all = low + vaddlvq_s8(vld1q_s8(a->q + 16));
+        a->d = tiny ? 0 : most.f / 127;
+        a->sum = a->d * (float)all;
+        a->seed = -128 * all;
+        a->seed_low = -128 * low;
+    }
+}
+
+/* ---- expanding ---- */
+
+NEON_PART void widen_halves(const uint8_t *p, bool bf16, float out[16]) {
+    UNROLL for (int j = 0; j < 4; j++) {
+        uint16x4_t v = vld1_u16((const uint16_t *)(const void *)p + 4 * j);
+        vst1q_f32(out + 4 * j, bf16 ? vreinterpretq_f32_u32(vshll_n_u16(v, 16)) : vcvt_f32_f16(vreinterpret_f16_u16(v)));
+    }
+}
+
+/* Scales of a chunk's half, or its minima. */
+NEON static void scales_of(const wk_packed *w, int64_t block, int64_t p, float out[16]) {
+    int64_t g = block * w->n_group + p / w->l.group;
+    if (w->l.scale == WK_SCALE_F16 || w->l.scale == WK_SCALE_BF16) widen_halves(w->scale + 32 * g, w->l.scale == WK_SCALE_BF16, out);
+    else for (int r = 0; r < 16; r++) out[r] = wk_scale_at(w, block, p, r);
+}
+NEON static void minima_of(const wk_packed *w, int64_t block, int64_t p, float out[16]) {
+    int64_t g = block * w->n_group + p / w->l.group;
+    if (w->l.scale == WK_SCALE_F16 || w->l.scale == WK_SCALE_BF16) widen_halves(w->zero + 32 * g, w->l.scale == WK_SCALE_BF16, out);
+    else for (int r = 0; r < 16; r++) out[r] = wk_min_at(w, block, p, r);
+}
+
+/* Rows 4 j .. 4 j + 3 of a chunk's eight vectors, signed. i: the chunk's number, g: its group's. */
+NEON_PART void load_codes(const wk_packed *w, int64_t i, int64_t g, int j, int8x16_t out[8]) {
+    const wk_layout *l = &w->l;
+    const uint8x16_t nibble = vdupq_n_u8(15), top = vdupq_n_u8(0x30);
+    uint8x16_t v[8];
+    if (l->bits == 8) {
+        UNROLL for (int s = 0; s < 8; s++) v[s] = vld1q_u8(w->code + i * 512 + 64 * s + 16 * j);
+    } else {
+        UNROLL for (int s = 0; s < 4; s++) {
+            uint8x16_t b = vld1q_u8(w->code + i * 256 + 64 * s + 16 * j);
+            v[s] = vandq_u8(b, nibble);
+            v[s + 4] = vshrq_n_u8(b, 4);
+        }
+    }
+    if (l->bits == 6) {
+        UNROLL for (int k = 0; k < 2; k++) {
+            uint8x16_t b = vld1q_u8(w->high + i * 128 + 64 * k + 16 * j);
+            v[k] = vorrq_u8(v[k], vandq_u8(vshlq_n_u8(b, 4), top));
+            v[k + 2] = vorrq_u8(v[k + 2], vandq_u8(vshlq_n_u8(b, 2), top));
+            v[k + 4] = vorrq_u8(v[k + 4], vandq_u8(b, top));
+            v[k + 6] = vorrq_u8(v[k + 6], vandq_u8(vshrq_n_u8(b, 2), top));
+        }
+    }
+    if (l->map) {
+        int8x16_t map = vld1q_s8(l->map);
+        UNROLL for (int s = 0; s < 8; s++) out[s] = vqtbl1q_s8(map, v[s]);
+        return;
+    }
+    uint8x16_t zero = vdupq_n_u8((uint8_t)(l->zero == WK_ZERO_MID ? 1 << (l->bits - 1) : 0));
+    if (l->zero == WK_ZERO_U8) {
+        static const uint8_t each[16] = { 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3 };
+        zero = vqtbl1q_u8(vld1q_u8(w->zero + g * 16), vaddq_u8(vld1q_u8(each), vdupq_n_u8((uint8_t)(4 * j))));
+    }
+    UNROLL for (int s = 0; s < 8; s++) out[s] = vreinterpretq_s8_u8(vsubq_u8(v[s], zero));
+}
+
+NEON static void expand_neon(const wk_packed *w, int64_t block, int64_t chunk, int n, wk_panel *p) {
+    p->offset = 0;
+    for (int c = 0; c < n; c++) {
+        int64_t k = (chunk + c) * WK_CHUNK;
+        for (int j = 0; j < 4; j++) {
+            int8x16_t v[8];
+            load_codes(w, block * w->n_chunk + chunk + c, block * w->n_group + k / w->l.group, j, v);
+            UNROLL for (int s = 0; s < 8; s++) vst1q_s8((int8_t *)p->code[c] + 64 * s + 16 * j, v[s]);
+        }
+        scales_of(w, block, k, p->scale[c][0]);
+        if (w->l.group < WK_CHUNK) scales_of(w, block, k + 16, p->scale[c][1]);
+        if (w->l.zero == WK_ZERO_MIN) minima_of(w, block, k, p->min[c]);
+    }
+}
+
+/* ---- products ---- */
+
+/* y[r][16 b ..] of a tile, by way of an array: there is no masked load. */
+NEON_PART void load_y(const wk_tile *t, int b, int64_t r, float32x4_t y[4]) {
+    float v[16] = { 0 };
+    int n = t->n_col - 16 * b < 16 ? t->n_col - 16 * b : 16;
+    if (!t->first) memcpy(v, t->y + r * t->ldy + 16 * b, (size_t)n * sizeof *v);
+    UNROLL for (int j = 0; j < 4; j++) y[j] = vld1q_f32(v + 4 * j);
+}
+NEON_PART void store_y(const wk_tile *t, int b, int64_t r, const float32x4_t y[4]) {
+    float v[16];
+    int n = t->n_col - 16 * b < 16 ? t->n_col - 16 * b : 16;
+    UNROLL for (int j = 0; j < 4; j++) vst1q_f32(v + 4 * j, y[j]);
+    if (t->bias) for (int o = 0; o < n; o++) v[o] += t->bias[16 * b + o];
+    memcpy(t->y + r * t->ldy + 16 * b, v, (size_t)n * sizeof *v);
+}
+
+/* Adds products of 16 inputs with 16 outputs. */
+NEON_PART void add_products(const uint8_t *code, const int8_t *q, int32x4_t s[4]) {
+    UNROLL for (int k = 0; k < 4; k++) {
+        int32_t four;
+        memcpy(&four, q + 4 * k, 4);
+        int8x16_t a = vreinterpretq_s8_s32(vdupq_n_s32(four));
+        UNROLL for (int j = 0; j < 4; j++) s[j] = vdotq_s32(s[j], vld1q_s8((const int8_t *)code + 64 * k + 16 * j), a);
+    }
+}
+
+/* Block b, NT rows from r on. */
+NEON_PART void tile_codes(const wk_tile *t, int b, int64_t r, const int NT, const bool halves, const bool min) {
+    const wk_panel *p = t->panel[b];
+    float32x4_t y[2][4];
+    UNROLL for (int i = 0; i < NT; i++) load_y(t, b, r + i, y[i]);
+    for (int c = 0; c < t->n_k; c++) {
+        UNROLL for (int i = 0; i < NT; i++) {
+            const wk_act *a = &t->act[(r + i) * t->act_ld + c];
+            int32x4_t s[4];
+            float32x4_t v[4];
+            UNROLL for (int j = 0; j < 4; j++) s[j] = vdupq_n_s32(0);
+            add_products(p->code[c], a->q, s);
+            if (halves) {
+                UNROLL for (int j = 0; j < 4; j++) {
+                    v[j] = vmulq_f32(vcvtq_f32_s32(s[j]), vld1q_f32(p->scale[c][0] + 4 * j));
+                    s[j] = vdupq_n_s32(0);
+                }
+            }
+            add_products(p->code[c] + 256, a->q + 16, s);
+            UNROLL for (int j = 0; j < 4; j++) {
+                float32x4_t f = vcvtq_f32_s32(s[j]);
+                if (halves) v[j] = vfmaq_f32(v[j], f, vld1q_f32(p->scale[c][1] + 4 * j));
+                else v[j] = vmulq_f32(f, vld1q_f32(p->scale[c][0] + 4 * j));
+                y[i][j] = vfmaq_n_f32(y[i][j], v[j], a->d);
+                if (min) y[i][j] = vfmaq_n_f32(y[i][j], vld1q_f32(p->min[c] + 4 * j), a->sum);
+            }
+        }
+    }
+    UNROLL for (int i = 0; i < NT; i++) store_y(t, b, r + i, y[i]);
+}
+
+NEON_PART void rows_codes(const wk_tile *t, const bool halves, const bool min) {
+    for (int b = 0; b < (t->panel[1] ? 2 : 1); b++) {
+        int64_t r = 0;
+        for (; t->n_row - r >= 2; r += 2) tile_codes(t, b, r, 2, halves, min);
+        for (; r < t->n_row; r++) tile_codes(t, b, r, 1, halves, min);
+    }
+}
+NEON static void mul_neon(const wk_tile *t) {
+    if (t->halves) rows_codes(t, true, false);
+    else if (t->min) rows_codes(t, false, true);
+    else rows_codes(t, false, false);
+}
+
+NEON static void widen_neon(const wk_packed *w, int64_t block, int64_t k, int n, float *out) {
+    for (int i = 0; i < n; i++) widen_halves(w->code + (block * w->n_in + k + i) * 32, w->l.bf16, out + 16 * i);
+}
+
+NEON_PART void tile_floats(const wk_tile *t, int b, int64_t r, const int NT) {
+    const float *x = t->x + r * t->act_ld;
+    float32x4_t y[4][4];
+    UNROLL for (int i = 0; i < NT; i++) load_y(t, b, r + i, y[i]);
+    for (int k = 0; k < t->n_k; k++)
+        UNROLL for (int j = 0; j < 4; j++) {
+            float32x4_t w = vld1q_f32(t->weight[b] + 16 * k + 4 * j);
+            UNROLL for (int i = 0; i < NT; i++) y[i][j] = vfmaq_n_f32(y[i][j], w, x[i * t->act_ld + k]);
+        }
+    UNROLL for (int i = 0; i < NT; i++) store_y(t, b, r + i, y[i]);
+}
+NEON static void mul_float_neon(const wk_tile *t) {
+    for (int b = 0; b < (t->weight[1] ? 2 : 1); b++) {
+        int64_t r = 0;
+        for (; t->n_row - r >= 4; r += 4) tile_floats(t, b, r, 4);
+        for (; r < t->n_row; r++) tile_floats(t, b, r, 1);
+    }
+}
+
+NEON static void grad_neon(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, float *acc) {
+    for (int64_t r = 0; r < n_row; r++)
+        for (int c = 0; c < 64; c += 16) {
+            float32x4_t s[4];
+            UNROLL for (int j = 0; j < 4; j++) s[j] = vld1q_f32(acc + r * 64 + c + 4 * j);
+            for (int o = 0; o < n_o; o++)
+                UNROLL for (int j = 0; j < 4; j++) s[j] = vfmaq_n_f32(s[j], vld1q_f32(w + 64 * o + c + 4 * j), g[r * ldg + o]);
+            UNROLL for (int j = 0; j < 4; j++) vst1q_f32(acc + r * 64 + c + 4 * j, s[j]);
+        }
+}
+
+const wk_linear_set wk_linear_neon = {
+    .need = WK_CPU_NEON, .name = "neon", .round = round_neon, .expand = expand_neon, .mul = mul_neon, .widen = widen_neon,
+    .mul_float = mul_float_neon, .grad = grad_neon,
+};
 #endif
