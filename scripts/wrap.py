@@ -16,7 +16,8 @@ def comment_above(line):
         return [line]
     indent, code, comment = m.groups()
     words = textwrap.wrap(comment, LIMIT - len(indent) - 6, break_long_words=False, break_on_hyphens=False)
-    words[0], words[-1] = "/* " + words[0], words[-1] + " */"
+    words[0] = "/* " + words[0]
+    words[-1] += " */"
     return [indent + (" * " if i else "") + w for i, w in enumerate(words)] + [indent + code]
 
 

@@ -111,7 +111,7 @@ static inline int64_t wk_shape_rows(wk_shape s, int64_t T, int64_t n_out) {
 wick_status wk_graph_layout(const wk_graph *g, int64_t max_rows, size_t elem, size_t align, int64_t *offset, size_t *total);
 
 /* An adapter as ops see it: per slot y += scale * B(A x). */
-a [r, n_in], b [n_out, r]; a NULL: nothing at this slot */
+/* a [r, n_in], b [n_out, r]; a NULL: nothing at this slot */
 typedef struct wk_lora_term { const struct wk_weight *a, *b; float scale; } wk_lora_term;
 typedef struct wk_lora_set { const wk_lora_term *slot; int n_slot; float scale; } wk_lora_set;
 

@@ -63,7 +63,7 @@ typedef enum wk_dim {
     WK_D_ROT
 } wk_dim;
 typedef struct wk_role_info {
-    of a layer: after "blk.N." and "model.layers.N."; '*' stands for an expert's number. NULL: not in such files */
+    /* of a layer: after "blk.N." and "model.layers.N."; '*' stands for an expert's number. NULL: not in such files */
     const char *gguf, *hf;
     wk_dim n_mat, rows, cols;     /* WK_D_ONE rows: a vector */
 } wk_role_info;

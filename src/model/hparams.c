@@ -20,7 +20,7 @@ typedef struct key_info {
 } key_info;
 #define AT(field) offsetof(wk_hparams, field)
 static const key_info keys[] = {
-    { AT(n_layer),          "block_count",                      { "num_hidden_layers" },                INT | MUST, 1,    WK_MAX_LAYERS },
+    { AT(n_layer), "block_count", { "num_hidden_layers" }, INT | MUST, 1, WK_MAX_LAYERS },
     { AT(n_embd),           "embedding_length",                 { "hidden_size" },                      INT | MUST, 1,    1 << 20 },
     { AT(n_head),           "attention.head_count",             { "num_attention_heads" },              INT | MUST, 1,    4096 },
     { AT(n_head_kv),        "attention.head_count_kv",          { "num_key_value_heads" },              INT,        1,    4096 },

@@ -48,7 +48,7 @@ int wk_runner_n_batch(const wk_runner *r);
 size_t wk_runner_bytes(const wk_runner *r); /* plan and KV */
 
 /* One row of a step: the next position of its sequence. */
-adapter: index into those set, -1 none; want: its logits */
+/* adapter: index into those set, -1 none; want: its logits */
 typedef struct wk_row { int32_t token, seq, adapter; bool want; } wk_row;
 /* Appends n rows (at most n_batch) to their sequences and runs them. No allocation.
  * Errors  WICK_E_ARG (token out of range, n), WICK_E_FULL (sequence would pass n_ctx, or no page is left): nothing was appended
