@@ -132,27 +132,41 @@ static void pop(wk_candidate *c, int n, bool best) {
     sink(c, n - 1, 0, best);
 }
 
-/* The k best of l [n], best first, into c; returns how many there are (impossible ones are left out). */
+enum { LANES = 16 };  /* logits looked at together: the inner loops over them become vector instructions */
+
+static bool any_above(const float *l, float limit) {
+    int any = 0;
+    for (int j = 0; j < LANES; j++) any |= l[j] > limit;
+    return any;
+}
+
+/* The k best of l [n], best first, into c; returns how many there are (impossible ones are left out). Once the heap is
+ * full nearly nothing gets in, so whole lanes are passed over. */
 static int select_best(const float *l, int32_t n, int k, wk_candidate *c) {
     int m = 0;
     int32_t i = 0;
     for (; i < n && m < k; i++)
         if (l[i] > -INFINITY) c[m++] = (wk_candidate){ l[i], i };
     heapify(c, m, false);
-    for (; i < n; i++)
-        if (l[i] > c[0].logit) {  /* an equal one has the higher id, so it is worse */
-            c[0] = (wk_candidate){ l[i], i };
-            sink(c, m, 0, false);
+    while (i < n) {
+        if (i + LANES <= n && !any_above(l + i, c[0].logit)) {
+            i += LANES;
+            continue;
         }
+        for (int32_t end = i + LANES < n ? i + LANES : n; i < end; i++)
+            if (l[i] > c[0].logit) {  /* an equal one has the higher id, so it is worse */
+                c[0] = (wk_candidate){ l[i], i };
+                sink(c, m, 0, false);
+            }
+    }
     for (int left = m; left > 1; left--) pop(c, left, false);
     return m;
 }
 
 /* ---- choosing ---- */
 
-/* Index of the largest, -1 if none is a number. The maximum first, in lanes that the compiler makes vectors of; then who has it. */
+/* Index of the largest, -1 if none is a number. The maximum first, lane by lane; then who has it. */
 static int32_t arg_max(const float *l, int32_t n, float *max) {
-    enum { LANES = 16 };
     float lane[LANES], best = -INFINITY;
     int32_t i = 0;
     for (int j = 0; j < LANES; j++) lane[j] = -INFINITY;
