@@ -20,7 +20,7 @@ configure() {
 build_and_test() {
     ninja -C "$build" --quiet
     rm -f "$build/skipped.txt"
-    ctest --test-dir "$build" -j "$cores" --output-on-failure -L 'unit|cli|fuzz'
+    ctest --test-dir "$build" -j "$cores" --output-on-failure -L 'unit|cli|fuzz|examples'
 }
 
 case $part in
