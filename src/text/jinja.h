@@ -201,6 +201,8 @@ struct wk_jrun {
 
 /* Counts n steps; fails above the limit. */
 void wk_jstep(wk_jrun *r, uint64_t n);
+/* Counts n characters that are looked at one by one; copying and comparing whole texts is 64 bytes a step. */
+static inline void wk_jchars(wk_jrun *r, uint64_t n) { wk_jstep(r, n / 8); }
 /* Around each level of recursion on nodes or values. */
 void wk_jenter(wk_jrun *r);
 static inline void wk_jleave(wk_jrun *r) { r->depth--; }

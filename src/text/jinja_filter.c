@@ -318,7 +318,7 @@ FILTER(f_slice) {
     for (int64_t i = 0, at = 0; i < n; i++) {
         bool extra = i < (int64_t)l.n % n;
         int64_t count = (int64_t)l.n / n + extra;
-        wk_jval row = wk_jlist_of(r, WK_J_SEQ_LIST, l.v + at, (size_t)count);
+        wk_jval row = wk_jlist_of(r, WK_J_SEQ_LIST, count ? l.v + at : NULL, (size_t)count);
         wk_jstep(r, 1);
         if (set(a[1]) && !extra) wk_jlist_add(r, row.l, a[1]);
         wk_jlist_add(r, out.l, row);
@@ -574,7 +574,7 @@ FILTER(f_wordcount) {
     const wk_jstr *s = wk_jstr_of(r, v);
     int64_t n = 0;
     bool in = false;
-    wk_jstep(r, s->n / 16);
+    wk_jchars(r, s->n);
     for (size_t i = 0; i < s->n;) {
         bool word = wk_jis_word(wk_jnext_cp(s->p, s->n, &i));
         n += word && !in;
@@ -593,7 +593,7 @@ static void url_quote(wk_jrun *r, wk_jbuf *b, wk_jval v, bool query) {
         else if (ch == ' ' && query) wk_jput(r, b, "+", 1, wk_jfrom_at(s, i));
         else wk_jput(r, b, t, (size_t)snprintf(t, sizeof t, "%%%02X", ch), wk_jfrom_at(s, i));
     }
-    wk_jstep(r, s->n / 16);
+    wk_jchars(r, s->n);
 }
 
 FILTER(f_urlencode) {

@@ -158,7 +158,7 @@ static wk_jval repr(wk_jrun *r, wk_jval v, bool ascii) {
         if (c < 0x80) wk_jput_part(r, &t, s, at, i);
         else wk_jput(r, &t, e, (size_t)snprintf(e, sizeof e, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c), wk_jfrom_at(s, at));
     }
-    wk_jstep(r, s->n / 16);
+    wk_jchars(r, s->n);
     return wk_jput_end(r, &t);
 }
 

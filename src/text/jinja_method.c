@@ -33,7 +33,7 @@ bool wk_jis_word(uint32_t c) { return is_alnum(c) || c == '_'; }
 
 /* Whether all characters are of the class; for nothing, `empty`. */
 static wk_jval all_are(wk_jrun *r, wk_jval v, bool (*is)(uint32_t), bool empty) {
-    wk_jstep(r, v.s->n / 16);
+    wk_jchars(r, v.s->n);
     for (size_t i = 0; i < v.s->n;) if (!is(wk_jnext_cp(v.s->p, v.s->n, &i))) return wk_jbool(false);
     return wk_jbool(v.s->n || empty);
 }
@@ -50,7 +50,7 @@ METHOD(s_isidentifier) { UNUSED; return wk_jbool(all_are(r, v, wk_jis_word, fals
 /* Some cased character, and none of the other case. */
 static wk_jval one_case(wk_jrun *r, wk_jval v, bool (*is)(uint32_t)) {
     bool some = false;
-    wk_jstep(r, v.s->n / 16);
+    wk_jchars(r, v.s->n);
     for (size_t i = 0; i < v.s->n;) {
         uint32_t cp = wk_jnext_cp(v.s->p, v.s->n, &i);
         if (is(cp)) some = true;
@@ -64,7 +64,7 @@ METHOD(s_isupper) { UNUSED; return one_case(r, v, is_upper); }
 METHOD(s_istitle) {
     UNUSED;
     bool some = false, before = false;
-    wk_jstep(r, v.s->n / 16);
+    wk_jchars(r, v.s->n);
     for (size_t i = 0; i < v.s->n;) {
         uint32_t cp = wk_jnext_cp(v.s->p, v.s->n, &i);
         if ((is_upper(cp) || is_title(cp)) ? before : is_lower(cp) && !before) return wk_jbool(false);
@@ -127,11 +127,18 @@ static void put_case(wk_jrun *r, wk_jbuf *b, const wk_jstr *s, size_t at, size_t
 
 static wk_jval recase(wk_jrun *r, const wk_jstr *s, to_case first, to_case others) {
     wk_jbuf b = { 0 };
-    wk_jstep(r, s->n / 16);
+    wk_jchars(r, s->n);
     for (size_t i = 0; i < s->n;) {
         size_t at = i;
-        wk_jnext_cp(s->p, s->n, &i);
-        put_case(r, &b, s, at, i, at ? others : first);
+        while (at && i < s->n && !(s->p[i] & 0x80)) i++;  /* ASCII goes by the stretch */
+        if (i > at) {
+            char low = others == UPPER ? 'a' : 'A';
+            wk_jput_part(r, &b, s, at, i);
+            for (char *p = b.p + b.n - (i - at); p < b.p + b.n; p++) if (*p >= low && *p < low + 26) *p ^= 0x20;
+        } else {
+            wk_jnext_cp(s->p, s->n, &i);
+            put_case(r, &b, s, at, i, at ? others : first);
+        }
     }
     return wk_jput_end(r, &b);
 }
@@ -144,7 +151,7 @@ METHOD(s_title) {
     UNUSED;
     wk_jbuf b = { 0 };
     bool inside = false;
-    wk_jstep(r, v.s->n / 16);
+    wk_jchars(r, v.s->n);
     for (size_t i = 0; i < v.s->n;) {
         size_t at = i;
         bool cased = is_cased(wk_jnext_cp(v.s->p, v.s->n, &i));
@@ -157,7 +164,7 @@ METHOD(s_title) {
 METHOD(s_swapcase) {
     UNUSED;
     wk_jbuf b = { 0 };
-    wk_jstep(r, v.s->n / 16);
+    wk_jchars(r, v.s->n);
     for (size_t i = 0; i < v.s->n;) {
         size_t at = i;
         uint32_t cp = wk_jnext_cp(v.s->p, v.s->n, &i);
@@ -209,7 +216,7 @@ METHOD(s_count) {
     if (!range_of(r, v.s, a[1], a[2], &from, &to)) return wk_jint(0);
     if (!sub->n) return wk_jint(char_index(v.s, to) - char_index(v.s, from) + 1);
     for (size_t at; (at = wk_jsearch(r, v.s, sub, from, to)) != SIZE_MAX; from = at + sub->n) n++;
-    wk_jstep(r, (uint64_t)n / 16);
+    wk_jstep(r, (uint64_t)n / 4);
     return wk_jint(n);
 }
 
@@ -229,10 +236,15 @@ METHOD(s_endswith) { (void)c; return at_edge(r, v, a, true); }
 
 /* ---- cutting ---- */
 
-/* Whether the character is one of chars; NULL: white space. */
-static bool strippable(const wk_jstr *chars, uint32_t cp) {
-    if (!chars) return wk_jis_space(cp);
-    for (size_t i = 0; i < chars->n;) if (wk_jnext_cp(chars->p, chars->n, &i) == cp) return true;
+/* Characters to strip; text NULL: white space. */
+typedef struct charset { const wk_jstr *text; uint64_t ascii[2]; } charset;
+static const charset space_chars = { 0 };
+
+static bool has(wk_jrun *r, const charset *set, uint32_t cp) {
+    if (!set->text) return wk_jis_space(cp);
+    if (cp < 128) return set->ascii[cp / 64] >> cp % 64 & 1;
+    wk_jchars(r, set->text->n);
+    for (size_t i = 0; i < set->text->n;) if (wk_jnext_cp(set->text->p, set->text->n, &i) == cp) return true;
     return false;
 }
 
@@ -242,27 +254,30 @@ static size_t char_before(const wk_jstr *s, size_t at) {
     return at;
 }
 
-/* First byte of [from, to) whose character is (`yes`) or is not (`!yes`) strippable; `to` if there is none. */
-static size_t ahead(const wk_jstr *s, size_t from, size_t to, const wk_jstr *chars, bool yes) {
+/* First byte of [from, to) whose character is (`yes`) or is not (`!yes`) in the set; `to` if there is none. */
+static size_t ahead(wk_jrun *r, const wk_jstr *s, size_t from, size_t to, const charset *set, bool yes) {
     for (size_t next = from; from < to; from = next)
-        if (strippable(chars, wk_jnext_cp(s->p, s->n, &next)) == yes) break;
+        if (has(r, set, wk_jnext_cp(s->p, s->n, &next)) == yes) break;
     return from;
 }
 
 /* The same from the end: where the last such character of [from, to) ends; `from` if there is none. */
-static size_t back(const wk_jstr *s, size_t from, size_t to, const wk_jstr *chars, bool yes) {
+static size_t back(wk_jrun *r, const wk_jstr *s, size_t from, size_t to, const charset *set, bool yes) {
     for (size_t at = to; at > from; to = at) {
         size_t next = at = char_before(s, at);
-        if (strippable(chars, wk_jnext_cp(s->p, s->n, &next)) == yes) break;
+        if (has(r, set, wk_jnext_cp(s->p, s->n, &next)) == yes) break;
     }
     return to;
 }
 
 /* a: chars */
 static wk_jval strip(wk_jrun *r, wk_jval v, wk_jval chars, bool left, bool right) {
-    const wk_jstr *s = v.s, *of = set(chars) ? wk_jneed_str(r, chars, "what is stripped") : NULL;
-    size_t from = left ? ahead(s, 0, s->n, of, false) : 0, to = right ? back(s, from, s->n, of, false) : s->n;
-    wk_jstep(r, (from + s->n - to) / 16 * (of ? of->n + 1 : 1));
+    const wk_jstr *s = v.s;
+    charset of = { .text = set(chars) ? wk_jneed_str(r, chars, "what is stripped") : NULL };
+    for (size_t i = 0; of.text && i < of.text->n; i++)
+        if (!(of.text->p[i] & 0x80)) of.ascii[of.text->p[i] / 64] |= (uint64_t)1 << of.text->p[i] % 64;
+    size_t from = left ? ahead(r, s, 0, s->n, &of, false) : 0, to = right ? back(r, s, from, s->n, &of, false) : s->n;
+    wk_jchars(r, from + s->n - to);
     return wk_jpart(r, s, from, to);
 }
 METHOD(s_strip) { (void)c; return strip(r, v, a[0], true, true); }
@@ -298,15 +313,16 @@ static void flip(wk_jlist *l) {
 static wk_jval words(wk_jrun *r, const wk_jstr *s, int64_t max, bool from_end) {
     wk_jval out = wk_jlist_new(r, WK_J_SEQ_LIST, 0);
     size_t from = 0, to = s->n, end;
+    wk_jchars(r, s->n);
     while (true) {
-        if (from_end) to = back(s, from, to, NULL, false);
-        else from = ahead(s, from, to, NULL, false);
+        if (from_end) to = back(r, s, from, to, &space_chars, false);
+        else from = ahead(r, s, from, to, &space_chars, false);
         if (from == to) break;
         if (max-- == 0) {
             add_part(r, out.l, s, from, to);
             break;
         }
-        end = from_end ? back(s, from, to, NULL, true) : ahead(s, from, to, NULL, true);
+        end = from_end ? back(r, s, from, to, &space_chars, true) : ahead(r, s, from, to, &space_chars, true);
         if (from_end) add_part(r, out.l, s, end, to), to = end;
         else add_part(r, out.l, s, from, end), from = end;
     }
@@ -355,7 +371,7 @@ METHOD(s_splitlines) {
     bool keep = wk_jtruth(r, a[0]);
     wk_jval out = wk_jlist_new(r, WK_J_SEQ_LIST, 0);
     size_t from = 0;
-    wk_jstep(r, s->n / 16);
+    wk_jchars(r, s->n);
     for (size_t i = 0; i < s->n;) {
         size_t at = i;
         uint32_t cp = wk_jnext_cp(s->p, s->n, &i);
@@ -444,7 +460,7 @@ METHOD(s_expandtabs) {
     (void)c;
     int64_t tab = given(a[0]) ? wk_jneed_int(r, a[0], "the tab size") : 8, column = 0;
     wk_jbuf b = { 0 };
-    wk_jstep(r, v.s->n / 16);
+    wk_jchars(r, v.s->n);
     for (size_t i = 0; i < v.s->n;) {
         size_t at = i;
         uint32_t cp = wk_jnext_cp(v.s->p, v.s->n, &i);

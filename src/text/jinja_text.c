@@ -111,7 +111,8 @@ uint8_t wk_jfrom_any(const wk_jstr *s) {
 size_t wk_jsearch(wk_jrun *r, const wk_jstr *s, const wk_jstr *needle, size_t from, size_t to) {
     if (from > to || needle->n > to - from) return SIZE_MAX;
     if (!needle->n) return from;
-    const char *at = memmem(s->p + from, to - from, needle->p, needle->n);
+    wk_jchars(r, needle->n);
+    const char *at = needle->n == 1 ? memchr(s->p + from, *needle->p, to - from) : memmem(s->p + from, to - from, needle->p, needle->n);
     wk_jstep(r, ((at ? (size_t)(at - s->p) : to) - from) / 64);
     return at ? (size_t)(at - s->p) : SIZE_MAX;
 }
@@ -173,7 +174,7 @@ void wk_jput_cp(wk_jrun *r, wk_jbuf *b, uint32_t cp, uint8_t from) {
 }
 
 void wk_jput_part(wk_jrun *r, wk_jbuf *b, const wk_jstr *s, size_t from, size_t to) {
-    if (s->from) wk_jstep(r, (to - from) / 16);
+    if (s->from) wk_jchars(r, to - from);
     for (size_t i = from, end; i < to; i = end) {  /* stretches of one origin */
         uint8_t f = wk_jfrom_at(s, i);
         for (end = s->from ? i + 1 : to; end < to && s->from[end] == f;) end++;
@@ -234,7 +235,7 @@ void wk_jput_float(wk_jrun *r, wk_jbuf *b, double f, uint8_t from) {
 
 static void put_repr_str(wk_jrun *r, wk_jbuf *b, const wk_jstr *s) {
     char quote = memchr(s->p, '\'', s->n) && !memchr(s->p, '"', s->n) ? '"' : '\'', t[12];
-    wk_jstep(r, s->n / 16);
+    wk_jchars(r, s->n);
     wk_jput_char(r, b, quote, 1, 0);
     for (size_t i = 0; i < s->n;) {
         size_t at = i;
@@ -366,7 +367,7 @@ wk_jval wk_jescape(wk_jrun *r, wk_jval v) {
     const wk_jstr *s = wk_jstr_of(r, v);
     wk_jbuf b = { 0 };
     if (v.kind == WK_J_STR && v.markup) return v;
-    wk_jstep(r, s->n / 16);
+    wk_jchars(r, s->n);
     for (size_t i = 0, end; i < s->n; i = end) {
         char c = s->p[i];
         const char *e = c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '\'' ? "&#39;" : c == '"' ? "&#34;" : NULL;
@@ -383,26 +384,25 @@ wk_jval wk_jescape(wk_jrun *r, wk_jval v) {
 typedef struct json_out { wk_jbuf b; const wk_jstr *indent, *item, *key; bool ascii, sorted; } json_out;
 
 static void json_str(wk_jrun *r, json_out *o, const wk_jstr *s) {
-    static const char short_of[] = "\bb\ff\nn\rr\tt\"\"\\\\";
+    static const char control[] = "\bb\ff\nn\rr\tt";
     char t[16];
-    wk_jstep(r, s->n / 16);
+    wk_jchars(r, s->n);
     wk_jput_lit(r, &o->b, "\"");
-    for (size_t i = 0; i < s->n;) {
-        size_t at = i;
-        uint8_t from = wk_jfrom_at(s, at);
-        uint32_t c = wk_jnext_cp(s->p, s->n, &i);
-        const char *e = c && c < 0x80 ? strchr(short_of, (int)c) : NULL;
-        if (e && ((e - short_of) % 2 == 0 || c == '"' || c == '\\')) {
-            t[0] = '\\', t[1] = c == '"' || c == '\\' ? (char)c : e[1];
-            wk_jput(r, &o->b, t, 2, from);
-        } else if (c < 0x20 || (o->ascii && c >= 0x7F && c < 0x10000)) {
-            wk_jput(r, &o->b, t, (size_t)snprintf(t, sizeof t, "\\u%04x", c), from);
-        } else if (o->ascii && c >= 0x10000) {
-            int n = snprintf(t, sizeof t, "\\u%04x\\u%04x", 0xD7C0 + (c >> 10), 0xDC00 + (c & 0x3FF));
-            wk_jput(r, &o->b, t, (size_t)n, from);
-        } else {
-            wk_jput_part(r, &o->b, s, at, i);
+    for (size_t i = 0, at = 0; i < s->n; at = i) {
+        for (; i < s->n; i++) {  /* what stays as it is */
+            unsigned char c = (unsigned char)s->p[i];
+            if (c < 0x20 || c == '"' || c == '\\' || (o->ascii && c >= 0x7F)) break;
         }
+        wk_jput_part(r, &o->b, s, at, i);
+        if (i == s->n) break;
+        uint8_t from = wk_jfrom_at(s, i);
+        uint32_t c = wk_jnext_cp(s->p, s->n, &i);
+        const char *e = c && c < 0x20 ? strchr(control, (int)c) : NULL;
+        if (c == '"' || c == '\\') snprintf(t, sizeof t, "\\%c", (char)c);
+        else if (e) snprintf(t, sizeof t, "\\%c", e[1]);
+        else if (c < 0x10000) snprintf(t, sizeof t, "\\u%04x", c);
+        else snprintf(t, sizeof t, "\\u%04x\\u%04x", 0xD7C0 + (c >> 10), 0xDC00 + (c & 0x3FF));
+        wk_jput(r, &o->b, t, strlen(t), from);
     }
     wk_jput_lit(r, &o->b, "\"");
 }

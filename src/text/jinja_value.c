@@ -284,7 +284,7 @@ wk_jlist wk_jiter(wk_jrun *r, wk_jval v) {
     if (v.kind == WK_J_LIST) {
         wk_jforce(r, v.l);
         l = *v.l;
-        if (l.type == WK_J_SEQ_GENERATOR) {
+        if (l.type == WK_J_SEQ_GENERATOR && l.n) {
             l.v += l.pos;
             l.n -= l.pos;
             v.l->pos = v.l->n;
@@ -412,6 +412,6 @@ wk_jval wk_jslice(wk_jrun *r, wk_jval v, wk_jval start, wk_jval stop, wk_jval st
         for (int64_t k = 0; i + 1 < count && k < by; k++) wk_jnext_cp(v.s->p, v.s->n, &at);
         for (int64_t k = 0; i + 1 < count && k < -by; k++) do at--; while (((unsigned char)v.s->p[at] & 0xC0) == 0x80);
     }
-    wk_jstep(r, v.s->n / 16);
+    wk_jchars(r, v.s->n);
     return wk_jmark(wk_jput_end(r, &b), v.markup);
 }

@@ -13,7 +13,7 @@ void wk_template_free(wk_template *t);
 
 /* Limits of one rendering; 0 in a field means its default. What passes one is WICK_E_TEMPLATE. */
 typedef struct wk_template_limits {
-    uint64_t max_steps;   /* 10^7: a node of the template is one, and so are 16 to 64 bytes of text that are worked on; under 2 s */
+    uint64_t max_steps;   /* 10^7: a node of the template is one, and so are 8 to 64 bytes of text that are worked on; under 2 s */
     uint32_t max_depth;   /* 200 calls of macros and loops inside each other; expressions and values may nest 8 times as deep */
     size_t max_output;    /* 16 MiB, of the result and of each text on the way to it; all memory together: 16 times as much */
 } wk_template_limits;
