@@ -25,50 +25,61 @@ static void near(const char *what, const float *got, const float *want, size_t n
     if (!(sqrt(diff / norm) < tol)) fail_msg("%s: off by %g, allowed %g", what, sqrt(diff / norm), tol);
 }
 
+/* One adapter on one backend: off, on, at other scales, and off again to the byte. */
+static void check_adapter(wick_model *m, wick_session *s, const char *path) {
+    char reference[160];
+    int64_t shape[4];
+    size_t n;
+    wick_adapter *a;
+    snprintf(reference, sizeof reference, "%s/reference.safetensors", path);
+    int32_t *ids = run_ids(reference, "input_ids", &n, shape);
+    float *with = run_floats(reference, "logits", &n, shape), *without = run_floats(reference, "logits_adapter_off", &n, shape);
+    size_t len = (size_t)shape[1], all = len * (size_t)shape[2];
+    float *out = calloc(all, 4), *off = calloc(all, 4), *on = calloc(all, 4);
+    ok(wick_adapter_load(m, path, &a));
+    for (int64_t b = 0; b < shape[0]; b++) {
+        const int32_t *row = ids + b * shape[1];
+        ok(wick_logits(s, row, len, off, all));
+        near("off", off, without + (size_t)b * all, all, 1e-4);
+        ok(wick_session_apply_adapter(s, a, 1));
+        assert_int_equal(wick_session_n_used(s), 0);
+        ok(wick_logits(s, row, len, on, all));
+        near(path, on, with + (size_t)b * all, all, 1e-4);
+        ok(wick_session_apply_adapter(s, a, 0)); /* there, and adding nothing */
+        ok(wick_logits(s, row, len, out, all));
+        near("scale 0", out, off, all, 1e-6);
+        ok(wick_session_apply_adapter(s, a, 0.5f));
+        ok(wick_logits(s, row, len, out, all));
+        assert_true(memcmp(out, on, all * 4) != 0);
+        wick_session_remove_adapter(s);
+        assert_int_equal(wick_session_n_used(s), 0);
+        ok(wick_logits(s, row, len, out, all));
+        assert_memory_equal(out, off, all * 4);
+    }
+    wick_adapter_free(a);
+    free(ids);
+    free(with);
+    free(without);
+    free(out);
+    free(off);
+    free(on);
+}
+
 static void logits_with_and_without(void **state) {
     (void)state;
-    static const char *const names[] = { R8, R4, "data/adapters/llama/layers-0-2" };
-    static const char *const backends[] = { "cpu", "reference" };
-    for (int be = 0; be < 2; be++) {
-        wick_model_options mo;
+    static const char *const cases[][2] = { { "llama", "r8-qv" }, { "llama", "r4-all" }, { "llama", "layers-0-2" },
+                                            { "mistral-window", "rank-pattern" }, { "qwen2-tied", "r16-all-rslora" } };
+    for (int i = 0; i < 10; i++) {
+        wick_model_options o;
         wick_model *m;
-        wick_model_defaults(&mo);
-        mo.backend = backends[be];
-        ok(wick_model_open(LLAMA, &mo, &m));
-        wick_session *s = run_session(m, 64, be ? 0 : 7);
-        for (int k = 0; k < 3; k++) {
-            char path[128];
-            int64_t shape[4];
-            size_t n;
-            wick_adapter *a;
-            snprintf(path, sizeof path, "%s/reference.safetensors", names[k]);
-            int32_t *ids = run_ids(path, "input_ids", &n, shape);
-            float *with = run_floats(path, "logits", &n, shape), *without = run_floats(path, "logits_adapter_off", &n, shape);
-            float *out = calloc(S * N_VOCAB, 4), *off = calloc(S * N_VOCAB, 4), *on = calloc(S * N_VOCAB, 4);
-            assert_int_equal(shape[0] * shape[1], 2 * S);
-            ok(wick_adapter_load(m, names[k], &a));
-            for (int b = 0; b < 2; b++) {
-                const int32_t *row = ids + b * S;
-                ok(wick_logits(s, row, S, off, S * N_VOCAB));
-                near("off", off, without + b * S * N_VOCAB, S * N_VOCAB, 1e-4);
-                ok(wick_session_apply_adapter(s, a, 1));
-                assert_int_equal(wick_session_n_used(s), 0);
-                ok(wick_logits(s, row, S, on, S * N_VOCAB));
-                near(names[k], on, with + b * S * N_VOCAB, S * N_VOCAB, 1e-4);
-                ok(wick_session_apply_adapter(s, a, 0));  /* there, and adding nothing */
-                ok(wick_logits(s, row, S, out, S * N_VOCAB));
-                near("scale 0", out, off, S * N_VOCAB, 1e-6);
-                ok(wick_session_apply_adapter(s, a, 0.5f));
-                ok(wick_logits(s, row, S, out, S * N_VOCAB));
-                assert_true(memcmp(out, on, S * N_VOCAB * 4) != 0);
-                wick_session_remove_adapter(s);
-                assert_int_equal(wick_session_n_used(s), 0);
-                ok(wick_logits(s, row, S, out, S * N_VOCAB));
-                assert_memory_equal(out, off, S * N_VOCAB * 4);
-            }
-            wick_adapter_free(a);
-            free(ids); free(with); free(without); free(out); free(off); free(on);
-        }
+        char path[128];
+        wick_model_defaults(&o);
+        o.backend = i % 2 ? "reference" : "cpu";
+        snprintf(path, sizeof path, "data/models/%s", cases[i / 2][0]);
+        ok(wick_model_open(path, &o, &m));
+        wick_session *s = run_session(m, 64, i % 2 ? 0 : 7);
+        snprintf(path, sizeof path, "data/adapters/%s/%s", cases[i / 2][0], cases[i / 2][1]);
+        check_adapter(m, s, path);
         wick_session_free(s);
         wick_model_free(m);
     }
