@@ -56,19 +56,20 @@ static bool is_joined(const wk_vocabulary *v, int32_t id, const wk_merge_text *m
            !memcmp(v->entry[id].ptr + m->left.len, m->right.ptr, m->right.len);
 }
 
-/* The id of left and right joined: the next one, the same again (Llama 3 lists every way to a token), or looked up. */
+/* The id of left and right joined: the next one, the same again (Llama 3 lists every way to a token), or looked up. -1: there is
+ * none; -2: no memory. */
 static int32_t joined(const wk_vocabulary *v, const wk_merge_text *m, int32_t expected) {
-    char s[512];
+    char few[256], *s = few;
     size_t n = m->left.len + m->right.len;
     if (is_joined(v, expected, m)) return expected;
     if (is_joined(v, expected - 1, m)) return expected - 1;
-    if (n > sizeof s) {  /* rare enough to look through all */
-        for (int32_t id = 0; n <= v->longest && id < v->n; id++) if (is_joined(v, id, m)) return id;
-        return -1;
-    }
+    if (n > v->longest) return -1;
+    if (n > sizeof few && !(s = wk_alloc(n))) return -2;
     memcpy(s, m->left.ptr, m->left.len);
     memcpy(s + m->left.len, m->right.ptr, m->right.len);
-    return wk_vocabulary_find(v, s, n);
+    int32_t id = wk_vocabulary_find(v, s, n);
+    if (s != few) wk_free(s);
+    return id;
 }
 
 static wick_status bad_merge(const char *what, uint32_t at, const wk_merge_text *m, const char *why) {
@@ -101,6 +102,7 @@ wick_status wk_bpe_read(wk_bpe *m, const wk_vocabulary *v, const wk_merge_text *
         if (left[i] < 0) return bad_merge(what, at, &text[i], "the first is not in the vocabulary");
         if (right[i] < 0) return bad_merge(what, at, &text[i], "the second is not in the vocabulary");
         int32_t into = joined(v, &text[i], *expected);
+        if (into == -2) return wk_fail_memory(text[i].left.len + text[i].right.len, "a merge");
         if (into < 0) return bad_merge(what, at, &text[i], "joined they are not in the vocabulary");
         *expected = into + 1;
         if (!wk_may_form(v, into)) continue;  /* a control token is never put together from text */

@@ -244,8 +244,8 @@ static wick_status byte_level_bpe(wk_tokenizer *t, const wk_gguf *g) {
             wk_gguf_path(g));
     t->bpe.from_bytes = true;
     if (!st) st = set_pre_tokenizer(t, pre, wk_gguf_path(g), &add_bos);
+    if (!st) st = read_special(t, g, add_bos);  /* before the merges: it may make control tokens */
     if (!st) st = read_merges(t, g);
-    if (!st) st = read_special(t, g, add_bos);
     return st ? st : wk_decoder_table(&t->vocab, &decode, 1);
 }
 
