@@ -117,8 +117,8 @@ typedef struct wick_model_info {
 } wick_model_info;
 /* Fills *info. Errors  WICK_E_ARG (info->size). */
 WICK_API wick_status wick_model_describe(const wick_model *m, wick_model_info *info);
-/* Bytes of KV cache for n_ctx tokens in the named type ("f32", "f16", "q8_0"; NULL: the model's default). 0 if the type is unknown.
- */
+/* Bytes of KV cache for n_ctx tokens in the named type ("f32", "f16", "q8_0"; NULL: the model's default).
+ * 0 for an unknown type and for a model opened with vocab_only. */
 WICK_API uint64_t wick_model_kv_bytes(const wick_model *m, int n_ctx, const char *kv_type);
 /* A class's name, or NULL. Lives as long as the model. */
 WICK_API const char *wick_model_label(const wick_model *m, int label);
@@ -207,7 +207,7 @@ typedef struct wick_logit_bias { int32_t id; float bias; } wick_logit_bias;
  * penalties, top_k, top_p, min_p, temperature, draw. Ties go to the lower id. */
 typedef struct wick_generate_options {
     size_t size;              /* sizeof(wick_generate_options) */
-    int n_predict;            /* new tokens at most; -1: until the context is full */
+    int n_predict;            /* new tokens at most; -1: until the context is full (with shift: without end); 0: the prompt alone */
     float temperature;        /* 0: greedy */
     int top_k;                /* 0 or less: off */
     float top_p;              /* 1: off */
@@ -255,7 +255,7 @@ typedef struct wick_token {
     float logit;                      /* as the model gave it, before biases and penalties */
     float prob, logprob;              /* of the model's own distribution, when asked for; else 0 */
     int index;                        /* 0, 1, ... */
-    bool is_eos;                      /* an end-of-turn token; it has no text where it ends the generation */
+    bool is_eos;                      /* an end-of-turn token; where it ends the generation, text is what was held back */
     wick_finish finish_reason;        /* on the last token, else WICK_FINISH_NONE */
     const wick_top_logprob *top; size_t n_top;
 } wick_token;
