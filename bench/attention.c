@@ -19,7 +19,8 @@ static void measure(wk_backend *be, const shape *s, wk_dtype type, double second
     wk_kv_shape ks = { 1, s->n_head_kv, s->head_dim, n_page, WK_PAGE_LEN, type };
     if (!pos || !seq || !page || !x || wk_graph_new(false, &g)) exit(1);
     wk_val in[3];
-    for (int i = 0; i < 3; i++) in[i] = wk_graph_input(g, (wk_shape){ WK_ROWS_T, 1, (int64_t)(i ? s->n_head_kv : s->n_head) * s->head_dim, false }, "in");
+    for (int i = 0; i < 3; i++)
+        in[i] = wk_graph_input(g, (wk_shape){ WK_ROWS_T, 1, (int64_t)(i ? s->n_head_kv : s->n_head) * s->head_dim, false }, "in");
     wk_graph_keep(g, wk_graph_op(g, WK_OP_ATTENTION, in, 3, &a, "attention"));
     if (g->status || be->ops->plan_new(be, g, T, &plan) || be->ops->kv_new(be, &ks, &kv)) exit(1);
     for (int i = 0; i < n_page; i++) page[i] = i;

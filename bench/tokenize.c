@@ -46,7 +46,8 @@ int main(int argc, char **argv) {
             const char *end = memchr(text + at + n, '\n', n_text - at - n);
             n = end ? (size_t)(end + 1 - (text + at)) : n_text - at;
             double start = wk_now();
-            if (wick_tokenize(m, text + at, n, WICK_TOK_SPECIAL, ids, cap, &n_new)) return fprintf(stderr, "%s\n", wick_last_error()), 1;
+            if (wick_tokenize(m, text + at, n, WICK_TOK_SPECIAL, ids, cap, &n_new))
+                return fprintf(stderr, "%s\n", wick_last_error()), 1;
             spent += wk_now() - start;
             for (size_t i = 0; i < n_new; i++) sum = (sum * 31 + (uint64_t)ids[i]) % 1000000007;
             n_ids += n_new;

@@ -1,6 +1,7 @@
 /* json.c: JSON parsing through jansson, and printing. */
 #include "base/json.h"
 #include "base/file.h"
+#include "base/number.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,8 +64,8 @@ static void put_shortest(wk_buf *b, double v, int from, int to, bool single) {
     char t[40];
     if (!isfinite(v)) { wk_buf_str(b, "null"); return; }
     for (int p = from; p <= to; p++) {
-        snprintf(t, sizeof t, "%.*g", p, v);
-        if (single ? strtof(t, NULL) == (float)v : strtod(t, NULL) == v) break;
+        wk_format_number(t, sizeof t, "%.*g", p, v);
+        if (single ? (float)wk_strtod(t, NULL) == (float)v : wk_strtod(t, NULL) == v) break;
     }
     wk_buf_str(b, t);
 }

@@ -2,7 +2,8 @@
  * Words and behaviour: jinja2's template designer documentation; operators, str, list, dict, repr, % and format: Python's.
  * Reading order: this file, jinja_lex.c, jinja_parse.c, jinja_value.c, jinja_eval.c, then the tables: jinja_filter.c, jinja_test.c,
  * jinja_method.c; jinja_format.c; template.c is the way in.
- * An error leaves by longjmp to wk_template_parse() or wk_template_render(): whatever was made lies in the arena, which goes with it. */
+ * An error leaves by longjmp to wk_template_parse() or wk_template_render(): whatever was made lies in the arena, which goes with
+ * it. */
 #ifndef WK_JINJA_H
 #define WK_JINJA_H
 #include "text/template.h"

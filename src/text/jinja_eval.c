@@ -1,7 +1,7 @@
 /* jinja_eval.c: walks the tree: statements write to r->out, expressions give values.
- * Scopes: jinja2's "Assignments" and "Scoping Behavior": for, macro, call, set and filter blocks, with and generation have one of their own,
- * if has none; what is set in an inner one stays there. Operators: Python's, with 64-bit integers: what needs more is an error.
- * Load: 10^3 to 10^5 nodes a rendering. */
+ * Scopes: jinja2's "Assignments" and "Scoping Behavior": for, macro, call, set and filter blocks, with and generation have one of
+ * their own, if has none; what is set in an inner one stays there. Operators: Python's, with 64-bit integers: what needs more is an
+ * error. Load: 10^3 to 10^5 nodes a rendering. */
 #include "text/jinja.h"
 #include <math.h>
 #include <string.h>
@@ -39,7 +39,8 @@ static void assign(wk_jrun *r, const wk_jnode *to, wk_jval v) {
         set_name(r, to->sym, v);
     } else if (to->kind == WK_N_NSREF) {
         const wk_jval *ns = lookup(r, to->sym);
-        if (!ns || ns->kind != WK_J_NAMESPACE) wk_jfail(&r->m, "'%s' is not a namespace: its attributes cannot be set", r->t->sym[to->sym].ptr);
+        if (!ns || ns->kind != WK_J_NAMESPACE)
+            wk_jfail(&r->m, "'%s' is not a namespace: its attributes cannot be set", r->t->sym[to->sym].ptr);
         wk_jdict_set(r, ns->d, to->val, v);
     } else {
         wk_jlist l = wk_jiter(r, v);
@@ -281,8 +282,12 @@ wk_jval wk_jcall_macro(wk_jrun *r, const wk_jmacro *m, const wk_jcall *c) {
         caller_named |= k->sym == WK_SYM_CALLER;
         n++;
     }
-    const wk_jval *caller = c->kw && (def->flag & WK_J_USES_CALLER) && !caller_named ? wk_jdict_find_str(r, c->kw, "caller", 6) : NULL;
-    if ((def->flag & WK_J_USES_CALLER) && !caller_named) set_name(r, WK_SYM_CALLER, caller && caller->kind != WK_J_NONE ? *caller : wk_jundefined_hint(r, "no caller: this macro was not called by {% call %}"));
+    const wk_jval *caller = c->kw && (def->flag & WK_J_USES_CALLER) && !caller_named ? wk_jdict_find_str(r, c->kw, "caller", 6)
+                                                                                     : NULL;
+    if ((def->flag & WK_J_USES_CALLER) && !caller_named)
+        set_name(r, WK_SYM_CALLER,
+                 caller && caller->kind != WK_J_NONE ? *caller
+                                                     : wk_jundefined_hint(r, "no caller: this macro was not called by {% call %}"));
     used += caller != NULL;
     if (def->flag & WK_J_USES_KWARGS) {
         wk_jval rest = wk_jdict_new(r);
@@ -290,19 +295,22 @@ wk_jval wk_jcall_macro(wk_jrun *r, const wk_jmacro *m, const wk_jcall *c) {
             bool taken = caller && caller == &c->kw->p[i].v;
             size_t at = 0;
             for (const wk_jnode *k = def->list; k; k = k->next, at++)
-                taken |= at >= c->n && r->t->sym[k->sym].len == c->kw->p[i].k.s->n && !memcmp(r->t->sym[k->sym].ptr, c->kw->p[i].k.s->p, c->kw->p[i].k.s->n);
+                taken |= at >= c->n && r->t->sym[k->sym].len == c->kw->p[i].k.s->n &&
+                         !memcmp(r->t->sym[k->sym].ptr, c->kw->p[i].k.s->p, c->kw->p[i].k.s->n);
             if (!taken) wk_jdict_set(r, rest.d, c->kw->p[i].k, c->kw->p[i].v);
         }
         set_name(r, WK_SYM_KWARGS, rest);
     } else if (c->kw && c->kw->n > used) {
         wk_jfail(&r->m, "macro '%s' is given a keyword that it does not have", name);
     }
-    if (def->flag & WK_J_USES_VARARGS) set_name(r, WK_SYM_VARARGS, wk_jlist_of(r, WK_J_SEQ_TUPLE, c->n > n ? c->arg + n : NULL, c->n > n ? c->n - n : 0));
+    if (def->flag & WK_J_USES_VARARGS)
+        set_name(r, WK_SYM_VARARGS, wk_jlist_of(r, WK_J_SEQ_TUPLE, c->n > n ? c->arg + n : NULL, c->n > n ? c->n - n : 0));
     else if (c->n > n) wk_jfail(&r->m, "macro '%s' takes %zu arguments, not %zu", name, n, c->n);
     n = 0;
     for (const wk_jnode *k = def->list; k; k = k->next, n++) {
         wk_str param = r->t->sym[k->sym];
-        if (n >= c->n && k->b && !(c->kw && wk_jdict_find_str(r, c->kw, param.ptr, param.len))) set_name(r, k->sym, wk_jeval(r, k->b));
+        if (n >= c->n && k->b && !(c->kw && wk_jdict_find_str(r, c->kw, param.ptr, param.len)))
+            set_name(r, k->sym, wk_jeval(r, k->b));
     }
     wk_jval v = capture(r, def->body, NULL);
     r->scope = saved;
@@ -451,7 +459,9 @@ wk_jval wk_jeval(wk_jrun *r, const wk_jnode *n) {
     case WK_N_COMPARE: v = compare(r, n); break;
     case WK_N_COND:
         if (wk_jtruth(r, wk_jeval(r, n->b))) v = wk_jeval(r, n->a);
-        else v = n->c ? wk_jeval(r, n->c) : wk_jundefined_hint(r, "an inline if without an else came out false: its value is undefined");
+        else
+            v = n->c ? wk_jeval(r, n->c)
+                     : wk_jundefined_hint(r, "an inline if without an else came out false: its value is undefined");
         break;
     default: wk_jfail(&r->m, "a slice stands where only an index can");
     }
@@ -507,7 +517,9 @@ static wk_jval loop_changed(wk_jrun *r, wk_jval self, wk_jval *a, const wk_jcall
 }
 
 wk_jval wk_jloop_attr(wk_jrun *r, wk_jloop *l, wk_str name) {
-    static const wk_jbuiltin methods[] = { { "cycle", loop_cycle, "*", 0 }, { "changed", loop_changed, "*", 0 }, { NULL, NULL, NULL, 0 } };
+    static const wk_jbuiltin methods[] = { { "cycle", loop_cycle, "*", 0 },
+                                           { "changed", loop_changed, "*", 0 },
+                                           { NULL, NULL, NULL, 0 } };
     if (wk_str_eq(name, "index")) return wk_jint(l->index0 + 1);
     if (wk_str_eq(name, "index0")) return wk_jint(l->index0);
     if (wk_str_eq(name, "first")) return wk_jbool(l->index0 == 0);
@@ -518,7 +530,8 @@ wk_jval wk_jloop_attr(wk_jrun *r, wk_jloop *l, wk_str name) {
     if (wk_str_eq(name, "depth")) return wk_jint(l->depth0 + 1);
     if (wk_str_eq(name, "depth0")) return wk_jint(l->depth0);
     if (wk_str_eq(name, "previtem")) return l->index0 ? l->before : wk_jundefined_hint(r, "there is no previous item");
-    if (wk_str_eq(name, "nextitem")) return peek(r, l).kind != WK_J_MISSING ? l->after : wk_jundefined_hint(r, "there is no next item");
+    if (wk_str_eq(name, "nextitem"))
+        return peek(r, l).kind != WK_J_MISSING ? l->after : wk_jundefined_hint(r, "there is no next item");
     const wk_jbuiltin *fn = wk_jfind(methods, name.ptr, name.len);
     if (!fn) return (wk_jval){ 0 };
     wk_jmethod *m = wk_jalloc(&r->m, sizeof *m);

@@ -1,6 +1,7 @@
 /* jinja_filter.c: the filters, as a table.
  * Names, arguments and results: jinja2's "List of Builtin Filters"; tojson is transformers' (json.dumps, nothing escaped for HTML).
  * Not here: random, urlize, wordwrap, pprint, xmlattr, filesizeformat, striptags: no chat template has a use for them. */
+#include "base/number.h"
 #include "text/jinja.h"
 #include <errno.h>
 #include <math.h>
@@ -13,7 +14,9 @@
 
 static bool given(wk_jval v) { return v.kind != WK_J_MISSING; }
 static bool set(wk_jval v) { return v.kind != WK_J_MISSING && v.kind != WK_J_NONE; }
-static int64_t int_or(wk_jrun *r, wk_jval v, int64_t otherwise, const char *what) { return given(v) ? wk_jneed_int(r, v, what) : otherwise; }
+static int64_t int_or(wk_jrun *r, wk_jval v, int64_t otherwise, const char *what) {
+    return given(v) ? wk_jneed_int(r, v, what) : otherwise;
+}
 
 /* A list of what v holds, to be changed. */
 static wk_jval list_of(wk_jrun *r, wk_jval v) {
@@ -168,7 +171,9 @@ FILTER(f_unique) {
 /* ---- map and select ---- */
 
 /* The rest of a call's arguments, from i on. */
-static wk_jcall rest(const wk_jcall *c, size_t i) { return (wk_jcall){ .arg = c->n > i ? c->arg + i : NULL, .n = c->n > i ? c->n - i : 0, .kw = c->kw }; }
+static wk_jcall rest(const wk_jcall *c, size_t i) {
+    return (wk_jcall){ .arg = c->n > i ? c->arg + i : NULL, .n = c->n > i ? c->n - i : 0, .kw = c->kw };
+}
 
 static const wk_jbuiltin *find(wk_jrun *r, const wk_jbuiltin *table, wk_jval name, const char *what) {
     if (name.kind == WK_J_UNDEF) wk_jfail_undef(r, name);
@@ -230,7 +235,8 @@ FILTER(f_first) {
 }
 
 static void need_reversible(wk_jrun *r, wk_jval v) {
-    if (!wk_jiterable(v) || !wk_jhas_length(v)) wk_jfail(&r->m, "a value of type %s cannot be read backwards; use the filter 'list' first", wk_jtype(v));
+    if (!wk_jiterable(v) || !wk_jhas_length(v))
+        wk_jfail(&r->m, "a value of type %s cannot be read backwards; use the filter 'list' first", wk_jtype(v));
 }
 
 FILTER(f_last) {
@@ -384,7 +390,7 @@ static bool read_float(wk_jrun *r, const wk_jstr *s, double *f) {
     const char *t = number_text(r, s);
     char *end;
     if (!t || strpbrk(t, "xX(")) return false;  /* what strtod knows and Python does not */
-    *f = strtod(t, &end);
+    *f = wk_strtod(t, &end);
     return !*end && end != t;
 }
 
@@ -449,8 +455,8 @@ static double round_to(double f, int64_t n) {
     if (!isfinite(f) || n > 320) return f;
     if (n < -308) return copysign(0, f);
     if (n >= 0) {
-        snprintf(t, sizeof t, "%.*f", (int)(n < 60 ? n : 60), f);
-        return n < 60 ? strtod(t, NULL) : f;
+        wk_format_number(t, sizeof t, "%.*f", (int)(n < 60 ? n : 60), f);
+        return n < 60 ? wk_strtod(t, NULL) : f;
     }
     double p = pow(10, (double)-n);
     return nearbyint(f / p) * p;
@@ -462,7 +468,8 @@ FILTER(f_round) {
     int64_t n = int_or(r, a[0], 0, "the precision of round");
     const wk_jstr *how = given(a[1]) ? wk_jneed_str(r, a[1], "the method of round") : NULL;
     bool up = how && how->n == 4 && !memcmp(how->p, "ceil", 4), down = how && how->n == 5 && !memcmp(how->p, "floor", 5);
-    if (how && !up && !down && !(how->n == 6 && !memcmp(how->p, "common", 6))) wk_jfail(&r->m, "round's method is 'common', 'ceil' or 'floor'");
+    if (how && !up && !down && !(how->n == 6 && !memcmp(how->p, "common", 6)))
+        wk_jfail(&r->m, "round's method is 'common', 'ceil' or 'floor'");
     if (v.kind == WK_J_UNDEF) wk_jfail_undef(r, v);
     if (!wk_jnumeric(v)) wk_jfail(&r->m, "round needs a number, not %s", wk_jtype(v));
     wk_jval out = wk_jfloat(wk_jas_float(v));
@@ -477,7 +484,8 @@ FILTER(f_round) {
         int64_t low = out.i % p, away = (low < 0 ? -low : low), even = out.i / p % 2 != 0;
         if (n < 0) low = out.i, away = 0;
         out.i -= low;
-        if (p > 1 && (away > p / 2 || (away == p / 2 && even)) && __builtin_add_overflow(out.i, low < 0 ? -p : p, &out.i)) wk_jfail(&r->m, "an integer above 2^63-1");
+        if (p > 1 && (away > p / 2 || (away == p / 2 && even)) && __builtin_add_overflow(out.i, low < 0 ? -p : p, &out.i))
+            wk_jfail(&r->m, "an integer above 2^63-1");
     } else {
         out.f = round_to(v.f, n);
     }
@@ -527,7 +535,8 @@ FILTER(f_title) {
 FILTER(f_format) {
     (void)a;
     if (c->n && c->kw) wk_jfail(&r->m, "format takes positions or keywords, not both");
-    wk_jval text = wk_jto_str(r, v), of = c->kw && c->kw->n ? (wk_jval){ .kind = WK_J_DICT, .d = c->kw } : wk_jlist_of(r, WK_J_SEQ_TUPLE, c->arg, c->n);
+    wk_jval text = wk_jto_str(r, v),
+            of = c->kw && c->kw->n ? (wk_jval){ .kind = WK_J_DICT, .d = c->kw } : wk_jlist_of(r, WK_J_SEQ_TUPLE, c->arg, c->n);
     return wk_jmark(wk_jpercent(r, text.s, of, text.markup), text.markup);
 }
 
@@ -558,7 +567,8 @@ FILTER(f_indent) {
 FILTER(f_truncate) {
     (void)c;
     const wk_jstr *s, *end = given(a[2]) ? wk_jneed_str(r, a[2], "the end of truncate") : wk_jlit(r, "...").s;
-    int64_t n = int_or(r, a[0], 255, "the length of truncate"), leeway = set(a[3]) ? wk_jneed_int(r, a[3], "the leeway of truncate") : 5;
+    int64_t n = int_or(r, a[0], 255, "the length of truncate"),
+            leeway = set(a[3]) ? wk_jneed_int(r, a[3], "the leeway of truncate") : 5;
     if (n < (int64_t)end->n_char || leeway < 0) wk_jfail(&r->m, "truncate to less than its ending, or with a negative leeway");
     if (leeway > INT64_MAX - n || wk_jlength(r, v) <= n + leeway) return v;
     s = wk_jneed_str(r, v, "what truncate shortens");
@@ -588,7 +598,8 @@ static void url_quote(wk_jrun *r, wk_jbuf *b, wk_jval v, bool query) {
     for (size_t i = 0; i < s->n; i++) {
         unsigned char ch = (unsigned char)s->p[i];
         char t[4];
-        bool plain = (ch >= '0' && ch <= '9') || ((ch | 0x20) >= 'a' && (ch | 0x20) <= 'z') || (ch && strchr("_.-~", ch)) || (ch == '/' && !query);
+        bool plain = (ch >= '0' && ch <= '9') || ((ch | 0x20) >= 'a' && (ch | 0x20) <= 'z') || (ch && strchr("_.-~", ch)) ||
+                     (ch == '/' && !query);
         if (plain) wk_jput(r, b, s->p + i, 1, wk_jfrom_at(s, i));
         else if (ch == ' ' && query) wk_jput(r, b, "+", 1, wk_jfrom_at(s, i));
         else wk_jput(r, b, t, (size_t)snprintf(t, sizeof t, "%%%02X", ch), wk_jfrom_at(s, i));

@@ -1,6 +1,7 @@
 /* jinja_format.c: "..." % values and "...".format(values).
- * Behaviour: Python's library reference, "printf-style String Formatting" and "Format String Syntax"; attributes in a field are looked
- * up as in a template. Integers have 64 bits. */
+ * Behaviour: Python's library reference, "printf-style String Formatting" and "Format String Syntax"; attributes in a field are
+ * looked up as in a template. Integers have 64 bits. */
+#include "base/number.h"
 #include "text/jinja.h"
 #include <math.h>
 #include <stdio.h>
@@ -59,7 +60,8 @@ static void put_number(wk_jrun *r, wk_jbuf *b, const spec *s, bool negative, con
     char head[8], align = s->align ? s->align : '>';
     snprintf(head, sizeof head, "%s%s", negative ? "-" : s->sign == '+' ? "+" : s->sign == ' ' ? " " : "", prefix);
     bool zeros = align == '=' && s->fill.len == 1 && *s->fill.ptr == '0' && s->group;
-    size_t n_digits = strlen(digits), whole = strspn(digits, "0123456789abcdefABCDEF"), every = strchr("xXob", s->type) && s->type ? 4 : 3;
+    size_t n_digits = strlen(digits), whole = strspn(digits, "0123456789abcdefABCDEF"),
+           every = strchr("xXob", s->type) && s->type ? 4 : 3;
     if (s->type != 'x' && s->type != 'X') whole = strspn(digits, "0123456789");
     if (s->width > (int64_t)r->max_text) wk_jfail(&r->m, "a width of %lld characters", (long long)s->width);
     size_t width = s->width > 0 ? (size_t)s->width : 0, room = 2 * n_digits + 2;
@@ -115,17 +117,18 @@ static void put_real(wk_jrun *r, wk_jbuf *b, const spec *s, wk_jval v) {
         const wk_jstr *k = wk_jput_end(r, &short_form).s;
         memcpy(t, k->p, k->n);
     } else if (!isfinite(f)) {
-        strcpy(t, isnan(f) ? (upper ? "NAN" : "nan") : upper ? "INF" : "inf");
+        memcpy(t, isnan(f) ? (upper ? "NAN" : "nan") : upper ? "INF" : "inf", 4);
     } else {
         snprintf(pattern, sizeof pattern, "%%%s.*%c", s->alt ? "#" : "", upper ? (char)(type - 0x20) : type);
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        int n = snprintf(t, (size_t)p + 400, pattern, p, fabs(f));
+        int n = wk_format_number(t, (size_t)p + 400, pattern, p, fabs(f));
 #pragma GCC diagnostic pop
-        if (!s->type) {  /* as g, but a number without an exponent has a digit behind the point, and the last place is not given to the whole part */
+        /* as g, but a number without an exponent has a digit behind the point, and the last place is not given to the whole part */
+        if (!s->type) {
             char *e = strchr(t, 'e'), *dot = strchr(t, '.');
             if (!e && !dot && n >= (p ? p : 1)) {
-                n = snprintf(t, (size_t)p + 400, "%.*e", p > 0 ? p - 1 : 0, fabs(f));
+                n = wk_format_number(t, (size_t)p + 400, "%.*e", p > 0 ? p - 1 : 0, fabs(f));
                 e = strchr(t, 'e');
                 char *end = e;
                 if (memchr(t, '.', (size_t)(e - t))) {
@@ -134,11 +137,11 @@ static void put_real(wk_jrun *r, wk_jbuf *b, const spec *s, wk_jval v) {
                 }
                 memmove(end, e, strlen(e) + 1);
             } else if (!e && !dot) {
-                strcpy(t + n, ".0");
+                memcpy(t + n, ".0", 3);
             }
         }
     }
-    if (s->type == '%') strcat(t, "%");
+    if (s->type == '%') memcpy(t + strlen(t), "%", 2);
     put_number(r, b, s, negative, "", t, v.from);
 }
 
@@ -156,7 +159,14 @@ static wk_jval repr(wk_jrun *r, wk_jval v, bool ascii) {
         size_t at = i;
         uint32_t c = wk_jnext_cp(s->p, s->n, &i);
         if (c < 0x80) wk_jput_part(r, &t, s, at, i);
-        else wk_jput(r, &t, e, (size_t)snprintf(e, sizeof e, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c), wk_jfrom_at(s, at));
+        else
+            wk_jput(r, &t, e,
+                    (size_t)snprintf(e, sizeof e,
+                                     c < 0x100     ? "\\x%02x"
+                                     : c < 0x10000 ? "\\u%04x"
+                                                   : "\\U%08x",
+                                     c),
+                    wk_jfrom_at(s, at));
     }
     wk_jchars(r, s->n);
     return wk_jput_end(r, &t);
@@ -240,7 +250,9 @@ wk_jval wk_jpercent(wk_jrun *r, const wk_jstr *f, wk_jval v, bool markup) {
             if (depth) wk_jfail(&r->m, "a name in a format has no ')'");
             if (v.kind != WK_J_DICT) wk_jfail(&r->m, "a format with names needs a dict");
             const wk_jval *found = wk_jdict_find_str(r, v.d, f->p + start, i - 1 - start);
-            if (!found) wk_jfail(&r->m, "the dict has no '%.*s', which the format needs", (int)(i - 1 - start < 100 ? i - 1 - start : 100), f->p + start);
+            if (!found)
+                wk_jfail(&r->m, "the dict has no '%.*s', which the format needs", (int)(i - 1 - start < 100 ? i - 1 - start : 100),
+                         f->p + start);
             value = *found;
             named = true;
         }
@@ -307,10 +319,12 @@ static spec read_spec(wk_jrun *r, const wk_jstr *f) {
 /* format(v, f) */
 static void put_formatted(wk_jrun *r, wk_jbuf *b, wk_jval v, const wk_jstr *f) {
     if (!f->n) { wk_jput_val(r, b, v); return; }
-    if (v.kind != WK_J_STR && !wk_jnumeric(v)) wk_jfail(&r->m, "a value of type %s cannot be formatted as '%.*s'", wk_jtype(v), (int)(f->n < 40 ? f->n : 40), f->p);
+    if (v.kind != WK_J_STR && !wk_jnumeric(v))
+        wk_jfail(&r->m, "a value of type %s cannot be formatted as '%.*s'", wk_jtype(v), (int)(f->n < 40 ? f->n : 40), f->p);
     spec s = read_spec(r, f);
     if (v.kind == WK_J_STR) {
-        if ((s.type && s.type != 's') || s.sign || s.alt || s.group || (s.align == '=' && *s.fill.ptr != '0')) wk_jfail(&r->m, "'%.*s' is a format for numbers", (int)(f->n < 40 ? f->n : 40), f->p);
+        if ((s.type && s.type != 's') || s.sign || s.alt || s.group || (s.align == '=' && *s.fill.ptr != '0'))
+            wk_jfail(&r->m, "'%.*s' is a format for numbers", (int)(f->n < 40 ? f->n : 40), f->p);
         if (s.align == '=' && !memchr(f->p, '=', f->n)) s.align = '<';  /* "05": text is filled up on the right */
         if (s.align == '=') wk_jfail(&r->m, "'=' aligns numbers only");
         put_text(r, b, &s, v.s, s.align ? s.align : '<');

@@ -2,6 +2,7 @@
  * Rules: jinja2's template designer documentation, "Whitespace Control", with trim_blocks and lstrip_blocks on and
  * keep_trailing_newline off; string literals as Python's; every kind of line end is read as \n.
  * Load: 1 to 20 KB, once per model. The source is a stranger's. */
+#include "base/number.h"
 #include "text/jinja.h"
 #include <string.h>
 #include <stdlib.h>
@@ -190,7 +191,7 @@ static void lex_number(lexer *l) {
     for (size_t k = base == 10 ? i : i + 2; k < end; k++) if (s[k] != '_') text[n++] = s[k];
     wk_jtok *t = push(l, real ? WK_T_FLOAT : WK_T_INT, s + i, end - i);
     if (real) {
-        t->f = strtod(text, NULL);
+        t->f = wk_strtod(text, NULL);
     } else {
         errno = 0;
         t->i = strtoll(text, NULL, base);
@@ -200,8 +201,10 @@ static void lex_number(lexer *l) {
 }
 
 static void lex_operator(lexer *l) {
-    static const struct { char text[3]; uint8_t op; } two[] = {
-        { "==", WK_OP_EQ }, { "!=", WK_OP_NE }, { "<=", WK_OP_LE }, { ">=", WK_OP_GE }, { "//", WK_OP_FLOORDIV }, { "**", WK_OP_POW },
+    static const struct { char text[3]; uint8_t op;
+    } two[] = {
+        { "==", WK_OP_EQ }, { "!=", WK_OP_NE },       { "<=", WK_OP_LE },
+        { ">=", WK_OP_GE }, { "//", WK_OP_FLOORDIV }, { "**", WK_OP_POW },
     };
     const char *p = l->s + l->at;
     char c = *p, close = c == '(' ? ')' : c == '[' ? ']' : c == '{' ? '}' : 0;

@@ -1,7 +1,7 @@
 /* jinja_method.c: the methods of text, lists and dicts, and the global functions, as tables.
- * Behaviour: Python's str, list, tuple, dict, range; jinja2's "List of Global Functions"; transformers' raise_exception and strftime_now.
- * A method that would change its object is refused, as jinja2's immutable sandbox does. Upper and lower case: Unicode's simple
- * mappings by utf8proc, with the common ones of more than one character. */
+ * Behaviour: Python's str, list, tuple, dict, range; jinja2's "List of Global Functions"; transformers' raise_exception and
+ * strftime_now. A method that would change its object is refused, as jinja2's immutable sandbox does. Upper and lower case:
+ * Unicode's simple mappings by utf8proc, with the common ones of more than one character. */
 #include "text/jinja.h"
 #include <locale.h>
 #include <stdio.h>
@@ -25,7 +25,10 @@ static bool is_title(uint32_t c) { return category(c) == UTF8PROC_CATEGORY_LT; }
 static bool is_cased(uint32_t c) { return is_upper(c) || is_lower(c) || is_title(c); }
 static bool is_alpha(uint32_t c) { return category(c) >= UTF8PROC_CATEGORY_LU && category(c) <= UTF8PROC_CATEGORY_LO; }
 static bool is_decimal(uint32_t c) { return category(c) == UTF8PROC_CATEGORY_ND; }
-static bool is_digit(uint32_t c) { return is_decimal(c) || c == 0xB2 || c == 0xB3 || c == 0xB9 || c == 0x2070 || (c >= 0x2074 && c <= 0x2079) || (c >= 0x2080 && c <= 0x2089) || (c >= 0x2460 && c <= 0x2468); }
+static bool is_digit(uint32_t c) {
+    return is_decimal(c) || c == 0xB2 || c == 0xB3 || c == 0xB9 || c == 0x2070 || (c >= 0x2074 && c <= 0x2079) ||
+           (c >= 0x2080 && c <= 0x2089) || (c >= 0x2460 && c <= 0x2468);
+}
 static bool is_numeric(uint32_t c) { return category(c) >= UTF8PROC_CATEGORY_ND && category(c) <= UTF8PROC_CATEGORY_NO; }
 static bool is_alnum(uint32_t c) { return is_alpha(c) || is_numeric(c); }
 static bool is_ascii(uint32_t c) { return c < 0x80; }
@@ -98,9 +101,12 @@ static bool final_sigma(const wk_jstr *s, size_t at, size_t end) {
 
 /* Appends the character of s at [at, end) in another case. */
 static void put_case(wk_jrun *r, wk_jbuf *b, const wk_jstr *s, size_t at, size_t end, to_case to) {
-    static const struct { uint16_t cp; char upper[8], title[8]; } several[] = {  /* SpecialCasing.txt */
-        { 0xDF, "SS", "Ss" }, { 0x149, "ʼN", "ʼN" }, { 0x1F0, "J̌", "J̌" }, { 0x587, "ԵՒ", "Եւ" }, { 0xFB00, "FF", "Ff" }, { 0xFB01, "FI", "Fi" },
-        { 0xFB02, "FL", "Fl" }, { 0xFB03, "FFI", "Ffi" }, { 0xFB04, "FFL", "Ffl" }, { 0xFB05, "ST", "St" }, { 0xFB06, "ST", "St" },
+    static const struct { uint16_t cp; char upper[8], title[8];
+    } several[] = {
+        /* SpecialCasing.txt */
+        { 0xDF, "SS", "Ss" },     { 0x149, "ʼN", "ʼN" },  { 0x1F0, "J̌", "J̌" },    { 0x587, "ԵՒ", "Եւ" },
+        { 0xFB00, "FF", "Ff" },   { 0xFB01, "FI", "Fi" }, { 0xFB02, "FL", "Fl" }, { 0xFB03, "FFI", "Ffi" },
+        { 0xFB04, "FFL", "Ffl" }, { 0xFB05, "ST", "St" }, { 0xFB06, "ST", "St" },
     };
     size_t next = at;
     uint32_t cp = wk_jnext_cp(s->p, s->n, &next);
@@ -121,7 +127,11 @@ static void put_case(wk_jrun *r, wk_jbuf *b, const wk_jstr *s, size_t at, size_t
         utf8proc_ssize_t n = utf8proc_decompose_char(k, folded, 8, UTF8PROC_CASEFOLD, &bound);
         for (utf8proc_ssize_t i = 0; i < n && i < 8; i++) wk_jput_cp(r, b, (uint32_t)folded[i], from);
     } else {
-        wk_jput_cp(r, b, (uint32_t)(to == UPPER ? utf8proc_toupper(k) : to == LOWER ? utf8proc_tolower(k) : utf8proc_totitle(k)), from);
+        wk_jput_cp(r, b,
+                   (uint32_t)(to == UPPER   ? utf8proc_toupper(k)
+                              : to == LOWER ? utf8proc_tolower(k)
+                                            : utf8proc_totitle(k)),
+                   from);
     }
 }
 
@@ -178,7 +188,8 @@ METHOD(s_swapcase) {
 
 /* The bytes between characters start and end, which count as a slice's; false: start is behind the text. */
 static bool range_of(wk_jrun *r, const wk_jstr *s, wk_jval start, wk_jval end, size_t *from, size_t *to) {
-    int64_t n = (int64_t)s->n_char, i = set(start) ? wk_jneed_int(r, start, "the start") : 0, j = set(end) ? wk_jneed_int(r, end, "the end") : n;
+    int64_t n = (int64_t)s->n_char, i = set(start) ? wk_jneed_int(r, start, "the start") : 0,
+            j = set(end) ? wk_jneed_int(r, end, "the end") : n;
     if (i < 0) i = i < -n ? 0 : i + n;
     if (j < 0) j = j < -n ? 0 : j + n;
     if (j > n) j = n;
@@ -199,7 +210,8 @@ static int64_t char_index(const wk_jstr *s, size_t at) {
 static wk_jval find(wk_jrun *r, wk_jval v, wk_jval *a, bool last, bool must) {
     const wk_jstr *sub = wk_jneed_str(r, a[0], "what is looked for");
     size_t from, to, at = SIZE_MAX;
-    if (range_of(r, v.s, a[1], a[2], &from, &to)) at = last ? wk_jsearch_last(r, v.s, sub, from, to) : wk_jsearch(r, v.s, sub, from, to);
+    if (range_of(r, v.s, a[1], a[2], &from, &to))
+        at = last ? wk_jsearch_last(r, v.s, sub, from, to) : wk_jsearch(r, v.s, sub, from, to);
     if (at == SIZE_MAX && must) wk_jfail(&r->m, "the text that is looked for is not there");
     return wk_jint(at == SIZE_MAX ? -1 : char_index(v.s, at));
 }
@@ -359,7 +371,8 @@ static wk_jval partition(wk_jrun *r, wk_jval v, wk_jval *a, bool last) {
     bool found = at != SIZE_MAX;
     if (!found) at = last ? 0 : s->n;
     size_t after = found ? at + sep->n : at;
-    return wk_jlist_of(r, WK_J_SEQ_TUPLE, (wk_jval[]){ wk_jpart(r, s, 0, at), wk_jpart(r, s, at, after), wk_jpart(r, s, after, s->n) }, 3);
+    return wk_jlist_of(r, WK_J_SEQ_TUPLE,
+                       (wk_jval[]){ wk_jpart(r, s, 0, at), wk_jpart(r, s, at, after), wk_jpart(r, s, after, s->n) }, 3);
 }
 METHOD(s_partition) { (void)c; return partition(r, v, a, false); }
 METHOD(s_rpartition) { (void)c; return partition(r, v, a, true); }
@@ -403,7 +416,8 @@ METHOD(s_join) {
 /* a: old, new, count */
 METHOD(s_replace) {
     (void)c;
-    const wk_jstr *s = v.s, *old = wk_jneed_str(r, a[0], "what is replaced"), *new = wk_jneed_str(r, v.markup ? wk_jescape(r, a[1]) : a[1], "the replacement");
+    const wk_jstr *s = v.s, *old = wk_jneed_str(r, a[0], "what is replaced"),
+                  *new = wk_jneed_str(r, v.markup ? wk_jescape(r, a[1]) : a[1], "the replacement");
     int64_t left = given(a[2]) ? wk_jneed_int(r, a[2], "the count") : -1;
     wk_jbuf b = { 0 };
     size_t from = 0;
@@ -482,23 +496,52 @@ METHOD(s_format_map) {
 METHOD(s_unsupported) { UNUSED; wk_jfail(&r->m, "encode() and translate() are not supported"); }
 
 static const wk_jbuiltin str_methods[] = {
-    { "capitalize", s_capitalize, "", 0 }, { "casefold", s_casefold, "", 0 }, { "center", s_center, "-width fillchar", 1 },
-    { "count", s_count, "-sub start end", 1 }, { "endswith", s_endswith, "-suffix start end", 1 },
-    { "encode", s_unsupported, "*", 0 }, { "translate", s_unsupported, "*", 0 },
-    { "expandtabs", s_expandtabs, "tabsize", 0 }, { "find", s_find, "-sub start end", 1 }, { "format", s_format, "*", 0 },
-    { "format_map", s_format_map, "-mapping", 1 }, { "index", s_index, "-sub start end", 1 }, { "isalnum", s_isalnum, "", 0 },
-    { "isalpha", s_isalpha, "", 0 }, { "isascii", s_isascii, "", 0 }, { "isdecimal", s_isdecimal, "", 0 },
-    { "isdigit", s_isdigit, "", 0 }, { "isidentifier", s_isidentifier, "", 0 }, { "islower", s_islower, "", 0 },
-    { "isnumeric", s_isnumeric, "", 0 }, { "isprintable", s_isprintable, "", 0 }, { "isspace", s_isspace, "", 0 },
-    { "istitle", s_istitle, "", 0 }, { "isupper", s_isupper, "", 0 }, { "join", s_join, "-iterable", 1 },
-    { "ljust", s_ljust, "-width fillchar", 1 }, { "lower", s_lower, "", 0 }, { "lstrip", s_lstrip, "-chars", 0 },
-    { "partition", s_partition, "-sep", 1 }, { "removeprefix", s_removeprefix, "-prefix", 1 },
-    { "removesuffix", s_removesuffix, "-suffix", 1 }, { "replace", s_replace, "-old new count", 2 },
-    { "rfind", s_rfind, "-sub start end", 1 }, { "rindex", s_rindex, "-sub start end", 1 }, { "rjust", s_rjust, "-width fillchar", 1 },
-    { "rpartition", s_rpartition, "-sep", 1 }, { "rsplit", s_rsplit, "sep maxsplit", 0 }, { "rstrip", s_rstrip, "-chars", 0 },
-    { "split", s_split, "sep maxsplit", 0 }, { "splitlines", s_splitlines, "keepends", 0 },
-    { "startswith", s_startswith, "-prefix start end", 1 }, { "strip", s_strip, "-chars", 0 }, { "swapcase", s_swapcase, "", 0 },
-    { "title", s_title, "", 0 }, { "upper", s_upper, "", 0 }, { "zfill", s_zfill, "-width", 1 },
+    { "capitalize", s_capitalize, "", 0 },
+    { "casefold", s_casefold, "", 0 },
+    { "center", s_center, "-width fillchar", 1 },
+    { "count", s_count, "-sub start end", 1 },
+    { "endswith", s_endswith, "-suffix start end", 1 },
+    { "encode", s_unsupported, "*", 0 },
+    { "translate", s_unsupported, "*", 0 },
+    { "expandtabs", s_expandtabs, "tabsize", 0 },
+    { "find", s_find, "-sub start end", 1 },
+    { "format", s_format, "*", 0 },
+    { "format_map", s_format_map, "-mapping", 1 },
+    { "index", s_index, "-sub start end", 1 },
+    { "isalnum", s_isalnum, "", 0 },
+    { "isalpha", s_isalpha, "", 0 },
+    { "isascii", s_isascii, "", 0 },
+    { "isdecimal", s_isdecimal, "", 0 },
+    { "isdigit", s_isdigit, "", 0 },
+    { "isidentifier", s_isidentifier, "", 0 },
+    { "islower", s_islower, "", 0 },
+    { "isnumeric", s_isnumeric, "", 0 },
+    { "isprintable", s_isprintable, "", 0 },
+    { "isspace", s_isspace, "", 0 },
+    { "istitle", s_istitle, "", 0 },
+    { "isupper", s_isupper, "", 0 },
+    { "join", s_join, "-iterable", 1 },
+    { "ljust", s_ljust, "-width fillchar", 1 },
+    { "lower", s_lower, "", 0 },
+    { "lstrip", s_lstrip, "-chars", 0 },
+    { "partition", s_partition, "-sep", 1 },
+    { "removeprefix", s_removeprefix, "-prefix", 1 },
+    { "removesuffix", s_removesuffix, "-suffix", 1 },
+    { "replace", s_replace, "-old new count", 2 },
+    { "rfind", s_rfind, "-sub start end", 1 },
+    { "rindex", s_rindex, "-sub start end", 1 },
+    { "rjust", s_rjust, "-width fillchar", 1 },
+    { "rpartition", s_rpartition, "-sep", 1 },
+    { "rsplit", s_rsplit, "sep maxsplit", 0 },
+    { "rstrip", s_rstrip, "-chars", 0 },
+    { "split", s_split, "sep maxsplit", 0 },
+    { "splitlines", s_splitlines, "keepends", 0 },
+    { "startswith", s_startswith, "-prefix start end", 1 },
+    { "strip", s_strip, "-chars", 0 },
+    { "swapcase", s_swapcase, "", 0 },
+    { "title", s_title, "", 0 },
+    { "upper", s_upper, "", 0 },
+    { "zfill", s_zfill, "-width", 1 },
     { NULL, NULL, NULL, 0 },
 };
 
@@ -515,7 +558,8 @@ METHOD(l_count) {
 /* a: value, start, stop */
 METHOD(l_index) {
     (void)c;
-    int64_t n = (int64_t)v.l->n, i = given(a[1]) ? wk_jneed_int(r, a[1], "the start") : 0, end = given(a[2]) ? wk_jneed_int(r, a[2], "the end") : n;
+    int64_t n = (int64_t)v.l->n, i = given(a[1]) ? wk_jneed_int(r, a[1], "the start") : 0,
+            end = given(a[2]) ? wk_jneed_int(r, a[2], "the end") : n;
     if (i < 0) i = i < -n ? 0 : i + n;
     if (end < 0) end = end < -n ? 0 : end + n;
     for (; i < end && i < n; i++) {
@@ -533,7 +577,10 @@ METHOD(l_copy) {
 }
 
 static const wk_jbuiltin list_methods[] = {
-    { "copy", l_copy, "", 0 }, { "count", l_count, "-value", 1 }, { "index", l_index, "-value start stop", 1 }, { NULL, NULL, NULL, 0 },
+    { "copy", l_copy, "", 0 },
+    { "count", l_count, "-value", 1 },
+    { "index", l_index, "-value start stop", 1 },
+    { NULL, NULL, NULL, 0 },
 };
 
 METHOD(d_get) {
@@ -578,8 +625,11 @@ static bool one_of(wk_str name, const char *const *list) {
 wk_jval wk_jmethod_of(wk_jrun *r, wk_jval v, wk_str name) {
     static const char *const list_changes[] = { "append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove", NULL };
     static const char *const dict_changes[] = { "clear", "pop", "popitem", "setdefault", "update", NULL };
-    const wk_jbuiltin *table = v.kind == WK_J_STR ? str_methods : v.kind == WK_J_DICT ? dict_methods : v.kind == WK_J_CYCLER ? cycler_methods :
-                               v.kind == WK_J_LIST && v.l->type <= WK_J_SEQ_RANGE ? list_methods : NULL;
+    const wk_jbuiltin *table = v.kind == WK_J_STR                                   ? str_methods
+                               : v.kind == WK_J_DICT                                ? dict_methods
+                               : v.kind == WK_J_CYCLER                              ? cycler_methods
+                               : v.kind == WK_J_LIST && v.l->type <= WK_J_SEQ_RANGE ? list_methods
+                                                                                    : NULL;
     bool list = v.kind == WK_J_LIST && v.l->type == WK_J_SEQ_LIST;
     if (!table) return (wk_jval){ 0 };
     if ((list && one_of(name, list_changes)) || (v.kind == WK_J_DICT && one_of(name, dict_changes))) return wk_jrefused(r, v, name);
@@ -599,7 +649,9 @@ METHOD(g_range) {
     if (given(a[1])) start = stop, stop = wk_jneed_int(r, a[1], "range's argument");
     if (given(a[2])) step = wk_jneed_int(r, a[2], "range's step");
     if (!step) wk_jfail(&r->m, "range's step must not be 0");
-    uint64_t span = step > 0 ? (stop > start ? (uint64_t)stop - (uint64_t)start : 0) : start > stop ? (uint64_t)start - (uint64_t)stop : 0;
+    uint64_t span = step > 0       ? (stop > start ? (uint64_t)stop - (uint64_t)start : 0)
+                    : start > stop ? (uint64_t)start - (uint64_t)stop
+                                   : 0;
     uint64_t by = step > 0 ? (uint64_t)step : 0 - (uint64_t)step, n = span ? (span - 1) / by + 1 : 0;
     if (n > 100000) wk_jfail(&r->m, "range() of %llu items; 100000 are allowed", (unsigned long long)n);
     wk_jval l = wk_jlist_new(r, WK_J_SEQ_RANGE, (size_t)n);

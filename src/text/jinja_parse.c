@@ -142,7 +142,8 @@ static void call_args(parser *p, wk_jnode *n) {
         } else if (t->kind == WK_T_NAME && t[1].kind == WK_T_OP && t[1].op == '=') {
             if (n->star_star) wk_jfail(p->m, "a keyword follows **keywords");
             for (wk_jnode *k = n->kw; k; k = k->next)
-                if (k->val.s->n == t->text.len && !memcmp(k->val.s->p, t->text.ptr, t->text.len)) wk_jfail(p->m, "keyword '%.*s' is given twice", (int)t->text.len, t->text.ptr);
+                if (k->val.s->n == t->text.len && !memcmp(k->val.s->p, t->text.ptr, t->text.len))
+                    wk_jfail(p->m, "keyword '%.*s' is given twice", (int)t->text.len, t->text.ptr);
             p->t += 2;
             *kw = node2(p, WK_N_KEYWORD, t->line, expression(p), NULL);
             (*kw)->val = wk_jtext(p->m, t->text.ptr, t->text.len, 0);
@@ -310,7 +311,8 @@ static wk_jnode *test(parser *p, wk_jnode *of) {
     const wk_jtok *t = p->t;
     if (is_op(p, '(')) {
         call_args(p, n);
-    } else if (t->kind == WK_T_NAME || t->kind == WK_T_STRING || t->kind == WK_T_INT || t->kind == WK_T_FLOAT || is_op(p, '[') || is_op(p, '{')) {
+    } else if (t->kind == WK_T_NAME || t->kind == WK_T_STRING || t->kind == WK_T_INT || t->kind == WK_T_FLOAT || is_op(p, '[') ||
+               is_op(p, '{')) {
         if (is_name(t, "is")) unexpected(p, "no second 'is'");
         if (!is_name(t, "else") && !is_name(t, "or") && !is_name(t, "and")) n->list = postfix(p, primary(p, false));
     }
@@ -693,7 +695,8 @@ static wk_jnode *block(parser *p, uint32_t line) {
     p->loops = 0;
     skip_name(p, "scoped");
     n->body = body_to(p, "endblock");
-    if (p->t->kind == WK_T_NAME && p->t->text.len == name->text.len && !memcmp(p->t->text.ptr, name->text.ptr, name->text.len)) take(p);
+    if (p->t->kind == WK_T_NAME && p->t->text.len == name->text.len && !memcmp(p->t->text.ptr, name->text.ptr, name->text.len))
+        take(p);
     close_inner(p, in);
     return n;
 }
@@ -710,10 +713,14 @@ static wk_jnode *autoescape(parser *p, uint32_t line) {
 }
 
 static wk_jnode *statement(parser *p) {
-    static const struct { const char *word; wk_jnode *(*parse)(parser *, uint32_t); } words[] = {
-        { "set", set }, { "for", for_loop }, { "if", if_else }, { "macro", macro }, { "call", call_block }, { "filter", filter_block },
-        { "with", with }, { "print", print }, { "break", jump }, { "continue", jump }, { "generation", generation }, { "block", block },
-        { "include", refused }, { "import", refused }, { "from", refused }, { "extends", refused }, { "autoescape", autoescape },
+    static const struct { const char *word; wk_jnode *(*parse)(parser *, uint32_t);
+    } words[] = {
+        { "set", set },         { "for", for_loop },          { "if", if_else },
+        { "macro", macro },     { "call", call_block },       { "filter", filter_block },
+        { "with", with },       { "print", print },           { "break", jump },
+        { "continue", jump },   { "generation", generation }, { "block", block },
+        { "include", refused }, { "import", refused },        { "from", refused },
+        { "extends", refused }, { "autoescape", autoescape },
     };
     const wk_jtok *t = need(p, WK_T_NAME, "the name of a tag");
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
@@ -754,7 +761,9 @@ static wk_jnode *statements(parser *p, const char *const *ends) {
 }
 
 void wk_jparse(wk_jmem *m, const char *src, size_t n, wk_template *t) {
-    static const char *const fixed[] = { [WK_SYM_LOOP] = "loop", [WK_SYM_CALLER] = "caller", [WK_SYM_VARARGS] = "varargs", [WK_SYM_KWARGS] = "kwargs" };
+    static const char *const fixed[] = {
+        [WK_SYM_LOOP] = "loop", [WK_SYM_CALLER] = "caller", [WK_SYM_VARARGS] = "varargs", [WK_SYM_KWARGS] = "kwargs"
+    };
     parser *p = wk_jalloc(m, sizeof *p);
     p->m = m;
     for (size_t i = 0; i < WK_SYM_FIXED; i++) symbol_id(p, (wk_str){ fixed[i], strlen(fixed[i]) });

@@ -19,9 +19,12 @@ TEST(t_string) { YES(v.kind == WK_J_STR); }
 TEST(t_mapping) { YES(v.kind == WK_J_DICT); }
 TEST(t_iterable) { YES(wk_jiterable(v) || v.kind == WK_J_LOOP); }
 /* What has a length and can be indexed: a dict too, and, as in jinja2, what is undefined. */
-TEST(t_sequence) { YES(v.kind == WK_J_STR || v.kind == WK_J_DICT || v.kind == WK_J_UNDEF || (v.kind == WK_J_LIST && v.l->type <= WK_J_SEQ_RANGE)); }
+TEST(t_sequence) {
+    YES(v.kind == WK_J_STR || v.kind == WK_J_DICT || v.kind == WK_J_UNDEF || (v.kind == WK_J_LIST && v.l->type <= WK_J_SEQ_RANGE));
+}
 TEST(t_callable) {
-    YES(v.kind == WK_J_UNDEF || v.kind == WK_J_FUNC || v.kind == WK_J_METHOD || v.kind == WK_J_MACRO || v.kind == WK_J_LOOP || v.kind == WK_J_JOINER);
+    YES(v.kind == WK_J_UNDEF || v.kind == WK_J_FUNC || v.kind == WK_J_METHOD || v.kind == WK_J_MACRO || v.kind == WK_J_LOOP ||
+        v.kind == WK_J_JOINER);
 }
 TEST(t_escaped) { YES(v.kind == WK_J_STR && v.markup); }
 TEST(t_sameas) {
@@ -37,7 +40,9 @@ TEST(t_le) { YES(wk_jcompare(r, WK_OP_LE, v, a[0])); }
 TEST(t_gt) { YES(wk_jcompare(r, '>', v, a[0])); }
 TEST(t_ge) { YES(wk_jcompare(r, WK_OP_GE, v, a[0])); }
 
-static bool remainder_is(wk_jrun *r, wk_jval v, wk_jval by, int64_t wanted) { return wk_jequal(r, wk_jbinary(r, '%', v, by), wk_jint(wanted)); }
+static bool remainder_is(wk_jrun *r, wk_jval v, wk_jval by, int64_t wanted) {
+    return wk_jequal(r, wk_jbinary(r, '%', v, by), wk_jint(wanted));
+}
 TEST(t_odd) { YES(remainder_is(r, v, wk_jint(2), 1)); }
 TEST(t_even) { YES(remainder_is(r, v, wk_jint(2), 0)); }
 TEST(t_divisibleby) { YES(remainder_is(r, v, a[0], 0)); }
@@ -54,15 +59,44 @@ TEST(t_filter) { YES(names(v, wk_jfilters)); }
 TEST(t_test) { YES(names(v, wk_jtests)); }
 
 const wk_jbuiltin wk_jtests[] = {
-    { "odd", t_odd, "", 0 }, { "even", t_even, "", 0 }, { "divisibleby", t_divisibleby, "num", 1 },
-    { "defined", t_defined, "", 0 }, { "undefined", t_undefined, "", 0 }, { "filter", t_filter, "", 0 }, { "test", t_test, "", 0 },
-    { "none", t_none, "", 0 }, { "boolean", t_boolean, "", 0 }, { "false", t_false, "", 0 }, { "true", t_true, "", 0 },
-    { "integer", t_integer, "", 0 }, { "float", t_float, "", 0 }, { "lower", t_lower, "", 0 }, { "upper", t_upper, "", 0 },
-    { "string", t_string, "", 0 }, { "mapping", t_mapping, "", 0 }, { "number", t_number, "", 0 }, { "sequence", t_sequence, "", 0 },
-    { "iterable", t_iterable, "", 0 }, { "callable", t_callable, "", 0 }, { "sameas", t_sameas, "other", 1 },
-    { "escaped", t_escaped, "", 0 }, { "in", t_in, "seq", 1 },
-    { "==", t_eq, "-b", 1 }, { "eq", t_eq, "-b", 1 }, { "equalto", t_eq, "-b", 1 }, { "!=", t_ne, "-b", 1 }, { "ne", t_ne, "-b", 1 },
-    { ">", t_gt, "-b", 1 }, { "gt", t_gt, "-b", 1 }, { "greaterthan", t_gt, "-b", 1 }, { "ge", t_ge, "-b", 1 }, { ">=", t_ge, "-b", 1 },
-    { "<", t_lt, "-b", 1 }, { "lt", t_lt, "-b", 1 }, { "lessthan", t_lt, "-b", 1 }, { "<=", t_le, "-b", 1 }, { "le", t_le, "-b", 1 },
+    { "odd", t_odd, "", 0 },
+    { "even", t_even, "", 0 },
+    { "divisibleby", t_divisibleby, "num", 1 },
+    { "defined", t_defined, "", 0 },
+    { "undefined", t_undefined, "", 0 },
+    { "filter", t_filter, "", 0 },
+    { "test", t_test, "", 0 },
+    { "none", t_none, "", 0 },
+    { "boolean", t_boolean, "", 0 },
+    { "false", t_false, "", 0 },
+    { "true", t_true, "", 0 },
+    { "integer", t_integer, "", 0 },
+    { "float", t_float, "", 0 },
+    { "lower", t_lower, "", 0 },
+    { "upper", t_upper, "", 0 },
+    { "string", t_string, "", 0 },
+    { "mapping", t_mapping, "", 0 },
+    { "number", t_number, "", 0 },
+    { "sequence", t_sequence, "", 0 },
+    { "iterable", t_iterable, "", 0 },
+    { "callable", t_callable, "", 0 },
+    { "sameas", t_sameas, "other", 1 },
+    { "escaped", t_escaped, "", 0 },
+    { "in", t_in, "seq", 1 },
+    { "==", t_eq, "-b", 1 },
+    { "eq", t_eq, "-b", 1 },
+    { "equalto", t_eq, "-b", 1 },
+    { "!=", t_ne, "-b", 1 },
+    { "ne", t_ne, "-b", 1 },
+    { ">", t_gt, "-b", 1 },
+    { "gt", t_gt, "-b", 1 },
+    { "greaterthan", t_gt, "-b", 1 },
+    { "ge", t_ge, "-b", 1 },
+    { ">=", t_ge, "-b", 1 },
+    { "<", t_lt, "-b", 1 },
+    { "lt", t_lt, "-b", 1 },
+    { "lessthan", t_lt, "-b", 1 },
+    { "<=", t_le, "-b", 1 },
+    { "le", t_le, "-b", 1 },
     { NULL, NULL, NULL, 0 },
 };

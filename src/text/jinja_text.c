@@ -1,7 +1,7 @@
-/* jinja_text.c: the interpreter's memory and its text: strings that know where each byte came from, and the writers of str(), repr()
- * and tojson.
- * Forms: Python's str(), repr() and json.dumps(). A text has flags byte by byte only if they differ; most have one for all.
- * What repr() and tojson write around a request's text (quotes, brackets) counts as the request's with it. */
+/* jinja_text.c: the interpreter's memory and its text: strings that know where each byte came from, and the writers of str(),
+ * repr() and tojson. Forms: Python's str(), repr() and json.dumps(). A text has flags byte by byte only if they differ; most have
+ * one for all. What repr() and tojson write around a request's text (quotes, brackets) counts as the request's with it. */
+#include "base/number.h"
 #include "text/jinja.h"
 #include <math.h>
 #include <stdarg.h>
@@ -23,7 +23,8 @@ _Noreturn void wk_jfail(wk_jmem *m, const char *fmt, ...) {
 }
 
 void *wk_jalloc(wk_jmem *m, size_t n) {
-    if (n > m->limit - m->used) wk_jfail(m, "more than %zu bytes of memory are needed; the template repeats or nests too much", m->limit);
+    if (n > m->limit - m->used)
+        wk_jfail(m, "more than %zu bytes of memory are needed; the template repeats or nests too much", m->limit);
     void *p = wk_arena_alloc(&m->arena, n ? n : 1);
     if (!p) {
         m->status = wk_fail_memory(n, "a chat template");
@@ -44,7 +45,8 @@ void *wk_jgrow(wk_jmem *m, void *p, size_t n, size_t *cap, size_t size) {
 }
 
 void wk_jstep(wk_jrun *r, uint64_t n) {
-    if (n > r->max_steps - r->steps) wk_jfail(&r->m, "more than %llu steps; the template loops too much for this input", (unsigned long long)r->max_steps);
+    if (n > r->max_steps - r->steps)
+        wk_jfail(&r->m, "more than %llu steps; the template loops too much for this input", (unsigned long long)r->max_steps);
     r->steps += n;
 }
 
@@ -63,8 +65,8 @@ uint32_t wk_jnext_cp(const char *p, size_t n, size_t *i) {
 
 /* str.isspace() */
 bool wk_jis_space(uint32_t c) {
-    return (c >= 9 && c <= 13) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
-           c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+    return (c >= 9 && c <= 13) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
 /* str.isprintable(): all but control, format, surrogate, private, unassigned, and separators other than a blank. */
@@ -112,7 +114,8 @@ size_t wk_jsearch(wk_jrun *r, const wk_jstr *s, const wk_jstr *needle, size_t fr
     if (from > to || needle->n > to - from) return SIZE_MAX;
     if (!needle->n) return from;
     wk_jchars(r, needle->n);
-    const char *at = needle->n == 1 ? memchr(s->p + from, *needle->p, to - from) : memmem(s->p + from, to - from, needle->p, needle->n);
+    const char *at = needle->n == 1 ? memchr(s->p + from, *needle->p, to - from)
+                                    : memmem(s->p + from, to - from, needle->p, needle->n);
     wk_jstep(r, ((at ? (size_t)(at - s->p) : to) - from) / 64);
     return at ? (size_t)(at - s->p) : SIZE_MAX;
 }
@@ -165,7 +168,9 @@ static char *room(wk_jrun *r, wk_jbuf *b, size_t n, uint8_t from) {
 
 void wk_jput(wk_jrun *r, wk_jbuf *b, const char *p, size_t n, uint8_t from) { if (n) memcpy(room(r, b, n, from), p, n); }
 void wk_jput_lit(wk_jrun *r, wk_jbuf *b, const char *s) { wk_jput(r, b, s, strlen(s), 0); }
-void wk_jput_char(wk_jrun *r, wk_jbuf *b, char c, size_t times, uint8_t from) { if (times) memset(room(r, b, times, from), c, times); }
+void wk_jput_char(wk_jrun *r, wk_jbuf *b, char c, size_t times, uint8_t from) {
+    if (times) memset(room(r, b, times, from), c, times);
+}
 
 void wk_jput_cp(wk_jrun *r, wk_jbuf *b, uint32_t cp, uint8_t from) {
     utf8proc_uint8_t text[4];
@@ -208,11 +213,11 @@ void wk_jput_float(wk_jrun *r, wk_jbuf *b, double f, uint8_t from) {
         return;
     }
     for (int p = 0; p <= 16; p++) {
-        snprintf(t, sizeof t, "%.*e", p, f);
-        if (strtod(t, NULL) == f) break;
+        wk_format_number(t, sizeof t, "%.*e", p, f);
+        if (wk_strtod(t, NULL) == f) break;
     }
     for (const char *c = t; *c != 'e'; c++) if (*c >= '0' && *c <= '9') digits[n++] = *c;
-    e = atoi(strchr(t, 'e') + 1);
+    e = (int)strtol(strchr(t, 'e') + 1, NULL, 10);
     if (*t == '-') wk_jput(r, b, "-", 1, from);
     if (e < -4 || e >= 16) {
         wk_jput(r, b, digits, 1, from);
@@ -268,7 +273,8 @@ static void put_list(wk_jrun *r, wk_jbuf *b, wk_jval v) {
     char t[80];
     if (l->type == WK_J_SEQ_GENERATOR) { wk_jput_lit(r, b, "<generator object>"); return; }
     if (l->type == WK_J_SEQ_RANGE) {
-        int n = snprintf(t, sizeof t, l->step == 1 ? "range(%lld, %lld)" : "range(%lld, %lld, %lld)", (long long)l->start, (long long)l->stop, (long long)l->step);
+        int n = snprintf(t, sizeof t, l->step == 1 ? "range(%lld, %lld)" : "range(%lld, %lld, %lld)", (long long)l->start,
+                         (long long)l->stop, (long long)l->step);
         wk_jput(r, b, t, (size_t)n, v.from);
         return;
     }
@@ -370,7 +376,12 @@ wk_jval wk_jescape(wk_jrun *r, wk_jval v) {
     wk_jchars(r, s->n);
     for (size_t i = 0, end; i < s->n; i = end) {
         char c = s->p[i];
-        const char *e = c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '\'' ? "&#39;" : c == '"' ? "&#34;" : NULL;
+        const char *e = c == '&'    ? "&amp;"
+                        : c == '<'  ? "&lt;"
+                        : c == '>'  ? "&gt;"
+                        : c == '\'' ? "&#39;"
+                        : c == '"'  ? "&#34;"
+                                    : NULL;
         end = i + 1;
         if (e) { wk_jput(r, &b, e, strlen(e), wk_jfrom_at(s, i)); continue; }
         while (end < s->n && !(s->p[end] && strchr("&<>'\"", s->p[end]))) end++;

@@ -1,6 +1,6 @@
 /* jinja_value.c: making values, comparing them, asking them for items and attributes.
- * Behaviour: Python's built-in types as jinja2's sandbox shows them: an index or a key that is not there gives undefined, not an error.
- * Load: a chat's messages and tools, tens to thousands of values a rendering. */
+ * Behaviour: Python's built-in types as jinja2's sandbox shows them: an index or a key that is not there gives undefined, not an
+ * error. Load: a chat's messages and tools, tens to thousands of values a rendering. */
 #include "text/jinja.h"
 #include <math.h>
 #include <string.h>
@@ -20,14 +20,19 @@ static wk_jval undefined(wk_jrun *r, wk_jundef why) {
 
 wk_jval wk_jundefined(wk_jrun *r, wk_str name) { return undefined(r, (wk_jundef){ .name = name }); }
 wk_jval wk_jundefined_hint(wk_jrun *r, const char *hint) { return undefined(r, (wk_jundef){ .hint = hint }); }
-wk_jval wk_jundefined_in(wk_jrun *r, wk_jval owner, wk_str name) { return undefined(r, (wk_jundef){ .name = name, .owner = wk_jtype(owner) }); }
-wk_jval wk_jrefused(wk_jrun *r, wk_jval owner, wk_str name) { return undefined(r, (wk_jundef){ .name = name, .owner = wk_jtype(owner), .refused = true }); }
+wk_jval wk_jundefined_in(wk_jrun *r, wk_jval owner, wk_str name) {
+    return undefined(r, (wk_jundef){ .name = name, .owner = wk_jtype(owner) });
+}
+wk_jval wk_jrefused(wk_jrun *r, wk_jval owner, wk_str name) {
+    return undefined(r, (wk_jundef){ .name = name, .owner = wk_jtype(owner), .refused = true });
+}
 
 _Noreturn void wk_jfail_undef(wk_jrun *r, wk_jval v) {
     const wk_jundef *u = v.u;
     int n = (int)(u->name.len < 100 ? u->name.len : 100);
     if (u->hint) wk_jfail(&r->m, "%s", u->hint);
-    if (u->refused) wk_jfail(&r->m, "'%.*s' of a %s is refused: a template cannot change values, only namespaces", n, u->name.ptr, u->owner);
+    if (u->refused)
+        wk_jfail(&r->m, "'%.*s' of a %s is refused: a template cannot change values, only namespaces", n, u->name.ptr, u->owner);
     if (u->owner) wk_jfail(&r->m, "this %s has no '%.*s'", u->owner, n, u->name.ptr);
     wk_jfail(&r->m, "'%.*s' is undefined", n, u->name.ptr);
 }
@@ -96,7 +101,10 @@ wk_jval wk_jdict_view(wk_jrun *r, const wk_jdict *d, wk_jseq type) {
     wk_jval l = wk_jlist_new(r, type, d->n);
     for (size_t i = 0; i < d->n; i++) {
         const wk_jpair *p = &d->p[i];
-        wk_jlist_add(r, l.l, type == WK_J_SEQ_KEYS ? p->k : type == WK_J_SEQ_VALUES ? p->v : wk_jlist_of(r, WK_J_SEQ_TUPLE, (wk_jval[]){ p->k, p->v }, 2));
+        wk_jlist_add(r, l.l,
+                     type == WK_J_SEQ_KEYS     ? p->k
+                     : type == WK_J_SEQ_VALUES ? p->v
+                                               : wk_jlist_of(r, WK_J_SEQ_TUPLE, (wk_jval[]){ p->k, p->v }, 2));
     }
     return l;
 }
@@ -135,9 +143,11 @@ wk_jval wk_jfrom_json(wk_jrun *r, json_t *j, uint8_t from) {
 
 const char *wk_jtype(wk_jval v) {
     static const char *const kinds[] = {
-        [WK_J_MISSING] = "nothing", [WK_J_UNDEF] = "Undefined", [WK_J_NONE] = "NoneType", [WK_J_BOOL] = "bool", [WK_J_INT] = "int",
-        [WK_J_FLOAT] = "float", [WK_J_STR] = "str", [WK_J_DICT] = "dict", [WK_J_NAMESPACE] = "Namespace", [WK_J_FUNC] = "function",
-        [WK_J_METHOD] = "method", [WK_J_MACRO] = "Macro", [WK_J_LOOP] = "LoopContext", [WK_J_CYCLER] = "Cycler", [WK_J_JOINER] = "Joiner",
+        [WK_J_MISSING] = "nothing",  [WK_J_UNDEF] = "Undefined", [WK_J_NONE] = "NoneType",
+        [WK_J_BOOL] = "bool",        [WK_J_INT] = "int",         [WK_J_FLOAT] = "float",
+        [WK_J_STR] = "str",          [WK_J_DICT] = "dict",       [WK_J_NAMESPACE] = "Namespace",
+        [WK_J_FUNC] = "function",    [WK_J_METHOD] = "method",   [WK_J_MACRO] = "Macro",
+        [WK_J_LOOP] = "LoopContext", [WK_J_CYCLER] = "Cycler",   [WK_J_JOINER] = "Joiner",
     };
     static const char *const seqs[] = {
         [WK_J_SEQ_LIST] = "list", [WK_J_SEQ_TUPLE] = "tuple", [WK_J_SEQ_RANGE] = "range", [WK_J_SEQ_KEYS] = "dict_keys",
@@ -164,8 +174,11 @@ bool wk_jhas_length(wk_jval v) {
 
 int64_t wk_jlength(wk_jrun *r, wk_jval v) {
     if (!wk_jhas_length(v)) wk_jfail(&r->m, "a value of type %s has no length", wk_jtype(v));
-    return v.kind == WK_J_STR ? (int64_t)v.s->n_char : v.kind == WK_J_DICT ? (int64_t)v.d->n : v.kind == WK_J_LIST ? (int64_t)v.l->n :
-           v.kind == WK_J_LOOP ? wk_jloop_length(r, v.loop) : 0;
+    return v.kind == WK_J_STR    ? (int64_t)v.s->n_char
+           : v.kind == WK_J_DICT ? (int64_t)v.d->n
+           : v.kind == WK_J_LIST ? (int64_t)v.l->n
+           : v.kind == WK_J_LOOP ? wk_jloop_length(r, v.loop)
+                                 : 0;
 }
 
 bool wk_jtruth(wk_jrun *r, wk_jval v) {
@@ -311,7 +324,8 @@ static wk_jval macro_attr(wk_jrun *r, const wk_jmacro *m, wk_str name) {
     if (wk_str_eq(name, "catch_varargs")) return wk_jbool(def->flag & WK_J_USES_VARARGS);
     if (!wk_str_eq(name, "arguments")) return (wk_jval){ 0 };
     wk_jval l = wk_jlist_new(r, WK_J_SEQ_TUPLE, 0);
-    for (const wk_jnode *k = def->list; k; k = k->next) wk_jlist_add(r, l.l, wk_jtext(&r->m, r->t->sym[k->sym].ptr, r->t->sym[k->sym].len, 0));
+    for (const wk_jnode *k = def->list; k; k = k->next)
+        wk_jlist_add(r, l.l, wk_jtext(&r->m, r->t->sym[k->sym].ptr, r->t->sym[k->sym].len, 0));
     return l;
 }
 
@@ -382,7 +396,8 @@ static int64_t bound(wk_jrun *r, wk_jval v, int64_t n, int64_t low, int64_t high
 
 wk_jval wk_jslice(wk_jrun *r, wk_jval v, wk_jval start, wk_jval stop, wk_jval step) {
     if (v.kind == WK_J_UNDEF) wk_jfail_undef(r, v);
-    if (v.kind != WK_J_STR && !(v.kind == WK_J_LIST && v.l->type <= WK_J_SEQ_RANGE)) wk_jfail(&r->m, "a value of type %s cannot be sliced", wk_jtype(v));
+    if (v.kind != WK_J_STR && !(v.kind == WK_J_LIST && v.l->type <= WK_J_SEQ_RANGE))
+        wk_jfail(&r->m, "a value of type %s cannot be sliced", wk_jtype(v));
     int64_t n = wk_jlength(r, v), by = step.kind == WK_J_NONE ? 1 : wk_jneed_int(r, step, "the step of a slice");
     if (by == 0) wk_jfail(&r->m, "the step of a slice must not be 0");
     if (by < -n - 1) by = -n - 1;
@@ -395,7 +410,8 @@ wk_jval wk_jslice(wk_jrun *r, wk_jval v, wk_jval start, wk_jval stop, wk_jval st
         wk_jval l = wk_jlist_new(r, v.l->type, (size_t)count);
         for (int64_t i = 0; i < count; i++) l.l->v[i] = v.l->v[from + i * by];
         l.l->n = (size_t)count;
-        l.l->start = (int64_t)((uint64_t)v.l->start + (uint64_t)from * (uint64_t)v.l->step);  /* of a range, to print it; may wrap */
+        /* of a range, to print it; may wrap */
+        l.l->start = (int64_t)((uint64_t)v.l->start + (uint64_t)from * (uint64_t)v.l->step);
         l.l->stop = (int64_t)((uint64_t)v.l->start + (uint64_t)to * (uint64_t)v.l->step);
         l.l->step = (int64_t)((uint64_t)v.l->step * (uint64_t)by);
         l.from = v.from;

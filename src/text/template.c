@@ -7,7 +7,8 @@ enum {
     MAX_SOURCE = 1 << 20,       /* bytes of a template; real ones have 1 to 20 thousand */
     PARSE_MEMORY = 512 << 20,
     MAX_STEPS = 10 * 1000 * 1000,
-    MAX_DEPTH = 200,            /* calls; expressions, blocks and values may nest 8 times as deep: 1600 levels are about 1 MB of stack */
+    /* calls; expressions, blocks and values may nest 8 times as deep: 1600 levels are about 1 MB of stack */
+    MAX_DEPTH = 200,
     MAX_OUTPUT = 16 << 20,
     MEMORY_PER_OUTPUT = 16,     /* all texts and values of a rendering together, as a multiple of the output */
 };
@@ -59,7 +60,10 @@ static void add_pieces(wk_rendered *out, const wk_jbuf *b) {
     for (size_t i = 0, end; i < b->n; i = end) {
         uint8_t f = b->from ? b->from[i] : b->all;
         for (end = b->from ? i + 1 : b->n; end < b->n && b->from[end] == f;) end++;
-        if (!wk_grow((void **)&out->piece, &out->cap_piece, out->n_piece + 1, sizeof *out->piece)) { out->text.failed = true; return; }
+        if (!wk_grow((void **)&out->piece, &out->cap_piece, out->n_piece + 1, sizeof *out->piece)) {
+            out->text.failed = true;
+            return;
+        }
         out->piece[out->n_piece++] = (wk_piece){ i, end, f & WK_J_REQUEST, f & WK_J_GENERATION };
     }
 }
@@ -74,14 +78,17 @@ static wick_status run(wk_jrun *r, json_t *vars, wk_jbuf *b) {
     return WICK_OK;
 }
 
-wick_status wk_template_render(const wk_template *t, json_t *vars, const char *now, const wk_template_limits *limits, wk_rendered *out) {
+wick_status wk_template_render(const wk_template *t, json_t *vars, const char *now, const wk_template_limits *limits,
+                               wk_rendered *out) {
     wk_template_limits l = limits ? *limits : (wk_template_limits){ 0 };
     wk_jbuf b = { 0 };
     *out = (wk_rendered){ 0 };
     if (!l.max_steps) l.max_steps = MAX_STEPS;
     if (!l.max_depth) l.max_depth = MAX_DEPTH;
     if (!l.max_output) l.max_output = MAX_OUTPUT;
-    wk_jrun r = { .m = { .line = 1 }, .t = t, .max_steps = l.max_steps, .max_calls = l.max_depth, .max_text = l.max_output, .now = now };
+    wk_jrun r = {
+        .m = { .line = 1 }, .t = t, .max_steps = l.max_steps, .max_calls = l.max_depth, .max_text = l.max_output, .now = now
+    };
     if (__builtin_mul_overflow(l.max_depth, 8U, &r.max_depth)) r.max_depth = UINT32_MAX;
     if (!wk_mul_size(l.max_output, MEMORY_PER_OUTPUT, &r.m.limit)) r.m.limit = SIZE_MAX;
     wick_status st = run(&r, vars, &b);

@@ -18,15 +18,17 @@ typedef struct wk_template_limits {
     size_t max_output;    /* 16 MiB, of the result and of each text on the way to it; all memory together: 16 times as much */
 } wk_template_limits;
 
-/* A piece of the output and where it came from: the template's own text, or the request's (kept through filters, joins and slices). */
+/* A piece of the output and where it came from: the template's own text, or the request's (kept through filters, joins and slices).
+ */
 typedef struct wk_piece { size_t from, to; bool request; bool generation; } wk_piece;
 typedef struct wk_rendered { wk_buf text; wk_piece *piece; size_t n_piece, cap_piece; } wk_rendered;
 
 /* Renders with the variables of a JSON object. JSON null is None; an absent key is undefined.
- * The values of "bos_token" and "eos_token" (and of every *_token string) count as the template's own; every other string is the request's.
- * now: ISO time for strftime_now ("2026-01-02T03:04:05"), NULL: the clock's.
- * Errors  WICK_E_TEMPLATE (raise_exception's words too), WICK_E_MEMORY. */
-wick_status wk_template_render(const wk_template *t, json_t *vars, const char *now, const wk_template_limits *limits, wk_rendered *out);
+ * The values of "bos_token" and "eos_token" (and of every *_token string) count as the template's own; every other string is the
+ * request's. now: ISO time for strftime_now ("2026-01-02T03:04:05"), NULL: the clock's. Errors  WICK_E_TEMPLATE (raise_exception's
+ * words too), WICK_E_MEMORY. */
+wick_status wk_template_render(const wk_template *t, json_t *vars, const char *now, const wk_template_limits *limits,
+                               wk_rendered *out);
 void wk_rendered_free(wk_rendered *r);
 
 #endif

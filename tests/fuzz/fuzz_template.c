@@ -7,9 +7,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char conversation[] =
-    "{\"messages\":[{\"role\":\"system\",\"content\":\"Be <|brief|>.\"},{\"role\":\"user\",\"content\":\"Stra\\u00dfe \\ud83d\\ude00\\n x\",\"n\":7},"
-    "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{\"city\":\"Rome\",\"days\":2.5}}}]}],"
-    "\"tools\":[{\"type\":\"function\"}],\"add_generation_prompt\":true,\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"n\":7,\"s\":\"Hello, World\","
+    "{\"messages\":[{\"role\":\"system\",\"content\":\"Be <|brief|>.\"},{\"role\":\"user\",\"content\":\"Stra\\u00dfe "
+    "\\ud83d\\ude00\\n x\",\"n\":7},"
+    "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{\"city\":\"Rome\","
+    "\"days\":2.5}}}]}],"
+    "\"tools\":[{\"type\":\"function\"}],\"add_generation_prompt\":true,\"bos_token\":\"<s>\",\"eos_token\":\"</"
+    "s>\",\"n\":7,\"s\":\"Hello, World\","
     "\"list\":[3,1,2],\"names\":[\"bob\",\"Alice\"],\"d\":{\"b\":2,\"a\":1},\"x\":-1.5,\"t\":true,\"none_list\":[]}";
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

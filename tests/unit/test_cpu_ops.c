@@ -31,9 +31,12 @@ static void make_rms_norm(lab *l, made *m) {
     LAB_OP(l, WK_OP_RMS_NORM, &a, lab_input(l, 1, d * groups), lab_vector(l, d, 1));
 }
 static void make_linear(lab *l, made *m) {
-    int quantised = lab_pick(&l->rng, 0, 1), n_in = quantised ? 32 * lab_pick(&l->rng, 1, 9) : lab_pick(&l->rng, 1, 200), n_out = lab_pick(&l->rng, 1, 90);
-    wk_dtype type = (wk_dtype)(quantised ? lab_one_of(&l->rng, WK_Q4_0, WK_Q4_1, WK_Q8_0, WK_IQ4_NL) : lab_one_of(&l->rng, WK_F32, WK_F16, WK_BF16));
-    wk_val x = lab_input(l, 1, n_in), w = lab_matrix(l, type, 1, n_out, n_in), v = lab_matrix(l, type, 1, n_out, n_in), u = lab_matrix(l, WK_F32, 1, n_out, n_in);
+    int quantised = lab_pick(&l->rng, 0, 1), n_in = quantised ? 32 * lab_pick(&l->rng, 1, 9) : lab_pick(&l->rng, 1, 200),
+        n_out = lab_pick(&l->rng, 1, 90);
+    wk_dtype type = (wk_dtype)(quantised ? lab_one_of(&l->rng, WK_Q4_0, WK_Q4_1, WK_Q8_0, WK_IQ4_NL)
+                                         : lab_one_of(&l->rng, WK_F32, WK_F16, WK_BF16));
+    wk_val x = lab_input(l, 1, n_in), w = lab_matrix(l, type, 1, n_out, n_in), v = lab_matrix(l, type, 1, n_out, n_in),
+           u = lab_matrix(l, WK_F32, 1, n_out, n_in);
     (void)m;
     LAB_OP(l, WK_OP_LINEAR, NULL, x, w, lab_vector(l, n_out, 0));  /* two that share an operand, one that does not */
     LAB_OP(l, WK_OP_LINEAR, NULL, x, u);
@@ -86,11 +89,13 @@ static void make_select_rows(lab *l, made *m) {
 }
 /* All of a layer of experts: gate and up on the row, down on what came of it. */
 static void make_experts(lab *l, made *m) {
-    int n_expert = lab_pick(&l->rng, 2, 20), k = lab_pick(&l->rng, 1, n_expert < 6 ? n_expert : 6), d = 32 * lab_pick(&l->rng, 1, 3), f = 32 * lab_pick(&l->rng, 1, 3);
+    int n_expert = lab_pick(&l->rng, 2, 20), k = lab_pick(&l->rng, 1, n_expert < 6 ? n_expert : 6),
+        d = 32 * lab_pick(&l->rng, 1, 3), f = 32 * lab_pick(&l->rng, 1, 3);
     wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_Q8_0);
     wk_attr a = { .n_used = k, .norm_topk = lab_pick(&l->rng, 0, 1) };
     (void)m;
-    wk_val x = lab_input(l, 1, d), w[3] = { lab_matrix(l, type, n_expert, f, d), lab_matrix(l, WK_F16, n_expert, f, d), lab_matrix(l, type, n_expert, d, f) };
+    wk_val x = lab_input(l, 1, d), w[3] = { lab_matrix(l, type, n_expert, f, d), lab_matrix(l, WK_F16, n_expert, f, d),
+                                            lab_matrix(l, type, n_expert, d, f) };
     wk_val ids = LAB_OP(l, WK_OP_ROUTE, &a, lab_input(l, 1, n_expert)), weights = wk_graph_out(l->g, ids, 1);
     wk_val gate = LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, x, w[0], ids), up = LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, x, w[1], ids);
     wk_val h = LAB_OP(l, WK_OP_ADD, NULL, gate, up);
@@ -101,7 +106,8 @@ static void make_grads(lab *l, made *m) {
     wk_attr a = { .eps = 1e-5f, .group = groups > 1 ? d : 0 };
     (void)m;
     wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_Q4_0);
-    wk_val x = lab_input(l, 1, d * groups), w = lab_vector(l, d, 1), W = lab_matrix(l, WK_F32, 1, o, d * groups), Q = lab_matrix(l, type, 1, o, d * groups);
+    wk_val x = lab_input(l, 1, d * groups), w = lab_vector(l, d, 1), W = lab_matrix(l, WK_F32, 1, o, d * groups),
+           Q = lab_matrix(l, type, 1, o, d * groups);
     wk_val h = LAB_OP(l, WK_OP_RMS_NORM, &a, x, w), seed = lab_input(l, 1, o), grads[3];
     wk_val y = LAB_OP(l, WK_OP_ADD, NULL, LAB_OP(l, WK_OP_LINEAR, NULL, h, W), LAB_OP(l, WK_OP_LINEAR, NULL, h, Q));
     assert_int_equal(wk_graph_backward(l->g, y, seed, (wk_val[]){ x, w, W }, 3, grads), WICK_OK);
@@ -137,7 +143,8 @@ static void compare(lab *want, lab *got, wk_val v, const wk_batch *b, double tol
     }
     if (!(sqrt(err) <= tol * sqrt(norm) + 1e-30) || !(worst <= 10 * tol * most + 1e-30))
         fail_msg("%s: output of %s [%lld, %lld]: relative error %.3g, worst element %.3g of %.3g", what,
-                 x->node >= 0 ? wk_ops[want->g->node[x->node].op]->name : "input", (long long)rows, (long long)x->shape.cols, sqrt(err / norm), worst, most);
+                 x->node >= 0 ? wk_ops[want->g->node[x->node].op]->name : "input", (long long)rows, (long long)x->shape.cols,
+                 sqrt(err / norm), worst, most);
     const float *at = got->be->ops->view(got->plan, v, 0);
     if (!x->shape.ids && n) assert_memory_equal(at, c, (size_t)n * sizeof *c);
     free(a);
@@ -174,7 +181,8 @@ static void one_case(void (*make)(lab *, made *), unsigned level, int n_thread, 
         lab_plan(&l[k], MAX_T);
         if (m[k].kv_heads) lab_kv(&l[k], 2, m[k].kv_heads, m[k].head_dim, 3 * LAB_PAGES, m[k].kv_type);
         for (int i = 0; i < m[k].n_adapter; i++) {
-            terms[k][i] = (wk_lora_term){ lab_weight(&l[k], WK_F32, 1, m[k].rank, m[k].lora_in), lab_weight(&l[k], WK_F32, 1, m[k].lora_out, m[k].rank), 0.5f };
+            terms[k][i] = (wk_lora_term){ lab_weight(&l[k], WK_F32, 1, m[k].rank, m[k].lora_in),
+                                          lab_weight(&l[k], WK_F32, 1, m[k].lora_out, m[k].rank), 0.5f };
             if (i == 2) terms[k][i].a = NULL;
             set[k][i] = (wk_lora_set){ &terms[k][i], 1, 1.5f };
             sets[k][i] = &set[k][i];
@@ -220,7 +228,8 @@ static void test_refusals(void **state) {
     assert_non_null(strstr(wick_last_error(), "f16"));
     assert_int_equal(be->ops->kv_new(be, &(wk_kv_shape){ 1, 1, 32, 4, WK_PAGE_LEN, WK_Q4_0 }, &kv), WICK_E_UNSUPPORTED);
     assert_int_equal(be->ops->kv_new(be, &(wk_kv_shape){ 1, 1, 32, 4, 16, WK_F16 }, &kv), WICK_E_ARG);
-    assert_int_equal(be->ops->kv_new(be, &(wk_kv_shape){ 1 << 20, 1 << 20, 1 << 20, 1 << 20, WK_PAGE_LEN, WK_F16 }, &kv), WICK_E_MEMORY);
+    assert_int_equal(be->ops->kv_new(be, &(wk_kv_shape){ 1 << 20, 1 << 20, 1 << 20, 1 << 20, WK_PAGE_LEN, WK_F16 }, &kv),
+                     WICK_E_MEMORY);
 
     lab l;
     lab_new(&l, be, false, 1);
@@ -269,8 +278,9 @@ static void test_failing_allocations(void **state) {
             wk_weight *w = NULL;
             wk_weight_source s = { .tensor = (const wk_tensor *[]){ &t }, .n_tensor = 1, .vector = what == 3 };
             wk_alloc_fail_at(k);
-            wick_status st = what == 0 ? be->ops->plan_new(be, l.g, 20, &plan)
-                : what == 1 ? be->ops->kv_new(be, &(wk_kv_shape){ 1, 1, 32, 4, WK_PAGE_LEN, WK_F16 }, &kv) : be->ops->weight_new(be, &s, &w);
+            wick_status st = what == 0   ? be->ops->plan_new(be, l.g, 20, &plan)
+                             : what == 1 ? be->ops->kv_new(be, &(wk_kv_shape){ 1, 1, 32, 4, WK_PAGE_LEN, WK_F16 }, &kv)
+                                         : be->ops->weight_new(be, &s, &w);
             wk_alloc_fail_at(0);
             done = st == WICK_OK;
             if (st) {
@@ -286,9 +296,12 @@ static void test_failing_allocations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_embed), cmocka_unit_test(test_rms_norm), cmocka_unit_test(test_linear), cmocka_unit_test(test_lora),
-        cmocka_unit_test(test_rope), cmocka_unit_test(test_attention), cmocka_unit_test(test_glu), cmocka_unit_test(test_add),
-        cmocka_unit_test(test_softcap), cmocka_unit_test(test_select_rows), cmocka_unit_test(test_experts), cmocka_unit_test(test_grads),
+        cmocka_unit_test(test_embed),    cmocka_unit_test(test_rms_norm),
+        cmocka_unit_test(test_linear),   cmocka_unit_test(test_lora),
+        cmocka_unit_test(test_rope),     cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_glu),      cmocka_unit_test(test_add),
+        cmocka_unit_test(test_softcap),  cmocka_unit_test(test_select_rows),
+        cmocka_unit_test(test_experts),  cmocka_unit_test(test_grads),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,8 +19,8 @@ static uint8_t random_byte(void) {
     return (uint8_t)(state >> 56);
 }
 
-static const wk_dtype exact[] = { WK_F32, WK_F16, WK_BF16, WK_Q4_0, WK_Q4_1, WK_Q5_0, WK_Q5_1, WK_Q8_0, WK_Q3_K, WK_Q4_K, WK_Q5_K, WK_Q6_K,
-                                  WK_IQ4_NL, WK_IQ4_XS, WK_MXFP4 };
+static const wk_dtype exact[] = { WK_F32,  WK_F16,  WK_BF16, WK_Q4_0, WK_Q4_1,   WK_Q5_0,   WK_Q5_1, WK_Q8_0,
+                                  WK_Q3_K, WK_Q4_K, WK_Q5_K, WK_Q6_K, WK_IQ4_NL, WK_IQ4_XS, WK_MXFP4 };
 static const wk_dtype rounded[] = { WK_Q2_K, WK_TQ1_0, WK_TQ2_0, WK_IQ1_S, WK_IQ2_XXS, WK_IQ2_XS, WK_IQ2_S, WK_IQ3_XXS, WK_IQ3_S };
 #define COUNT(a) (int)(sizeof(a) / sizeof((a)[0]))
 
@@ -31,11 +31,15 @@ static wk_tensor random_tensor_of(uint8_t mask, wk_dtype type, int64_t n_mat, in
     size_t n = row * (size_t)(n_mat * n_out);
     uint8_t *raw = test_malloc(n + 1);
     for (size_t i = 0; i < n; i++) raw[1 + i] = random_byte() & mask;
-    wk_tensor t = { .name = WK_STR("blk.0.w"), .dtype = type, .n_dim = 3, .shape = { n_mat, n_out, n_in, 1 }, .data = raw + 1, .n_bytes = n };
+    wk_tensor t = {
+        .name = WK_STR("blk.0.w"), .dtype = type, .n_dim = 3, .shape = { n_mat, n_out, n_in, 1 }, .data = raw + 1, .n_bytes = n
+    };
     if (n_mat == 0 || n_mat == 1) t = (wk_tensor){ t.name, type, 2, { n_out, n_in, 1, 1 }, t.data, n, NULL };
     return t;
 }
-static wk_tensor random_tensor(wk_dtype type, int64_t n_mat, int64_t n_out, int64_t n_in) { return random_tensor_of(0xff, type, n_mat, n_out, n_in); }
+static wk_tensor random_tensor(wk_dtype type, int64_t n_mat, int64_t n_out, int64_t n_in) {
+    return random_tensor_of(0xff, type, n_mat, n_out, n_in);
+}
 static void tensor_free(wk_tensor *t) { test_free((uint8_t *)(uintptr_t)t->data - 1); }
 
 static wk_packed *pack(const wk_tensor *t, int64_t m, const int32_t *row_from) {
@@ -64,7 +68,8 @@ static void test_rows_exact(void **unused) {
             for (int64_t r = 0; r < shapes[s][0]; r++) {
                 wk_tensor_row(&t, r, want);
                 wk_packed_row(w, r, got);
-                if (!same_floats(want, got, shapes[s][1])) fail_msg("%s row %d of %d", wk_dtypes[exact[k]].name, (int)r, (int)shapes[s][0]);
+                if (!same_floats(want, got, shapes[s][1]))
+                    fail_msg("%s row %d of %d", wk_dtypes[exact[k]].name, (int)r, (int)shapes[s][0]);
             }
             wk_packed_free(w);
             tensor_free(&t);
@@ -76,7 +81,8 @@ static void test_odd_rows(void **unused) {
     (void)unused;
     float want[1024], got[1024];
     for (int k = 0; k < COUNT(exact); k++)
-        for (int64_t n_in = wk_dtypes[exact[k]].block; n_in < 1000 && wk_dtypes[exact[k]].block < 256; n_in += wk_dtypes[exact[k]].block * 7) {
+        for (int64_t n_in = wk_dtypes[exact[k]].block; n_in < 1000 && wk_dtypes[exact[k]].block < 256;
+             n_in += wk_dtypes[exact[k]].block * 7) {
             wk_tensor t = random_tensor(exact[k], 1, 19, n_in);
             wk_packed *w = pack(&t, 0, NULL);
             for (int64_t r = 0; r < 19; r++) {
@@ -149,8 +155,14 @@ static void test_gptq(void **unused) {
             uint32_t g = i * 37 % N_IN / (uint32_t)group;  /* 37 is odd: a permutation */
             memcpy(g_idx + 4 * i, &g, 4);
         }
-        wk_gptq q = { .bits = eight ? 8 : 4, .group = group, .n_group = n_group, .qweight = codes, .qzeros = zeros, .scales = scales,
-                      .scale_type = WK_F16, .g_idx = act_order ? g_idx : NULL };
+        wk_gptq q = { .bits = eight ? 8 : 4,
+                      .group = group,
+                      .n_group = n_group,
+                      .qweight = codes,
+                      .qzeros = zeros,
+                      .scales = scales,
+                      .scale_type = WK_F16,
+                      .g_idx = act_order ? g_idx : NULL };
         wk_tensor t = { .name = WK_STR("q_proj"), .dtype = WK_GPTQ, .n_dim = 2, .shape = { N_OUT, N_IN, 1, 1 }, .gptq = &q };
         wk_packed *w = pack(&t, 0, from);
         bool regular = group % 32 == 0 && (!eight || symmetric);
@@ -169,7 +181,8 @@ static void test_gptq(void **unused) {
 static void test_sizes(void **unused) {
     (void)unused;
     for (int k = 0; k < COUNT(exact); k++) {
-        if (exact[k] == WK_Q5_0 || exact[k] == WK_Q5_1 || exact[k] == WK_Q5_K || exact[k] == WK_Q3_K) continue;  /* held in 8 bits for now */
+        /* held in 8 bits for now */
+        if (exact[k] == WK_Q5_0 || exact[k] == WK_Q5_1 || exact[k] == WK_Q5_K || exact[k] == WK_Q3_K) continue;
         wk_tensor t = random_tensor(exact[k], 1, 64, 1024);
         wk_packed *w = pack(&t, 0, NULL);
         if ((double)wk_packed_bytes(w) > 1.03 * (double)t.n_bytes)
@@ -222,7 +235,14 @@ static void test_failed_allocations(void **unused) {
         memcpy(g_idx + 4 * i, &g, 4);
     }
     for (int kind = 0; kind < 3; kind++) {
-        wk_gptq q = { .bits = 4, .group = kind == 1 ? 32 : 24, .n_group = kind == 1 ? 2 : 3, .qweight = zeros, .qzeros = zeros, .scales = zeros, .scale_type = WK_F16, .g_idx = g_idx };
+        wk_gptq q = { .bits = 4,
+                      .group = kind == 1 ? 32 : 24,
+                      .n_group = kind == 1 ? 2 : 3,
+                      .qweight = zeros,
+                      .qzeros = zeros,
+                      .scales = zeros,
+                      .scale_type = WK_F16,
+                      .g_idx = g_idx };
         wk_tensor t = { .name = WK_STR("w"), .dtype = kind ? WK_GPTQ : WK_F32, .n_dim = 2, .shape = { 64, 64, 1, 1 }, .data = zeros,
                         .n_bytes = sizeof zeros, .gptq = kind ? &q : NULL };
         bool failed = true;
@@ -249,7 +269,13 @@ static void refused(wk_tensor t, int64_t m, wick_status want, const char *says) 
 static void test_refused(void **unused) {
     (void)unused;
     static const uint8_t data[4096];
-    wk_tensor t = { .name = WK_STR("w"), .dtype = WK_F32, .n_dim = 2, .shape = { 16, 64, 1, 1 }, .data = data, .n_bytes = sizeof data }, bad;
+    wk_tensor t = { .name = WK_STR("w"),
+                    .dtype = WK_F32,
+                    .n_dim = 2,
+                    .shape = { 16, 64, 1, 1 },
+                    .data = data,
+                    .n_bytes = sizeof data },
+              bad;
     bad = t, bad.n_bytes = 4095;                          refused(bad, 0, WICK_E_FORMAT, "fewer than its shape");
     bad = t, bad.n_dim = 1;                               refused(bad, 0, WICK_E_FORMAT, "1 dimensions");
     bad = t, bad.n_dim = 4;                               refused(bad, 0, WICK_E_FORMAT, "4 dimensions");

@@ -45,8 +45,15 @@ static wk_val linear(net *n, wk_val x, int rows, int cols, int slot) {
 static wk_val attention(net *n, wk_val x, int layer, wk_val freq) {
     lab *l = &n->l;
     wk_attr norm = { .eps = 1e-5f, .group = HD }, rope = { .rot_dim = HD, .mscale = 1 };
-    wk_attr a = { .layer = layer, .n_head = HEADS, .n_head_kv = KV_HEADS, .head_dim = HD, .scale = 0.3f, .causal = true, .window = layer ? 70 : 0 };
-    wk_val q = linear(n, x, HEADS * HD, D, layer * 4), k = linear(n, x, KV_HEADS * HD, D, -1), v = linear(n, x, KV_HEADS * HD, D, layer * 4 + 1);
+    wk_attr a = { .layer = layer,
+                  .n_head = HEADS,
+                  .n_head_kv = KV_HEADS,
+                  .head_dim = HD,
+                  .scale = 0.3f,
+                  .causal = true,
+                  .window = layer ? 70 : 0 };
+    wk_val q = linear(n, x, HEADS * HD, D, layer * 4), k = linear(n, x, KV_HEADS * HD, D, -1),
+           v = linear(n, x, KV_HEADS * HD, D, layer * 4 + 1);
     q = LAB_OP(l, WK_OP_RMS_NORM, &norm, q, lab_vector(l, HD, 1));
     rope.n_head = HEADS;
     q = LAB_OP(l, WK_OP_ROPE, &rope, q, freq);
@@ -68,7 +75,8 @@ static wk_val experts(net *n, wk_val x) {
     wk_val gate = LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, x, lab_matrix(l, WK_Q8_0, EXPERTS, FF, D), ids);
     wk_val up = LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, x, lab_matrix(l, WK_Q4_0, EXPERTS, FF, D), ids);
     wk_val h = LAB_OP(l, WK_OP_GLU, &act, gate, up);
-    return LAB_OP(l, WK_OP_COMBINE, NULL, LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, h, lab_matrix(l, WK_F16, EXPERTS, D, FF), ids), weights, ids);
+    return LAB_OP(l, WK_OP_COMBINE, NULL, LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, h, lab_matrix(l, WK_F16, EXPERTS, D, FF), ids),
+                  weights, ids);
 }
 
 static void net_new(net *n, int n_thread, int max_rows, wk_dtype kv_type, uint64_t seed, lab_rng *r) {
@@ -155,8 +163,8 @@ static void run_mixed(net *n, lab_rng *r, const float *want, const char *what) {
         for (int i = 0; i < n->rows.batch.n_out; i++) {
             int row = n->rows.out[i], at = n->rows.seq[row] * LEN + n->rows.pos[row];
             if (memcmp(want + at * VOCAB, n->l.be->ops->view(n->l.plan, n->logits, i), VOCAB * sizeof(float)))
-                fail_msg("%s: pass %d of %d rows: sequence %d, position %d differs from the row alone", what, turn, n->rows.batch.n_row,
-                         n->rows.seq[row], n->rows.pos[row]);
+                fail_msg("%s: pass %d of %d rows: sequence %d, position %d differs from the row alone", what, turn,
+                         n->rows.batch.n_row, n->rows.seq[row], n->rows.pos[row]);
         }
         turn++;
     }
@@ -174,7 +182,8 @@ static void test_same_bits(void **state) {
             run_alone(kv_types[type], seed, want);
             for (int i = 0; i < levels[k].n_mixture; i++) {
                 char what[100];
-                snprintf(what, sizeof what, "%s, kv %s, mixture %d, %d threads", wk_cpu_name(), wk_dtypes[kv_types[type]].name, i, 1 + i % 3);
+                snprintf(what, sizeof what, "%s, kv %s, mixture %d, %d threads", wk_cpu_name(), wk_dtypes[kv_types[type]].name, i,
+                         1 + i % 3);
                 if (i < 3) net_new(&n, 1 + i % 3, MAX_T, kv_types[type], seed, &r);
                 run_mixed(&n, &r, want, what);
                 if (i < 2 || i == levels[k].n_mixture - 1) lab_free(&n.l);

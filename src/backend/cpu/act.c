@@ -8,7 +8,9 @@ enum { KIND_ROUNDED, KIND_FLOAT, KIND_OWN = -1 };
 int wk_act_kind(const wk_packed *w) { return w->perm ? KIND_OWN : w->l.bits <= 8 ? KIND_ROUNDED : KIND_FLOAT; }
 
 /* Bytes of a prepared row. */
-static size_t row_bytes(const wk_packed *w) { return w->l.bits <= 8 ? (size_t)w->n_chunk * sizeof(wk_act) : (size_t)w->n_in * sizeof(float); }
+static size_t row_bytes(const wk_packed *w) {
+    return w->l.bits <= 8 ? (size_t)w->n_chunk * sizeof(wk_act) : (size_t)w->n_in * sizeof(float);
+}
 
 size_t wk_act_bytes(const wk_packed *w, int64_t n_row) { return (size_t)n_row * row_bytes(w); }
 

@@ -6,7 +6,8 @@ static size_t round64(size_t n) { return (n + 63) / 64 * 64; }
 
 size_t wk_attn_room_bytes(int64_t head_dim) {
     int64_t pad = (head_dim + 15) / 16 * 16;
-    return 5 * 64 + wk_bytes3(WK_TILE_ROWS, head_dim + pad + WK_PAGE_LEN, sizeof(float)) + wk_bytes3(WK_PAGE_LEN, head_dim + pad, sizeof(float));
+    return 5 * 64 + wk_bytes3(WK_TILE_ROWS, head_dim + pad + WK_PAGE_LEN, sizeof(float)) +
+           wk_bytes3(WK_PAGE_LEN, head_dim + pad, sizeof(float));
 }
 
 static wk_attn_room room_of(const wk_cpu_plan *p, const wk_team *t, int64_t hd) {
@@ -22,7 +23,8 @@ static wk_attn_room room_of(const wk_cpu_plan *p, const wk_team *t, int64_t hd) 
 }
 
 static uint8_t *block_of(const wk_cpu_plan *p, const wk_attr *a, int64_t head, int32_t page) {
-    return p->kv->mem + (size_t)page * p->kv->page_bytes + (size_t)a->layer * p->kv->layer_bytes + (size_t)head * 2 * p->kv->block.n_bytes;
+    return p->kv->mem + (size_t)page * p->kv->page_bytes + (size_t)a->layer * p->kv->layer_bytes +
+           (size_t)head * 2 * p->kv->block.n_bytes;
 }
 
 static void store(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
@@ -39,7 +41,8 @@ static void store(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
 }
 
 /* Query heads [h0, h1) of a tile. */
-static void attend_heads(const wk_step *s, const wk_cpu_plan *p, const wk_attn_room *room, const wk_row_tile *tile, int64_t h0, int64_t h1) {
+static void attend_heads(const wk_step *s, const wk_cpu_plan *p, const wk_attn_room *room, const wk_row_tile *tile, int64_t h0,
+                         int64_t h1) {
     const wk_attr *a = &s->node->attr;
     const wk_batch *b = p->batch;
     int64_t group = a->n_head / a->n_head_kv, hd = a->head_dim, most = WK_TILE_ROWS / tile->n;

@@ -40,7 +40,8 @@ static wick_status pack_matrices(wk_backend *be, wk_cpu_weight *w, const wk_weig
     for (int64_t m = 0; !st && m < n_mat; m++) {
         st = wk_pack(be->pool, s->tensor[m / each], m % each, s->row_from, s->release, &w->mat[m]);
         if (!st && (wk_packed_n_out(w->mat[m]) != w->base.n_row || wk_packed_n_in(w->mat[m]) != w->base.n_col))
-            st = wk_fail(WICK_E_FORMAT, "%.*s: stacked with tensors of another shape", (int)s->tensor[m / each]->name.len, s->tensor[m / each]->name.ptr);
+            st = wk_fail(WICK_E_FORMAT, "%.*s: stacked with tensors of another shape", (int)s->tensor[m / each]->name.len,
+                         s->tensor[m / each]->name.ptr);
         if (!st) w->base.n_bytes += wk_packed_bytes(w->mat[m]);
     }
     return st;
@@ -68,8 +69,10 @@ static wick_status kv_new(wk_backend *be, const wk_kv_shape *s, wk_kv **out) {
     if (s->dtype != WK_F32 && s->dtype != WK_F16 && s->dtype != WK_Q8_0)
         return wk_fail(WICK_E_UNSUPPORTED, "a KV cache of %s: f32, f16 and q8_0 are there", wk_dtypes[s->dtype].name);
     if (s->dtype == WK_Q8_0 && s->head_dim % 32)
-        return wk_fail(WICK_E_UNSUPPORTED, "a q8_0 KV cache needs heads of a multiple of 32, this model's have %d: use f16", s->head_dim);
-    if (s->page_len != WK_PAGE_LEN) return wk_fail(WICK_E_ARG, "KV pages of %d positions: this backend has %d", s->page_len, WK_PAGE_LEN);
+        return wk_fail(WICK_E_UNSUPPORTED, "a q8_0 KV cache needs heads of a multiple of 32, this model's have %d: use f16",
+                       s->head_dim);
+    if (s->page_len != WK_PAGE_LEN)
+        return wk_fail(WICK_E_ARG, "KV pages of %d positions: this backend has %d", s->page_len, WK_PAGE_LEN);
     wk_cpu_kv *kv = wk_alloc(sizeof *kv);
     if (!kv) return wk_fail_memory(sizeof *kv, "the KV cache");
     size_t elem = s->dtype == WK_F32 ? 4 : s->dtype == WK_F16 ? 2 : 1, codes = wk_bytes3(s->head_dim, WK_PAGE_LEN, (int64_t)elem);
@@ -115,8 +118,17 @@ static void backend_free(wk_backend *be) {
 
 wick_status wk_cpu_new(int n_threads, wk_backend **out) {
     static const wk_backend_ops ops = {
-        .name = "cpu", .free = backend_free, .weight_new = weight_new, .weight_free = weight_free, .kv_new = kv_new, .kv_free = kv_free,
-        .plan_new = wk_cpu_plan_new, .plan_free = wk_cpu_plan_free, .run = wk_cpu_run, .read = read_value, .write = write_value,
+        .name = "cpu",
+        .free = backend_free,
+        .weight_new = weight_new,
+        .weight_free = weight_free,
+        .kv_new = kv_new,
+        .kv_free = kv_free,
+        .plan_new = wk_cpu_plan_new,
+        .plan_free = wk_cpu_plan_free,
+        .run = wk_cpu_run,
+        .read = read_value,
+        .write = write_value,
         .view = view_value,
     };
     wk_backend *be = wk_alloc(sizeof *be);

@@ -52,7 +52,8 @@ static size_t round64(size_t n) { return (n + 63) / 64 * 64; }
 /* Operands lie one after the other, an expert's rows together. Threads divide the sorted items. */
 static void make_ready(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const wk_sort_table *table = &p->sort[s->table];
-    const int32_t *item = (const int32_t *)(void *)(p->mem + table->item), *start = (const int32_t *)(void *)(p->mem + table->start);
+    const int32_t *item = (const int32_t *)(void *)(p->mem + table->item),
+                  *start = (const int32_t *)(void *)(p->mem + table->start);
     uint8_t *act = p->mem + p->slot[s->slot].at;
     int64_t from, to, share = s->shape_in.n == table->k ? 1 : table->k;  /* items that read one row of x */
     wk_team_share(t, table->k * p->batch->n_row, 1, &from, &to);
@@ -68,7 +69,8 @@ static void make_ready(const wk_step *s, const wk_cpu_plan *p, const wk_team *t)
 
 static void product(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const wk_sort_table *table = &p->sort[s->table];
-    const int32_t *item = (const int32_t *)(void *)(p->mem + table->item), *start = (const int32_t *)(void *)(p->mem + table->start);
+    const int32_t *item = (const int32_t *)(void *)(p->mem + table->item),
+                  *start = (const int32_t *)(void *)(p->mem + table->start);
     const uint8_t *act = p->mem + p->slot[s->slot].at;
     float *sorted = (float *)(void *)(p->mem + p->slot[s->slot2].at), *y = wk_out(p, s, 0);
     int64_t d = s->shape_out.cols, from, to;
@@ -128,7 +130,8 @@ static int ready_slot(wk_lowering *l, const wk_node *n, const wk_cpu_weight *w, 
     int kind = kind_of(w);
     int64_t until = l->k;
     for (size_t i = 0; kind >= 0 && i < p->n_ready; i++)
-        if (p->ready[i].x == n->in[0] && p->ready[i].ids == n->in[2] && p->ready[i].kind == kind && p->ready[i].slot >= 0) return p->ready[i].slot;
+        if (p->ready[i].x == n->in[0] && p->ready[i].ids == n->in[2] && p->ready[i].kind == kind && p->ready[i].slot >= 0)
+            return p->ready[i].slot;
     for (int64_t k = l->k + 1; kind >= 0 && k < (int64_t)l->g->n_node; k++) {
         const wk_node *m = &l->g->node[k];
         if (m->op == WK_OP_EXPERT_LINEAR && m->in[0] == n->in[0] && m->in[2] == n->in[2]) until = k;
@@ -143,7 +146,8 @@ static int ready_slot(wk_lowering *l, const wk_node *n, const wk_cpu_weight *w, 
     wk_lower_scratch(l, WK_SPACE_SORT, table, false, WK_SPLIT_NONE, 0);
     wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_NONE, 0);
     if (kind >= 0) {
-        if (!wk_grow((void **)&p->ready, &p->cap_ready, p->n_ready + 1, sizeof *p->ready)) l->status = wk_fail_memory(sizeof *p->ready, "a plan");
+        if (!wk_grow((void **)&p->ready, &p->cap_ready, p->n_ready + 1, sizeof *p->ready))
+            l->status = wk_fail_memory(sizeof *p->ready, "a plan");
         else p->ready[p->n_ready++] = (wk_ready){ n->in[0], n->in[2], kind, slot };
     }
     return slot;

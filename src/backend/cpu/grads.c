@@ -50,7 +50,8 @@ static void input_grad(const wk_step *s, const wk_cpu_plan *p, const wk_team *t)
     int64_t rows = wk_rows_of(p, s->shape_out), from, to;
     wk_team_share(t, s->shape_out.cols, 32, &from, &to);
     if (from < to && rows)
-        wk_linear_input_grad(s->weight->mat[0], wk_in(p, s, 0), s->shape_in.cols, rows, from, to, wk_out(p, s, 0), s->shape_out.cols);
+        wk_linear_input_grad(s->weight->mat[0], wk_in(p, s, 0), s->shape_in.cols, rows, from, to, wk_out(p, s, 0),
+                             s->shape_out.cols);
 }
 
 void wk_lower_linear_input_grad(wk_lowering *l, const wk_node *n) {

@@ -8,7 +8,18 @@
 #include "backend/cpu/attention_body.h"
 
 const wk_kernels wk_kernels_c = {
-    .need = 0, .name = "c", .rms_norm = rms_norm, .rms_norm_grad = rms_norm_grad, .add = add, .axpy = axpy, .scale = scale, .glu = glu,
-    .softcap = softcap, .rope = rope, .store_kv = store_kv, .attend = attend, .outer = outer,
+    .need = 0,
+    .name = "c",
+    .rms_norm = rms_norm,
+    .rms_norm_grad = rms_norm_grad,
+    .add = add,
+    .axpy = axpy,
+    .scale = scale,
+    .glu = glu,
+    .softcap = softcap,
+    .rope = rope,
+    .store_kv = store_kv,
+    .attend = attend,
+    .outer = outer,
 };
 WK_SIMD_END

@@ -10,8 +10,19 @@
 #include "backend/cpu/attention_body.h"
 
 const wk_kernels wk_kernels_neon = {
-    .need = WK_CPU_NEON, .name = "neon", .rms_norm = rms_norm, .rms_norm_grad = rms_norm_grad, .add = add, .axpy = axpy, .scale = scale, .glu = glu,
-    .softcap = softcap, .rope = rope, .store_kv = store_kv, .attend = attend, .outer = outer,
+    .need = WK_CPU_NEON,
+    .name = "neon",
+    .rms_norm = rms_norm,
+    .rms_norm_grad = rms_norm_grad,
+    .add = add,
+    .axpy = axpy,
+    .scale = scale,
+    .glu = glu,
+    .softcap = softcap,
+    .rope = rope,
+    .store_kv = store_kv,
+    .attend = attend,
+    .outer = outer,
 };
 WK_SIMD_END
 #else

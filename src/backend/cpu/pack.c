@@ -36,7 +36,9 @@ static const struct type other_code = { { .bits = 8, .group = 32, .scale = WK_SC
 /* ---- planes ---- */
 
 static int scale_bytes(const wk_layout *l) {
-    static const int bytes[] = { [WK_SCALE_F32] = 4, [WK_SCALE_F16] = 2, [WK_SCALE_BF16] = 2, [WK_SCALE_E8M0] = 1, [WK_SCALE_SUPER] = 1 };
+    static const int bytes[] = {
+        [WK_SCALE_F32] = 4, [WK_SCALE_F16] = 2, [WK_SCALE_BF16] = 2, [WK_SCALE_E8M0] = 1, [WK_SCALE_SUPER] = 1
+    };
     return bytes[l->scale];
 }
 static int zero_bytes(const wk_layout *l) { return l->zero == WK_ZERO_U8 ? 1 : scale_bytes(l); }
@@ -57,7 +59,8 @@ static wk_like like_of(const wk_layout *l) {
     if (l->bits > 8) return WK_LIKE_FLOATS;
     for (int i = WK_LIKE_Q4_0; i <= WK_LIKE_Q6_K; i++) {
         const wk_layout *c = &common[i];
-        if (l->bits == c->bits && l->group == c->group && l->scale == c->scale && l->zero == c->zero && l->map == c->map) return (wk_like)i;
+        if (l->bits == c->bits && l->group == c->group && l->scale == c->scale && l->zero == c->zero && l->map == c->map)
+            return (wk_like)i;
     }
     return WK_LIKE_CODES;
 }
@@ -153,7 +156,8 @@ static void weave_halves(uint8_t *dst, const uint8_t *src, int n) {
             turn4(src, r + 4, j / 2, u);
             for (int k = 0; k < 4; k++) {
                 halves8 a = (halves8)v[k], b = (halves8)u[k];
-                halves8 even = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14), odd = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+                halves8 even = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14),
+                        odd = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
                 memcpy(dst + 32 * (j + 2 * k) + 2 * r, &even, 16);
                 memcpy(dst + 32 * (j + 2 * k + 1) + 2 * r, &odd, 16);
             }
@@ -267,25 +271,30 @@ static wick_status check(const wk_tensor *t, int64_t m, const struct type *type)
     int64_t n_in = wk_tensor_cols(t);
     int name = (int)t->name.len;
     if (t->n_dim < 2 || t->n_dim > 3)
-        return wk_fail(WICK_E_FORMAT, "tensor \"%.*s\" has %d dimensions; a weight has 2, stacked experts 3", name, t->name.ptr, t->n_dim);
+        return wk_fail(WICK_E_FORMAT, "tensor \"%.*s\" has %d dimensions; a weight has 2, stacked experts 3", name, t->name.ptr,
+                       t->n_dim);
     for (int i = 0; i < t->n_dim; i++)
         if (t->shape[i] < 1 || t->shape[i] > INT32_MAX)
-            return wk_fail(WICK_E_FORMAT, "tensor \"%.*s\": dimension %d is %" PRId64 "; 1 to %d can be", name, t->name.ptr, i, t->shape[i], INT32_MAX);
+            return wk_fail(WICK_E_FORMAT, "tensor \"%.*s\": dimension %d is %" PRId64 "; 1 to %d can be", name, t->name.ptr, i,
+                           t->shape[i], INT32_MAX);
     if (t->n_dim == 3 ? m < 0 || m >= t->shape[0] : m != 0)
         return wk_fail(WICK_E_ARG, "tensor \"%.*s\" has no matrix %" PRId64, name, t->name.ptr, m);
     if (t->dtype != WK_GPTQ && !wk_dtypes[t->dtype].decode)
-        return wk_fail(WICK_E_UNSUPPORTED, "tensor \"%.*s\" is of type %s, which weights cannot be", name, t->name.ptr, wk_dtypes[t->dtype].name);
+        return wk_fail(WICK_E_UNSUPPORTED, "tensor \"%.*s\" is of type %s, which weights cannot be", name, t->name.ptr,
+                       wk_dtypes[t->dtype].name);
     int unit = type->l.bits > 8 ? 1 : WK_CHUNK;
     if (wk_dtypes[t->dtype].block > unit) unit = wk_dtypes[t->dtype].block;
     if (n_in % unit)
-        return wk_fail(WICK_E_FORMAT, "tensor \"%.*s\" has rows of %" PRId64 "; type %s needs a multiple of %d", name, t->name.ptr, n_in,
-                       wk_dtypes[t->dtype].name, unit);
+        return wk_fail(WICK_E_FORMAT, "tensor \"%.*s\" has rows of %" PRId64 "; type %s needs a multiple of %d", name, t->name.ptr,
+                       n_in, wk_dtypes[t->dtype].name, unit);
     return WICK_OK;
 }
 
 wick_status wk_pack(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t *row_from, bool release, wk_packed **out) {
     const wk_dtype_info *d = &wk_dtypes[t->dtype];
-    const struct type *type = types[t->dtype].take ? &types[t->dtype] : t->dtype == WK_GPTQ || d->quantised ? &other_code : &other_number;
+    const struct type *type = types[t->dtype].take                  ? &types[t->dtype]
+                              : t->dtype == WK_GPTQ || d->quantised ? &other_code
+                                                                    : &other_number;
     int64_t n_out = t->n_dim >= 2 ? t->shape[t->n_dim - 2] : 1, n_in = wk_tensor_cols(t);
     size_t row_bytes, bytes;
     *out = NULL;
@@ -297,7 +306,8 @@ wick_status wk_pack(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t 
     }
     if (!wk_row_bytes(t->dtype, n_in, &row_bytes) || !wk_mul_size(row_bytes, (size_t)n_out, &bytes) ||
         (uint64_t)(m + 1) > t->n_bytes / bytes)
-        return wk_fail(WICK_E_FORMAT, "tensor \"%.*s\" has %" PRIu64 " bytes, fewer than its shape needs", (int)t->name.len, t->name.ptr, t->n_bytes);
+        return wk_fail(WICK_E_FORMAT, "tensor \"%.*s\" has %" PRIu64 " bytes, fewer than its shape needs", (int)t->name.len,
+                       t->name.ptr, t->n_bytes);
     wk_packed *w;
     if ((st = wk_packed_new(&type->l, n_out, n_in, false, &w))) return st;
     job j = { w, d, type->take, t->data + (size_t)m * bytes, row_bytes, row_from, release };

@@ -58,7 +58,8 @@ static void pack_block(const job *j, int64_t block, wk_part part[16]) {
         for (int64_t c = 0; c < n / WK_CHUNK; c++)
             for (int r = 0; r < 16; r++) {
                 int64_t o = block * 16 + r;
-                if (o < w->n_out) take_chunk(j, j->row_from ? j->row_from[o] : o, i0 + c * WK_CHUNK, part[r].code + c * chunk_bytes);
+                if (o < w->n_out)
+                    take_chunk(j, j->row_from ? j->row_from[o] : o, i0 + c * WK_CHUNK, part[r].code + c * chunk_bytes);
             }
         wk_weave_codes(w, block, span, part);
     }
@@ -113,7 +114,9 @@ wick_status wk_pack_gptq(wk_pool *pool, const wk_tensor *t, const int32_t *row_f
     const wk_gptq *q = t->gptq;
     int64_t n_out = t->shape[0], n_in = t->shape[1];
     if (t->n_dim != 2 || !q || (q->bits != 4 && q->bits != 8) || n_out % (32 / q->bits))
-        return wk_fail(WICK_E_UNSUPPORTED, "GPTQ layer \"%.*s\": 4 or 8 bits and whole words of outputs are needed; it has %d bits and %" PRId64 " outputs",
+        return wk_fail(WICK_E_UNSUPPORTED,
+                       "GPTQ layer \"%.*s\": 4 or 8 bits and whole words of outputs are needed; it has %d bits and %" PRId64
+                       " outputs",
                        (int)t->name.len, t->name.ptr, q ? q->bits : 0, n_out);
     bool middle = all_middle(q, n_out), whole = q->group >= n_in, regular = true;
     if (q->group < 1 || q->n_group != n_in / q->group + (n_in % q->group != 0) || (q->group % WK_CHUNK && !whole)) return WICK_OK;

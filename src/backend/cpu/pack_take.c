@@ -130,7 +130,8 @@ void wk_take_q5_k(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p)
     scales_6(src + 4, p->scale, p->zero);
     for (int g = 0; g < 8; g++)
         for (int i = 0; i < 32; i += 8)
-            store8(p->code + 32 * g + i, (load8(src + 48 + g / 2 * 32 + i) >> (g % 2 * 4) & EACH(15)) | (load8(src + 16 + i) >> g & EACH(1)) << 4);
+            store8(p->code + 32 * g + i,
+                   (load8(src + 48 + g / 2 * 32 + i) >> (g % 2 * 4) & EACH(15)) | (load8(src + 16 + i) >> g & EACH(1)) << 4);
 }
 
 /* 128 bytes of low nibbles, 64 of top 2 bits, 16 int8 scales, f16 d. In each half of 128: nibbles of byte j are inputs j and
@@ -163,8 +164,9 @@ void wk_take_q3_k(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p)
         p->scale[g] = (uint8_t)(((s[g % 8] >> (g / 8 * 4) & 15) | (s[8 + g % 4] >> (g / 4 * 2) & 3) << 4) - 32);
     for (int g = 0; g < 8; g++)
         for (int i = 0; i < 32; i += 8)
-            store8(p->code + 32 * g + i, ((load8(src + 32 + g / 4 * 32 + i) >> (g % 4 * 2) & EACH(3)) | (load8(src + i) >> g & EACH(1)) << 2) +
-                                             EACH(128 - 4));
+            store8(p->code + 32 * g + i,
+                   ((load8(src + 32 + g / 4 * 32 + i) >> (g % 4 * 2) & EACH(3)) | (load8(src + i) >> g & EACH(1)) << 2) +
+                       EACH(128 - 4));
 }
 
 /* f16 d, u16 top 2 bits of scales, 4 bytes of their nibbles (each plus 32), 128 of codes */

@@ -17,9 +17,9 @@ enum { WK_PACK_ROWS = 16 };  /* output rows interleaved */
 
 typedef struct wk_packed wk_packed;
 
-/* Packs matrix m (of a 3-D tensor [n_mat, n_out, n_in]; 0 for 2-D) in parallel, letting go of the file's pages as it goes (when release).
- * row_from  [n_out] or NULL: packed row r is the tensor's row row_from[r].
- * Errors  WICK_E_UNSUPPORTED (a dtype without decoder), WICK_E_FORMAT (n_in no multiple of the block), WICK_E_MEMORY. */
+/* Packs matrix m (of a 3-D tensor [n_mat, n_out, n_in]; 0 for 2-D) in parallel, letting go of the file's pages as it goes (when
+ * release). row_from  [n_out] or NULL: packed row r is the tensor's row row_from[r]. Errors  WICK_E_UNSUPPORTED (a dtype without
+ * decoder), WICK_E_FORMAT (n_in no multiple of the block), WICK_E_MEMORY. */
 wick_status wk_pack(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t *row_from, bool release, wk_packed **out);
 void wk_packed_free(wk_packed *w);
 int64_t wk_packed_n_out(const wk_packed *w);
@@ -36,13 +36,15 @@ void wk_act_prepare(const wk_packed *w, const float *x, int64_t ldx, int64_t r0,
 
 /* y[r][o] = sum_i W[o][i] x[r][i] (+ bias[o]) for all n_row rows and output rows [o0, o1); o0 is a multiple of
  * WK_PACK_ROWS, o1 too or n_out. y [n_row, ldy]. bias [n_out] or NULL. Nothing outside y[0..n_row)[o0..o1) is written. */
-void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy, const float *bias);
+void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
+               const float *bias);
 
 /* Row o as float32 [n_in] (embedding rows; the input order is the file's own). */
 void wk_packed_row(const wk_packed *w, int64_t o, float *out);
 
 /* dx[r][i] = sum_o g[r][o] W[o][i] for input columns [i0, i1) (multiples of 32, i1 or n_in): the weights' values as they
  * are, g not rounded, o added in fixed blocks in order. g [n_row, ldg], dx [n_row, ldx]. */
-void wk_linear_input_grad(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t i0, int64_t i1, float *dx, int64_t ldx);
+void wk_linear_input_grad(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t i0, int64_t i1, float *dx,
+                          int64_t ldx);
 
 #endif

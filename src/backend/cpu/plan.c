@@ -119,7 +119,8 @@ const wk_cpu_weight *wk_lower_vector(wk_lowering *l, int i) { return weight_of(l
 /* Do two steps have to be kept apart? Not when every thread touches the same part in both. */
 static bool conflict(const wk_access *a, const wk_access *b) {
     if (a->space != b->space || a->from >= b->to || b->from >= a->to || !(a->write || b->write)) return false;
-    if (a->split == WK_SPLIT_NONE || a->split != b->split || a->from != b->from || a->unit != b->unit || a->cols != b->cols) return true;
+    if (a->split == WK_SPLIT_NONE || a->split != b->split || a->from != b->from || a->unit != b->unit || a->cols != b->cols)
+        return true;
     return a->split == WK_SPLIT_RUNS && (a->shape.kind != b->shape.kind || a->shape.n != b->shape.n);
 }
 

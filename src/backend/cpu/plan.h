@@ -122,7 +122,9 @@ size_t wk_bytes3(int64_t a, int64_t b, int64_t c);
 static inline float *wk_in(const wk_cpu_plan *p, const wk_step *s, int i) { return (float *)(void *)(p->mem + s->in[i]); }
 static inline float *wk_out(const wk_cpu_plan *p, const wk_step *s, int i) { return (float *)(void *)(p->mem + s->out[i]); }
 static inline int64_t wk_rows_of(const wk_cpu_plan *p, wk_shape s) { return wk_shape_rows(s, p->batch->n_row, p->batch->n_out); }
-static inline void wk_my_cols(const wk_team *t, int64_t cols, int64_t *from, int64_t *to) { wk_team_share(t, cols, WK_PACK_ROWS, from, to); }
+static inline void wk_my_cols(const wk_team *t, int64_t cols, int64_t *from, int64_t *to) {
+    wk_team_share(t, cols, WK_PACK_ROWS, from, to);
+}
 static inline void wk_my_runs(const wk_cpu_plan *p, const wk_team *t, wk_shape s, int64_t unit, int64_t *from, int64_t *to) {
     wk_team_share(t, wk_rows_of(p, s) * (s.cols / unit), 1, from, to);
 }

@@ -7,7 +7,8 @@
 static void make_ready(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     int64_t rows = wk_rows_of(p, s->shape_in), from, to;
     wk_my_runs(p, t, s->shape_in, s->shape_in.cols, &from, &to);
-    if (from < to) wk_act_prepare(s->weight->mat[0], wk_in(p, s, 0), s->shape_in.cols, from, to, rows, p->mem + p->slot[s->slot].at);
+    if (from < to)
+        wk_act_prepare(s->weight->mat[0], wk_in(p, s, 0), s->shape_in.cols, from, to, rows, p->mem + p->slot[s->slot].at);
 }
 
 static void product(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
@@ -36,7 +37,8 @@ static int ready_slot(wk_lowering *l, wk_val x, const wk_cpu_weight *w) {
     for (size_t i = 0; kind >= 0 && i < p->n_ready; i++)
         if (p->ready[i].x == x && p->ready[i].ids < 0 && p->ready[i].kind == kind && p->ready[i].slot >= 0) return p->ready[i].slot;
     wk_shape shape = l->g->value[x].shape;
-    int slot = wk_lower_slot(l, wk_act_bytes(w->mat[0], wk_shape_rows(shape, p->base.max_rows, p->base.max_rows)), last_reader(l, x, w->mat[0]));
+    int slot = wk_lower_slot(l, wk_act_bytes(w->mat[0], wk_shape_rows(shape, p->base.max_rows, p->base.max_rows)),
+                             last_reader(l, x, w->mat[0]));
     wk_step *s = wk_lower_step(l, make_ready);
     if (!s) return -1;
     s->weight = w;
@@ -44,7 +46,8 @@ static int ready_slot(wk_lowering *l, wk_val x, const wk_cpu_weight *w) {
     wk_lower_value(l, x, false, WK_SPLIT_RUNS, shape.cols);
     wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_NONE, 0);
     if (kind >= 0) {
-        if (!wk_grow((void **)&p->ready, &p->cap_ready, p->n_ready + 1, sizeof *p->ready)) l->status = wk_fail_memory(sizeof *p->ready, "a plan");
+        if (!wk_grow((void **)&p->ready, &p->cap_ready, p->n_ready + 1, sizeof *p->ready))
+            l->status = wk_fail_memory(sizeof *p->ready, "a plan");
         else p->ready[p->n_ready++] = (wk_ready){ x, WK_NO_VAL, kind, slot };
     }
     return slot;

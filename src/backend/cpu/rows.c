@@ -29,7 +29,8 @@ static void rms_norm(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     int64_t group = s->weight->base.n_col, from, to;
     wk_my_runs(p, t, s->shape_in, group, &from, &to);
     for (int64_t r = from; r < to; r++) {
-        float rstd = p->kernels->rms_norm(wk_in(p, s, 0) + r * group, s->weight->vec, s->node->attr.eps, group, wk_out(p, s, 0) + r * group);
+        float rstd = p->kernels->rms_norm(wk_in(p, s, 0) + r * group, s->weight->vec, s->node->attr.eps, group,
+                                          wk_out(p, s, 0) + r * group);
         if (s->node->n_out > 1) wk_out(p, s, 1)[r] = rstd;
     }
 }
@@ -128,7 +129,8 @@ static void select_rows(const wk_step *s, const wk_cpu_plan *p, const wk_team *t
     int64_t d = s->shape_out.cols, from, to;
     wk_my_cols(t, d, &from, &to);
     for (int64_t i = 0; from < to && i < p->batch->n_out; i++)
-        memcpy(wk_out(p, s, 0) + i * d + from, wk_in(p, s, 0) + p->batch->out_row[i] * d + from, (size_t)(to - from) * sizeof(float));
+        memcpy(wk_out(p, s, 0) + i * d + from, wk_in(p, s, 0) + p->batch->out_row[i] * d + from,
+               (size_t)(to - from) * sizeof(float));
 }
 
 static void by_columns(wk_lowering *l, const wk_node *n, wk_step_fn run) {

@@ -97,7 +97,8 @@ static void outer(const float *g, int64_t ldg, const float *x, int64_t ldx, int6
         vf sum = vf_zero();
         for (int64_t r0 = 0; r0 < n_row; r0 += ROWS) {
             vf part = vf_zero();
-            for (int64_t r = r0; r < n_row && r < r0 + ROWS; r++) part = vf_fma(vf_set(g[r * ldg]), get(x + r * ldx + i, n - i), part);
+            for (int64_t r = r0; r < n_row && r < r0 + ROWS; r++)
+                part = vf_fma(vf_set(g[r * ldg]), get(x + r * ldx + i, n - i), part);
             sum += part;
         }
         put(dw + i, sum, n - i);

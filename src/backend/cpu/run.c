@@ -9,17 +9,18 @@ static wick_status check_kv(const wk_cpu_plan *p, const wk_batch *b, const wk_no
     const wk_kv_shape *s = p->kv ? &p->kv->base.shape : NULL;
     if (!s) return wk_fail(WICK_E_ARG, "op attention: the run was given no KV cache");
     if (n->attr.layer >= s->n_layer || n->attr.n_head_kv != s->n_head_kv || n->attr.head_dim != s->head_dim)
-        return wk_fail(WICK_E_ARG, "op attention: layer %d of %d heads of %d, the KV cache has %d layers of %d heads of %d", n->attr.layer,
-                       n->attr.n_head_kv, n->attr.head_dim, s->n_layer, s->n_head_kv, s->head_dim);
+        return wk_fail(WICK_E_ARG, "op attention: layer %d of %d heads of %d, the KV cache has %d layers of %d heads of %d",
+                       n->attr.layer, n->attr.n_head_kv, n->attr.head_dim, s->n_layer, s->n_head_kv, s->head_dim);
     for (int r = 0; r < b->n_row; r++) {
         int32_t last = b->pos[r] / WK_PAGE_LEN;
         if (b->seq[r] < 0 || b->seq[r] >= b->n_seq || b->pos[r] < 0 || last >= b->max_page)
-            return wk_fail(WICK_E_ARG, "row %d: position %d of sequence %d, the block table has %d sequences of %d pages", r, b->pos[r],
-                           b->seq[r], b->n_seq, b->max_page);
+            return wk_fail(WICK_E_ARG, "row %d: position %d of sequence %d, the block table has %d sequences of %d pages", r,
+                           b->pos[r], b->seq[r], b->n_seq, b->max_page);
         const int32_t *page = b->page + (int64_t)b->seq[r] * b->max_page;
         for (int32_t i = 0; i <= last; i++)
             if (page[i] < 0 || page[i] >= s->n_page)
-                return wk_fail(WICK_E_ARG, "row %d: page %d of sequence %d is %d, the KV cache has %d", r, i, b->seq[r], page[i], s->n_page);
+                return wk_fail(WICK_E_ARG, "row %d: page %d of sequence %d is %d, the KV cache has %d", r, i, b->seq[r], page[i],
+                               s->n_page);
     }
     return WICK_OK;
 }
@@ -58,7 +59,8 @@ static void group_rows(wk_cpu_plan *p, const wk_batch *b) {
         int32_t seq = b->seq[order[first]];
         for (end = first + 1; end < b->n_row && b->seq[order[end]] == seq;) end++;
         for (int at = first; at < end; at += p->tile_rows)
-            p->tile[p->n_tile++] = (wk_row_tile){ at, end - at < p->tile_rows ? end - at : p->tile_rows, b->pos[order[end - 1]] + 1 };
+            p->tile[p->n_tile++] = (wk_row_tile){ at, end - at < p->tile_rows ? end - at : p->tile_rows,
+                                                  b->pos[order[end - 1]] + 1 };
     }
 }
 
