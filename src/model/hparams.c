@@ -373,7 +373,7 @@ wick_status wk_hparams_read(const wk_checkpoint *c, wk_hparams *hp) {
             hp->features = json_is_true(tie) ? hp->features | WK_TIED : hp->features & ~(unsigned)WK_TIED;
     }
     hp->rope.original_ctx = hp->n_ctx;
-    if (!hp->rope.theta) hp->rope.theta = 10000;
+    if (!(hp->rope.theta > 0)) hp->rope.theta = 10000;
     if (!st) st = derive(&s, hp);
     if (!st) st = s.gguf ? read_rope_gguf(&s, hp) : read_rope_hf(&s, hp);
     if (!st) st = check_rope(&s, &hp->rope);
