@@ -28,7 +28,7 @@ wk_linear_set wk_linear_fns(void) {
         if (s->expand) f.expand = s->expand, f.mul = s->mul;
         if (s->widen) f.widen = s->widen;
         if (s->mul_float) f.mul_float = s->mul_float;
-        if (s->row) f.row = s->row;
+        if (s->few) f.few = s->few;
         if (s->grad) f.grad = s->grad;
     }
     return f;
@@ -69,6 +69,12 @@ static void floats_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, 
     f->mul_float(t);
 }
 
+/* The bytes of n chunks (inputs, for floats) of a block, from k on. */
+static int64_t bytes_of(const wk_packed *w, int64_t n) { return w->l.bits <= 8 ? n * (w->l.bits == 8 ? 512 : 256) : n * 2 * w->l.bits; }
+static const uint8_t *place_of(const wk_packed *w, int64_t block, int64_t k) {
+    return w->code + bytes_of(w, block * (w->l.bits <= 8 ? w->n_chunk : w->n_in) + k);
+}
+
 static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
                         const float *bias) {
     union { wk_panel codes[2]; float wide[2 * WK_PANEL_INPUTS * 16]; } panel;
@@ -77,8 +83,13 @@ static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *
     int64_t n_o = (o1 - o0 + 31) / 32, n = (n_k + step - 1) / step;
     for (int64_t i = 0; i < n_o * n; i++) {
         int64_t k = (outputs_first ? i % n : i / n_o) * step, o = o0 + (outputs_first ? i / n : i % n_o) * 32;
+        int64_t next_k = (outputs_first ? (i + 1) % n : (i + 1) / n_o) * step, next_o = o0 + (outputs_first ? (i + 1) / n : (i + 1) % n_o) * 32;
         wk_tile t = { .halves = w->l.group < WK_CHUNK, .min = w->l.zero == WK_ZERO_MIN, .act_ld = n_k, .n_row = n_row, .y = y + o, .ldy = ldy,
                       .n_col = (int)least(o1 - o, 32), .bias = bias ? bias + o : NULL };
+        if (i + 1 < n_o * n) {
+            for (int b = 0; b < 2; b++) t.next[b] = place_of(w, next_o / 16 + (next_o + 16 * b < o1 ? b : 0), next_k);
+            t.n_next = bytes_of(w, least(n_k - next_k, step));
+        }
         if (codes) t.act = (const wk_act *)act + k, codes_step(f, w, &t, panel.codes, o, k);
         else t.x = (const float *)act + k, floats_step(f, w, &t, panel.wide, o, k);
     }
@@ -88,8 +99,8 @@ void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, i
     wk_linear_set f = wk_linear_fns();
     if (n_row < 1 || o0 >= o1) return;
     assert(o0 % WK_PACK_ROWS == 0 && (o1 % WK_PACK_ROWS == 0 || o1 == w->n_out) && o1 <= w->n_out);
-    if (n_row == 1 && f.row && f.row(w, act, o0 / 16, (o1 - o0 + 15) / 16, y + o0, (int)(o1 - o0), bias ? bias + o0 : NULL)) return;
-    linear_rows(&f, w, act, n_row, o0, o1, y, ldy, bias);
+    if (n_row <= WK_FEW_ROWS && f.few) f.few(w, act, n_row, o0 / 16, (o1 - o0 + 15) / 16, y + o0, ldy, (int)(o1 - o0), bias ? bias + o0 : NULL);
+    else linear_rows(&f, w, act, n_row, o0, o1, y, ldy, bias);
 }
 
 /* ---- the gradient with respect to the input ---- */

@@ -23,6 +23,7 @@ enum {
     WK_SUPER = 256,          /* inputs under a super scale */
     WK_PANEL_CHUNKS = 16,    /* chunks that are expanded at a time: a pair of panels and its scales stay in L1 */
     WK_PANEL_INPUTS = 256,   /* the same for floats */
+    WK_FEW_ROWS = 16,        /* so many rows are bound by memory: codes go straight into the product */
 };
 
 typedef enum wk_scale {
@@ -100,6 +101,8 @@ typedef struct wk_tile {
     int64_t ldy;
     int n_col;                 /* 1..32; outputs of the second panel begin at 16 */
     bool first;                /* start from zero, not from y */
+    const uint8_t *next[2];    /* what the next tile's panels are made from, n_next bytes each: to be fetched meanwhile */
+    int64_t n_next;
     const float *bias;         /* [n_col] added at the end, or NULL */
 } wk_tile;
 
@@ -112,8 +115,9 @@ typedef struct wk_linear_set {
     void (*mul)(const wk_tile *t);
     void (*widen)(const wk_packed *w, int64_t block, int64_t k, int n, float *out);  /* 16-bit floats to [n][16] */
     void (*mul_float)(const wk_tile *t);
-    /* one activation row against whole blocks, without panels; false: not for this layout */
-    bool (*row)(const wk_packed *w, const void *act, int64_t block, int64_t n_block, float *y, int n_col, const float *bias);
+    /* at most WK_FEW_ROWS rows against whole blocks, without panels */
+    void (*few)(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy, int n_col,
+                const float *bias);
     /* acc[n_row][64] += g[n_row][n_o] times w[n_o][64] */
     void (*grad)(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, float *acc);
 } wk_linear_set;

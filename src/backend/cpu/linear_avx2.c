@@ -264,7 +264,7 @@ AVX2 static void mul_avx2(const wk_tile *t) {
     if (t->panel[1]) rows(t, 1);
 }
 
-/* ---- one row: codes go from memory to the product without a panel ---- */
+/* ---- few rows, one by one: codes go from memory to the product without a panel ---- */
 
 enum { AHEAD = 4096 };  /* bytes that are fetched before they are needed */
 
@@ -305,12 +305,12 @@ AVX2_PART void block_row(const wk_packed *w, const wk_layout l, const wk_act *a,
     }
 }
 
-typedef void row_fn(const wk_packed *w, const void *act, int64_t block, const wk_tile *t);
+typedef void row_fn(const wk_packed *w, const void *act, int64_t row, int64_t block, const wk_tile *t);
 #define ROW_OF_CODES(name, layout) \
-    AVX2 static void name(const wk_packed *w, const void *act, int64_t block, const wk_tile *t) { \
+    AVX2 static void name(const wk_packed *w, const void *act, int64_t row, int64_t block, const wk_tile *t) { \
         __m256 y[2]; \
-        block_row(w, layout, act, block, y); \
-        store_y(t, 0, 0, y); \
+        block_row(w, layout, (const wk_act *)act + row * w->n_chunk, block, y); \
+        store_y(t, 0, row, y); \
     }
 ROW_OF_CODES(row_q4_0, WK_LAYOUT_Q4_0)
 ROW_OF_CODES(row_q4_1, WK_LAYOUT_Q4_1)
@@ -324,24 +324,24 @@ AVX2_PART __m256 load_float(const wk_packed *w, int64_t i, int h) {
     if (w->l.bits == 32) return _mm256_loadu_ps((const float *)(const void *)p);
     return load_scales(w->l.bf16 ? WK_SCALE_BF16 : WK_SCALE_F16, p, 0, 0);
 }
-AVX2 static void row_floats(const wk_packed *w, const void *act, int64_t block, const wk_tile *t) {
-    const float *x = act;
+AVX2 static void row_floats(const wk_packed *w, const void *act, int64_t row, int64_t block, const wk_tile *t) {
+    const float *x = (const float *)act + row * w->n_in;
     __m256 y[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
     for (int64_t k = 0; k < w->n_in; k++)
         UNROLL for (int h = 0; h < 2; h++) y[h] = _mm256_fmadd_ps(load_float(w, block * w->n_in + k, h), _mm256_set1_ps(x[k]), y[h]);
-    store_y(t, 0, 0, y);
+    store_y(t, 0, row, y);
 }
 
-AVX2 static bool row_avx2(const wk_packed *w, const void *act, int64_t block, int64_t n_block, float *y, int n_col, const float *bias) {
+AVX2 static void few_avx2(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy, int n_col,
+                          const float *bias) {
     static row_fn *const rows[WK_N_LIKE] = {
         [WK_LIKE_CODES] = row_codes, [WK_LIKE_Q4_0] = row_q4_0, [WK_LIKE_Q4_1] = row_q4_1, [WK_LIKE_Q8_0] = row_q8_0,
         [WK_LIKE_Q4_K] = row_q4_k, [WK_LIKE_Q6_K] = row_q6_k, [WK_LIKE_FLOATS] = row_floats,
     };
     for (int64_t b = 0; b < n_block; b++) {
-        wk_tile t = { .y = y + 16 * b, .n_col = n_col - 16 * (int)b, .bias = bias ? bias + 16 * b : NULL };
-        rows[w->like](w, act, block + b, &t);
+        wk_tile t = { .y = y + 16 * b, .ldy = ldy, .n_col = n_col - 16 * (int)b, .bias = bias ? bias + 16 * b : NULL };
+        for (int64_t r = 0; r < n_row; r++) rows[w->like](w, act, r, block + b, &t);
     }
-    return true;
 }
 
 /* ---- products of floats ---- */
@@ -399,6 +399,6 @@ AVX2 static void grad_avx2(const float *g, int64_t ldg, int64_t n_row, const flo
 
 const wk_linear_set wk_linear_avx2 = {
     .need = WK_CPU_AVX2, .name = "avx2", .round = round_avx2, .expand = expand_avx2, .mul = mul_avx2, .widen = widen_avx2,
-    .mul_float = mul_float_avx2, .row = row_avx2, .grad = grad_avx2,
+    .mul_float = mul_float_avx2, .few = few_avx2, .grad = grad_avx2,
 };
 #endif

@@ -144,7 +144,15 @@ VNNI_PART __m512i broadcast_4(const int8_t *p) {
     memcpy(&v, p, 4);
     return _mm512_set1_epi32(v);
 }
-VNNI_PART __mmask16 mask_of(int n) { return n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1); }
+VNNI_PART __mmask16 mask_of(int n) { return (__mmask16)(n >= 16 ? 0xffff : (1u << n) - 1); }
+
+/* Each chunk's turn in a tile (each fourth input's) asks for a little of what the next panels are made from. */
+enum { FETCH = 192 };
+VNNI_PART void fetch_next(const wk_tile *t, int64_t at) {
+    if (at >= t->n_next) return;
+    UNROLL for (int b = 0; b < 2; b++)
+        UNROLL for (int i = 0; i < FETCH; i += 64) _mm_prefetch((const char *)t->next[b] + at + i, _MM_HINT_T1);
+}
 
 /* Sums of chunk c start from the rows' seeds. */
 VNNI_PART void seed_sums(const wk_act *const a[6], int c, const int NB, const int NT, const bool high, const bool low, __m512i s[6][2]) {
@@ -177,9 +185,11 @@ VNNI_PART void tile_codes(const wk_tile *t, int64_t r, const int NB, const int N
         UNROLL for (int b = 0; b < NB; b++)
             y[i][b] = t->first ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask_of(t->n_col - 16 * b), t->y + (r + i) * t->ldy + 16 * b);
     }
-    for (int c = 0; c < t->n_k; c++) {
+    int64_t ahead = r * t->n_k * (FETCH / 6);
+    for (int c = 0; c < t->n_k; c++, ahead += FETCH) {
         __m512i s[6][2];
         __m512 v[6][2];
+        fetch_next(t, ahead);
         seed_sums(a, c, NB, NT, false, halves, s);
         add_products(t, a, c, 0, NB, NT, s);
         if (halves) {
@@ -224,38 +234,9 @@ VNNI static void mul_avx512(const wk_tile *t) {
     rows[t->halves ? 2 : t->min][t->panel[1] != NULL](t);
 }
 
-/* ---- one row: codes go from memory to the product without a panel ---- */
+/* ---- few rows: codes go from memory to the product without a panel ---- */
 
 enum { AHEAD = 4096 };  /* bytes that are fetched before they are needed */
-
-/* A block's products with one row; the layout is a constant for the common ones. */
-VNNI_PART __m512 block_row(const wk_packed *w, const wk_layout l, const wk_act *a, int64_t block) {
-    const int offset = code_offset(l, true);
-    __m512 y = _mm512_setzero_ps();
-    for (int64_t c = 0; c < w->n_chunk; c++) {
-        int64_t i = block * w->n_chunk + c, g = group_of(w, l, block, c), super = block * w->n_super + c / (WK_SUPER / WK_CHUNK);
-        const uint8_t *ahead = w->code + i * (l.bits == 8 ? 512 : 256) + AHEAD;
-        UNROLL for (int s = 0; s < 256; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
-        if (l.bits == 8) UNROLL for (int s = 256; s < 512; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
-        int32_t seed = (a[c].seed >> 7) * offset, seed_low = (a[c].seed_low >> 7) * offset;
-        __m512i v[8], low = _mm512_set1_epi32(l.group < WK_CHUNK ? seed_low : seed), high = _mm512_set1_epi32(l.group < WK_CHUNK ? seed - seed_low : 0);
-        load_codes(w, l, true, i, g, v);
-        UNROLL for (int s = 0; s < 4; s++) {
-            low = _mm512_dpbusd_epi32(low, v[s], broadcast_4(a[c].q + 4 * s));
-            high = _mm512_dpbusd_epi32(high, v[s + 4], broadcast_4(a[c].q + 16 + 4 * s));
-        }
-        __m512 f;
-        if (l.group < WK_CHUNK) {
-            f = _mm512_mul_ps(_mm512_cvtepi32_ps(low), scales_of(w, l, g, super));
-            f = _mm512_fmadd_ps(_mm512_cvtepi32_ps(high), scales_of(w, l, g + 1, super), f);
-        } else {
-            f = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(low, high)), scales_of(w, l, g, super));
-        }
-        y = _mm512_fmadd_ps(f, _mm512_set1_ps(a[c].d), y);
-        if (l.zero == WK_ZERO_MIN) y = _mm512_fmadd_ps(minima_of(w, l, g, super), _mm512_set1_ps(a[c].sum), y);
-    }
-    return y;
-}
 
 VNNI_PART void store_block(float *y, __m512 v, int n_col, const float *bias) {
     __mmask16 m = mask_of(n_col);
@@ -263,18 +244,53 @@ VNNI_PART void store_block(float *y, __m512 v, int n_col, const float *bias) {
     _mm512_mask_storeu_ps(y, m, v);
 }
 
-typedef void row_fn(const wk_packed *w, const void *act, int64_t block, int64_t n_block, float *y, int n_col, const float *bias);
-#define ROW_OF_CODES(name, layout) \
-    VNNI static void name(const wk_packed *w, const void *act, int64_t block, int64_t n_block, float *y, int n_col, const float *bias) { \
-        for (int64_t b = 0; b < n_block; b++) \
-            store_block(y + 16 * b, block_row(w, layout, act, block + b), n_col - 16 * (int)b, bias ? bias + 16 * b : NULL); \
+/* A block's products with NT rows; the layout is a constant for the common ones. */
+VNNI_PART void block_rows(const wk_packed *w, const wk_layout l, const wk_act *a, const int NT, int64_t block, float *y, int64_t ldy, int n_col,
+                          const float *bias) {
+    const int offset = code_offset(l, true);
+    const bool halves = l.group < WK_CHUNK;
+    __m512 sum[4];
+    UNROLL for (int r = 0; r < NT; r++) sum[r] = _mm512_setzero_ps();
+    for (int64_t c = 0; c < w->n_chunk; c++, a++) {
+        int64_t i = block * w->n_chunk + c, g = group_of(w, l, block, c), super = block * w->n_super + c / (WK_SUPER / WK_CHUNK);
+        const uint8_t *ahead = w->code + i * (l.bits == 8 ? 512 : 256) + AHEAD;
+        UNROLL for (int s = 0; s < 256; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
+        if (l.bits == 8) UNROLL for (int s = 256; s < 512; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
+        __m512i v[8];
+        load_codes(w, l, true, i, g, v);
+        __m512 scale = scales_of(w, l, g, super), scale2 = halves ? scales_of(w, l, g + 1, super) : scale;
+        __m512 min = l.zero == WK_ZERO_MIN ? minima_of(w, l, g, super) : scale;
+        UNROLL for (int r = 0; r < NT; r++) {
+            const wk_act *x = a + r * w->n_chunk;
+            int32_t seed = (x->seed >> 7) * offset, seed_low = (x->seed_low >> 7) * offset;
+            __m512i low = _mm512_set1_epi32(halves ? seed_low : seed), high = _mm512_set1_epi32(halves ? seed - seed_low : 0);
+            UNROLL for (int s = 0; s < 4; s++) {
+                low = _mm512_dpbusd_epi32(low, v[s], broadcast_4(x->q + 4 * s));
+                high = _mm512_dpbusd_epi32(high, v[s + 4], broadcast_4(x->q + 16 + 4 * s));
+            }
+            __m512 f = _mm512_mul_ps(_mm512_cvtepi32_ps(halves ? low : _mm512_add_epi32(low, high)), scale);
+            if (halves) f = _mm512_fmadd_ps(_mm512_cvtepi32_ps(high), scale2, f);
+            sum[r] = _mm512_fmadd_ps(f, _mm512_set1_ps(x->d), sum[r]);
+            if (l.zero == WK_ZERO_MIN) sum[r] = _mm512_fmadd_ps(min, _mm512_set1_ps(x->sum), sum[r]);
+        }
     }
-ROW_OF_CODES(row_q4_0, WK_LAYOUT_Q4_0)
-ROW_OF_CODES(row_q4_1, WK_LAYOUT_Q4_1)
-ROW_OF_CODES(row_q8_0, WK_LAYOUT_Q8_0)
-ROW_OF_CODES(row_q4_k, WK_LAYOUT_Q4_K)
-ROW_OF_CODES(row_q6_k, WK_LAYOUT_Q6_K)
-ROW_OF_CODES(row_codes, w->l)
+    UNROLL for (int r = 0; r < NT; r++) store_block(y + r * ldy, sum[r], n_col, bias);
+}
+
+typedef void few_fn(const wk_packed *w, const void *act, int64_t n_row, int64_t block, float *y, int64_t ldy, int n_col, const float *bias);
+#define FEW_OF_CODES(name, layout) \
+    VNNI static void name(const wk_packed *w, const void *act, int64_t n_row, int64_t block, float *y, int64_t ldy, int n_col, const float *bias) { \
+        const wk_act *a = act; \
+        int64_t r = 0; \
+        for (; r + 4 <= n_row; r += 4) block_rows(w, layout, a + r * w->n_chunk, 4, block, y + r * ldy, ldy, n_col, bias); \
+        for (; r < n_row; r++) block_rows(w, layout, a + r * w->n_chunk, 1, block, y + r * ldy, ldy, n_col, bias); \
+    }
+FEW_OF_CODES(few_q4_0, WK_LAYOUT_Q4_0)
+FEW_OF_CODES(few_q4_1, WK_LAYOUT_Q4_1)
+FEW_OF_CODES(few_q8_0, WK_LAYOUT_Q8_0)
+FEW_OF_CODES(few_q4_k, WK_LAYOUT_Q4_K)
+FEW_OF_CODES(few_q6_k, WK_LAYOUT_Q6_K)
+FEW_OF_CODES(few_codes, w->l)
 
 /* ---- products of floats ---- */
 
@@ -293,8 +309,10 @@ VNNI_PART void tile_floats(const wk_tile *t, int64_t r, const int NB, const int 
     UNROLL for (int i = 0; i < NT; i++)
         UNROLL for (int b = 0; b < NB; b++)
             y[i][b] = t->first ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask_of(t->n_col - 16 * b), t->y + (r + i) * t->ldy + 16 * b);
+    int64_t ahead = r * t->n_k / 4 * (FETCH / 12);
     for (int k = 0; k < t->n_k; k++) {
         __m512 w[2];
+        if (k % 4 == 0) fetch_next(t, ahead), ahead += FETCH;
         UNROLL for (int b = 0; b < NB; b++) w[b] = _mm512_loadu_ps(t->weight[b] + 16 * k);
         UNROLL for (int i = 0; i < NT; i++) {
             __m512 v = _mm512_set1_ps(x[i * t->act_ld + k]);
@@ -320,34 +338,47 @@ VNNI static void mul_float_avx512(const wk_tile *t) {
     else rows_floats(t, 1);
 }
 
-/* NB blocks of 16 outputs with one row: a sum is a chain that waits for itself, so two run side by side. */
-VNNI_PART void blocks_float(const wk_packed *w, const float *x, int64_t block, const int NB, float *y, int n_col, const float *bias) {
+/* NB blocks of 16 outputs with NT rows, without panels. */
+VNNI_PART void blocks_float(const wk_packed *w, const float *x, const int NT, int64_t block, const int NB, float *y, int64_t ldy, int n_col,
+                            const float *bias) {
     const bool wide = w->l.bits == 32;
-    __m512 s[2];
-    UNROLL for (int b = 0; b < NB; b++) s[b] = _mm512_setzero_ps();
-    for (int64_t k = 0; k < w->n_in; k++) {
-        __m512 v = _mm512_set1_ps(x[k]);
+    __m512 s[4][2];
+    UNROLL for (int r = 0; r < NT; r++)
+        UNROLL for (int b = 0; b < NB; b++) s[r][b] = _mm512_setzero_ps();
+    for (int64_t k = 0; k < w->n_in; k++)
         UNROLL for (int b = 0; b < NB; b++) {
             int64_t i = (block + b) * w->n_in + k;
             __m512 f = wide ? _mm512_load_ps((const float *)(const void *)w->code + 16 * i) : load_16(w, i);
-            s[b] = _mm512_fmadd_ps(f, v, s[b]);
+            UNROLL for (int r = 0; r < NT; r++) s[r][b] = _mm512_fmadd_ps(f, _mm512_set1_ps(x[r * w->n_in + k]), s[r][b]);
         }
-    }
-    UNROLL for (int b = 0; b < NB; b++) store_block(y + 16 * b, s[b], n_col - 16 * b, bias ? bias + 16 * b : NULL);
+    UNROLL for (int r = 0; r < NT; r++)
+        UNROLL for (int b = 0; b < NB; b++) store_block(y + r * ldy + 16 * b, s[r][b], n_col - 16 * b, bias ? bias + 16 * b : NULL);
 }
-VNNI static void row_floats(const wk_packed *w, const void *act, int64_t block, int64_t n_block, float *y, int n_col, const float *bias) {
+/* Two blocks if there are two: a sum is a chain that waits for itself. */
+VNNI_PART void rows_of_blocks(const wk_packed *w, const float *x, int64_t n_row, int64_t block, const int NB, float *y, int64_t ldy, int n_col,
+                              const float *bias) {
+    int64_t r = 0;
+    for (; r + 4 <= n_row; r += 4) blocks_float(w, x + r * w->n_in, 4, block, NB, y + r * ldy, ldy, n_col, bias);
+    for (; r < n_row; r++) blocks_float(w, x + r * w->n_in, 1, block, NB, y + r * ldy, ldy, n_col, bias);
+}
+VNNI static void few_floats(const wk_packed *w, const float *x, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy, int n_col,
+                            const float *bias) {
     int64_t b = 0;
-    for (; b + 1 < n_block; b += 2) blocks_float(w, act, block + b, 2, y + 16 * b, n_col - 16 * (int)b, bias ? bias + 16 * b : NULL);
-    if (b < n_block) blocks_float(w, act, block + b, 1, y + 16 * b, n_col - 16 * (int)b, bias ? bias + 16 * b : NULL);
+    for (; b + 1 < n_block; b += 2) rows_of_blocks(w, x, n_row, block + b, 2, y + 16 * b, ldy, n_col - 16 * (int)b, bias ? bias + 16 * b : NULL);
+    if (b < n_block) rows_of_blocks(w, x, n_row, block + b, 1, y + 16 * b, ldy, n_col - 16 * (int)b, bias ? bias + 16 * b : NULL);
 }
 
-VNNI static bool row_avx512(const wk_packed *w, const void *act, int64_t block, int64_t n_block, float *y, int n_col, const float *bias) {
-    static row_fn *const rows[WK_N_LIKE] = {
-        [WK_LIKE_CODES] = row_codes, [WK_LIKE_Q4_0] = row_q4_0, [WK_LIKE_Q4_1] = row_q4_1, [WK_LIKE_Q8_0] = row_q8_0,
-        [WK_LIKE_Q4_K] = row_q4_k, [WK_LIKE_Q6_K] = row_q6_k, [WK_LIKE_FLOATS] = row_floats,
+VNNI static void few_avx512(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy, int n_col,
+                            const float *bias) {
+    static few_fn *const few[WK_N_LIKE] = {
+        [WK_LIKE_CODES] = few_codes, [WK_LIKE_Q4_0] = few_q4_0, [WK_LIKE_Q4_1] = few_q4_1, [WK_LIKE_Q8_0] = few_q8_0,
+        [WK_LIKE_Q4_K] = few_q4_k, [WK_LIKE_Q6_K] = few_q6_k,
     };
-    rows[w->like](w, act, block, n_block, y, n_col, bias);
-    return true;
+    if (w->like == WK_LIKE_FLOATS) {
+        few_floats(w, act, n_row, block, n_block, y, ldy, n_col, bias);
+        return;
+    }
+    for (int64_t b = 0; b < n_block; b++) few[w->like](w, act, n_row, block + b, y + 16 * b, ldy, n_col - 16 * (int)b, bias ? bias + 16 * b : NULL);
 }
 
 /* ---- gradient ---- */
@@ -375,6 +406,6 @@ VNNI static void grad_avx512(const float *g, int64_t ldg, int64_t n_row, const f
 const wk_linear_set wk_linear_avx512 = {
     .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI, .name = "avx512-vnni",
     .round = round_avx512, .expand = expand_avx512, .mul = mul_avx512, .widen = widen_avx512, .mul_float = mul_float_avx512,
-    .row = row_avx512, .grad = grad_avx512,
+    .few = few_avx512, .grad = grad_avx512,
 };
 #endif
