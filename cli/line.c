@@ -167,7 +167,9 @@ static line_end edit_line(wk_buf *out) {
     const char *p = in.inside ? in.more : in.prompt;
     int n = 0;
     HistEvent ev;
-    snprintf(in.shown, sizeof in.shown, in.bold ? "\1\033[1m\1%s\1\033[0m\1" : "%s", p);
+    int last = (int)strlen(p) - 1;  /* libedit forgets an escape that no character follows: the last one comes after the reset */
+    if (in.bold && last > 0) snprintf(in.shown, sizeof in.shown, "\1\033[1m\1%.*s\1\033[0m\1%s", last, p, p + last);
+    else snprintf(in.shown, sizeof in.shown, "%s", p);
     out_str("\033[?2004h");
     const char *line = el_gets(editor, &n);
     out_str("\033[?2004l");
