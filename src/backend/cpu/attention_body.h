@@ -4,10 +4,24 @@
  * operations over (block, position) alone: score = fma over head_dim; sum over a block's lanes; y = fma over positions.
  * Rows share the unpacking of a block and nothing else; positions that a row does not see are left out, not added as zero. */
 
-/* C[mr][nv vectors] = (keep ? C : 0) + A[mr][n_k] * B[n_k][nv vectors], each element one chain of fma in order of k. */
-INLINE void register_tile(const int mr, const int nv, bool keep, int64_t n_k, const float *a, int64_t lda, const float *b, int64_t ldb,
-                          float *c, int64_t ldc) {
+/* Where a product's right side comes from: float32 that was unpacked, or a block of the cache as it is stored. */
+typedef enum source { PLAIN, F16, Q8_KEYS, Q8_VALUES } source;
+typedef struct right { const void *at; const uint16_t *scale; int64_t ld, ld_scale; } right;
+
+/* A vector of row k from column j on. Unpacking is the same arithmetic wherever it happens. */
+INLINE vf fetch(const source from, const right *b, int64_t k, int64_t j) {
+    int64_t i = k * b->ld + j;
+    if (from == F16) return vf_from_f16((const uint16_t *)b->at + i);
+    if (from == Q8_KEYS) return vf_from_i8((const int8_t *)b->at + i) * vf_from_f16(b->scale + k / 32 * b->ld_scale + j);
+    if (from == Q8_VALUES) return vf_from_i8((const int8_t *)b->at + i) * vf_f16_all(b->scale[k * b->ld_scale + j / 32]);
+    return vf_load((const float *)b->at + i);
+}
+
+/* C[mr][nv vectors] = (keep ? C : 0) + A[mr][n_k] * B[k0.. + n_k][n.. + nv vectors], each element one chain of fma in order of k. */
+INLINE void register_tile(const source from, const int mr, const int nv, bool keep, int64_t n_k, const float *a, int64_t lda,
+                          const right *b, int64_t k0, int64_t n, float *c, int64_t ldc) {
     vf acc[TILE_M][TILE_N];
+    right at = *b;
     WK_UNROLL
     for (int m = 0; m < mr; m++) {
         WK_UNROLL
@@ -16,7 +30,7 @@ INLINE void register_tile(const int mr, const int nv, bool keep, int64_t n_k, co
     for (int64_t k = 0; k < n_k; k++) {
         vf w[TILE_N];
         WK_UNROLL
-        for (int j = 0; j < nv; j++) w[j] = vf_load(b + k * ldb + j * VW);
+        for (int j = 0; j < nv; j++) w[j] = fetch(from, &at, k0 + k, n + j * VW);
         WK_UNROLL
         for (int m = 0; m < mr; m++) {
             vf x = vf_set(a[m * lda + k]);
@@ -31,71 +45,76 @@ INLINE void register_tile(const int mr, const int nv, bool keep, int64_t n_k, co
     }
 }
 
-/* The same for up to TILE_M rows and TILE_N vectors: the sizes become constants. */
-#define TILE_ROWS(nv)                                                                   \
-    switch (mr) {                                                                       \
-    case 1: register_tile(1, nv, keep, n_k, a, lda, b, ldb, c, ldc); break;             \
-    case 2: register_tile(2, nv, keep, n_k, a, lda, b, ldb, c, ldc); break;             \
-    case 3: register_tile(3, nv, keep, n_k, a, lda, b, ldb, c, ldc); break;             \
-    case 4: register_tile(4, nv, keep, n_k, a, lda, b, ldb, c, ldc); break;             \
-    case 5: register_tile(TILE_M > 4 ? 5 : 1, nv, keep, n_k, a, lda, b, ldb, c, ldc); break; \
-    default: register_tile(TILE_M, nv, keep, n_k, a, lda, b, ldb, c, ldc);              \
+/* The same with sizes that become constants: up to TILE_M rows. */
+#define TILE_ARGS bool keep, int64_t n_k, const float *a, int64_t lda, const right *b, int64_t k0, int64_t n, float *c, int64_t ldc
+#define TILE(from, mr, nv) register_tile(from, (mr) <= TILE_M ? (mr) : 1, nv, keep, n_k, a, lda, b, k0, n, c, ldc)
+#define TILE_ROWS(name, from, nv)                      \
+    static void name(int mr, TILE_ARGS) {              \
+        switch (mr) {                                  \
+        case 1: TILE(from, 1, nv); break;              \
+        case 2: TILE(from, 2, nv); break;              \
+        case 3: TILE(from, 3, nv); break;              \
+        case 4: TILE(from, 4, nv); break;              \
+        case 5: TILE(from, 5, nv); break;              \
+        default: TILE(from, TILE_M, nv);               \
+        }                                              \
     }
-static void any_tile(int mr, int nv, bool keep, int64_t n_k, const float *a, int64_t lda, const float *b, int64_t ldb,
-                     float *c, int64_t ldc) {
-    if (nv == TILE_N) TILE_ROWS(TILE_N)
-    else if (nv == 1) TILE_ROWS(1)
-    else if (nv == 2) TILE_ROWS(TILE_N > 2 ? 2 : 1)
-    else TILE_ROWS(TILE_N > 3 ? 3 : 1)
-}
+TILE_ROWS(tile_plain, PLAIN, TILE_N)
+TILE_ROWS(tile_plain_1, PLAIN, 1)
+#if defined(WK_SIMD_AVX512)
+TILE_ROWS(tile_plain_2, PLAIN, 2)
+TILE_ROWS(tile_plain_3, PLAIN, 3)
+#endif
+TILE_ROWS(tile_f16, F16, TILE_N)
+TILE_ROWS(tile_q8_keys, Q8_KEYS, TILE_N)
+TILE_ROWS(tile_q8_values, Q8_VALUES, TILE_N)
 
-static void multiply(int64_t n_m, int64_t n_n, bool keep, int64_t n_k, const float *a, int64_t lda, const float *b, int64_t ldb,
-                     float *c, int64_t ldc) {
-    for (int64_t n = 0; n < n_n; n += TILE_N * VW) {
-        int nv = (int)(n_n - n < TILE_N * VW ? (n_n - n) / VW : TILE_N);
+/* Columns [0, n_n) of n_m rows; n_n is a multiple of TILE_N vectors unless from is PLAIN. */
+static void multiply(source from, int64_t n_m, int64_t n_n, bool keep, int64_t n_k, const float *a, int64_t lda, const right *b,
+                     int64_t k0, float *c, int64_t ldc) {
+    static void (*const whole[])(int, TILE_ARGS) = { tile_plain, tile_f16, tile_q8_keys, tile_q8_values };
+    for (int64_t n = 0, nv; n < n_n; n += nv * VW) {
+        void (*tile)(int, TILE_ARGS) = whole[from];
+        nv = TILE_N;
+        if (n_n - n < TILE_N * VW) {
+            tile = tile_plain_1;
+            nv = 1;
+#if defined(WK_SIMD_AVX512)
+            nv = (n_n - n) / VW;
+            tile = nv == 3 ? tile_plain_3 : nv == 2 ? tile_plain_2 : tile_plain_1;
+#endif
+        }
         for (int64_t m = 0; m < n_m; m += TILE_M)
-            any_tile((int)(n_m - m < TILE_M ? n_m - m : TILE_M), nv, keep, n_k, a + m * lda, lda, b + n, ldb, c + m * ldc + n, ldc);
+            tile((int)(n_m - m < TILE_M ? n_m - m : TILE_M), keep, n_k, a + m * lda, lda, b, k0, n, c + m * ldc + n, ldc);
     }
 }
 
 INLINE int64_t up(int64_t n) { return (n + VW - 1) / VW * VW; }
 
-/* Keys of positions [0, n) of a block, n rounded up to a vector: out [head_dim][WK_PAGE_LEN]. */
-static void load_keys(const wk_kv_block *b, const uint8_t *block, int64_t n, float *out) {
-    for (int64_t d = 0; d < b->head_dim; d++)
-        for (int64_t j = 0; j < n; j += VW) {
-            int64_t at = d * WK_PAGE_LEN + j;
-            vf x;
-            if (b->dtype == WK_F16) x = vf_from_f16((const uint16_t *)(const void *)block + at);
-            else if (b->dtype == WK_Q8_0)
-                x = vf_from_i8((const int8_t *)block + at) *
-                    vf_from_f16((const uint16_t *)(const void *)(block + b->scale_at) + d / 32 * WK_PAGE_LEN + j);
-            else x = vf_load((const float *)(const void *)block + at);
-            vf_store(out + at, x);
-        }
+/* Where a page's keys and values of one head lie. */
+INLINE right keys_of(const wk_kv_block *b, const uint8_t *block) {
+    return (right){ block, (const uint16_t *)(const void *)(block + b->scale_at), WK_PAGE_LEN, WK_PAGE_LEN };
+}
+INLINE right values_of(const wk_kv_block *b, const uint8_t *block) {
+    return (right){ block, (const uint16_t *)(const void *)(block + b->scale_at), b->head_dim, b->head_dim / 32 };
 }
 
-/* Values of positions [lo, hi): out [WK_PAGE_LEN][pad], zeros from head_dim to the vector's end. */
-static void load_values(const wk_kv_block *b, const uint8_t *block, int64_t lo, int64_t hi, float *out, int64_t pad) {
-    int64_t hd = b->head_dim;
-    for (int64_t j = lo; j < hi; j++)
-        for (int64_t d = 0; d < hd; d += VW) {
-            int64_t at = j * hd + d;
-            vf x;
-            if (b->dtype == WK_F16) {
-                const uint16_t *h = (const uint16_t *)(const void *)block + at;
-                uint16_t t[VW] = { 0 };
-                if (hd - d < VW) h = memcpy(t, h, (size_t)(hd - d) * sizeof *t);
-                x = vf_from_f16(h);
-            } else if (b->dtype == WK_Q8_0) {
-                uint16_t s[VW];
-                for (int i = 0; i < VW; i++) s[i] = ((const uint16_t *)(const void *)(block + b->scale_at))[j * (hd / 32) + d / 32];
-                x = vf_from_i8((const int8_t *)block + at) * vf_from_f16(s);
-            } else {
-                x = get((const float *)(const void *)block + at, hd - d);
-            }
-            vf_store(out + j * pad + d, x);
-        }
+/* Rows [k0, k1) of a block's n columns as float32: out [][ldo]; zeros up to a vector's end. */
+INLINE void unpack(const source from, const right *b, int64_t k0, int64_t k1, int64_t n, float *out, int64_t ldo) {
+    for (int64_t k = k0; k < k1; k++) {
+        int64_t j = 0;
+        for (; j + VW <= n; j += VW) vf_store(out + k * ldo + j, fetch(from, b, k, j));
+        if (j == n) continue;
+        uint16_t h[VW] = { 0 };  /* a short end: float16 or float32, as Q8_0 comes in whole blocks */
+        if (from == F16) memcpy(h, (const uint16_t *)b->at + k * b->ld + j, (size_t)(n - j) * sizeof *h);
+        vf_store(out + k * ldo + j, from == F16 ? vf_from_f16(h) : vf_load_n((const float *)b->at + k * b->ld + j, n - j));
+    }
+}
+static void unpack_any(source from, const right *b, int64_t k0, int64_t k1, int64_t n, float *out, int64_t ldo) {
+    if (from == F16) unpack(F16, b, k0, k1, n, out, ldo);
+    else if (from == Q8_KEYS) unpack(Q8_KEYS, b, k0, k1, n, out, ldo);
+    else if (from == Q8_VALUES) unpack(Q8_VALUES, b, k0, k1, n, out, ldo);
+    else unpack(PLAIN, b, k0, k1, n, out, ldo);
 }
 
 /* Positions [lo, hi) of a block that a row at pos sees. */
@@ -112,13 +131,16 @@ INLINE span visible(const wk_attn_tile *t, int64_t pos, int64_t base) {
 /* Scores of one row in one block become weights relative to the running maximum, and y follows it. */
 INLINE void soften(float *s, span in, float cap, int64_t n_y, float *y, float *top, float *sum) {
     vf most = vf_set(-INFINITY);
+    bool whole = in.lo == 0 && in.hi == WK_PAGE_LEN;
     for (int64_t j = in.lo / VW * VW; j < in.hi; j += VW) {
-        vi lane = vi_count() + (int32_t)j;
         vf x = vf_load(s + j);
         if (cap > 0) x = vf_tanh(x / cap) * cap;
-        x = vf_select((lane >= (int32_t)in.lo) & (lane < (int32_t)in.hi), x, vf_set(-INFINITY));
+        if (!whole) {
+            vi lane = vi_count() + (int32_t)j;
+            x = vf_select((lane >= (int32_t)in.lo) & (lane < (int32_t)in.hi), x, vf_set(-INFINITY));
+        }
         most = vf_max(most, x);
-        vf_store(s + j, x);
+        if (!whole || cap > 0) vf_store(s + j, x);
     }
     float m = vf_top(most);
     if (m > *top) {
@@ -131,11 +153,35 @@ INLINE void soften(float *s, span in, float cap, int64_t n_y, float *y, float *t
     vf total = vf_zero();
     for (int64_t j = in.lo / VW * VW; j < in.hi; j += VW) {
         vf x = vf_load(s + j);
-        x = vf_select(x > -INFINITY, vf_exp(x - *top), vf_zero());
+        x = whole ? vf_exp(x - *top) : vf_select(x > -INFINITY, vf_exp(x - *top), vf_zero());
         total += x;
         vf_store(s + j, x);
     }
     *sum += vf_sum(total);
+}
+
+/* Some neighbouring rows against a block, whose scores are there. Positions that all of them see go into one product; before and after it each
+ * row adds those that it sees alone, so that every y is still one chain in order of position. */
+static void attend_block(const wk_attn_tile *t, const wk_attn_room *room, const span *seen, int64_t n_row, int64_t r0, const right *v,
+                         source v_from, float *top, float *sum) {
+    int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16, n_head = t->n_head;
+    span all = { 0, WK_PAGE_LEN };
+    for (int64_t i = 0; i < n_row; i++) {
+        if (all.lo < seen[i].lo) all.lo = seen[i].lo;
+        if (all.hi > seen[i].hi) all.hi = seen[i].hi;
+    }
+    float *score = room->score + r0 * WK_PAGE_LEN, *y = room->y + r0 * pad;
+    for (int64_t i = 0; i < n_row * n_head; i++)
+        if (seen[i / n_head].lo < seen[i / n_head].hi)
+            soften(score + i * WK_PAGE_LEN, seen[i / n_head], t->attr->cap, up(hd), y + i * pad, &top[r0 + i], &sum[r0 + i]);
+    if (all.lo >= all.hi) all.lo = all.hi = WK_PAGE_LEN;
+    for (int64_t i = 0, at = 0; i < n_row; i++, at += n_head) {
+        int64_t hi = seen[i].hi < all.lo ? seen[i].hi : all.lo;
+        if (seen[i].lo < hi) multiply(v_from, n_head, up(hd), true, hi - seen[i].lo, score + at * WK_PAGE_LEN + seen[i].lo, WK_PAGE_LEN, v, seen[i].lo, y + at * pad, pad);
+    }
+    if (all.lo < all.hi) multiply(v_from, n_row * n_head, up(hd), true, all.hi - all.lo, score + all.lo, WK_PAGE_LEN, v, all.lo, y, pad);
+    for (int64_t i = 0, at = 0; i < n_row; i++, at += n_head)
+        if (all.hi < seen[i].hi) multiply(v_from, n_head, up(hd), true, seen[i].hi - all.hi, score + at * WK_PAGE_LEN + all.hi, WK_PAGE_LEN, v, all.hi, y + at * pad, pad);
 }
 
 static void attend(const wk_attn_tile *t, const wk_attn_room *room) {
@@ -144,6 +190,8 @@ static void attend(const wk_attn_tile *t, const wk_attn_room *room) {
     int64_t first = t->pos[t->row[0]], last = t->pos[t->row[t->n_row - 1]];
     int64_t from = a->window && first >= a->window ? (first - a->window + 1) / WK_PAGE_LEN : 0;
     int64_t to = ((a->causal ? last + 1 : t->n_key) + WK_PAGE_LEN - 1) / WK_PAGE_LEN;
+    source keys_from = t->block.dtype == WK_F16 ? F16 : t->block.dtype == WK_Q8_0 ? Q8_KEYS : PLAIN;
+    source values_from = keys_from == Q8_KEYS ? Q8_VALUES : keys_from;
     float top[WK_TILE_ROWS], sum[WK_TILE_ROWS] = { 0 };
     for (int64_t r = 0; r < n; r++) {
         scale(a->scale, t->q + t->row[r / t->n_head] * t->ldq + r % t->n_head * hd, hd, room->q + r * hd);
@@ -160,18 +208,21 @@ static void attend(const wk_attn_tile *t, const wk_attn_room *room) {
             if (all.hi < seen[i].hi) all.hi = seen[i].hi;
         }
         if (all.lo >= all.hi) continue;
-        const uint8_t *keys = t->kv + (size_t)t->page[b] * t->page_bytes;
-        load_keys(&t->block, keys, all.hi, room->k);
-        load_values(&t->block, keys + t->v_at, all.lo, all.hi, room->v, pad);
-        multiply(n, up(all.hi), false, hd, room->q, hd, room->k, WK_PAGE_LEN, room->score, WK_PAGE_LEN);
-        for (int64_t i = 0, next; i < t->n_row; i = next) {  /* rows that see the same positions go together */
+        const uint8_t *block = t->kv + (size_t)t->page[b] * t->page_bytes;
+        right k = keys_of(&t->block, block), v = values_of(&t->block, block + t->v_at);
+        source k_from = keys_from, v_from = values_from;
+        if (n > TILE_M || hd % (TILE_N * VW)) {  /* enough rows that unpacking once pays, or an odd size */
+            unpack_any(k_from, &k, 0, hd, up(all.hi), room->k, WK_PAGE_LEN);
+            unpack_any(v_from, &v, all.lo, all.hi, hd, room->v, pad);
+            k = (right){ room->k, NULL, WK_PAGE_LEN, 0 };
+            v = (right){ room->v, NULL, pad, 0 };
+            k_from = v_from = PLAIN;
+        }
+        multiply(k_from, n, k_from == PLAIN ? up(all.hi) : WK_PAGE_LEN, false, hd, room->q, hd, &k, 0, room->score, WK_PAGE_LEN);
+        for (int64_t i = 0, next; i < t->n_row; i = next) {
             for (next = i + 1; next < t->n_row && seen[next].lo == seen[i].lo && seen[next].hi == seen[i].hi;) next++;
-            if (seen[i].lo >= seen[i].hi) continue;
-            int64_t r0 = i * t->n_head, r1 = next * t->n_head;
-            for (int64_t r = r0; r < r1; r++)
-                soften(room->score + r * WK_PAGE_LEN, seen[i], a->cap, up(hd), room->y + r * pad, &top[r], &sum[r]);
-            multiply(r1 - r0, up(hd), true, seen[i].hi - seen[i].lo, room->score + r0 * WK_PAGE_LEN + seen[i].lo, WK_PAGE_LEN,
-                     room->v + seen[i].lo * pad, pad, room->y + r0 * pad, pad);
+            if (next < i + TILE_M) next = i + TILE_M < t->n_row ? i + TILE_M : t->n_row;
+            attend_block(t, room, seen + i, next - i, i * t->n_head, &v, v_from, top, sum);
         }
     }
     for (int64_t r = 0; r < n; r++) {

@@ -76,7 +76,9 @@ INLINE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 INLINE vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
 INLINE vf vf_abs(vf a) { return _mm512_abs_ps(a); }
+/* n numbers of the cache's types; _all: one number in every lane */
 INLINE vf vf_from_f16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
+INLINE vf vf_f16_all(uint16_t h) { return _mm512_cvtph_ps(_mm256_set1_epi16((short)h)); }
 INLINE void vf_to_f16(uint16_t *p, vf v) { _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(v, 0)); }
 INLINE vf vf_from_i8(const int8_t *p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p))); }
 #elif defined(WK_SIMD_AVX2)
@@ -85,6 +87,7 @@ INLINE vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
 INLINE vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
 INLINE vf vf_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 INLINE vf vf_from_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
+INLINE vf vf_f16_all(uint16_t h) { return _mm256_cvtph_ps(_mm_set1_epi16((short)h)); }
 INLINE void vf_to_f16(uint16_t *p, vf v) { _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(v, 0)); }
 INLINE vf vf_from_i8(const int8_t *p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p))); }
 #else
@@ -103,29 +106,42 @@ INLINE vf vf_from_f16(const uint16_t *p) {
     vi top = (vi)mag >= (0x7c00 << 13);
     return (vf)((vu)x | sign | ((vu)top & 0x7f800000u));
 }
+INLINE vf vf_f16_all(uint16_t h) {
+    uint16_t t[VW] = { h, h, h, h };
+    return vf_from_f16(t);
+}
 INLINE void vf_to_f16(uint16_t *p, vf v) {
     for (int i = 0; i < VW; i++) p[i] = wk_f32_to_f16(v[i]);
 }
 INLINE vf vf_from_i8(const int8_t *p) { return (vf){ p[0], p[1], p[2], p[3] }; }
 #endif
 
-/* Sums and largest of all lanes, in pairs: an order that is always the same. */
-INLINE float vf_sum(vf v) {
-    float t[VW];
-    vf_store(t, v);
-    WK_UNROLL
-    for (int n = VW / 2; n; n /= 2)
-        for (int i = 0; i < n; i++) t[i] += t[i + n];
-    return t[0];
+/* Sum and largest of all lanes, halves against each other: an order that is always the same. */
+#if defined(WK_SIMD_AVX512) || defined(WK_SIMD_AVX2)
+INLINE float half_sum(__m256 v) {
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
 }
+INLINE float half_top(__m256 v) {
+    __m128 x = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
+}
+#endif
+#if defined(WK_SIMD_AVX512)
+INLINE float vf_sum(vf v) { return half_sum(_mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1))); }
+INLINE float vf_top(vf v) { return half_top(_mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1))); }
+#elif defined(WK_SIMD_AVX2)
+INLINE float vf_sum(vf v) { return half_sum(v); }
+INLINE float vf_top(vf v) { return half_top(v); }
+#else
+INLINE float vf_sum(vf v) { return (v[0] + v[2]) + (v[1] + v[3]); }
 INLINE float vf_top(vf v) {
-    float t[VW];
-    vf_store(t, v);
-    WK_UNROLL
-    for (int n = VW / 2; n; n /= 2)
-        for (int i = 0; i < n; i++) t[i] = t[i] > t[i + n] ? t[i] : t[i + n];
-    return t[0];
+    float a = v[0] > v[2] ? v[0] : v[2], b = v[1] > v[3] ? v[1] : v[3];
+    return a > b ? a : b;
 }
+#endif
 /* 0, 1, 2, ... */
 INLINE vi vi_count(void) {
     static const int32_t n[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
