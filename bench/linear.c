@@ -9,6 +9,81 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+/* ---- what the machine can do: the same loops as a product's innermost, without memory ---- */
+
+typedef struct peaks { double read, int8, fp32; } peaks;  /* GB/s, GOP/s, GFLOP/s of all threads together; 0: not known */
+enum { PEAK_STEPS = 3000000, READ_BYTES = 512 << 20 };
+typedef struct peak_run { const uint8_t *mem; volatile float sink; } peak_run;
+typedef uint64_t bytes64 __attribute__((vector_size(64), aligned(16)));
+
+static void read_share(const wk_team *t, void *arg) {
+    peak_run *p = arg;
+    int64_t from, to;
+    bytes64 s[4] = { { 0 } };
+    wk_team_share(t, READ_BYTES, 256, &from, &to);
+    for (const uint8_t *b = p->mem + from; b < p->mem + to; b += 256)
+        for (int i = 0; i < 4; i++) s[i] += *(const bytes64 *)(const void *)(b + 64 * i);
+    s[0] += s[1] + s[2] + s[3];
+    p->sink = (float)s[0][0];
+}
+
+#if defined(__x86_64__)
+#define CHAINS 12
+__attribute__((target("avx512f,avx512vnni"))) static void int8_share(const wk_team *t, void *arg) {
+    __m512i s[CHAINS], a = _mm512_set1_epi8(1);
+    for (int i = 0; i < CHAINS; i++) s[i] = _mm512_set1_epi32(t->i + i);
+    for (int k = 0; k < PEAK_STEPS; k++) {
+        for (int i = 0; i < CHAINS; i++) s[i] = _mm512_dpbusd_epi32(s[i], a, a);
+        __asm__ volatile("" : "+v"(a));
+    }
+    for (int i = 1; i < CHAINS; i++) s[0] = _mm512_add_epi32(s[0], s[i]);
+    ((peak_run *)arg)->sink = (float)_mm512_reduce_add_epi32(s[0]);
+}
+__attribute__((target("avx512f"))) static void fp32_share(const wk_team *t, void *arg) {
+    __m512 s[CHAINS], a = _mm512_set1_ps(0.5f);
+    for (int i = 0; i < CHAINS; i++) s[i] = _mm512_set1_ps((float)(t->i + i));
+    for (int k = 0; k < PEAK_STEPS; k++) {
+        for (int i = 0; i < CHAINS; i++) s[i] = _mm512_fmadd_ps(s[i], a, a);
+        __asm__ volatile("" : "+v"(a));
+    }
+    for (int i = 1; i < CHAINS; i++) s[0] = _mm512_add_ps(s[0], s[i]);
+    ((peak_run *)arg)->sink = _mm512_reduce_add_ps(s[0]);
+}
+#endif
+
+/* Seconds of the best of five. */
+static double best_time(wk_pool *pool, wk_team_fn fn, peak_run *p) {
+    double best = 1e9;
+    for (int i = 0; i < 5; i++) {
+        double at = wk_now();
+        wk_pool_run(pool, fn, p);
+        double took = wk_now() - at;
+        best = took < best ? took : best;
+    }
+    return best;
+}
+
+static peaks find_peaks(wk_pool *pool) {
+    peaks k = { 0 };
+    uint8_t *mem = wk_alloc_aligned(READ_BYTES);
+    peak_run p = { .mem = mem };
+    if (!mem) return k;
+    memset(mem, 1, READ_BYTES);
+    k.read = READ_BYTES / best_time(pool, read_share, &p) * 1e-9;
+    wk_free_aligned(mem);
+#if defined(__x86_64__)
+    double steps = (double)PEAK_STEPS * CHAINS * wk_pool_n(pool) * 1e-9;
+    if (wk_cpu_features() & WK_CPU_AVX512) k.fp32 = steps * 32 / best_time(pool, fp32_share, &p);
+    if (wk_cpu_features() & WK_CPU_AVX512_VNNI) k.int8 = steps * 128 / best_time(pool, int8_share, &p);
+#endif
+    return k;
+}
+
+/* ---- products ---- */
 
 typedef struct run {
     const wk_packed *w;
@@ -100,7 +175,9 @@ int main(int argc, char **argv) {
     for (; i < argc && n_type < WK_DTYPE_COUNT; i++) type[n_type++] = wk_dtype_of_name(argv[i]);
     wk_pool *pool;
     if (wk_pool_new(threads, &pool)) die();
-    printf("%s, %d threads\n%-7s %6s %6s %5s %9s %8s %8s %8s\n", wk_cpu_name(), wk_pool_n(pool), "type", "n_out", "n_in", "T", "us", "GOP/s", "GB/s", "pack");
+    peaks peak = find_peaks(pool);
+    printf("%s, %d threads; peaks: reads %.1f GB/s, int8 %.0f GOP/s, float32 %.0f GFLOP/s\n", wk_cpu_name(), wk_pool_n(pool), peak.read, peak.int8, peak.fp32);
+    printf("%-7s %7s %6s %5s %9s %8s %8s %6s %9s\n", "type", "n_out", "n_in", "T", "us", "GOP/s", "GB/s", "share", "pack GB/s");
     for (int k = 0; k < n_type; k++)
         for (size_t s = 0; s < sizeof shape / sizeof shape[0]; s++)
             for (int m = 0; m < n_T; m++) {
@@ -117,8 +194,10 @@ int main(int argc, char **argv) {
                 if (!x || !r.y || !r.act) return 1;
                 for (int64_t j = 0; j < r.T * n_in; j++) x[j] = (float)(j % 257) / 128 - 1;
                 double t = best_of(pool, &r, repeats), ops = 2.0 * (double)(n_out * n_in) * T[m];
-                printf("%-7s %6d %6d %5d %9.1f %8.1f %8.2f %8.2f\n", wk_dtypes[type[k]].name, (int)n_out, (int)n_in, T[m], t * 1e6, ops / t * 1e-9,
-                       (double)wk_packed_bytes(r.w) / t * 1e-9, pack);
+                double gops = ops / t * 1e-9, gbs = (double)wk_packed_bytes(r.w) / t * 1e-9, most = wk_dtypes[type[k]].quantised ? peak.int8 : peak.fp32;
+                double share = T[m] < 8 ? gbs / peak.read : most > 0 ? gops / most : 0;  /* of what binds it */
+                printf("%-7s %7d %6d %5d %9.1f %8.1f %8.2f %5.0f%% %9.2f\n", wk_dtypes[type[k]].name, (int)n_out, (int)n_in, T[m], t * 1e6, gops, gbs,
+                       100 * share, pack);
                 wk_packed_free((wk_packed *)(uintptr_t)r.w);
                 wk_free(x);
                 wk_free(r.y);
