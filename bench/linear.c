@@ -159,7 +159,9 @@ static double best_of(wk_pool *pool, run *r, int repeats) {
 
 int main(int argc, char **argv) {
     static const wk_dtype all[] = { WK_Q4_0, WK_Q4_1, WK_Q8_0, WK_Q4_K, WK_Q6_K, WK_IQ4_NL, WK_F16, WK_BF16, WK_F32 };
-    static const int64_t shape[][2] = { { 1536, 576 }, { 576, 1536 }, { 4864, 896 }, { 896, 4864 }, { 8192, 2048 }, { 2048, 8192 } };
+    static const int64_t shape[][2] = {
+        { 1536, 576 }, { 576, 1536 }, { 4864, 896 }, { 896, 4864 }, { 8192, 2048 }, { 2048, 8192 }
+    };
     int threads = 0, repeats = 5, i = 1, n_type = sizeof all / sizeof all[0], n_T = 3, T[16] = { 1, 8, 512 };
     wk_dtype type[WK_DTYPE_COUNT];
     memcpy(type, all, sizeof all);
@@ -176,14 +178,16 @@ int main(int argc, char **argv) {
     wk_pool *pool;
     if (wk_pool_new(threads, &pool)) die();
     peaks peak = find_peaks(pool);
-    printf("%s, %d threads; peaks: reads %.1f GB/s, int8 %.0f GOP/s, float32 %.0f GFLOP/s\n", wk_cpu_name(), wk_pool_n(pool), peak.read, peak.int8, peak.fp32);
+    printf("%s, %d threads; peaks: reads %.1f GB/s, int8 %.0f GOP/s, float32 %.0f GFLOP/s\n", wk_cpu_name(), wk_pool_n(pool),
+           peak.read, peak.int8, peak.fp32);
     printf("%-7s %7s %6s %5s %9s %8s %8s %6s %9s\n", "type", "n_out", "n_in", "T", "us", "GOP/s", "GB/s", "share", "pack GB/s");
     for (int k = 0; k < n_type; k++)
         for (size_t s = 0; s < sizeof shape / sizeof shape[0]; s++)
             for (int m = 0; m < n_T; m++) {
                 int64_t n_out = shape[s][0], n_in = shape[s][1];
                 if (type[k] >= WK_DTYPE_COUNT || T[m] < 1 || n_in % wk_dtypes[type[k]].block) continue;
-                if (T[m] < 8) n_out = ((int64_t)400 << 20) / n_in * 8 / (wk_dtypes[type[k]].bytes * 8 / wk_dtypes[type[k]].block) / 16 * 16;
+                if (T[m] < 8)
+                    n_out = ((int64_t)400 << 20) / n_in * 8 / (wk_dtypes[type[k]].bytes * 8 / wk_dtypes[type[k]].block) / 16 * 16;
                 double pack = 0;
                 run r = { .w = random_weight(pool, type[k], n_out, n_in, &pack), .T = T[m] };
                 if (!r.w) continue;
@@ -194,10 +198,11 @@ int main(int argc, char **argv) {
                 if (!x || !r.y || !r.act) return 1;
                 for (int64_t j = 0; j < r.T * n_in; j++) x[j] = (float)(j % 257) / 128 - 1;
                 double t = best_of(pool, &r, repeats), ops = 2.0 * (double)(n_out * n_in) * T[m];
-                double gops = ops / t * 1e-9, gbs = (double)wk_packed_bytes(r.w) / t * 1e-9, most = wk_dtypes[type[k]].quantised ? peak.int8 : peak.fp32;
+                double gops = ops / t * 1e-9, gbs = (double)wk_packed_bytes(r.w) / t * 1e-9,
+                       most = wk_dtypes[type[k]].quantised ? peak.int8 : peak.fp32;
                 double share = T[m] < 8 ? gbs / peak.read : most > 0 ? gops / most : 0;  /* of what binds it */
-                printf("%-7s %7d %6d %5d %9.1f %8.1f %8.2f %5.0f%% %9.2f\n", wk_dtypes[type[k]].name, (int)n_out, (int)n_in, T[m], t * 1e6, gops, gbs,
-                       100 * share, pack);
+                printf("%-7s %7d %6d %5d %9.1f %8.1f %8.2f %5.0f%% %9.2f\n", wk_dtypes[type[k]].name, (int)n_out, (int)n_in, T[m],
+                       t * 1e6, gops, gbs, 100 * share, pack);
                 wk_packed_free((wk_packed *)(uintptr_t)r.w);
                 wk_free(x);
                 wk_free(r.y);

@@ -27,6 +27,6 @@ void wk_dump_value(const wk_graph *g, wk_val v, int64_t rows, const void *data) 
         sum += e;
         squares += e * e;
     }
-    fprintf(stderr, "%-17s %-24s [%" PRId64 ", %" PRId64 "] sum %.5g norm %.5g %016" PRIx64 "\n", wk_ops[g->node[x->node].op]->name, x->name,
-            rows, x->shape.cols, sum, sqrt(squares), hash);
+    fprintf(stderr, "%-17s %-24s [%" PRId64 ", %" PRId64 "] sum %.5g norm %.5g %016" PRIx64 "\n", wk_ops[g->node[x->node].op]->name,
+            x->name, rows, x->shape.cols, sum, sqrt(squares), hash);
 }

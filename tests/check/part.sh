@@ -60,7 +60,8 @@ valgrind)  # has no AVX-512, so dispatch falls back; tests/check/valgrind.txt li
     ninja -C "$build" --quiet
     rm -f "$build/skipped.txt"
     WICK_LAUNCH="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,possible" \
-        ctest --test-dir "$build" -j "$cores" --output-on-failure --timeout 600 -R "^($(paste -sd'|' tests/check/valgrind.txt))\$" ;;
+        ctest --test-dir "$build" -j "$cores" --output-on-failure --timeout 600 \
+            -R "^($(paste -sd'|' tests/check/valgrind.txt))\$" ;;
 coverage)
     need gcovr
     configure -DCMAKE_BUILD_TYPE=Debug -DWICK_COVERAGE=ON -DWICK_BUILD_EXAMPLES=OFF -DCMAKE_C_FLAGS_DEBUG="-O1 -g"

@@ -20,14 +20,16 @@ static const struct { const char *name; unsigned mask; } sets[] = {
 enum { N_SET = sizeof sets / sizeof sets[0], GUARD = 48 };
 
 /* Block types, and where their float16 scales lie. */
-static const struct { wk_dtype type; int f16[2]; bool exact; } kinds[] = {
-    { WK_F32, { -1, -1 }, true }, { WK_F16, { -1, -1 }, true }, { WK_BF16, { -1, -1 }, true },
-    { WK_Q4_0, { 0, -1 }, true }, { WK_Q4_1, { 0, 2 }, true }, { WK_Q5_0, { 0, -1 }, true }, { WK_Q5_1, { 0, 2 }, true },
-    { WK_Q8_0, { 0, -1 }, true }, { WK_Q3_K, { 108, -1 }, true }, { WK_Q4_K, { 0, 2 }, true }, { WK_Q5_K, { 0, 2 }, true },
-    { WK_Q6_K, { 208, -1 }, true }, { WK_IQ4_NL, { 0, -1 }, true }, { WK_IQ4_XS, { 0, -1 }, true }, { WK_MXFP4, { -1, -1 }, true },
-    { WK_Q2_K, { 80, 82 }, false }, { WK_TQ1_0, { 52, -1 }, false }, { WK_TQ2_0, { 64, -1 }, false },
-    { WK_IQ2_XXS, { 0, -1 }, false }, { WK_IQ2_XS, { 0, -1 }, false }, { WK_IQ2_S, { 0, -1 }, false }, { WK_IQ3_XXS, { 0, -1 }, false },
-    { WK_IQ3_S, { 0, -1 }, false }, { WK_IQ1_S, { 0, -1 }, false },
+static const struct { wk_dtype type; int f16[2]; bool exact;
+} kinds[] = {
+    { WK_F32, { -1, -1 }, true },     { WK_F16, { -1, -1 }, true },    { WK_BF16, { -1, -1 }, true },
+    { WK_Q4_0, { 0, -1 }, true },     { WK_Q4_1, { 0, 2 }, true },     { WK_Q5_0, { 0, -1 }, true },
+    { WK_Q5_1, { 0, 2 }, true },      { WK_Q8_0, { 0, -1 }, true },    { WK_Q3_K, { 108, -1 }, true },
+    { WK_Q4_K, { 0, 2 }, true },      { WK_Q5_K, { 0, 2 }, true },     { WK_Q6_K, { 208, -1 }, true },
+    { WK_IQ4_NL, { 0, -1 }, true },   { WK_IQ4_XS, { 0, -1 }, true },  { WK_MXFP4, { -1, -1 }, true },
+    { WK_Q2_K, { 80, 82 }, false },   { WK_TQ1_0, { 52, -1 }, false }, { WK_TQ2_0, { 64, -1 }, false },
+    { WK_IQ2_XXS, { 0, -1 }, false }, { WK_IQ2_XS, { 0, -1 }, false }, { WK_IQ2_S, { 0, -1 }, false },
+    { WK_IQ3_XXS, { 0, -1 }, false }, { WK_IQ3_S, { 0, -1 }, false },  { WK_IQ1_S, { 0, -1 }, false },
     { WK_GPTQ, { -1, -1 }, true },
 };
 enum { N_KIND = sizeof kinds / sizeof kinds[0] };
@@ -65,8 +67,8 @@ typedef struct test_case {
 } test_case;
 
 static void say(const test_case *c, const char *what) {
-    print_error("%s: set %s, type %s, T %d, n_out %d, n_in %d, seed %llu, group %d\n", what, c->set, wk_dtypes[kinds[c->kind].type].name, c->T,
-                c->n_out, c->n_in, (unsigned long long)c->seed, c->gptq.group);
+    print_error("%s: set %s, type %s, T %d, n_out %d, n_in %d, seed %llu, group %d\n", what, c->set,
+                wk_dtypes[kinds[c->kind].type].name, c->T, c->n_out, c->n_in, (unsigned long long)c->seed, c->gptq.group);
 }
 #define CHECK(c, cond) do { if (!(cond)) { say(c, #cond); fail(); } } while (0)
 
@@ -78,7 +80,12 @@ static float scale_value(scale_of_case s) {
 static void make_gptq(test_case *c, scale_of_case s) {
     static const int groups[] = { 32, 64, 128, 1 << 20 };
     wk_gptq *q = &c->gptq;
-    *q = (wk_gptq){ .bits = pick(0, 3) ? 4 : 8, .group = groups[pick(0, 3)], .v2 = pick(0, 1), .scale_type = pick(0, 2) ? WK_F16 : pick(0, 1) ? WK_F32 : WK_BF16 };
+    *q = (wk_gptq){ .bits = pick(0, 3) ? 4 : 8,
+                    .group = groups[pick(0, 3)],
+                    .v2 = pick(0, 1),
+                    .scale_type = pick(0, 2)   ? WK_F16
+                                  : pick(0, 1) ? WK_F32
+                                               : WK_BF16 };
     bool symmetric = q->bits == 8 ? pick(0, 3) > 0 : pick(0, 1), act_order = pick(0, 1), irregular = act_order && pick(0, 4) == 0;
     c->n_out = (c->n_out + 7) / 8 * 8;
     if (q->group > c->n_in) q->group = c->n_in;
@@ -90,7 +97,8 @@ static void make_gptq(test_case *c, scale_of_case s) {
     q->qweight = p;
     for (size_t i = 0; i < 4 * n_code; i++) *p++ = (uint8_t)rnd();
     q->qzeros = p;
-    for (size_t i = 0; i < 4 * n_zero; i++) *p++ = symmetric ? (uint8_t)((q->bits == 4 ? 0x88 : 0x80) - (q->v2 ? 0 : q->bits == 4 ? 0x11 : 1)) : (uint8_t)rnd();
+    for (size_t i = 0; i < 4 * n_zero; i++)
+        *p++ = symmetric ? (uint8_t)((q->bits == 4 ? 0x88 : 0x80) - (q->v2 ? 0 : q->bits == 4 ? 0x11 : 1)) : (uint8_t)rnd();
     q->scales = p;
     for (size_t i = 0; i < n_scale; i++, p += wk_dtypes[q->scale_type].bytes) {
         float v = scale_value(s == LARGE ? ORDINARY : s);
@@ -127,7 +135,8 @@ static void make_raw(test_case *c, scale_of_case s) {
     }
     for (size_t i = 0; i < c->t.n_bytes; i++) c->raw[1 + i] = (uint8_t)rnd();
     for (uint8_t *b = c->raw + 1; b < c->raw + 1 + c->t.n_bytes; b += d->bytes) {
-        for (int k = 0; k < 2; k++) if (kinds[c->kind].f16[k] >= 0) wk_put_f16(b + kinds[c->kind].f16[k], pick(0, 30) ? scale_value(s) : 0);
+        for (int k = 0; k < 2; k++)
+            if (kinds[c->kind].f16[k] >= 0) wk_put_f16(b + kinds[c->kind].f16[k], pick(0, 30) ? scale_value(s) : 0);
         if (type == WK_MXFP4) b[0] = (uint8_t)pick(s == TINY ? 0 : 110, s == TINY ? 60 : 140);
         if (type == WK_Q8_0 && !pick(0, 3)) memset(b + 2, pick(0, 1) ? 0x80 : 0x7f, 32);
     }
@@ -196,7 +205,8 @@ static void check_near(const test_case *c, const float *bias) {
             }
             if (bias) want += (double)bias[o], size += fabs((double)bias[o]);
             double e = fabs((double)c->y[r * c->ldy + o] - want);
-            if (!(e <= 1e-5 * size + 1e-37)) print_error("row %d output %d: %g, not %g\n", r, o, (double)c->y[r * c->ldy + o], want);
+            if (!(e <= 1e-5 * size + 1e-37))
+                print_error("row %d output %d: %g, not %g\n", r, o, (double)c->y[r * c->ldy + o], want);
             CHECK(c, e <= 1e-5 * size + 1e-37);
             err += e * e;
             norm += want * want;
@@ -294,7 +304,8 @@ static void test_products(void **unused) {
         before = sets[s].mask & have;
         wk_cpu_limit(sets[s].mask);
         for (int kind = 0; kind < N_KIND; kind++)
-            for (uint64_t i = 0; i < (kinds[kind].type == WK_GPTQ ? 24u : 8u); i++) check_kind(wk_linear_fns().name, kind, i * 1000 + (uint64_t)kind);
+            for (uint64_t i = 0; i < (kinds[kind].type == WK_GPTQ ? 24u : 8u); i++)
+                check_kind(wk_linear_fns().name, kind, i * 1000 + (uint64_t)kind);
         wk_cpu_limit(~0u);
     }
 }

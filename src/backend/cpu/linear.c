@@ -70,22 +70,31 @@ static void floats_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, 
 }
 
 /* The bytes of n chunks (inputs, for floats) of a block, from k on. */
-static int64_t bytes_of(const wk_packed *w, int64_t n) { return w->l.bits <= 8 ? n * (w->l.bits == 8 ? 512 : 256) : n * 2 * w->l.bits; }
+static int64_t bytes_of(const wk_packed *w, int64_t n) {
+    return w->l.bits <= 8 ? n * (w->l.bits == 8 ? 512 : 256) : n * 2 * w->l.bits;
+}
 static const uint8_t *place_of(const wk_packed *w, int64_t block, int64_t k) {
     return w->code + bytes_of(w, block * (w->l.bits <= 8 ? w->n_chunk : w->n_in) + k);
 }
 
-static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
-                        const float *bias) {
+static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1,
+                        float *y, int64_t ldy, const float *bias) {
     union { wk_panel codes[2]; float wide[2 * WK_PANEL_INPUTS * 16]; } panel;
     bool codes = w->l.bits <= 8, outputs_first = wk_act_bytes(w, n_row) <= CACHED_BYTES;
     int64_t n_k = codes ? w->n_chunk : w->n_in, step = codes ? WK_PANEL_CHUNKS : WK_PANEL_INPUTS;
     int64_t n_o = (o1 - o0 + 31) / 32, n = (n_k + step - 1) / step;
     for (int64_t i = 0; i < n_o * n; i++) {
         int64_t k = (outputs_first ? i % n : i / n_o) * step, o = o0 + (outputs_first ? i / n : i % n_o) * 32;
-        int64_t next_k = (outputs_first ? (i + 1) % n : (i + 1) / n_o) * step, next_o = o0 + (outputs_first ? (i + 1) / n : (i + 1) % n_o) * 32;
-        wk_tile t = { .halves = w->l.group < WK_CHUNK, .min = w->l.zero == WK_ZERO_MIN, .act_ld = n_k, .n_row = n_row, .y = y + o, .ldy = ldy,
-                      .n_col = (int)least(o1 - o, 32), .bias = bias ? bias + o : NULL };
+        int64_t next_k = (outputs_first ? (i + 1) % n : (i + 1) / n_o) * step,
+                next_o = o0 + (outputs_first ? (i + 1) / n : (i + 1) % n_o) * 32;
+        wk_tile t = { .halves = w->l.group < WK_CHUNK,
+                      .min = w->l.zero == WK_ZERO_MIN,
+                      .act_ld = n_k,
+                      .n_row = n_row,
+                      .y = y + o,
+                      .ldy = ldy,
+                      .n_col = (int)least(o1 - o, 32),
+                      .bias = bias ? bias + o : NULL };
         if (i + 1 < n_o * n) {
             for (int b = 0; b < 2; b++) t.next[b] = place_of(w, next_o / 16 + (next_o + 16 * b < o1 ? b : 0), next_k);
             t.n_next = bytes_of(w, least(n_k - next_k, step));
@@ -95,11 +104,13 @@ static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *
     }
 }
 
-void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy, const float *bias) {
+void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
+               const float *bias) {
     wk_linear_set f = wk_linear_fns();
     if (n_row < 1 || o0 >= o1) return;
     assert(o0 % WK_PACK_ROWS == 0 && (o1 % WK_PACK_ROWS == 0 || o1 == w->n_out) && o1 <= w->n_out);
-    if (n_row <= WK_FEW_ROWS && f.few) f.few(w, act, n_row, o0 / 16, (o1 - o0 + 15) / 16, y + o0, ldy, (int)(o1 - o0), bias ? bias + o0 : NULL);
+    if (n_row <= WK_FEW_ROWS && f.few)
+        f.few(w, act, n_row, o0 / 16, (o1 - o0 + 15) / 16, y + o0, ldy, (int)(o1 - o0), bias ? bias + o0 : NULL);
     else linear_rows(&f, w, act, n_row, o0, o1, y, ldy, bias);
 }
 
@@ -113,7 +124,8 @@ static void codes_tile(const wk_linear_set *f, const wk_packed *w, int64_t block
     for (int r = 0; r < 16; r++)
         for (int c = 0; c < n; c++) {
             int k = c % WK_CHUNK, chunk = c / WK_CHUNK;
-            float v = (float)(int8_t)(p->code[chunk][k / 4 * 64 + r * 4 + k % 4] - p->offset) * p->scale[chunk][w->l.group < WK_CHUNK && k >= 16][r];
+            float v = (float)(int8_t)(p->code[chunk][k / 4 * 64 + r * 4 + k % 4] - p->offset) *
+                      p->scale[chunk][w->l.group < WK_CHUNK && k >= 16][r];
             out[r * GRAD_COLS + c] = w->l.zero == WK_ZERO_MIN ? v + p->min[chunk][r] : v;
         }
 }
@@ -133,7 +145,8 @@ static void find_places(const wk_packed *w, int64_t i, int n, int32_t *place) {
         if (w->perm[p] >= i && w->perm[p] < i + n) place[w->perm[p] - i] = (int32_t)p;
 }
 
-void wk_linear_input_grad(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t i0, int64_t i1, float *dx, int64_t ldx) {
+void wk_linear_input_grad(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t i0, int64_t i1, float *dx,
+                          int64_t ldx) {
     wk_linear_set f = wk_linear_fns();
     _Alignas(64) float tile[GRAD_OUT * GRAD_COLS] = { 0 }, acc[GRAD_ROWS * GRAD_COLS], wide[GRAD_COLS * 16];
     wk_panel panel;

@@ -54,7 +54,16 @@ typedef struct wk_layout {
 #define WK_LAYOUT_Q8_0 ((wk_layout){ 8, 32, WK_SCALE_F16, WK_ZERO_MID, false, NULL })
 #define WK_LAYOUT_Q4_K ((wk_layout){ 4, 32, WK_SCALE_SUPER, WK_ZERO_MIN, false, NULL })
 #define WK_LAYOUT_Q6_K ((wk_layout){ 6, 16, WK_SCALE_SUPER, WK_ZERO_MID, false, NULL })
-typedef enum wk_like { WK_LIKE_CODES, WK_LIKE_Q4_0, WK_LIKE_Q4_1, WK_LIKE_Q8_0, WK_LIKE_Q4_K, WK_LIKE_Q6_K, WK_LIKE_FLOATS, WK_N_LIKE } wk_like;
+typedef enum wk_like {
+    WK_LIKE_CODES,
+    WK_LIKE_Q4_0,
+    WK_LIKE_Q4_1,
+    WK_LIKE_Q8_0,
+    WK_LIKE_Q4_K,
+    WK_LIKE_Q6_K,
+    WK_LIKE_FLOATS,
+    WK_N_LIKE
+} wk_like;
 
 struct wk_packed {
     wk_layout l;
@@ -116,8 +125,8 @@ typedef struct wk_linear_set {
     void (*widen)(const wk_packed *w, int64_t block, int64_t k, int n, float *out);  /* 16-bit floats to [n][16] */
     void (*mul_float)(const wk_tile *t);
     /* at most WK_FEW_ROWS rows against whole blocks, without panels */
-    void (*few)(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy, int n_col,
-                const float *bias);
+    void (*few)(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy,
+                int n_col, const float *bias);
     /* acc[n_row][64] += g[n_row][n_o] times w[n_o][64] */
     void (*grad)(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, float *acc);
 } wk_linear_set;

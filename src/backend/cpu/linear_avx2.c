@@ -27,7 +27,8 @@ AVX2 static void round_avx2(const float *x, int64_t n_chunk, wk_act *a) {
         __m256 v[4];
         __m256i q[4];
         UNROLL for (int i = 0; i < 4; i++) v[i] = _mm256_loadu_ps(x + 8 * i);
-        __m256i m = _mm256_max_epu32(_mm256_max_epu32(magnitude(v[0]), magnitude(v[1])), _mm256_max_epu32(magnitude(v[2]), magnitude(v[3])));
+        __m256i m = _mm256_max_epu32(_mm256_max_epu32(magnitude(v[0]), magnitude(v[1])),
+                                     _mm256_max_epu32(magnitude(v[2]), magnitude(v[3])));
         __m128i h = _mm_max_epu32(_mm256_castsi256_si128(m), _mm256_extracti128_si256(m, 1));
         h = _mm_max_epu32(h, _mm_shuffle_epi32(h, 0x4e));
         h = _mm_max_epu32(h, _mm_shuffle_epi32(h, 0xb1));
@@ -35,7 +36,8 @@ AVX2 static void round_avx2(const float *x, int64_t n_chunk, wk_act *a) {
         bool tiny = most < 1e-36f;
         __m256 inverse = _mm256_set1_ps(tiny ? 0 : 127 / most);
         UNROLL for (int i = 0; i < 4; i++)  /* the low byte, its sign extended */
-            q[i] = _mm256_srai_epi32(_mm256_slli_epi32(_mm256_castps_si256(_mm256_add_ps(_mm256_mul_ps(v[i], inverse), magic)), 24), 24);
+            q[i] = _mm256_srai_epi32(_mm256_slli_epi32(_mm256_castps_si256(_mm256_add_ps(_mm256_mul_ps(v[i], inverse), magic)), 24),
+                                     24);
         __m256i low = _mm256_add_epi32(q[0], q[1]), all = _mm256_add_epi32(low, _mm256_add_epi32(q[2], q[3]));
         __m256i sums = _mm256_hadd_epi32(low, all);  /* low low all all, twice */
         __m128i s = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
@@ -61,7 +63,8 @@ AVX2_PART __m256 load_scales(wk_scale kind, const uint8_t *plane, int64_t i, int
     case WK_SCALE_BF16:
         return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_half(plane + 32 * i + 16 * h)), 16));
     case WK_SCALE_E8M0: {
-        __m256i e = _mm256_cvtepu8_epi32(load_8(plane + 16 * i + 8 * h)), normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
+        __m256i e = _mm256_cvtepu8_epi32(load_8(plane + 16 * i + 8 * h)),
+                normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
         __m256i small = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);
         return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, small, _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e)));
     }
@@ -72,11 +75,13 @@ AVX2_PART __m256 load_scales(wk_scale kind, const uint8_t *plane, int64_t i, int
 /* Scales of group g, minima; super: the number of the super scales above. */
 AVX2_PART __m256 scales_of(const wk_packed *w, const wk_layout l, int64_t g, int64_t super, int h) {
     if (l.scale != WK_SCALE_SUPER) return load_scales(l.scale, w->scale, g, h);
-    return _mm256_mul_ps(load_scales(WK_SCALE_F16, w->super, super, h), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_8(w->scale + 16 * g + 8 * h))));
+    return _mm256_mul_ps(load_scales(WK_SCALE_F16, w->super, super, h),
+                         _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_8(w->scale + 16 * g + 8 * h))));
 }
 AVX2_PART __m256 minima_of(const wk_packed *w, const wk_layout l, int64_t g, int64_t super, int h) {
     if (l.scale != WK_SCALE_SUPER) return load_scales(l.scale, w->zero, g, h);
-    __m256 m = _mm256_mul_ps(load_scales(WK_SCALE_F16, w->super_min, super, h), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(load_8(w->zero + 16 * g + 8 * h))));
+    __m256 m = _mm256_mul_ps(load_scales(WK_SCALE_F16, w->super_min, super, h),
+                             _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(load_8(w->zero + 16 * g + 8 * h))));
     return _mm256_xor_ps(m, _mm256_set1_ps(-0.0f));
 }
 
@@ -110,7 +115,8 @@ AVX2_PART void load_codes(const wk_packed *w, const wk_layout l, int64_t i, int6
         UNROLL for (int s = 0; s < 8; s++) v[s] = _mm256_shuffle_epi8(map, v[s]);
     } else if (!has_nibbles(l) && (l.zero == WK_ZERO_MID || l.zero == WK_ZERO_U8)) {
         __m256i zero = _mm256_set1_epi8((char)(1 << (l.bits - 1)));
-        if (l.zero == WK_ZERO_U8) zero = _mm256_mullo_epi32(_mm256_cvtepu8_epi32(load_8(w->zero + g * 16 + 8 * h)), _mm256_set1_epi32(0x01010101));
+        if (l.zero == WK_ZERO_U8)
+            zero = _mm256_mullo_epi32(_mm256_cvtepu8_epi32(load_8(w->zero + g * 16 + 8 * h)), _mm256_set1_epi32(0x01010101));
         UNROLL for (int s = 0; s < 8; s++) v[s] = _mm256_sub_epi8(v[s], zero);
     }
 }
@@ -149,7 +155,8 @@ AVX2_PART __m256i broadcast_4(const int8_t *p) {
 AVX2_PART __m256i mask_of(int n) { return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)); }
 AVX2_PART void load_y(const wk_tile *t, int b, int64_t r, __m256 y[2]) {
     UNROLL for (int h = 0; h < 2; h++)
-        y[h] = t->first ? _mm256_setzero_ps() : _mm256_maskload_ps(t->y + r * t->ldy + 16 * b + 8 * h, mask_of(t->n_col - 16 * b - 8 * h));
+        y[h] = t->first ? _mm256_setzero_ps()
+                        : _mm256_maskload_ps(t->y + r * t->ldy + 16 * b + 8 * h, mask_of(t->n_col - 16 * b - 8 * h));
 }
 AVX2_PART void store_y(const wk_tile *t, int b, int64_t r, const __m256 y[2]) {
     UNROLL for (int h = 0; h < 2; h++) {
@@ -259,7 +266,10 @@ AVX2 static void rows_halves(const wk_tile *t, int b) {
 
 AVX2 static void mul_avx2(const wk_tile *t) {
     bool nibbles = t->panel[0]->nibbles;
-    void (*rows)(const wk_tile *, int) = nibbles ? t->min ? rows_nibbles_min : rows_nibbles : t->halves ? rows_halves : t->min ? rows_signed_min : rows_signed;
+    void (*rows)(const wk_tile *, int) = nibbles     ? t->min ? rows_nibbles_min : rows_nibbles
+                                         : t->halves ? rows_halves
+                                         : t->min    ? rows_signed_min
+                                                     : rows_signed;
     rows(t, 0);
     if (t->panel[1]) rows(t, 1);
 }
@@ -327,13 +337,13 @@ AVX2_PART __m256 load_float(const wk_packed *w, int64_t i, int h) {
 AVX2 static void row_floats(const wk_packed *w, const void *act, int64_t row, int64_t block, const wk_tile *t) {
     const float *x = (const float *)act + row * w->n_in;
     __m256 y[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
-    for (int64_t k = 0; k < w->n_in; k++)
-        UNROLL for (int h = 0; h < 2; h++) y[h] = _mm256_fmadd_ps(load_float(w, block * w->n_in + k, h), _mm256_set1_ps(x[k]), y[h]);
+    for (int64_t k = 0; k < w->n_in; k++) UNROLL
+    for (int h = 0; h < 2; h++) y[h] = _mm256_fmadd_ps(load_float(w, block * w->n_in + k, h), _mm256_set1_ps(x[k]), y[h]);
     store_y(t, 0, row, y);
 }
 
-AVX2 static void few_avx2(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy, int n_col,
-                          const float *bias) {
+AVX2 static void few_avx2(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy,
+                          int n_col, const float *bias) {
     static row_fn *const rows[WK_N_LIKE] = {
         [WK_LIKE_CODES] = row_codes, [WK_LIKE_Q4_0] = row_q4_0, [WK_LIKE_Q4_1] = row_q4_1, [WK_LIKE_Q8_0] = row_q8_0,
         [WK_LIKE_Q4_K] = row_q4_k, [WK_LIKE_Q6_K] = row_q6_k, [WK_LIKE_FLOATS] = row_floats,

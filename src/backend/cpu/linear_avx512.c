@@ -50,10 +50,12 @@ VNNI_PART __m512 load_scales(wk_scale kind, const uint8_t *plane, int64_t i) {
     case WK_SCALE_F16:
         return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(plane + 32 * i)));
     case WK_SCALE_BF16:
-        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(plane + 32 * i))), 16));
+        return _mm512_castsi512_ps(
+            _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(plane + 32 * i))), 16));
     case WK_SCALE_E8M0: {
         __m512i e = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(plane + 16 * i)));
-        __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), 23), small = _mm512_sllv_epi32(_mm512_set1_epi32(0x00200000), e);
+        __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), 23),
+                small = _mm512_sllv_epi32(_mm512_set1_epi32(0x00200000), e);
         return _mm512_castsi512_ps(_mm512_mask_blend_epi32(_mm512_cmplt_epi32_mask(e, _mm512_set1_epi32(2)), normal, small));
     }
     default:
@@ -62,10 +64,14 @@ VNNI_PART __m512 load_scales(wk_scale kind, const uint8_t *plane, int64_t i) {
 }
 /* The same for a super layout: an int8 (or uint8) under a float16. */
 VNNI_PART __m512 load_super_scales(const uint8_t *plane, int64_t i, const uint8_t *super, int64_t s) {
-    return _mm512_mul_ps(load_scales(WK_SCALE_F16, super, s), _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(plane + 16 * i)))));
+    return _mm512_mul_ps(
+        load_scales(WK_SCALE_F16, super, s),
+        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(plane + 16 * i)))));
 }
 VNNI_PART __m512 load_super_minima(const uint8_t *plane, int64_t i, const uint8_t *super, int64_t s) {
-    __m512 m = _mm512_mul_ps(load_scales(WK_SCALE_F16, super, s), _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(plane + 16 * i)))));
+    __m512 m = _mm512_mul_ps(
+        load_scales(WK_SCALE_F16, super, s),
+        _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(plane + 16 * i)))));
     return _mm512_xor_ps(m, _mm512_set1_ps(-0.0f));
 }
 
@@ -107,8 +113,9 @@ VNNI_PART void load_codes(const wk_packed *w, const wk_layout l, const bool raw,
     if (code_offset(l, raw) != 128) return;
     __m512i offset = _mm512_set1_epi8((char)(l.zero == WK_ZERO_MID ? 128 - (1 << (l.bits - 1)) : 128));
     if (l.zero == WK_ZERO_U8)
-        offset = _mm512_sub_epi8(offset, _mm512_mullo_epi32(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(w->zero + g * 16))),
-                                                            _mm512_set1_epi32(0x01010101)));
+        offset = _mm512_sub_epi8(
+            offset, _mm512_mullo_epi32(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(w->zero + g * 16))),
+                                       _mm512_set1_epi32(0x01010101)));
     UNROLL for (int s = 0; s < 8; s++) v[s] = _mm512_add_epi8(v[s], offset);
 }
 
@@ -155,14 +162,16 @@ VNNI_PART void fetch_next(const wk_tile *t, int64_t at) {
 }
 
 /* Sums of chunk c start from the rows' seeds. */
-VNNI_PART void seed_sums(const wk_act *const a[6], int c, const int NB, const int NT, const bool high, const bool low, __m512i s[6][2]) {
+VNNI_PART void seed_sums(const wk_act *const a[6], int c, const int NB, const int NT, const bool high, const bool low,
+                         __m512i s[6][2]) {
     UNROLL for (int i = 0; i < NT; i++) {
         int32_t seed = low ? a[i][c].seed_low : high ? a[i][c].seed - a[i][c].seed_low : a[i][c].seed;
         UNROLL for (int b = 0; b < NB; b++) s[i][b] = _mm512_set1_epi32(seed);
     }
 }
 /* Products of 16 inputs of chunk c, from vector k on. */
-VNNI_PART void add_products(const wk_tile *t, const wk_act *const a[6], int c, const int k, const int NB, const int NT, __m512i s[6][2]) {
+VNNI_PART void add_products(const wk_tile *t, const wk_act *const a[6], int c, const int k, const int NB, const int NT,
+                            __m512i s[6][2]) {
     UNROLL for (int j = k; j < k + 4; j++) {
         __m512i w[2];
         UNROLL for (int b = 0; b < NB; b++) w[b] = _mm512_load_si512(t->panel[b]->code[c] + 64 * j);
@@ -183,7 +192,8 @@ VNNI_PART void tile_codes(const wk_tile *t, int64_t r, const int NB, const int N
     UNROLL for (int i = 0; i < NT; i++) {
         a[i] = t->act + (r + i) * t->act_ld;
         UNROLL for (int b = 0; b < NB; b++)
-            y[i][b] = t->first ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask_of(t->n_col - 16 * b), t->y + (r + i) * t->ldy + 16 * b);
+            y[i][b] = t->first ? _mm512_setzero_ps()
+                               : _mm512_maskz_loadu_ps(mask_of(t->n_col - 16 * b), t->y + (r + i) * t->ldy + 16 * b);
     }
     int64_t ahead = r * t->n_k * (FETCH / 6);
     for (int c = 0; c < t->n_k; c++, ahead += FETCH) {
@@ -200,10 +210,12 @@ VNNI_PART void tile_codes(const wk_tile *t, int64_t r, const int NB, const int N
         add_products(t, a, c, 4, NB, NT, s);
         UNROLL for (int i = 0; i < NT; i++)
             UNROLL for (int b = 0; b < NB; b++) {
-                if (halves) v[i][b] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[i][b]), _mm512_load_ps(t->panel[b]->scale[c][1]), v[i][b]);
-                else v[i][b] = scaled(t, c, b, 0, s[i][b]);
-                y[i][b] = _mm512_fmadd_ps(v[i][b], _mm512_set1_ps(a[i][c].d), y[i][b]);
-                if (min) y[i][b] = _mm512_fmadd_ps(_mm512_load_ps(t->panel[b]->min[c]), _mm512_set1_ps(a[i][c].sum), y[i][b]);
+            if (halves)
+                v[i][b] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[i][b]), _mm512_load_ps(t->panel[b]->scale[c][1]), v[i][b]);
+            else
+                v[i][b] = scaled(t, c, b, 0, s[i][b]);
+            y[i][b] = _mm512_fmadd_ps(v[i][b], _mm512_set1_ps(a[i][c].d), y[i][b]);
+            if (min) y[i][b] = _mm512_fmadd_ps(_mm512_load_ps(t->panel[b]->min[c]), _mm512_set1_ps(a[i][c].sum), y[i][b]);
             }
     }
     UNROLL for (int i = 0; i < NT; i++)
@@ -230,7 +242,8 @@ VNNI static void rows_halves_2(const wk_tile *t) { rows_codes(t, 2, true, false)
 VNNI static void rows_halves_1(const wk_tile *t) { rows_codes(t, 1, true, false); }
 
 VNNI static void mul_avx512(const wk_tile *t) {
-    static void (*const rows[3][2])(const wk_tile *) = { { rows_plain_1, rows_plain_2 }, { rows_min_1, rows_min_2 }, { rows_halves_1, rows_halves_2 } };
+    static void (*const rows[3][2])(
+        const wk_tile *) = { { rows_plain_1, rows_plain_2 }, { rows_min_1, rows_min_2 }, { rows_halves_1, rows_halves_2 } };
     rows[t->halves ? 2 : t->min][t->panel[1] != NULL](t);
 }
 
@@ -245,8 +258,8 @@ VNNI_PART void store_block(float *y, __m512 v, int n_col, const float *bias) {
 }
 
 /* A block's products with NT rows; the layout is a constant for the common ones. */
-VNNI_PART void block_rows(const wk_packed *w, const wk_layout l, const wk_act *a, const int NT, int64_t block, float *y, int64_t ldy, int n_col,
-                          const float *bias) {
+VNNI_PART void block_rows(const wk_packed *w, const wk_layout l, const wk_act *a, const int NT, int64_t block, float *y,
+                          int64_t ldy, int n_col, const float *bias) {
     const int offset = code_offset(l, true);
     const bool halves = l.group < WK_CHUNK;
     __m512 sum[4];
@@ -277,9 +290,11 @@ VNNI_PART void block_rows(const wk_packed *w, const wk_layout l, const wk_act *a
     UNROLL for (int r = 0; r < NT; r++) store_block(y + r * ldy, sum[r], n_col, bias);
 }
 
-typedef void few_fn(const wk_packed *w, const void *act, int64_t n_row, int64_t block, float *y, int64_t ldy, int n_col, const float *bias);
+typedef void few_fn(const wk_packed *w, const void *act, int64_t n_row, int64_t block, float *y, int64_t ldy, int n_col,
+                    const float *bias);
 #define FEW_OF_CODES(name, layout) \
-    VNNI static void name(const wk_packed *w, const void *act, int64_t n_row, int64_t block, float *y, int64_t ldy, int n_col, const float *bias) { \
+    VNNI static void name(const wk_packed *w, const void *act, int64_t n_row, int64_t block, float *y, int64_t ldy, int n_col, \
+                          const float *bias) { \
         const wk_act *a = act; \
         int64_t r = 0; \
         for (; r + 4 <= n_row; r += 4) block_rows(w, layout, a + r * w->n_chunk, 4, block, y + r * ldy, ldy, n_col, bias); \
@@ -308,7 +323,8 @@ VNNI_PART void tile_floats(const wk_tile *t, int64_t r, const int NB, const int 
     __m512 y[12][2];
     UNROLL for (int i = 0; i < NT; i++)
         UNROLL for (int b = 0; b < NB; b++)
-            y[i][b] = t->first ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask_of(t->n_col - 16 * b), t->y + (r + i) * t->ldy + 16 * b);
+        y[i][b] = t->first ? _mm512_setzero_ps()
+                           : _mm512_maskz_loadu_ps(mask_of(t->n_col - 16 * b), t->y + (r + i) * t->ldy + 16 * b);
     int64_t ahead = r * t->n_k / 4 * (FETCH / 12);
     for (int k = 0; k < t->n_k; k++) {
         __m512 w[2];
@@ -339,8 +355,8 @@ VNNI static void mul_float_avx512(const wk_tile *t) {
 }
 
 /* NB blocks of 16 outputs with NT rows, without panels. */
-VNNI_PART void blocks_float(const wk_packed *w, const float *x, const int NT, int64_t block, const int NB, float *y, int64_t ldy, int n_col,
-                            const float *bias) {
+VNNI_PART void blocks_float(const wk_packed *w, const float *x, const int NT, int64_t block, const int NB, float *y, int64_t ldy,
+                            int n_col, const float *bias) {
     const bool wide = w->l.bits == 32;
     __m512 s[4][2];
     UNROLL for (int r = 0; r < NT; r++)
@@ -355,21 +371,22 @@ VNNI_PART void blocks_float(const wk_packed *w, const float *x, const int NT, in
         UNROLL for (int b = 0; b < NB; b++) store_block(y + r * ldy + 16 * b, s[r][b], n_col - 16 * b, bias ? bias + 16 * b : NULL);
 }
 /* Two blocks if there are two: a sum is a chain that waits for itself. */
-VNNI_PART void rows_of_blocks(const wk_packed *w, const float *x, int64_t n_row, int64_t block, const int NB, float *y, int64_t ldy, int n_col,
-                              const float *bias) {
+VNNI_PART void rows_of_blocks(const wk_packed *w, const float *x, int64_t n_row, int64_t block, const int NB, float *y, int64_t ldy,
+                              int n_col, const float *bias) {
     int64_t r = 0;
     for (; r + 4 <= n_row; r += 4) blocks_float(w, x + r * w->n_in, 4, block, NB, y + r * ldy, ldy, n_col, bias);
     for (; r < n_row; r++) blocks_float(w, x + r * w->n_in, 1, block, NB, y + r * ldy, ldy, n_col, bias);
 }
-VNNI static void few_floats(const wk_packed *w, const float *x, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy, int n_col,
-                            const float *bias) {
+VNNI static void few_floats(const wk_packed *w, const float *x, int64_t n_row, int64_t block, int64_t n_block, float *y,
+                            int64_t ldy, int n_col, const float *bias) {
     int64_t b = 0;
-    for (; b + 1 < n_block; b += 2) rows_of_blocks(w, x, n_row, block + b, 2, y + 16 * b, ldy, n_col - 16 * (int)b, bias ? bias + 16 * b : NULL);
+    for (; b + 1 < n_block; b += 2)
+        rows_of_blocks(w, x, n_row, block + b, 2, y + 16 * b, ldy, n_col - 16 * (int)b, bias ? bias + 16 * b : NULL);
     if (b < n_block) rows_of_blocks(w, x, n_row, block + b, 1, y + 16 * b, ldy, n_col - 16 * (int)b, bias ? bias + 16 * b : NULL);
 }
 
-VNNI static void few_avx512(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy, int n_col,
-                            const float *bias) {
+VNNI static void few_avx512(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y,
+                            int64_t ldy, int n_col, const float *bias) {
     static few_fn *const few[WK_N_LIKE] = {
         [WK_LIKE_CODES] = few_codes, [WK_LIKE_Q4_0] = few_q4_0, [WK_LIKE_Q4_1] = few_q4_1, [WK_LIKE_Q8_0] = few_q8_0,
         [WK_LIKE_Q4_K] = few_q4_k, [WK_LIKE_Q6_K] = few_q6_k,
@@ -378,7 +395,8 @@ VNNI static void few_avx512(const wk_packed *w, const void *act, int64_t n_row, 
         few_floats(w, act, n_row, block, n_block, y, ldy, n_col, bias);
         return;
     }
-    for (int64_t b = 0; b < n_block; b++) few[w->like](w, act, n_row, block + b, y + 16 * b, ldy, n_col - 16 * (int)b, bias ? bias + 16 * b : NULL);
+    for (int64_t b = 0; b < n_block; b++)
+        few[w->like](w, act, n_row, block + b, y + 16 * b, ldy, n_col - 16 * (int)b, bias ? bias + 16 * b : NULL);
 }
 
 /* ---- gradient ---- */

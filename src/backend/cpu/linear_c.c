@@ -36,7 +36,8 @@ static void expand_c(const wk_packed *w, int64_t block, int64_t chunk, int n, wk
     for (int c = 0; c < n; c++) {
         int64_t i = (chunk + c) * WK_CHUNK;
         for (int r = 0; r < 16; r++) {
-            for (int k = 0; k < WK_CHUNK; k++) p->code[c][k / 4 * 64 + r * 4 + k % 4] = (uint8_t)(int8_t)wk_code_at(w, block, i + k, r);
+            for (int k = 0; k < WK_CHUNK; k++)
+                p->code[c][k / 4 * 64 + r * 4 + k % 4] = (uint8_t)(int8_t)wk_code_at(w, block, i + k, r);
             p->scale[c][0][r] = wk_scale_at(w, block, i, r);
             if (w->l.group < WK_CHUNK) p->scale[c][1][r] = wk_scale_at(w, block, i + 16, r);
             if (w->l.zero == WK_ZERO_MIN) p->min[c][r] = wk_min_at(w, block, i, r);
@@ -59,7 +60,8 @@ static void row_c(const wk_tile *t, const wk_panel *p, const wk_act *a, float y[
         dots_16(p->code[c], a[c].q, low);
         dots_16(p->code[c] + 256, a[c].q + 16, high);
         for (int r = 0; r < 16; r++) {
-            float v = t->halves ? fmaf((float)high[r], p->scale[c][1][r], (float)low[r] * p->scale[c][0][r]) : (float)(low[r] + high[r]) * p->scale[c][0][r];
+            float v = t->halves ? fmaf((float)high[r], p->scale[c][1][r], (float)low[r] * p->scale[c][0][r])
+                                : (float)(low[r] + high[r]) * p->scale[c][0][r];
             y[r] = fmaf(v, a[c].d, y[r]);
             if (t->min) y[r] = fmaf(p->min[c][r], a[c].sum, y[r]);
         }
@@ -101,5 +103,12 @@ static void grad_c(const float *g, int64_t ldg, int64_t n_row, const float *w, i
 }
 
 const wk_linear_set wk_linear_c = {
-    .need = 0, .name = "c", .round = round_c, .expand = expand_c, .mul = mul_c, .widen = widen_c, .mul_float = mul_float_c, .grad = grad_c,
+    .need = 0,
+    .name = "c",
+    .round = round_c,
+    .expand = expand_c,
+    .mul = mul_c,
+    .widen = widen_c,
+    .mul_float = mul_float_c,
+    .grad = grad_c,
 };

@@ -21,7 +21,9 @@ NEON static void round_neon(const float *x, int64_t n_chunk, wk_act *a) {
     const float32x4_t magic = vdupq_n_f32(12582912.0f);  /* as in linear_c.c */
     for (; n_chunk > 0; n_chunk--, a++, x += WK_CHUNK) {
         uint32x4_t m = vdupq_n_u32(0);
-        UNROLL for (int i = 0; i < 8; i++) m = vmaxq_u32(m, vandq_u32(vreinterpretq_u32_f32(vld1q_f32(x + 4 * i)), vdupq_n_u32(0x7fffffff)));
+        UNROLL
+        for (int i = 0; i < 8; i++)
+            m = vmaxq_u32(m, vandq_u32(vreinterpretq_u32_f32(vld1q_f32(x + 4 * i)), vdupq_n_u32(0x7fffffff)));
         union { uint32_t u; float f; } most = { vmaxvq_u32(m) };
         bool tiny = most.f < 1e-36f;
         float32x4_t inverse = vdupq_n_f32(tiny ? 0 : 127 / most.f);
@@ -49,7 +51,8 @@ NEON_PART void widen_halves(const uint8_t *p, bool bf16, float out[16]) {
 /* Scales of a chunk's half, or its minima. */
 NEON static void scales_of(const wk_packed *w, int64_t block, int64_t p, float out[16]) {
     int64_t g = block * w->n_group + p / w->l.group;
-    if (w->l.scale == WK_SCALE_F16 || w->l.scale == WK_SCALE_BF16) widen_halves(w->scale + 32 * g, w->l.scale == WK_SCALE_BF16, out);
+    if (w->l.scale == WK_SCALE_F16 || w->l.scale == WK_SCALE_BF16)
+        widen_halves(w->scale + 32 * g, w->l.scale == WK_SCALE_BF16, out);
     else for (int r = 0; r < 16; r++) out[r] = wk_scale_at(w, block, p, r);
 }
 NEON static void minima_of(const wk_packed *w, int64_t block, int64_t p, float out[16]) {
