@@ -17,7 +17,8 @@ INLINE vf fetch(const source from, const right *b, int64_t k, int64_t j) {
     return vf_load((const float *)b->at + i);
 }
 
-/* C[mr][nv vectors] = (keep ? C : 0) + A[mr][n_k] * B[k0.. + n_k][n.. + nv vectors], each element one chain of fma in order of k. */
+/* C[mr][nv vectors] = (keep ? C : 0) + A[mr][n_k] * B[k0.. + n_k][n.. + nv vectors], each element one chain of fma in
+ * order of k. */
 INLINE void register_tile(const source from, const int mr, const int nv, bool keep, int64_t n_k, const float *a, int64_t lda,
                           const right *b, int64_t k0, int64_t n, float *c, int64_t ldc) {
     vf acc[TILE_M][TILE_N];
@@ -160,28 +161,33 @@ INLINE void soften(float *s, span in, float cap, int64_t n_y, float *y, float *t
     *sum += vf_sum(total);
 }
 
-/* Some neighbouring rows against a block, whose scores are there. Positions that all of them see go into one product; before and after it each
- * row adds those that it sees alone, so that every y is still one chain in order of position. */
-static void attend_block(const wk_attn_tile *t, const wk_attn_room *room, const span *seen, int64_t n_row, int64_t r0, const right *v,
-                         source v_from, float *top, float *sum) {
+/* y of rows [r0, r1) of the room += weights times values, positions [lo, hi). */
+INLINE void add_values(const wk_attn_room *room, int64_t hd, int64_t r0, int64_t r1, int64_t lo, int64_t hi, source from, const right *v) {
+    int64_t pad = (hd + 15) / 16 * 16;
+    if (lo < hi)
+        multiply(from, r1 - r0, up(hd), true, hi - lo, room->score + r0 * WK_PAGE_LEN + lo, WK_PAGE_LEN, v, lo, room->y + r0 * pad, pad);
+}
+
+/* Some neighbouring query positions, from row r0 of the room on, against a block, whose scores are there. Positions that
+ * all of them see go into one product; before and after it each adds those that it sees alone, so that every y is still
+ * one chain in order of position. */
+static void attend_block(const wk_attn_tile *t, const wk_attn_room *room, const span *seen, int64_t n_pos, int64_t r0, source from,
+                         const right *v, float *top, float *sum) {
     int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16, n_head = t->n_head;
     span all = { 0, WK_PAGE_LEN };
-    for (int64_t i = 0; i < n_row; i++) {
+    for (int64_t i = 0, r = r0; i < n_pos; i++) {
         if (all.lo < seen[i].lo) all.lo = seen[i].lo;
         if (all.hi > seen[i].hi) all.hi = seen[i].hi;
+        for (int64_t end = r + n_head; r < end; r++)
+            if (seen[i].lo < seen[i].hi)
+                soften(room->score + r * WK_PAGE_LEN, seen[i], t->attr->cap, up(hd), room->y + r * pad, &top[r], &sum[r]);
     }
-    float *score = room->score + r0 * WK_PAGE_LEN, *y = room->y + r0 * pad;
-    for (int64_t i = 0; i < n_row * n_head; i++)
-        if (seen[i / n_head].lo < seen[i / n_head].hi)
-            soften(score + i * WK_PAGE_LEN, seen[i / n_head], t->attr->cap, up(hd), y + i * pad, &top[r0 + i], &sum[r0 + i]);
-    if (all.lo >= all.hi) all.lo = all.hi = WK_PAGE_LEN;
-    for (int64_t i = 0, at = 0; i < n_row; i++, at += n_head) {
-        int64_t hi = seen[i].hi < all.lo ? seen[i].hi : all.lo;
-        if (seen[i].lo < hi) multiply(v_from, n_head, up(hd), true, hi - seen[i].lo, score + at * WK_PAGE_LEN + seen[i].lo, WK_PAGE_LEN, v, seen[i].lo, y + at * pad, pad);
-    }
-    if (all.lo < all.hi) multiply(v_from, n_row * n_head, up(hd), true, all.hi - all.lo, score + all.lo, WK_PAGE_LEN, v, all.lo, y, pad);
-    for (int64_t i = 0, at = 0; i < n_row; i++, at += n_head)
-        if (all.hi < seen[i].hi) multiply(v_from, n_head, up(hd), true, seen[i].hi - all.hi, score + at * WK_PAGE_LEN + all.hi, WK_PAGE_LEN, v, all.hi, y + at * pad, pad);
+    if (all.lo >= all.hi) all.lo = all.hi = WK_PAGE_LEN;  /* nothing in common */
+    for (int64_t i = 0, r = r0; i < n_pos; i++, r += n_head)
+        add_values(room, hd, r, r + n_head, seen[i].lo, seen[i].hi < all.lo ? seen[i].hi : all.lo, from, v);
+    add_values(room, hd, r0, r0 + n_pos * n_head, all.lo, all.hi, from, v);
+    for (int64_t i = 0, r = r0; i < n_pos; i++, r += n_head)
+        add_values(room, hd, r, r + n_head, all.hi > seen[i].lo ? all.hi : seen[i].lo, seen[i].hi, from, v);
 }
 
 static void attend(const wk_attn_tile *t, const wk_attn_room *room) {
@@ -222,7 +228,7 @@ static void attend(const wk_attn_tile *t, const wk_attn_room *room) {
         for (int64_t i = 0, next; i < t->n_row; i = next) {
             for (next = i + 1; next < t->n_row && seen[next].lo == seen[i].lo && seen[next].hi == seen[i].hi;) next++;
             if (next < i + TILE_M) next = i + TILE_M < t->n_row ? i + TILE_M : t->n_row;
-            attend_block(t, room, seen + i, next - i, i * t->n_head, &v, v_from, top, sum);
+            attend_block(t, room, seen + i, next - i, i * t->n_head, v_from, &v, top, sum);
         }
     }
     for (int64_t r = 0; r < n; r++) {
