@@ -116,6 +116,8 @@ static void put_real(wk_jrun *r, wk_jbuf *b, const spec *s, wk_jval v) {
         wk_jput_float(r, &short_form, fabs(f), 0);
         const wk_jstr *k = wk_jput_end(r, &short_form).s;
         memcpy(t, k->p, k->n);
+        char *e = s->alt && !strchr(t, '.') ? strchr(t, 'e') : NULL;
+        if (e) memmove(e + 1, e, strlen(e) + 1), *e = '.';  /* # : always a point */
     } else if (!isfinite(f)) {
         memcpy(t, isnan(f) ? (upper ? "NAN" : "nan") : upper ? "INF" : "inf", 4);
     } else {
@@ -124,17 +126,13 @@ static void put_real(wk_jrun *r, wk_jbuf *b, const spec *s, wk_jval v) {
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
         int n = wk_format_number(t, (size_t)p + 400, pattern, p, fabs(f));
 #pragma GCC diagnostic pop
-        /* as g, but a number without an exponent has a digit behind the point, and the last place is not given to the whole part */
-        if (!s->type) {
+        if (!s->type) {  /* as g, but with a digit behind the point, and the last place is not given to the whole part */
             char *e = strchr(t, 'e'), *dot = strchr(t, '.');
-            if (!e && !dot && n >= (p ? p : 1)) {
-                n = wk_format_number(t, (size_t)p + 400, "%.*e", p > 0 ? p - 1 : 0, fabs(f));
-                e = strchr(t, 'e');
-                char *end = e;
-                if (memchr(t, '.', (size_t)(e - t))) {
-                    while (end[-1] == '0') end--;
-                    if (end[-1] == '.') end--;
-                }
+            size_t whole = *t == '0' && f != 0 ? 0 : strspn(t, "0123456789");
+            if (!e && whole >= (size_t)(p ? p : 1)) {
+                wk_format_number(t, (size_t)p + 400, s->alt ? "%#.*e" : "%.*e", p > 0 ? p - 1 : 0, fabs(f));
+                char *end = e = strchr(t, 'e');
+                while (!s->alt && memchr(t, '.', (size_t)(e - t)) && (end[-1] == '0' || end[-1] == '.')) if (*--end == '.') break;
                 memmove(end, e, strlen(e) + 1);
             } else if (!e && !dot) {
                 memcpy(t + n, ".0", 3);
@@ -332,7 +330,8 @@ static void put_formatted(wk_jrun *r, wk_jbuf *b, wk_jval v, const wk_jstr *f) {
     }
     if (s.precision > MAX_PRECISION) wk_jfail(&r->m, "a precision above %d", MAX_PRECISION);
     if (s.type == 's' || (s.type && !strchr("bcdoxXneEfFgG%", s.type))) wk_jfail(&r->m, "'%c' does not format a number", s.type);
-    if (s.group == ',' && s.type && strchr("boxXcn", s.type)) wk_jfail(&r->m, "',' does not go with '%c'", s.type);
+    if (s.group && s.type && strchr(s.group == ',' ? "boxXcn" : "cn", s.type))
+        wk_jfail(&r->m, "'%c' does not go with '%c'", s.group, s.type);
     if (s.type && strchr("eEfFgG%", s.type)) { put_real(r, b, &s, v); return; }
     if (v.kind == WK_J_FLOAT) {
         if (s.type && s.type != 'n') wk_jfail(&r->m, "'%c' needs an integer", s.type);
@@ -343,9 +342,10 @@ static void put_formatted(wk_jrun *r, wk_jbuf *b, wk_jval v, const wk_jstr *f) {
     if (s.type == 'c') {
         wk_jbuf t = { 0 };
         int64_t cp = wk_jas_int(v);
+        if (s.sign || s.alt) wk_jfail(&r->m, "a character has no sign and no other form");
         if (cp < 0 || cp > 0x10FFFF || (cp >= 0xD800 && cp < 0xE000)) wk_jfail(&r->m, "%lld is not a character", (long long)cp);
         wk_jput_cp(r, &t, (uint32_t)cp, v.from);
-        put_text(r, b, &s, wk_jput_end(r, &t).s, s.align ? s.align : '<');
+        put_text(r, b, &s, wk_jput_end(r, &t).s, s.align == '<' || s.align == '^' ? s.align : '>');
         return;
     }
     put_int(r, b, &s, v, false);

@@ -117,10 +117,10 @@ static void test_real_templates(void **state) {
 
 static void own_case(json_t *c, void *arg) {
     tally *t = arg;
-    json_t *template = json_object_get(c, "template");
-    if (!t->inputs) { t->inputs = json_incref(json_object_get(c, "vars")); return; }
-    compare(t, json_string_value(template), json_string_value(template), json_string_length(template), t->inputs,
-            json_object_get(c, "output"), json_string_value(json_object_get(c, "error")));
+    json_t *template = json_object_get(c, "template"), *vars = json_object_get(c, "vars"), *name = json_object_get(c, "name");
+    if (!template) { t->inputs = json_incref(vars); return; }  /* the first line: for all that have none of their own */
+    compare(t, json_string_value(name ? name : template), json_string_value(template), json_string_length(template),
+            vars ? vars : t->inputs, json_object_get(c, "output"), json_string_value(json_object_get(c, "error")));
 }
 
 /* WICK_TEMPLATE_CASES: another file of the kind that make_template_cases.py writes. */
