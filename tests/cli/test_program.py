@@ -349,7 +349,7 @@ class Talk:
 
 
 def conversation(tmp, **env):
-    prompt = b"> "
+    prompt = b"> " if env else b">\x1b[0m "  # bold where there are colours, and the answer below it is not
     t = Talk(["run", CHAT, "--temp", "0", "--ignore-eos", "-n", "6"], XDG_STATE_HOME=tmp, **env)
     t.until(b"Ctrl-D leaves", prompt)
     t.type(b"Hello\n")
