@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -35,6 +36,7 @@ static const struct { wk_dtype type; int f16[2]; bool exact;
 enum { N_KIND = sizeof kinds / sizeof kinds[0] };
 
 static wk_pool *pool;
+static uint64_t first_seed;  /* WICK_TEST_SEED: other cases than the usual */
 
 /* ---- random cases ---- */
 
@@ -305,7 +307,7 @@ static void test_products(void **unused) {
         wk_cpu_limit(sets[s].mask);
         for (int kind = 0; kind < N_KIND; kind++)
             for (uint64_t i = 0; i < (kinds[kind].type == WK_GPTQ ? 24u : 8u); i++)
-                check_kind(wk_linear_fns().name, kind, i * 1000 + (uint64_t)kind);
+                check_kind(wk_linear_fns().name, kind, (first_seed + i) * 1000 + (uint64_t)kind);
         wk_cpu_limit(~0u);
     }
 }
@@ -362,6 +364,9 @@ static void test_not_numbers(void **unused) {
 
 static int setup(void **unused) {
     (void)unused;
+    const char *seed = getenv("WICK_TEST_SEED");
+    if (seed) first_seed = strtoull(seed, NULL, 10);
+    print_message("seed %llu\n", (unsigned long long)first_seed);
     return wk_pool_new(2, &pool) != WICK_OK;
 }
 static int teardown(void **unused) {
