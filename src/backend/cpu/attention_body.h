@@ -162,10 +162,11 @@ INLINE void soften(float *s, span in, float cap, int64_t n_y, float *y, float *t
 }
 
 /* y of rows [r0, r1) of the room += weights times values, positions [lo, hi). */
-INLINE void add_values(const wk_attn_room *room, int64_t hd, int64_t r0, int64_t r1, int64_t lo, int64_t hi, source from, const right *v) {
+INLINE void add_values(const wk_attn_room *room, int64_t hd, int64_t r0, int64_t r1, int64_t lo, int64_t hi, source from,
+                       const right *v) {
     int64_t pad = (hd + 15) / 16 * 16;
-    if (lo < hi)
-        multiply(from, r1 - r0, up(hd), true, hi - lo, room->score + r0 * WK_PAGE_LEN + lo, WK_PAGE_LEN, v, lo, room->y + r0 * pad, pad);
+    const float *weight = room->score + r0 * WK_PAGE_LEN + lo;
+    if (lo < hi) multiply(from, r1 - r0, up(hd), true, hi - lo, weight, WK_PAGE_LEN, v, lo, room->y + r0 * pad, pad);
 }
 
 /* Some neighbouring query positions, from row r0 of the room on, against a block, whose scores are there. Positions that
