@@ -234,8 +234,8 @@ def memory(short):
         peak[name] = used - kv
         rows.append((name, *(f"{n / mb:.0f}" for n in (size, kv, used, limit)), f"{used / size:.2f}"))
     share = peak["Qwen2.5-0.5B Q4_0"] / peak["Qwen2.5-0.5B F16"]
-    text = (f"Peak resident memory in MB of `wick bench` with a context of {n_ctx} tokens (float16 KV). The limit is 1.15 × the file "
-            "+ the KV "
+    text = (f"Peak resident memory in MB of `wick bench` with a context of {n_ctx} tokens (float16 KV)."
+            " The limit is 1.15 × the file + the KV "
             f"cache + 24 MiB. Without the KV cache Q4_0 takes {share:.3f} of F16's memory.\n\n")
     text += table(("model", "file", "KV cache", "peak", "limit", "peak / file"), rows)
     write_section("memory", "Memory", text, [wick_version()], short)
