@@ -146,7 +146,7 @@ INLINE void soften(float *s, span in, float cap, int64_t n_y, float *y, float *t
     float m = vf_top(most);
     if (m > *top) {
         float fade[VW];
-        vf_store(fade, vf_exp(vf_set(*top - m)));
+        vf_store(fade, vf_exp_negative(vf_set(*top - m)));
         for (int64_t i = 0; i < n_y; i += VW) vf_store(y + i, vf_load(y + i) * fade[0]);
         *sum *= fade[0];
         *top = m;
@@ -154,7 +154,7 @@ INLINE void soften(float *s, span in, float cap, int64_t n_y, float *y, float *t
     vf total = vf_zero();
     for (int64_t j = in.lo / VW * VW; j < in.hi; j += VW) {
         vf x = vf_load(s + j);
-        x = whole ? vf_exp(x - *top) : vf_select(x > -INFINITY, vf_exp(x - *top), vf_zero());
+        x = whole ? vf_exp_negative(x - *top) : vf_select(x > -INFINITY, vf_exp_negative(x - *top), vf_zero());
         total += x;
         vf_store(s + j, x);
     }

@@ -5,6 +5,7 @@
 #ifndef WK_SIMD_H
 #define WK_SIMD_H
 #include "tensor/dtype.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -150,20 +151,24 @@ INLINE vi vi_count(void) {
     return v;
 }
 
-/* e^x within 2 ulp; below -87.3 it stays at e^-87.3, above 88.3 at e^88.3. */
-INLINE vf vf_exp(vf x) {
-    const float magic = 12582912.0f;  /* 1.5 * 2^23: adding it rounds to an integer, kept in the low bits */
-    x = vf_min(vf_set(88.3f), vf_max(vf_set(-87.3f), x));
+/* e^x within 2 ulp; below -87.3 it stays at e^-87.3. negative: x is not above 0, else it stays at e^88.3 above that. */
+INLINE vf exp_of(vf x, const bool negative) {
+    const float magic = 12583039.0f;  /* 1.5 * 2^23 + 127: adding it rounds to an integer, kept with 2^n's bias in the low bits */
+    x = vf_max(vf_set(-87.3f), x);
+    if (!negative) x = vf_min(vf_set(88.3f), x);
     vf z = vf_fma(x, vf_set(1.44269504f), vf_set(magic)), n = z - magic;
     vf r = vf_fma(n, vf_set(-0.693359375f), x);
     r = vf_fma(n, vf_set(2.12194440e-4f), r);
-    vf q = vf_fma(r, vf_set(1.3814320555e-3f), vf_set(8.3688506857e-3f));
-    q = vf_fma(q, r, vf_set(4.1668400168e-2f));
-    q = vf_fma(q, r, vf_set(1.6666519642e-1f));
-    q = vf_fma(q, r, vf_set(4.9999994040e-1f));
-    vf p = vf_fma(r * r, q, r) + 1.0f;
-    return p * (vf)(((vu)z << 23) + (127u << 23));
+    vf p = vf_fma(r, vf_set(1.3814320555e-3f), vf_set(8.3688506857e-3f));
+    p = vf_fma(p, r, vf_set(4.1668400168e-2f));
+    p = vf_fma(p, r, vf_set(1.6666519642e-1f));
+    p = vf_fma(p, r, vf_set(4.9999994040e-1f));
+    p = vf_fma(p, r, vf_set(1.0f));
+    p = vf_fma(p, r, vf_set(1.0f));
+    return p * (vf)((vu)z << 23);
 }
+INLINE vf vf_exp(vf x) { return exp_of(x, false); }
+INLINE vf vf_exp_negative(vf x) { return exp_of(x, true); }
 
 /* tanh: an odd polynomial near zero, where 1 - 2 / (e^2x + 1) would cancel. */
 INLINE vf vf_tanh(vf x) {
