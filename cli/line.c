@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -33,10 +34,21 @@ static bool waiting(int ms) {
     return poll(&p, 1, ms) > 0;
 }
 
-/* One byte; 0: end of input, -1: a signal came. */
+/* One byte; 0: end of input, -1: a signal came. Signals are let in only while it waits: one that comes between the prompt
+ * and the read would otherwise be noticed at the next key. */
 static int read_byte(char *c) {
+    struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
+    sigset_t ours, before;
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGINT);
+    sigaddset(&ours, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &ours, &before);
+    int got = 0;
+    while (!interrupted && (got = ppoll(&p, 1, NULL, &before)) < 0 && errno == EINTR) continue;  /* a window changed its size */
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (interrupted) return -1;
+    if (got < 0) return 0;
     ssize_t n = read(STDIN_FILENO, c, 1);
-    if (n < 0 && errno == EINTR && !interrupted) return read_byte(c);  /* a stopped program went on, a window changed size */
     return n < 0 ? (errno == EINTR ? -1 : 0) : (int)n;
 }
 
