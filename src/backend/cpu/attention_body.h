@@ -154,7 +154,8 @@ INLINE void soften(float *s, span in, float cap, int64_t n_y, float *y, float *t
     vf total = vf_zero();
     for (int64_t j = in.lo / VW * VW; j < in.hi; j += VW) {
         vf x = vf_load(s + j);
-        x = whole ? vf_exp_negative(x - *top) : vf_select(x > -INFINITY, vf_exp_negative(x - *top), vf_zero());
+        vf weight = vf_exp_negative(x - *top);
+        x = whole ? weight : vf_select(x == -INFINITY, vf_zero(), weight);
         total += x;
         vf_store(s + j, x);
     }
