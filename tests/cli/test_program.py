@@ -350,7 +350,7 @@ class Talk:
 
 def conversation(tmp, **env):
     prompt = b"> " if env else b">\x1b[0m "  # bold where there are colours, and the answer below it is not
-    t = Talk(["run", CHAT, "--temp", "0", "--ignore-eos", "-n", "6"], XDG_STATE_HOME=tmp, **env)
+    t = Talk(["run", CHAT, "--temp", "0", "--ignore-eos", "-n", "6", "-c", "30000"], XDG_STATE_HOME=tmp, **env)
     t.until(b"Ctrl-D leaves", prompt)
     t.type(b"Hello\n")
     t.until(b"cut off after 6 tokens", prompt)
@@ -362,7 +362,7 @@ def conversation(tmp, **env):
     t.until(b"n-predict is now", prompt)
     t.type(b"Go on\n")
     t.until(b"Go on", b"\n")
-    while not t.seen.strip():             # the answer has begun
+    while not re.sub(rb"\x1b\[[?0-9;]*[a-zA-Z]", b"", t.seen).strip():  # the answer has begun
         t.seen += os.read(t.fd, 4096)
     t.type(b"\x03")
     t.until(b"(stopped)", prompt)
