@@ -183,6 +183,7 @@ static line_end edit_line(wk_buf *out) {
     if (in.bold && last > 0) snprintf(in.shown, sizeof in.shown, "\1\033[1m\1%.*s\1\033[0m\1%s", last, p, p + last);
     else snprintf(in.shown, sizeof in.shown, "%s", p);
     out_str("\033[?2004h");
+    el_set(editor, EL_PREP_TERM, 1);  /* before the prompt: libedit itself does it after, and loses a Ctrl-D typed between */
     const char *line = el_gets(editor, &n);
     out_str("\033[?2004l");
     if (interrupted) { out_str("^C\n"); return LINE_INTERRUPTED; }
