@@ -69,7 +69,7 @@ struct wk_cpu_plan {
     wk_sort_table *sort; size_t n_sort, cap_sort;
     size_t room_at, room_bytes;    /* each thread's own scratch: room_at + i * room_bytes */
     int tile_rows;                 /* rows of a wk_row_tile at most */
-    int64_t max_lora_in, max_lora_out;
+    int64_t max_lora_out;
     size_t room_lora;              /* bytes of one prepared operand in a thread's room */
     /* the run in progress */
     const wk_batch *batch;
