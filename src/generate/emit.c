@@ -55,7 +55,8 @@ void wk_stops_reset(wk_stops *s) {
 
 size_t wk_stops_feed(wk_stops *s, char byte) {
     size_t longest = 0;
-    for (wk_stop *p = s->stop, *end = p + s->n; p < end; p++) {
+    for (size_t i = 0; i < s->n; i++) {
+        wk_stop *p = &s->stop[i];
         while (p->matched && p->text[p->matched] != byte) p->matched = p->border[p->matched - 1];
         if (p->text[p->matched] == byte) p->matched++;
         if (p->matched < p->len) continue;
