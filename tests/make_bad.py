@@ -275,7 +275,7 @@ def bad_folders():
     yield "index-empty-name", {**sharded, idx: index({"a": ""})}
     yield "shard-cut", {**base, name: one[:-3], idx: index({"a": name})}
     yield "template-nul", {**base, "model.safetensors": one, "tokenizer_config.json": '{"chat_template":"a\\u0000b"}'}
-    yield "awq", gptq_folder({"quant_method": "awq"})
+    yield "quant-method-unknown", gptq_folder({"quant_method": "bitsandbytes"})
     yield "quant-method-missing", gptq_folder({"quant_method": None})
     yield "gptq-3-bits", gptq_folder({"bits": 3})
     yield "gptq-bits-string", gptq_folder({"bits": "4"})

@@ -57,7 +57,7 @@ static bool fits(const wk_tensor *t, int64_t n_mat, int64_t rows, int64_t cols, 
 }
 
 static wick_status check_type(const binder *b, const wk_tensor *t) {
-    if (t->dtype == WK_GPTQ || wk_dtypes[t->dtype].decode) return WICK_OK;
+    if (t->parts || wk_dtypes[t->dtype].decode) return WICK_OK;
     return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%.*s\" has type %s, which weights cannot have", wk_checkpoint_path(b->c),
                    (int)t->name.len, t->name.ptr, wk_dtypes[t->dtype].name);
 }

@@ -251,13 +251,13 @@ static void pack_share(const wk_team *t, void *arg) {
     }
 }
 
-/* GPTQ layers whose inputs are not in regular groups: by way of float32 rows. */
+/* GPTQ and AWQ layers whose inputs are not in regular groups: by way of float32 rows. */
 static wick_status pack_irregular(wk_pool *pool, const wk_tensor *t, const int32_t *row_from, wk_packed **out) {
     int64_t n_out = t->shape[0], n_in = t->shape[1];
     size_t n;
     float *rows = wk_mul_size((size_t)n_out, (size_t)n_in, &n) ? wk_alloc_array(n, sizeof *rows) : NULL;
     wk_packed *w = NULL;
-    if (!rows) return wk_fail_memory(SIZE_MAX, "a GPTQ layer's weights");
+    if (!rows) return wk_fail_memory(SIZE_MAX, "a quantised layer's weights");
     for (int64_t r = 0; r < n_out; r++) wk_tensor_row(t, r, rows + r * n_in);
     wick_status st = wk_packed_new(&other_code.l, n_out, n_in, false, &w);
     job j = { w, &wk_dtypes[WK_F32], other_code.take, (const uint8_t *)rows, (size_t)n_in * sizeof *rows, row_from, false };
@@ -279,7 +279,7 @@ static wick_status check(const wk_tensor *t, int64_t m, const struct type *type)
                            t->shape[i], INT32_MAX);
     if (t->n_dim == 3 ? m < 0 || m >= t->shape[0] : m != 0)
         return wk_fail(WICK_E_ARG, "tensor \"%.*s\" has no matrix %" PRId64, name, t->name.ptr, m);
-    if (t->dtype != WK_GPTQ && !wk_dtypes[t->dtype].decode)
+    if (!t->parts && !wk_dtypes[t->dtype].decode)
         return wk_fail(WICK_E_UNSUPPORTED, "tensor \"%.*s\" is of type %s, which weights cannot be", name, t->name.ptr,
                        wk_dtypes[t->dtype].name);
     int unit = type->l.bits > 8 ? 1 : WK_CHUNK;
@@ -292,16 +292,14 @@ static wick_status check(const wk_tensor *t, int64_t m, const struct type *type)
 
 wick_status wk_pack(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t *row_from, bool release, wk_packed **out) {
     const wk_dtype_info *d = &wk_dtypes[t->dtype];
-    const struct type *type = types[t->dtype].take                  ? &types[t->dtype]
-                              : t->dtype == WK_GPTQ || d->quantised ? &other_code
-                                                                    : &other_number;
+    const struct type *type = types[t->dtype].take ? &types[t->dtype] : d->quantised ? &other_code : &other_number;
     int64_t n_out = t->n_dim >= 2 ? t->shape[t->n_dim - 2] : 1, n_in = wk_tensor_cols(t);
     size_t row_bytes, bytes;
     *out = NULL;
     wick_status st = check(t, m, type);
     if (st) return st;
-    if (t->dtype == WK_GPTQ) {
-        st = wk_pack_gptq(pool, t, row_from, release, out);
+    if (t->parts) {
+        st = wk_pack_parts(pool, t, m, row_from, release, out);
         return st || *out ? st : pack_irregular(pool, t, row_from, out);
     }
     if (!wk_row_bytes(t->dtype, n_in, &row_bytes) || !wk_mul_size(row_bytes, (size_t)n_out, &bytes) ||
