@@ -95,6 +95,45 @@ static wick_status read_nothing(scheme *s, const json_t *q) {
     return WICK_OK;
 }
 
+/* [outputs, inputs] of a block; null or absent: no blocks. */
+static wick_status read_block(scheme *s, const json_t *v, const char *field) {
+    if (!v || json_is_null(v)) return WICK_OK;
+    s->block_out = json_integer_value(json_array_get(v, 0));
+    s->block_in = json_integer_value(json_array_get(v, 1));
+    if (json_array_size(v) == 2 && s->block_out > 0 && s->block_out <= MAX_GROUP && s->block_in > 0 && s->block_in <= MAX_GROUP)
+        return WICK_OK;
+    return wk_fail(WICK_E_FORMAT, "%s/config.json: quantization_config: %s has to be two numbers in 1..%d", s->list->path, field,
+                   MAX_GROUP);
+}
+
+static wick_status read_fp8(scheme *s, const json_t *q) {
+    return read_block(s, json_object_get(q, "weight_block_size"), "weight_block_size");
+}
+
+/* compressed-tensors: groups of layers, each with its way; all have to be 8-bit floats, the blocks the same. */
+static wick_status read_compressed(scheme *s, const json_t *q) {
+    bool second;
+    const char *name;
+    json_t *group;
+    wick_status st = read_choice(s, q, "format", "float-quantized", NULL, &second);
+    json_object_foreach(json_object_get(q, "config_groups"), name, group) {
+        const json_t *w = json_object_get(group, "weights");
+        const char *type = json_string_value(json_object_get(w, "type"));
+        int64_t bits = json_integer_value(json_object_get(w, "num_bits")), out = s->block_out, in = s->block_in;
+        if (!st && (bits != 8 || !type || strcmp(type, "float")))
+            st = wk_fail(WICK_E_UNSUPPORTED,
+                         "%s/config.json: quantization_config: %s: weights of type \"%s\" with %" PRId64
+                         " bits, wick reads floats of 8",
+                         s->list->path, wk_show((wk_str){ name, strlen(name) }).text,
+                         type ? wk_show((wk_str){ type, strlen(type) }).text : "", bits);
+        if (!st) st = read_block(s, json_object_get(w, "block_structure"), "block_structure");
+        if (!st && out && (out != s->block_out || in != s->block_in))
+            st = wk_fail(WICK_E_UNSUPPORTED, "%s/config.json: quantization_config: %s: block_structure is not that of other groups",
+                         s->list->path, wk_show((wk_str){ name, strlen(name) }).text);
+    }
+    return st;
+}
+
 /* ---- a layer's arrays ---- */
 
 #define TYPE(t) ((uint64_t)1 << (t))
@@ -251,6 +290,40 @@ static wick_status group_awq(layer *l) {
     return take_zeros_and_scales(l, WK_AWQ);
 }
 
+/* One scale for all, one for each output, or one for each block: what the configuration says, else what the shape does.
+ * Both names are of factors: weight = code * scale, "inv" or not. */
+static wick_status group_fp8(layer *l) {
+    const scheme *c = l->s;
+    const char *what = ".weight_scale_inv";
+    const wk_tensor *s = part_of(l, what);
+    if (!s) s = part_of(l, what = ".weight_scale");
+    if (!s && c->block_out) what = ".weight_scale_inv";
+    wick_status st = fits(l, l->q, ".weight", TYPE(WK_F8_E4M3) | TYPE(WK_F8_E5M2), 2, (int64_t[]){ ANY, ANY });
+    int64_t n_out = l->q->shape[0], n_in = l->q->shape[1], shape[2] = { n_out, 1 };
+    int n_dim = 2;
+    wk_parts p = { .order = WK_CODES_BYTES, .bits = 8, .n_out = n_out, .n_in = n_in, .codes = l->q->data, .group = n_in,
+                   .rows = 1 };
+    if (c->block_out) {
+        p.rows = c->block_out;
+        p.group = c->block_in;
+        shape[0] = (n_out + p.rows - 1) / p.rows;
+        shape[1] = (n_in + p.group - 1) / p.group;
+    } else if (s && wk_tensor_rows(s) * wk_tensor_cols(s) == 1) {
+        p.rows = n_out;
+        n_dim = s->n_dim;
+        shape[0] = 1;
+    } else if (s && s->n_dim == 1) {
+        n_dim = 1;
+    }
+    if (!st) st = fits(l, s, what, SCALE_TYPES | TYPE(WK_F8_E8M0), n_dim, (int64_t[]){ shape[0], shape[1], 1, 1 });
+    if (st) return st;
+    p.n_group = p.scale_row = (n_in + p.group - 1) / p.group;
+    p.scale_group = 1;
+    p.scale_type = s->dtype;
+    *l->p = p;
+    return take_scales(l, s, false);
+}
+
 static wick_status group_mxfp4(layer *l) {
     const int64_t *n = l->q->shape;
     wick_status st = fits(l, l->q, "_blocks", TYPE(WK_U8), 4, (int64_t[]){ ANY, ANY, ANY, 16 });
@@ -268,6 +341,9 @@ static wick_status group_mxfp4(layer *l) {
 static const method methods[] = {
     { "gptq", "GPTQ", ".qweight", ".weight", false, read_gptq, group_gptq },
     { "awq", "AWQ", ".qweight", ".weight", false, read_awq, group_awq },
+    { "fp8", "FP8", ".weight", ".weight", true, read_fp8, group_fp8 },
+    { "fbgemm_fp8", "FP8", ".weight", ".weight", true, read_nothing, group_fp8 },
+    { "compressed-tensors", "FP8", ".weight", ".weight", true, read_compressed, group_fp8 },
     { "mxfp4", "MXFP4", "_blocks", "", false, read_nothing, group_mxfp4 },
 };
 enum { N_METHOD = sizeof methods / sizeof *methods };
@@ -343,7 +419,7 @@ wick_status wk_quantised_group(wk_tensor_list *list, const json_t *q) {
         return st ? st : group_layers(list, &s);
     }
     return wk_fail(WICK_E_UNSUPPORTED,
-                   "%s/config.json: quantization_config: quant_method is \"%s\", wick reads gptq, awq "
-                   "and mxfp4; take the model unquantised, or as GGUF",
+                   "%s/config.json: quantization_config: quant_method is \"%s\", wick reads gptq, awq, fp8, fbgemm_fp8, "
+                   "compressed-tensors and mxfp4; take the model unquantised, or as GGUF",
                    list->path, name ? wk_show((wk_str){ name, strlen(name) }).text : "");
 }

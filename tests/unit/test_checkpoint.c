@@ -214,7 +214,7 @@ typedef struct bad { const char *name; wick_status st; const char *says; } bad;
 
 static const bad bad_folders[] = {
     { "quant-method-unknown", WICK_E_UNSUPPORTED,
-      "/config.json: quantization_config: quant_method is \"bitsandbytes\", wick reads gptq, awq" },
+      "/config.json: quantization_config: quant_method is \"bitsandbytes\", wick reads gptq, awq, fp8" },
     { "config-array", WICK_E_FORMAT, "/config.json: holds JSON, but no object" },
     { "config-deep", WICK_E_FORMAT, "not JSON: maximum parsing depth" },
     { "config-invalid-utf8", WICK_E_FORMAT, "unable to decode byte 0xff" },

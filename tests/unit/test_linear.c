@@ -33,6 +33,7 @@ static const struct { wk_dtype type; int f16[2]; enum how how;
     { WK_IQ2_XXS, { 0, -1 }, ROUNDED }, { WK_IQ2_XS, { 0, -1 }, ROUNDED }, { WK_IQ2_S, { 0, -1 }, ROUNDED },
     { WK_IQ3_XXS, { 0, -1 }, ROUNDED }, { WK_IQ3_S, { 0, -1 }, ROUNDED },  { WK_IQ1_S, { 0, -1 }, ROUNDED },
     { WK_GPTQ, { -1, -1 }, APART },   { WK_AWQ, { -1, -1 }, APART },   { WK_MXFP4, { -1, -1 }, APART },
+    { WK_F8_E4M3, { -1, -1 }, APART }, { WK_F8_E5M2, { -1, -1 }, APART },
 };
 enum { N_KIND = sizeof kinds / sizeof kinds[0] };
 
@@ -92,6 +93,14 @@ static void choose_parts(test_case *c, wk_parts *p) {
         p->group = groups[pick(0, 3)];
         c->n_out = (c->n_out + 7) / 8 * 8;
         p->scale_group = c->n_out;
+    } else if (wk_dtypes[type].quantised == false) {  /* one scale for all, for a row, for a block */
+        static const int64_t rows[] = { 1 << 20, 1, 128, 64, 20 }, cols[] = { 1 << 20, 1 << 20, 128, 64, 100 };
+        int k = pick(0, 4);
+        p->order = WK_CODES_BYTES;
+        p->bits = 8;
+        p->rows = rows[k];
+        p->group = cols[k];
+        p->scale_group = 1;
     } else {
         p->order = WK_CODES_FP4;
         p->scale_type = WK_F8_E8M0;
@@ -132,6 +141,8 @@ static void make_parts(test_case *c, scale_of_case s) {
     uint8_t *at = c->raw + 1;  /* nothing is aligned */
     p->codes = c->t.data = at;
     for (size_t i = 0; i < n_code; i++) *at++ = (uint8_t)rnd();
+    for (size_t i = 0; p->order == WK_CODES_BYTES && i < n_code; i++)  /* numbers only */
+        if ((c->raw[1 + i] & 0x7f) >= (kinds[c->kind].type == WK_F8_E4M3 ? 0x7f : 0x7c)) c->raw[1 + i] ^= 0x40;
     if (p->order == WK_CODES_GPTQ || p->order == WK_CODES_AWQ) p->zeros = at;
     for (size_t i = 0; i < n_zero; i++)
         *at++ = symmetric ? (uint8_t)(p->bits == 4 ? 0x88 - 0x11 * p->zero_more : 0x80 - p->zero_more) : (uint8_t)rnd();
@@ -212,7 +223,7 @@ static void case_free(test_case *c) {
 
 /* Activation i (packed order) of row r as the kernels see it. */
 static double act_at(const test_case *c, int r, int i) {
-    if (c->w->l.bits > 8) return ((const float *)c->act)[(int64_t)r * c->n_in + i];
+    if (wk_holds_floats(&c->w->l)) return ((const float *)c->act)[(int64_t)r * c->n_in + i];
     const wk_act *a = (const wk_act *)c->act + (int64_t)r * c->w->n_chunk + i / 32;
     return (double)a->q[i % 32] * (double)a->d;
 }

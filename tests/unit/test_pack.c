@@ -20,7 +20,8 @@ static uint8_t random_byte(void) {
 }
 
 static const wk_dtype exact[] = { WK_F32,  WK_F16,  WK_BF16, WK_Q4_0, WK_Q4_1,   WK_Q5_0,   WK_Q5_1, WK_Q8_0,
-                                  WK_Q3_K, WK_Q4_K, WK_Q5_K, WK_Q6_K, WK_IQ4_NL, WK_IQ4_XS, WK_MXFP4 };
+                                  WK_Q3_K, WK_Q4_K, WK_Q5_K, WK_Q6_K, WK_IQ4_NL, WK_IQ4_XS, WK_MXFP4,
+                                  WK_F8_E4M3, WK_F8_E5M2 };
 static const wk_dtype rounded[] = { WK_Q2_K, WK_TQ1_0, WK_TQ2_0, WK_IQ1_S, WK_IQ2_XXS, WK_IQ2_XS, WK_IQ2_S, WK_IQ3_XXS, WK_IQ3_S };
 #define COUNT(a) (int)(sizeof(a) / sizeof((a)[0]))
 

@@ -78,6 +78,20 @@ static void pack_codes(const job *j, int64_t block, wk_part part[16]) {
     }
 }
 
+/* The same for 8-bit floats, which have no chunks. */
+static void pack_floats(const job *j, int64_t block, wk_part part[16]) {
+    wk_packed *w = j->w;
+    for (int64_t span = 0; span * WK_SUPER < w->n_in; span++) {
+        int64_t i0 = span * WK_SUPER, n = w->n_in - i0 < WK_SUPER ? w->n_in - i0 : WK_SUPER;
+        for (int r = 0; r < 16; r++) {
+            int64_t o = output(j, block * 16 + r);
+            if (o >= 0) memcpy(part[r].code, j->p->codes + o * w->n_in + i0, (size_t)n);
+            else memset(part[r].code, 0, (size_t)n);
+        }
+        wk_weave_codes(w, block, span, part);
+    }
+}
+
 /* ---- scales and zeros ---- */
 
 static void pack_scales(const job *j, int64_t block) {
@@ -92,6 +106,18 @@ static void pack_scales(const job *j, int64_t block) {
         }
 }
 
+/* Of 8-bit floats, as float32. */
+static void pack_float_scales(const job *j, int64_t block) {
+    wk_packed *w = j->w;
+    int n = w->l.one_scale ? 1 : 16;
+    float *scale = (float *)(void *)w->scale + block * w->n_group * n;
+    for (int64_t g = 0; g < w->n_group; g++)
+        for (int r = 0; r < n; r++) {
+            int64_t o = output(j, block * 16 + r);
+            *scale++ = o >= 0 ? wk_parts_scale(j->p, o, g) : 0;
+        }
+}
+
 static void pack_share(const wk_team *t, void *arg) {
     const job *j = arg;
     wk_part part[16];
@@ -99,8 +125,8 @@ static void pack_share(const wk_team *t, void *arg) {
     memset(part, 0, sizeof part);
     wk_team_share(t, j->w->n_block, 1, &from, &to);
     for (int64_t b = from; b < to; b++) {
-        pack_codes(j, b, part);
-        pack_scales(j, b);
+        (j->w->l.eight ? pack_floats : pack_codes)(j, b, part);
+        (j->w->l.eight ? pack_float_scales : pack_scales)(j, b);
     }
 }
 
@@ -117,13 +143,29 @@ static wk_scale scale_of(wk_dtype t) {
     return t == WK_F16 ? WK_SCALE_F16 : t == WK_BF16 ? WK_SCALE_BF16 : t == WK_F8_E8M0 ? WK_SCALE_E8M0 : WK_SCALE_F32;
 }
 
+/* Do the outputs of each block have their scales in common? */
+static bool rows_share(const wk_parts *p, int64_t first, const int32_t *row_from) {
+    for (int64_t r = 0; r < p->n_out; r++) {
+        int64_t head = r & ~(int64_t)15, a = row_from ? row_from[head] : head, b = row_from ? row_from[r] : r;
+        if ((first + a) / p->rows != (first + b) / p->rows) return false;
+    }
+    return true;
+}
+
 /* The layout that holds p as it is; false: none does. */
-static bool layout_of(const wk_parts *p, wk_layout *l) {
+static bool layout_of(const wk_tensor *t, int64_t first, const int32_t *row_from, wk_layout *l) {
+    const wk_parts *p = t->parts;
     bool whole = p->group >= p->n_in;  /* one group, of any length */
     *l = (wk_layout){ .bits = p->bits, .group = (int)(whole ? p->n_in : p->group), .scale = scale_of(p->scale_type) };
     if (p->order == WK_CODES_FP4) {
         l->map = wk_fp4_values;
         return l->group == WK_CHUNK && l->scale == WK_SCALE_E8M0;
+    }
+    if (p->order == WK_CODES_BYTES) {
+        l->eight = t->dtype == WK_F8_E4M3 ? WK_EIGHT_E4M3 : WK_EIGHT_E5M2;
+        l->scale = WK_SCALE_F32;
+        l->one_scale = rows_share(p, first, row_from);
+        return true;
     }
     l->zero = all_middle(p) ? WK_ZERO_MID : WK_ZERO_U8;
     if (p->bits == 8 && l->zero == WK_ZERO_U8) return false;  /* code - zero would not fit in int8 */
@@ -154,7 +196,7 @@ wick_status wk_pack_parts(wk_pool *pool, const wk_tensor *t, int64_t m, const in
     bool regular = true;
     wk_layout l;
     wk_packed *w;
-    if (!layout_of(p, &l)) return WICK_OK;
+    if (!layout_of(t, m * p->n_out, row_from, &l)) return WICK_OK;
     wick_status st = wk_packed_new(&l, p->n_out, p->n_in, p->g_idx && p->group < p->n_in, &w);
     if (st) return st;
     if (w->perm) st = sort_inputs(p, w, &regular);
