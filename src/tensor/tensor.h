@@ -10,7 +10,7 @@ typedef struct wk_tensor {
     int64_t shape[4];        /* slowest first (row-major): a linear weight is [n_out, n_in], stacked experts
                               * [n_expert, n_out, n_in]; unused: 1 */
     const uint8_t *data;     /* borrowed from the file's map; may be unaligned */
-    uint64_t n_bytes;
+    uint64_t n_bytes;        /* with parts: of all of them, which do not lie together */
     const wk_parts *parts;   /* codes, zeros and scales that lie apart (data: the codes), or NULL: whole blocks in data */
 } wk_tensor;
 

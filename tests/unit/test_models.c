@@ -162,6 +162,33 @@ static void decoders_on_cpu(void **state) { (void)state; decoders(causal, COUNT(
 static void quantised_on_reference(void **state) { (void)state; decoders(quantised, COUNT(quantised), true); }
 static void quantised_on_cpu(void **state) { (void)state; decoders(quantised, COUNT(quantised), false); }
 
+/* Both backends round activations alike, so that only the precision of sums differs; but where inputs are in an order of their own,
+ * the CPU backend rounds by 32 in that order. */
+static void backends_agree(void **state) {
+    (void)state;
+    enum { N = 24 };
+    float ids[N];
+    for (int t = 0; t < N; t++) ids[t] = (float)(3 + t * 31 % 90);
+    for (size_t i = 0; i < COUNT(quantised); i++) {
+        char folder[200];
+        float *out[2];
+        int n = 0;
+        path_of(folder, sizeof folder, quantised[i].name, "");
+        for (int reference = 0; reference < 2; reference++) {
+            wk_model *m = open_model(folder, reference, 2);
+            wk_runner *r = runner_with(m, 32, 1, WK_F32);
+            n = N * wk_runner_n_logits(r);
+            out[reference] = calloc((size_t)n, sizeof(float));
+            logits_of(r, ids, N, out[reference]);
+            wk_runner_free(r);
+            wk_model_free(m);
+        }
+        near(quantised[i].name, out[0], out[1], n, strcmp(quantised[i].name, "llama-gptq-8-bit") ? 1e-5 : 3e-2);
+        free(out[0]);
+        free(out[1]);
+    }
+}
+
 static void classify(void **state) {
     (void)state;
     for (size_t i = 0; i < 2 * COUNT(classifiers); i++) {
@@ -311,6 +338,73 @@ static void gguf_same_bits(void **state) {
     assert_int_equal(system(command), 0);
 }
 
+static void file_in(char *out, size_t cap, const char *dir, const char *name) { snprintf(out, cap, "%s/%s", dir, name); }
+
+/* A GPTQ folder whose zeros are stored less one, written again with zeros as they are. */
+static void write_v2(const char *name, const char *dir) {
+    char from[300], to[300];
+    wk_safetensors *s;
+    json_t *config;
+    path_of(from, sizeof from, name, "config.json");
+    file_in(to, sizeof to, dir, "config.json");
+    assert_int_equal(wk_json_read(from, 1 << 20, &config), WICK_OK);
+    assert_int_equal(json_object_set_new(json_object_get(config, "quantization_config"), "checkpoint_format",
+                                         json_string("gptq_v2")), 0);
+    assert_int_equal(json_dump_file(config, to, 0), 0);
+    json_decref(config);
+    path_of(from, sizeof from, name, "model.safetensors");
+    assert_int_equal(wk_safetensors_open(from, &s), WICK_OK);
+    size_t n = wk_safetensors_n_tensor(s);
+    wk_tensor *t = calloc(n, sizeof *t);
+    uint8_t **zeros = calloc(n, sizeof *zeros);
+    for (size_t i = 0; i < n; i++) {
+        t[i] = *wk_safetensors_tensor(s, i);
+        if (t[i].name.len < 7 || memcmp(t[i].name.ptr + t[i].name.len - 7, ".qzeros", 7)) continue;
+        zeros[i] = malloc(t[i].n_bytes);
+        for (uint64_t b = 0; b < t[i].n_bytes; b++) zeros[i][b] = (uint8_t)(t[i].data[b] + 0x11);  /* none is 15: no carry */
+        t[i].data = zeros[i];
+    }
+    file_in(to, sizeof to, dir, "model.safetensors");
+    assert_int_equal(wk_safetensors_write(to, t, n), WICK_OK);
+    for (size_t i = 0; i < n; i++) free(zeros[i]);
+    free(zeros);
+    free(t);
+    wk_safetensors_free(s);
+}
+
+/* Both versions of zeros, with and without act-order: the same bytes. */
+static void gptq_versions(void **state) {
+    (void)state;
+    enum { N = 20 };
+    static const char *const names[] = { "llama-256-gptq-g64", "llama-256-gptq-g32-actorder" };
+    char dir[] = "/tmp/wick-v2-XXXXXX", path[300];
+    float ids[N];
+    assert_non_null(mkdtemp(dir));
+    for (int t = 0; t < N; t++) ids[t] = (float)(3 + t * 53 % 300);
+    for (size_t i = 0; i < 2 * COUNT(names); i++) {
+        float *out[2];
+        size_t n = 0;
+        write_v2(names[i / 2], dir);
+        for (int v2 = 0; v2 < 2; v2++) {
+            if (v2) snprintf(path, sizeof path, "%s", dir);
+            else path_of(path, sizeof path, names[i / 2], "");
+            wk_model *m = open_model(path, i % 2, 1);
+            wk_runner *r = runner(m, 32, 1);
+            n = (size_t)(N * wk_runner_n_logits(r));
+            out[v2] = calloc(n, sizeof(float));
+            logits_of(r, ids, N, out[v2]);
+            wk_runner_free(r);
+            wk_model_free(m);
+        }
+        if (memcmp(out[0], out[1], n * sizeof(float))) fail_msg("%s: zeros of version 2 give other bits", names[i / 2]);
+        free(out[0]);
+        free(out[1]);
+    }
+    file_in(path, sizeof path, dir, "config.json"), unlink(path);
+    file_in(path, sizeof path, dir, "model.safetensors"), unlink(path);
+    rmdir(dir);
+}
+
 /* Pages are refused when they run out, given back when a sequence is cut, and reused. */
 static void pages(void **state) {
     (void)state;
@@ -341,8 +435,9 @@ static void pages(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decoders_on_reference), cmocka_unit_test(decoders_on_cpu), cmocka_unit_test(classify),
-        cmocka_unit_test(quantised_on_reference), cmocka_unit_test(quantised_on_cpu),
-        cmocka_unit_test(old_spelling), cmocka_unit_test(same_bits), cmocka_unit_test(gguf_same_bits), cmocka_unit_test(pages),
+        cmocka_unit_test(quantised_on_reference), cmocka_unit_test(quantised_on_cpu), cmocka_unit_test(backends_agree),
+        cmocka_unit_test(old_spelling), cmocka_unit_test(same_bits), cmocka_unit_test(gguf_same_bits),
+        cmocka_unit_test(gptq_versions), cmocka_unit_test(pages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

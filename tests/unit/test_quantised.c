@@ -202,6 +202,164 @@ static void test_stacked_row_order(void **unused) {
     }
 }
 
+/* ---- AWQ ---- */
+
+enum { A_IN = 96, A_OUT = 24, A_GROUP = 32 };
+static const array awq[] = {
+    { "m.qweight", WK_I32, 2, { A_IN, A_OUT / 8 }, NULL },
+    { "m.qzeros", WK_I32, 2, { A_IN / A_GROUP, A_OUT / 8 }, NULL },
+    { "m.scales", WK_F16, 2, { A_IN / A_GROUP, A_OUT }, NULL },
+    { "m.bias", WK_F32, 1, { A_OUT }, NULL },
+    { "n.weight", WK_F16, 2, { 4, 4 }, NULL },
+    { NULL, WK_F32, 0, { 0 }, NULL },
+};
+static const char AWQ[] = "\"quant_method\":\"awq\",\"bits\":4,\"group_size\":32,\"version\":\"gemm\",\"zero_point\":true,"
+                          "\"modules_to_not_convert\":[\"n\"]";
+
+/* Nibble k of a word is element order[k] of its eight. */
+static int awq_nibble(const uint8_t *words, int64_t word, int64_t element) {
+    static const int order[8] = { 0, 2, 4, 6, 1, 3, 5, 7 };
+    uint32_t w;
+    int k = 0;
+    memcpy(&w, words + 4 * word, 4);
+    while (order[k] != element) k++;
+    return (int)(w >> (4 * k) & 15);
+}
+
+static void test_awq(void **unused) {
+    (void)unused;
+    uint8_t codes[A_IN * A_OUT / 2], zeros[A_IN / A_GROUP * A_OUT / 2], scale[A_IN / A_GROUP * A_OUT * 2];
+    array a[sizeof awq / sizeof *awq];
+    float row[A_IN];
+    memcpy(a, awq, sizeof a);
+    for (size_t i = 0; i < sizeof codes; i++) codes[i] = random_byte();
+    for (size_t i = 0; i < sizeof zeros; i++) zeros[i] = random_byte();
+    for (int i = 0; i < A_IN / A_GROUP * A_OUT; i++) wk_put_f16(scale + 2 * i, 0.01f * (float)(1 + i));
+    a[0].data = codes, a[1].data = zeros, a[2].data = scale;
+    wk_checkpoint *c = open_folder(AWQ, a);
+    const wk_tensor *t = wk_checkpoint_find(c, "m.weight");
+    assert_true(t && t->dtype == WK_AWQ && t->n_dim == 2 && t->shape[0] == A_OUT && t->shape[1] == A_IN);
+    assert_int_equal(wk_checkpoint_n_tensor(c), 3);
+    assert_int_equal(t->n_bytes, sizeof codes + sizeof zeros + sizeof scale);
+    assert_int_equal(wk_checkpoint_find(c, "n.weight")->dtype, WK_F16);
+    for (int o = 0; o < A_OUT; o++) {
+        wk_tensor_row(t, o, row);
+        for (int i = 0; i < A_IN; i++) {
+            int g = i / A_GROUP, q = awq_nibble(codes, i * (A_OUT / 8) + o / 8, o % 8),
+                z = awq_nibble(zeros, g * (A_OUT / 8) + o / 8, o % 8);
+            assert_true(row[i] == (float)(q - z) * wk_get_f16(scale + 2 * (g * A_OUT + o)));
+        }
+    }
+    check_packed(t);
+    wk_checkpoint_free(c);
+}
+
+/* ---- FP8 ---- */
+
+enum { F_OUT = 200, F_IN = 150, F_N = F_OUT * F_IN };
+static const char FP8[] = "\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[128,64]";
+static const char FP8_PLAIN[] = "\"quant_method\":\"fp8\",\"activation_scheme\":\"static\",\"weight_block_size\":null";
+static const char FBGEMM[] = "\"quant_method\":\"fbgemm_fp8\",\"modules_to_not_convert\":[\"n\"]";
+#define COMPRESSED(weights) \
+    "\"quant_method\":\"compressed-tensors\",\"format\":\"float-quantized\",\"config_groups\":{\"group_0\":" \
+    "{\"targets\":[\"Linear\"],\"weights\":{" weights "}}}"
+#define FLOAT_8 "\"num_bits\":8,\"type\":\"float\""
+static const array fp8[] = {
+    { "m.weight", WK_F8_E4M3, 2, { F_OUT, F_IN }, NULL },
+    { "m.weight_scale_inv", WK_F32, 2, { 2, 3 }, NULL },
+    { "n.weight", WK_F16, 2, { 4, 4 }, NULL },
+    { NULL, WK_F32, 0, { 0 }, NULL },
+};
+static const array fp8_row[] = {
+    { "m.weight", WK_F8_E4M3, 2, { F_OUT, F_IN }, NULL },
+    { "m.weight_scale", WK_F32, 2, { F_OUT, 1 }, NULL },
+    { "n.weight", WK_F16, 2, { 4, 4 }, NULL },
+    { NULL, WK_F32, 0, { 0 }, NULL },
+};
+
+/* m.weight of F_OUT x F_IN with these scales, rows x cols of the weight each. */
+static void check_fp8(const char *config, wk_dtype type, array scale, int rows, int cols) {
+    static uint8_t codes[F_N], raw[4 * F_OUT * 4];
+    float row[F_IN], s, v;
+    int per_row = (F_IN + cols - 1) / cols, bytes = wk_dtypes[scale.type].bytes;
+    for (int i = 0; i < F_N; i++) codes[i] = random_byte() & 0xbf;  /* all of them numbers */
+    for (int64_t i = 0; i < count(&scale); i++) {
+        v = 0.01f * (float)(3 + i * 7 % 50);
+        if (wk_dtypes[scale.type].encode) wk_dtypes[scale.type].encode(&v, raw + i * bytes, 1);
+        else raw[i] = (uint8_t)(120 + i % 9);
+    }
+    scale.data = raw;
+    const array a[] = { { "m.weight", type, 2, { F_OUT, F_IN }, codes },
+                        scale,
+                        { "m.input_scale", WK_F32, 1, { 1 }, NULL },
+                        { "m.input_scale_ub", WK_F32, 1, { 1 }, NULL },
+                        { "m.k_scale", WK_F32, 0, { 0 }, NULL },
+                        { "n.weight", WK_F16, 2, { 4, 4 }, NULL },
+                        { NULL, WK_F32, 0, { 0 }, NULL } };
+    wk_checkpoint *c = open_folder(config, a);
+    const wk_tensor *t = wk_checkpoint_find(c, "m.weight");
+    assert_int_equal(wk_checkpoint_n_tensor(c), 2);  /* what scales activations is not there */
+    assert_true(t && t->dtype == type && t->n_dim == 2 && t->shape[0] == F_OUT && t->shape[1] == F_IN);
+    for (int o = 0; o < F_OUT; o++) {
+        wk_tensor_row(t, o, row);
+        for (int i = 0; i < F_IN; i++) {
+            wk_dtypes[type].decode(&codes[o * F_IN + i], &v, 1);
+            wk_dtypes[scale.type].decode(raw + (o / rows * per_row + i / cols) * bytes, &s, 1);
+            assert_true(row[i] == v * s);
+        }
+    }
+    check_packed(t);
+    wk_checkpoint_free(c);
+}
+
+static void test_fp8(void **unused) {
+    (void)unused;
+    const array blocks_of = { "m.weight_scale_inv", WK_F32, 2, { 2, 3 }, NULL };
+    array a = blocks_of;
+    check_fp8(FP8, WK_F8_E4M3, a, 128, 64);
+    a.type = WK_BF16, check_fp8(FP8, WK_F8_E5M2, a, 128, 64);
+    a.type = WK_F8_E8M0, check_fp8(FP8, WK_F8_E4M3, a, 128, 64);
+    a = (array){ "m.weight_scale", WK_F32, 2, { 2, 3 }, NULL };
+    check_fp8(COMPRESSED(FLOAT_8 ",\"strategy\":\"block\",\"block_structure\":[128,64]"), WK_F8_E4M3, a, 128, 64);
+    static const char channel[] = COMPRESSED(FLOAT_8 ",\"strategy\":\"channel\"");
+    a = (array){ "m.weight_scale", WK_BF16, 2, { F_OUT, 1 }, NULL }, check_fp8(channel, WK_F8_E4M3, a, 1, F_IN);
+    a = (array){ "m.weight_scale", WK_F32, 1, { F_OUT }, NULL }, check_fp8(FBGEMM, WK_F8_E4M3, a, 1, F_IN);
+    a = (array){ "m.weight_scale", WK_F16, 0, { 0 }, NULL }, check_fp8(FP8_PLAIN, WK_F8_E4M3, a, F_OUT, F_IN);
+    a = (array){ "m.weight_scale", WK_F32, 1, { 1 }, NULL }, check_fp8(channel, WK_F8_E4M3, a, F_OUT, F_IN);
+    a = (array){ "m.weight_scale", WK_F32, 2, { 1, 1 }, NULL }, check_fp8(FBGEMM, WK_F8_E5M2, a, F_OUT, F_IN);
+}
+
+/* Packed bytes exceed the file's by at most 3 %, whatever order the rows come in. */
+static void test_sizes(void **unused) {
+    (void)unused;
+    enum { N = 1024 };
+    wk_pool *pool;
+    int32_t *from = test_malloc(N * sizeof *from);
+    for (int i = 0; i < N; i++) from[i] = i ^ 32;  /* in 16s: a block's rows keep a scale in common */
+    assert_int_equal(wk_pool_new(1, &pool), WICK_OK);
+    const struct { const char *config; array a[4]; } folders[] = {
+        { FP8, { { "m.weight", WK_F8_E4M3, 2, { N, N }, NULL }, { "m.weight_scale_inv", WK_F32, 2, { 8, 16 }, NULL }, { 0 } } },
+        { FBGEMM, { { "m.weight", WK_F8_E5M2, 2, { N, N }, NULL }, { "m.weight_scale", WK_F32, 2, { N, 1 }, NULL }, { 0 } } },
+        { AWQ, { { "m.qweight", WK_I32, 2, { N, N / 8 }, NULL }, { "m.qzeros", WK_I32, 2, { N / 32, N / 8 }, NULL },
+                 { "m.scales", WK_F16, 2, { N / 32, N }, NULL }, { 0 } } },
+        { MXFP4,
+          { { "m_blocks", WK_U8, 4, { 1, N, N / 32, 16 }, NULL }, { "m_scales", WK_U8, 3, { 1, N, N / 32 }, NULL }, { 0 } } },
+    };
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        for (int order = 0; order < 2; order++) {
+            wk_checkpoint *c = open_folder(folders[i].config, folders[i].a);
+            const wk_tensor *t = wk_checkpoint_tensor(c, 0);
+            wk_packed *w;
+            assert_int_equal(wk_pack(pool, t, 0, order ? from : NULL, false, &w), WICK_OK);
+            if ((double)wk_packed_bytes(w) > 1.03 * (double)t->n_bytes)
+                fail_msg("%s: %zu bytes, %zu in the file", wk_dtypes[t->dtype].name, wk_packed_bytes(w), (size_t)t->n_bytes);
+            wk_packed_free(w);
+            wk_checkpoint_free(c);
+        }
+    wk_pool_free(pool);
+    test_free(from);
+}
+
 /* ---- wrong ones ---- */
 
 static const struct bad { const char *what, *config; array change; wick_status status; const char *says; } bad_mxfp4[] = {
@@ -220,6 +378,73 @@ static const struct bad { const char *what, *config; array change; wick_status s
       WICK_E_FORMAT, "tensor \"model.layers.0.mlp.experts.gate_up_proj_scales\": element 7 is nan, a scale has to be finite" },
     { "both", MXFP4, { "model.layers.0.mlp.experts.gate_up_proj", WK_F32, 3, { E, ROWS, INNER }, NULL }, WICK_E_FORMAT,
       "has both \"model.layers.0.mlp.experts.gate_up_proj\" and a quantised form of it" },
+};
+
+static const struct bad bad_awq[] = {
+    { "3 bits", "\"quant_method\":\"awq\",\"bits\":3,\"group_size\":32", { 0 }, WICK_E_UNSUPPORTED,
+      "/config.json: quantization_config: bits is 3, wick reads AWQ with 4" },
+    { "8 bits", "\"quant_method\":\"awq\",\"bits\":8,\"group_size\":32", { 0 }, WICK_E_UNSUPPORTED, "wick reads AWQ with 4" },
+    { "no bits", "\"quant_method\":\"awq\",\"group_size\":32", { 0 }, WICK_E_FORMAT, "\"bits\" has to be a whole number" },
+    { "no group", "\"quant_method\":\"awq\",\"bits\":4", { 0 }, WICK_E_FORMAT, "\"group_size\" has to be a whole number" },
+    { "gemv", "\"quant_method\":\"awq\",\"bits\":4,\"group_size\":32,\"version\":\"gemv\"", { 0 }, WICK_E_UNSUPPORTED,
+      "/config.json: quantization_config: version is \"gemv\", wick reads gemm" },
+    { "group", "\"quant_method\":\"awq\",\"bits\":4,\"group_size\":64", { 0 }, WICK_E_FORMAT,
+      "AWQ layer \"m\": qzeros is I32 [3, 3], I32 [2, 3] is needed" },
+    { "no zeros", AWQ, { "-m.qzeros", WK_I32, 0, { 0 }, NULL }, WICK_E_FORMAT, "AWQ layer \"m\" has no qzeros" },
+    { "no scales", AWQ, { "-m.scales", WK_I32, 0, { 0 }, NULL }, WICK_E_FORMAT, "AWQ layer \"m\" has no scales" },
+    { "float codes", AWQ, { "m.qweight", WK_F32, 2, { A_IN, A_OUT / 8 }, NULL }, WICK_E_FORMAT,
+      "qweight is F32 [96, 3], I32 [any, any]" },
+    { "flat codes", AWQ, { "m.qweight", WK_I32, 1, { A_IN * A_OUT / 8 }, NULL }, WICK_E_FORMAT,
+      "qweight is I32 [288], I32 [any, any]" },
+    { "no codes", AWQ, { "m.qweight", WK_I32, 2, { A_IN, 0 }, NULL }, WICK_E_FORMAT, "qweight is I32 [96, 0], I32 [any, any]" },
+    { "more codes", AWQ, { "m.qweight", WK_I32, 2, { A_IN, 4 }, NULL }, WICK_E_FORMAT,
+      "qzeros is I32 [3, 3], I32 [3, 4] is needed" },
+    { "scales", AWQ, { "m.scales", WK_F16, 2, { 3, 23 }, NULL }, WICK_E_FORMAT, "scales is F16 [3, 23], F32, F16 or BF16 [3, 24]" },
+    { "zeros", AWQ, { "m.qzeros", WK_U8, 2, { 3, 3 }, NULL }, WICK_E_FORMAT, "qzeros is U8 [3, 3], I32 [3, 3] is needed" },
+    { "infinite scale", AWQ, { "m.scales", WK_F16, 2, { 3, 24 }, (const uint16_t[72]){ [70] = 0x7c00 } }, WICK_E_FORMAT,
+      "tensor \"m.scales\": element 70 is inf, a scale has to be finite" },
+    { "both", AWQ, { "m.weight", WK_F16, 2, { A_OUT, A_IN }, NULL }, WICK_E_FORMAT, "has both \"m.weight\" and a quantised form" },
+};
+
+static const struct bad bad_fp8[] = {
+    { "no scales", FP8, { "-m.weight_scale_inv", WK_F32, 0, { 0 }, NULL }, WICK_E_FORMAT,
+      "FP8 layer \"m\" has no weight_scale_inv" },
+    { "scales", FP8, { "m.weight_scale_inv", WK_F32, 2, { 2, 2 }, NULL }, WICK_E_FORMAT,
+      "FP8 layer \"m\": weight_scale_inv is F32 [2, 2], F32, F16, BF16 or F8_E8M0 [2, 3] is needed" },
+    { "flat scales", FP8, { "m.weight_scale_inv", WK_F32, 1, { 6 }, NULL }, WICK_E_FORMAT, "weight_scale_inv is F32 [6]" },
+    { "scale type", FP8, { "m.weight_scale_inv", WK_U8, 2, { 2, 3 }, NULL }, WICK_E_FORMAT, "weight_scale_inv is U8 [2, 3]" },
+    { "NaN", FP8, { "m.weight_scale_inv", WK_F32, 2, { 2, 3 }, (const float[6]){ 1, 1, 1, 1, NAN, 1 } }, WICK_E_FORMAT,
+      "tensor \"m.weight_scale_inv\": element 4 is nan, a scale has to be finite and not zero" },
+    { "zero", FP8, { "m.weight_scale_inv", WK_F32, 2, { 2, 3 }, (const float[6]){ 1, 1, 1, 1, 1, 0 } }, WICK_E_FORMAT,
+      "tensor \"m.weight_scale_inv\": element 5 is 0, a scale has to be finite and not zero" },
+    { "infinite", FP8, { "m.weight_scale_inv", WK_F32, 2, { 2, 3 }, (const float[6]){ -INFINITY, 1, 1, 1, 1, 1 } }, WICK_E_FORMAT,
+      "element 0 is -inf, a scale has to be finite" },
+    { "dimensions", FP8, { "m.weight", WK_F8_E4M3, 3, { F_OUT, F_IN, 1 }, NULL }, WICK_E_FORMAT,
+      "FP8 layer \"m\": weight is F8_E4M3 [200, 150, 1], F8_E4M3 or F8_E5M2 [any, any] is needed" },
+    { "vector", FP8, { "m.weight", WK_F8_E4M3, 1, { F_OUT }, NULL }, WICK_E_FORMAT,
+      "weight is F8_E4M3 [200], F8_E4M3 or F8_E5M2 [any" },
+    { "blocks of 0", "\"quant_method\":\"fp8\",\"weight_block_size\":[128,0]", { 0 }, WICK_E_FORMAT,
+      "/config.json: quantization_config: weight_block_size has to be two numbers in 1..1048576" },
+    { "three", "\"quant_method\":\"fp8\",\"weight_block_size\":[128,128,128]", { 0 }, WICK_E_FORMAT,
+      "weight_block_size has to be" },
+    { "a number", "\"quant_method\":\"fp8\",\"weight_block_size\":128", { 0 }, WICK_E_FORMAT, "weight_block_size has to be" },
+    { "packed", "\"quant_method\":\"compressed-tensors\",\"format\":\"pack-quantized\"", { 0 }, WICK_E_UNSUPPORTED,
+      "/config.json: quantization_config: format is \"pack-quantized\", wick reads float-quantized" },
+    { "integers", COMPRESSED("\"num_bits\":8,\"type\":\"int\""), { 0 }, WICK_E_UNSUPPORTED,
+      "group_0: weights of type \"int\" with 8 bits, wick reads floats of 8" },
+    { "4 bits", COMPRESSED("\"num_bits\":4,\"type\":\"float\""), { 0 }, WICK_E_UNSUPPORTED, "type \"float\" with 4 bits" },
+    { "no type", COMPRESSED("\"num_bits\":8"), { 0 }, WICK_E_UNSUPPORTED, "weights of type \"\" with 8 bits" },
+    { "structure", COMPRESSED(FLOAT_8 ",\"block_structure\":[0,1]"), { 0 }, WICK_E_FORMAT,
+      "block_structure has to be two numbers" },
+};
+static const struct bad bad_fp8_row[] = {
+    { "no scales", FBGEMM, { "-m.weight_scale", WK_F32, 0, { 0 }, NULL }, WICK_E_FORMAT, "FP8 layer \"m\" has no weight_scale" },
+    { "fewer", FBGEMM, { "m.weight_scale", WK_F32, 2, { 199, 1 }, NULL }, WICK_E_FORMAT,
+      "weight_scale is F32 [199, 1], F32, F16, BF16 or" },
+    { "across", FBGEMM, { "m.weight_scale", WK_F32, 2, { 1, 200 }, NULL }, WICK_E_FORMAT, "or F8_E8M0 [200, 1] is needed" },
+    { "of inputs", FBGEMM, { "m.weight_scale", WK_F32, 1, { F_IN }, NULL }, WICK_E_FORMAT, "or F8_E8M0 [200] is needed" },
+    { "none at all", FBGEMM, { "m.weight_scale", WK_F32, 2, { 0, 1 }, NULL }, WICK_E_FORMAT, "weight_scale is F32 [0, 1]" },
+    { "blocks", FP8, { 0 }, WICK_E_FORMAT, "weight_scale is F32 [200, 1], F32, F16, BF16 or F8_E8M0 [2, 3] is needed" },
 };
 
 /* The good folder with one array changed, added, or ("-name") left out. */
@@ -247,13 +472,14 @@ static void test_bad(void **unused) {
     (void)unused;
     fill_mxfp4();
     REFUSED(mxfp4, bad_mxfp4);
+    REFUSED(awq, bad_awq);
+    REFUSED(fp8, bad_fp8);
+    REFUSED(fp8_row, bad_fp8_row);
 }
 
-/* Each allocation fails once. */
-static void test_failing_allocations(void **unused) {
-    (void)unused;
-    fill_mxfp4();
-    put_folder(MXFP4, mxfp4);
+/* Each allocation fails once: in a good folder, and in one that is refused. */
+static void fail_each(const char *config, const array *a, wick_status want) {
+    put_folder(config, a);
     for (uint64_t k = 1, done = 0; !done; k++) {
         wk_checkpoint *c;
         uint64_t before = wk_alloc_count();
@@ -261,15 +487,26 @@ static void test_failing_allocations(void **unused) {
         wick_status st = wk_checkpoint_open(folder, false, &c);
         done = wk_alloc_count() - before < k;
         wk_alloc_fail_at(0);
-        if (st != (done ? WICK_OK : WICK_E_MEMORY)) fail_msg("allocation %d: %s", (int)k, wick_last_error());
+        if (st != (done ? want : WICK_E_MEMORY)) fail_msg("allocation %d: %s", (int)k, wick_last_error());
         wk_checkpoint_free(c);
     }
+}
+static void test_failing_allocations(void **unused) {
+    (void)unused;
+    fill_mxfp4();
+    fail_each(MXFP4, mxfp4, WICK_OK);
+    fail_each(AWQ, awq, WICK_OK);
+    fail_each(FP8, fp8, WICK_OK);
+    fail_each(FP8, fp8_row, WICK_E_FORMAT);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_mxfp4, new_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_stacked_row_order, new_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_awq, new_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_fp8, new_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_sizes, new_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_bad, new_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_failing_allocations, new_folder, remove_folder),
     };
