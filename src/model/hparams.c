@@ -454,8 +454,8 @@ wick_status wk_hparams_read(const wk_checkpoint *c, wk_hparams *hp) {
     if (!st) {
         hp->features = wk_arch_features(hp->arch);
         for (const wk_arch *a = hp->arch; a && !hp->act; a = a->base) hp->act = a->act;
-        if (s.gguf) vocab_from_tensors(c, hp);
         set_defaults(&s, hp->arch, hp);
+        if (s.gguf) vocab_from_tensors(c, hp);
     }
     for (size_t i = 0; !st && i < sizeof keys / sizeof *keys; i++) st = read_key(&s, &keys[i], hp);
     if (!st && s.config) {  /* Qwen has a window that it does not use */
