@@ -10,12 +10,18 @@ import json, math, os, struct, sys
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "models")
 MODELS = {"llama": "llama", "llama-mha-linear-rope": "llama", "llama3-rope": "llama", "llama-yarn": "llama",
-          "qwen2-tied": "qwen2", "qwen3": "qwen3", "qwen3-moe": "qwen3moe"}
+          "qwen2-tied": "qwen2", "qwen3": "qwen3", "qwen3-moe": "qwen3moe", "mixtral": "llama", "gemma2": "gemma2",
+          "gemma3": "gemma3", "gemma3-linear": "gemma3", "phi3": "phi3", "phi3-partial": "phi3", "phi3-longrope": "phi3",
+          "olmo2": "olmo2"}
 TOP = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 LAYER = {"input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
-         "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
-         "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
-         "mlp.gate": "ffn_gate_inp"}
+         "self_attn.qkv_proj": "attn_qkv", "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm",
+         "self_attn.k_norm": "attn_k_norm", "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate",
+         "mlp.up_proj": "ffn_up", "mlp.gate_up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "mlp.gate": "ffn_gate_inp",
+         "block_sparse_moe.gate": "ffn_gate_inp"}
+POST_NORMS = {"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
+              "post_feedforward_layernorm": "post_ffw_norm"}
+EXPERT = {"gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down", "w1": "ffn_gate", "w3": "ffn_up", "w2": "ffn_down"}
 U32, F32, STR = 4, 6, 8
 
 
@@ -47,38 +53,86 @@ def keys_of(arch, c, rope, hd):
     k = [("general.architecture", STR, arch), ("general.name", STR, "tiny"), (arch + ".block_count", U32, c["num_hidden_layers"]),
          (arch + ".context_length", U32, c["max_position_embeddings"]), (arch + ".embedding_length", U32, c["hidden_size"]),
          (arch + ".feed_forward_length", U32, c["intermediate_size"]), (arch + ".attention.head_count", U32, c["num_attention_heads"]),
-         (arch + ".attention.head_count_kv", U32, c["num_key_value_heads"]), (arch + ".attention.key_length", U32, hd),
-         (arch + ".attention.value_length", U32, hd), (arch + ".attention.layer_norm_rms_epsilon", F32, c["rms_norm_eps"]),
-         (arch + ".rope.freq_base", F32, rope["rope_theta"]), (arch + ".rope.dimension_count", U32, hd)]
+         (arch + ".attention.head_count_kv", U32, c["num_key_value_heads"]),
+         (arch + ".attention.layer_norm_rms_epsilon", F32, c["rms_norm_eps"])]
+    if arch != "gemma2":
+        k.append((arch + ".rope.freq_base", F32, rope["rope_theta"]))
+    if arch not in ("phi3", "olmo2"):
+        k += [(arch + ".attention.key_length", U32, hd), (arch + ".attention.value_length", U32, hd)]
+    if arch == "phi3" or not arch.startswith("gemma"):
+        k.append((arch + ".rope.dimension_count", U32, int(hd * rope.get("partial_rotary_factor", 1))))
+    if arch == "phi3":  # the window that Phi-3 has not is zero; longrope is told by its tensors
+        k += [(arch + ".rope.scaling.original_context_length", U32, c["original_max_position_embeddings"]),
+              (arch + ".attention.sliding_window", U32, c["sliding_window"] or 0)]
+    if arch.startswith("gemma"):
+        k.append((arch + ".attention.sliding_window", U32, c["sliding_window"]))
+    for name in ("attn_logit_softcapping", "final_logit_softcapping"):
+        if c.get(name):
+            k.append((f"{arch}.{name}", F32, c[name]))
+    if rope["rope_type"] == "longrope":
+        s = c["max_position_embeddings"] / c["original_max_position_embeddings"]
+        k.append((arch + ".rope.scaling.attn_factor", F32, math.sqrt(1 + math.log(s) / math.log(c["original_max_position_embeddings"]))))
     if rope["rope_type"] in ("linear", "yarn"):
         k += [(arch + ".rope.scaling.type", STR, rope["rope_type"]), (arch + ".rope.scaling.factor", F32, rope["factor"])]
     if rope["rope_type"] == "yarn":
         k.append((arch + ".rope.scaling.original_context_length", U32, rope["original_max_position_embeddings"]))
     if "num_local_experts" in c:
-        k += [(arch + ".expert_count", U32, c["num_local_experts"]), (arch + ".expert_used_count", U32, c["num_experts_per_tok"]),
-              (arch + ".expert_feed_forward_length", U32, c["moe_intermediate_size"])]
+        k += [(arch + ".expert_count", U32, c["num_local_experts"]), (arch + ".expert_used_count", U32, c["num_experts_per_tok"])]
+    if "moe_intermediate_size" in c:
+        k.append((arch + ".expert_feed_forward_length", U32, c["moe_intermediate_size"]))
+    if c.get("layer_types", []) == ["sliding_attention", "full_attention"] * 2:  # not the family's pattern
+        k.append((arch + ".attention.sliding_window_pattern", U32, 2))
     return k
 
 
-def tensors_of(arch, c, source, rope, hd):
+def plus_one(raw):
+    """Gemma's norms are kept less one in folders, whole in GGUF: added as float32, as the converter does."""
+    n = len(raw) // 4
+    return struct.pack(f"<{n}f", *(v + 1 for v in struct.unpack(f"<{n}f", raw)))
+
+
+def tensors_of(arch, c, source, rope, hd, old_experts):
     out, experts = [], {}
+    post = POST_NORMS if arch in ("gemma2", "gemma3", "olmo2") else {}
     for name, (shape, raw) in source.items():
         base, end = name.rsplit(".", 1)
+        if arch.startswith("gemma") and base.endswith("norm"):
+            raw = plus_one(raw)
         if base in TOP:
             out.append((f"{TOP[base]}.{end}", shape, raw))
             continue
         n, part = base.removeprefix("model.layers.").split(".", 1)
-        if part.startswith("mlp.experts."):
-            e, part = part.removeprefix("mlp.experts.").split(".", 1)
-            experts.setdefault(f"blk.{n}.{LAYER['mlp.' + part]}_exps.weight", {})[int(e)] = (shape, raw)
+        if ".experts." in part:
+            e, part = part.split(".experts.")[1].split(".", 1)
+            experts.setdefault((n, EXPERT[part]), {})[int(e)] = (shape, raw)
             continue
         if arch == "llama" and part in ("self_attn.q_proj", "self_attn.k_proj"):
             raw = permute(shape, raw, c["num_attention_heads" if "q_proj" in part else "num_key_value_heads"])
-        out.append((f"blk.{n}.{LAYER[part]}.{end}", shape, raw))
-    for name, e in experts.items():
-        out.append((name, [len(e)] + e[0][0], b"".join(e[i][1] for i in range(len(e)))))
+        out.append((f"blk.{n}.{post.get(part) or LAYER[part]}.{end}", shape, raw))
+    for (n, name), e in experts.items():
+        if old_experts:  # as files of 2023 have them
+            out += [(f"blk.{n}.{name}.{i}.weight", *e[i]) for i in range(len(e))]
+        else:
+            out.append((f"blk.{n}.{name}_exps.weight", [len(e)] + e[0][0], b"".join(e[i][1] for i in range(len(e)))))
     if rope["rope_type"] == "llama3":
         out.append(("rope_freqs.weight", *llama3_factors(rope, hd)))
+    if rope["rope_type"] == "longrope":
+        out += [(f"rope_factors_{k}.weight", [len(rope[k + "_factor"])], struct.pack(f"<{hd // 2}f", *rope[k + "_factor"]))
+                for k in ("long", "short")]
+    return out
+
+
+def fuse_qkv(tensors):
+    """q, k and v of each layer in one tensor, as llama.cpp's converter does when asked."""
+    by_name = {name: (shape, raw) for name, shape, raw in tensors}
+    out = []
+    for name, shape, raw in tensors:
+        stem, part, end = name.rsplit(".", 2) if name.count(".") >= 2 else ("", "", "")
+        if part == "attn_q":
+            parts = [by_name[f"{stem}.attn_{x}.{end}"] for x in "qkv"]
+            out.append((f"{stem}.attn_qkv.{end}", [sum(s[0] for s, _ in parts)] + shape[1:], b"".join(r for _, r in parts)))
+        elif part not in ("attn_k", "attn_v"):
+            out.append((name, shape, raw))
     return out
 
 
@@ -122,9 +176,15 @@ def main():
     kind = sys.argv[sys.argv.index("--type") + 1] if "--type" in sys.argv else "F32"
     for name, arch in MODELS.items():
         c = json.load(open(f"{HERE}/{name}/config.json"))
-        rope, hd = c["rope_parameters"], c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
+        rope = c["rope_parameters"].get("full_attention", c["rope_parameters"])
+        hd = c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
         source = read_safetensors(f"{HERE}/{name}/model.safetensors")
-        write(f"{out}/{name}.gguf", keys_of(arch, c, rope, hd), tensors_of(arch, c, source, rope, hd), kind)
+        keys = keys_of(arch, c, rope, hd)
+        write(f"{out}/{name}.gguf", keys, tensors_of(arch, c, source, rope, hd, False), kind)
+        if name == "mixtral":
+            write(f"{out}/{name}-old.gguf", keys, tensors_of(arch, c, source, rope, hd, True), kind)
+        if name in ("llama", "qwen2-tied"):
+            write(f"{out}/{name}-fused.gguf", keys, fuse_qkv(tensors_of(arch, c, source, rope, hd, False)), kind)
         if kind != "F32":  # the same rounding as a folder
             os.makedirs(f"{out}/{name}", exist_ok=True)
             json.dump(c, open(f"{out}/{name}/config.json", "w"))

@@ -10,6 +10,7 @@ llama-fp8-row      fbgemm_fp8: E4M3, a scale for each output
 llama-gptq-v2      4 bits, one group a row, zeros as they are
 llama-gptq-8-bit   8 bits, groups of 32 in an order of their own (desc_act), zeros stored less one
 llama-awq          4 bits, groups of 32, down_proj left as it is
+phi3-awq           the same with fused projections
 Layouts: as AutoGPTQ, AutoAWQ ("gemm"), DeepSeek-V3, FBGEMM and compressed-tensors write them; rounding is to nearest.
 """
 import json, os, shutil, sys
@@ -22,10 +23,10 @@ V = 96
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-def fresh(hidden, inner, layers, seed):
-    c = T.LlamaConfig(vocab_size=V, hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=4,
-                      num_key_value_heads=2, max_position_embeddings=128, rms_norm_eps=1e-5, bos_token_id=1, eos_token_id=2,
-                      pad_token_id=0, tie_word_embeddings=False)
+def fresh(hidden, inner, layers, seed, config=T.LlamaConfig):
+    c = config(vocab_size=V, hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=4,
+               num_key_value_heads=2, max_position_embeddings=128, rms_norm_eps=1e-5, bos_token_id=1, eos_token_id=2,
+               pad_token_id=0, tie_word_embeddings=False)
     torch.manual_seed(seed)
     m = T.AutoModelForCausalLM.from_config(c, attn_implementation="eager").float().eval()
     for n, p in m.named_parameters():
@@ -113,7 +114,7 @@ def write(name, m, quantise, config, shards=1):
     shutil.rmtree(d, ignore_errors=True)
     os.makedirs(d)
     c = m.config.to_dict()
-    c.update(architectures=["LlamaForCausalLM"], dtype="float32", quantization_config=config)
+    c.update(architectures=[type(m).__name__], dtype="float32", quantization_config=config)
     with open(os.path.join(d, "config.json"), "w") as f: json.dump(c, f, indent=1)
     if shards == 1:
         save_file(out, os.path.join(d, "model.safetensors"), metadata={"format": "pt"})
@@ -147,3 +148,5 @@ write("llama-gptq-8-bit", fresh(64, 160, 2, 5), lambda b, w: as_gptq(b, w, 8, 32
 write("llama-awq", fresh(64, 160, 2, 7), lambda b, w: None if "down_proj" in b else as_awq(b, w, 32),
       {"quant_method": "awq", "bits": 4, "group_size": 32, "zero_point": True, "version": "gemm",
        "modules_to_not_convert": ["down_proj"]})
+write("phi3-awq", fresh(64, 96, 2, 8, T.Phi3Config), lambda b, w: as_awq(b, w, 32),
+      {"quant_method": "awq", "bits": 4, "group_size": 32, "zero_point": True, "version": "gemm"})

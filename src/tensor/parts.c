@@ -14,6 +14,7 @@ static float value_of(const wk_parts *p, wk_dtype dtype, int64_t o, int64_t g, i
 }
 
 void wk_parts_row(const wk_parts *p, wk_dtype dtype, int64_t o, float *out) {
+    o += p->first;
     for (int64_t i = 0; i < p->n_in; i++) {
         int64_t g = p->g_idx ? (int64_t)wk_get_u32(p->g_idx + 4 * i) : i / p->group;
         out[i] = value_of(p, dtype, o, g, i) * wk_parts_scale(p, o, g);

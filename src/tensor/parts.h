@@ -22,7 +22,8 @@ typedef enum wk_codes {
 typedef struct wk_parts {
     wk_codes order;
     int bits;                /* of a code */
-    int64_t n_out, n_in;     /* of a matrix */
+    int64_t n_out, n_in;     /* of a matrix, as the arrays have it */
+    int64_t first;           /* the tensor's output 0 is the arrays' output `first`: it may be some rows of a fused layer */
     int64_t group, rows;     /* inputs, and outputs, that share a scale */
     int64_t n_group;         /* groups of inputs in a row */
     const uint8_t *codes;    /* may be unaligned, as all of these */
@@ -65,7 +66,8 @@ static inline float wk_parts_scale(const wk_parts *p, int64_t o, int64_t g) {
     return scale;
 }
 
-/* Output o (of stacked matrices counted through) as float32: out [n_in]. dtype: the tensor's, which says what floats' codes are. */
+/* The functions above count the arrays' outputs, of stacked matrices through all of them; this one the tensor's.
+ * Row o as float32: out [n_in]. dtype: the tensor's, which says what floats' codes are. */
 void wk_parts_row(const wk_parts *p, wk_dtype dtype, int64_t o, float *out);
 
 #endif

@@ -42,7 +42,7 @@ static const bad_case cases[] = {
     { "llama", "{\"max_position_embeddings\":0}", WICK_E_FORMAT, "max_position_embeddings" },
     { "llama", "{\"rope_parameters\":7}", WICK_E_FORMAT, "rope parameters" },
     { "llama", "{\"rope_parameters\":{\"rope_theta\":0}}", WICK_E_FORMAT, "rope base 0" },
-    { "llama", "{\"rope_parameters\":{\"rope_type\":\"su\"}}", WICK_E_UNSUPPORTED, "\"su\" is not one" },
+    { "llama", "{\"rope_parameters\":{\"rope_type\":\"sideways\"}}", WICK_E_UNSUPPORTED, "\"sideways\" is not one" },
     { "llama", "{\"rope_parameters\":{\"rope_type\":3}}", WICK_E_FORMAT, "rope_type" },
     { "llama", "{\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":0}}", WICK_E_FORMAT, "factor 0" },
     { "llama", "{\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":4,\"original_max_position_embeddings\":-1}}", WICK_E_FORMAT,

@@ -360,6 +360,40 @@ static void test_sizes(void **unused) {
     test_free(from);
 }
 
+/* ---- some rows of a fused layer ---- */
+
+static void check_slice(const char *config, const array *a, int64_t first, int64_t n) {
+    wk_checkpoint *c = open_folder(config, a);
+    const wk_tensor *t = NULL;
+    for (size_t i = 0; i < wk_checkpoint_n_tensor(c) && !(t && t->parts); i++) t = wk_checkpoint_tensor(c, i);
+    wk_parts p = *t->parts;
+    wk_tensor some = *t;
+    float *want = test_malloc(2 * (size_t)wk_tensor_cols(t) * sizeof *want), *got = want + wk_tensor_cols(t);
+    p.first += first;
+    some.parts = &p;
+    some.n_dim = 2;
+    some.shape[0] = n;
+    some.shape[1] = wk_tensor_cols(t);
+    for (int64_t r = 0; r < n; r++) {
+        wk_tensor_row(t, first + r, want);
+        wk_tensor_row(&some, r, got);
+        assert_memory_equal(want, got, (size_t)wk_tensor_cols(t) * sizeof *want);
+    }
+    check_packed(&some);
+    test_free(want);
+    wk_checkpoint_free(c);
+}
+
+static void test_slices(void **unused) {
+    (void)unused;
+    fill_mxfp4();
+    check_slice(AWQ, awq, 3, 19);
+    check_slice(FP8, fp8, 120, 80);      /* a block's rows have two scales */
+    check_slice(FP8, fp8, 128, 72);
+    check_slice(FBGEMM, fp8_row, 77, 40);
+    check_slice(MXFP4, mxfp4, ROWS + 7, 21);  /* of the second expert */
+}
+
 /* ---- wrong ones ---- */
 
 static const struct bad { const char *what, *config; array change; wick_status status; const char *says; } bad_mxfp4[] = {
@@ -507,6 +541,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_awq, new_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_fp8, new_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_sizes, new_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_slices, new_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_bad, new_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_failing_allocations, new_folder, remove_folder),
     };

@@ -144,8 +144,8 @@ static wk_scale scale_of(wk_dtype t) {
 }
 
 /* Do the outputs of each block have their scales in common? */
-static bool rows_share(const wk_parts *p, int64_t first, const int32_t *row_from) {
-    for (int64_t r = 0; r < p->n_out; r++) {
+static bool rows_share(const wk_parts *p, int64_t first, int64_t n, const int32_t *row_from) {
+    for (int64_t r = 0; r < n; r++) {
         int64_t head = r & ~(int64_t)15, a = row_from ? row_from[head] : head, b = row_from ? row_from[r] : r;
         if ((first + a) / p->rows != (first + b) / p->rows) return false;
     }
@@ -164,7 +164,7 @@ static bool layout_of(const wk_tensor *t, int64_t first, const int32_t *row_from
     if (p->order == WK_CODES_BYTES) {
         l->eight = t->dtype == WK_F8_E4M3 ? WK_EIGHT_E4M3 : WK_EIGHT_E5M2;
         l->scale = WK_SCALE_F32;
-        l->one_scale = rows_share(p, first, row_from);
+        l->one_scale = rows_share(p, first, t->shape[t->n_dim - 2], row_from);
         return true;
     }
     l->zero = all_middle(p) ? WK_ZERO_MID : WK_ZERO_U8;
@@ -196,18 +196,21 @@ wick_status wk_pack_parts(wk_pool *pool, const wk_tensor *t, int64_t m, const in
     bool regular = true;
     wk_layout l;
     wk_packed *w;
-    if (!layout_of(t, m * p->n_out, row_from, &l)) return WICK_OK;
-    wick_status st = wk_packed_new(&l, p->n_out, p->n_in, p->g_idx && p->group < p->n_in, &w);
+    int64_t n_out = t->shape[t->n_dim - 2], first = p->first + m * n_out;
+    if (!layout_of(t, first, row_from, &l)) return WICK_OK;
+    wick_status st = wk_packed_new(&l, n_out, p->n_in, p->g_idx && p->group < p->n_in, &w);
     if (st) return st;
     if (w->perm) st = sort_inputs(p, w, &regular);
     if (st || !regular) {
         wk_packed_free(w);
         return st;
     }
-    job j = { w, p, m * p->n_out, row_from };
+    job j = { w, p, first, row_from };
     wk_pool_run(pool, pack_share, &j);
-    size_t bytes = (size_t)(p->n_out * p->n_in * p->bits / 8);
-    if (release) wk_file_release(p->codes + (size_t)m * bytes, bytes);
+    bool by_rows = p->order == WK_CODES_FP4 || p->order == WK_CODES_BYTES;
+    size_t row_bytes = (size_t)(p->n_in * p->bits / 8);
+    if (release && by_rows) wk_file_release(p->codes + (size_t)first * row_bytes, (size_t)n_out * row_bytes);
+    else if (release) wk_file_release(p->codes, (size_t)p->n_out * row_bytes);
     *out = w;
     return WICK_OK;
 }
