@@ -50,7 +50,8 @@ def llama3_factors(rope, hd):
 
 
 def keys_of(arch, c, rope, hd):
-    k = [("general.architecture", STR, arch), ("general.name", STR, "tiny"), (arch + ".block_count", U32, c["num_hidden_layers"]),
+    k = [("general.architecture", STR, arch), ("general.name", STR, "tiny"), ("tokenizer.ggml.model", STR, "no_vocab"),
+         (arch + ".vocab_size", U32, c["vocab_size"]), (arch + ".block_count", U32, c["num_hidden_layers"]),
          (arch + ".context_length", U32, c["max_position_embeddings"]), (arch + ".embedding_length", U32, c["hidden_size"]),
          (arch + ".feed_forward_length", U32, c["intermediate_size"]), (arch + ".attention.head_count", U32, c["num_attention_heads"]),
          (arch + ".attention.head_count_kv", U32, c["num_key_value_heads"]),
