@@ -365,6 +365,13 @@ def bad_models():
     yield "context-0", tiny(keys={"llama__context_length": (U32, 0)})
     yield "epsilon-string", tiny(keys={a + "layer_norm_rms_epsilon": (STR, "1e-5")})
     yield "epsilon-nan", tiny(keys={a + "layer_norm_rms_epsilon": (F32, float("nan"))})
+    yield "experts-without-router", tiny(keys={"llama__expert_count": (U32, 4), "llama__expert_used_count": (U32, 2)})
+    yield "experts-used-above", tiny(keys={"llama__expert_count": (U32, 4), "llama__expert_used_count": (U32, 5)})
+    yield "longrope-one-list", tiny(tensors={"rope_factors_short": [8]})
+    yield "longrope-list-short", tiny(tensors={"rope_factors_short": [8], "rope_factors_long": [4]})
+    yield "longrope-original-1", tiny(keys={"llama__rope__scaling__original_context_length": (U32, 1)},
+                                      tensors={"rope_factors_short": [8], "rope_factors_long": [8]})
+    yield "qkv-shape", tiny(tensors={"blk__0__attn_q": None, "blk__0__attn_k": None, "blk__0__attn_v": None, "blk__0__attn_qkv": [32, 80]})
     yield "rope-base-0", tiny(keys={"llama__rope__freq_base": (F32, 0.0)})
     yield "architecture-missing", tiny(keys={"general__architecture": None})
     yield "architecture-number", tiny(keys={"general__architecture": (U32, 1)})

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes GGUF files of the tiny models in tests/data/models, so that both ways into wick can be compared to the byte.
+"""Writes GGUF files of the tiny models in tests/data/models, so that both ways into wick can be compared to the byte; and folders
+of the same weights in the other spellings that folders have: projections fused or apart, experts stacked, inside a wrapper.
 
     make_gguf_models.py OUT_DIR [--type F32|F16]
 
@@ -50,7 +51,8 @@ def llama3_factors(rope, hd):
 
 
 def keys_of(arch, c, rope, hd):
-    k = [("general.architecture", STR, arch), ("general.name", STR, "tiny"), (arch + ".block_count", U32, c["num_hidden_layers"]),
+    k = [("general.architecture", STR, arch), ("general.name", STR, "tiny"), ("tokenizer.ggml.model", STR, "no_vocab"),
+         (arch + ".vocab_size", U32, c["vocab_size"]), (arch + ".block_count", U32, c["num_hidden_layers"]),
          (arch + ".context_length", U32, c["max_position_embeddings"]), (arch + ".embedding_length", U32, c["hidden_size"]),
          (arch + ".feed_forward_length", U32, c["intermediate_size"]), (arch + ".attention.head_count", U32, c["num_attention_heads"]),
          (arch + ".attention.head_count_kv", U32, c["num_key_value_heads"]),
@@ -136,6 +138,62 @@ def fuse_qkv(tensors):
     return out
 
 
+def join(source, parts, whole):
+    """Stacks tensors' rows: {names} to one."""
+    found = [source.pop(p) for p in parts]
+    source[whole] = ([sum(f[0][0] for f in found)] + found[0][0][1:], b"".join(f[1] for f in found))
+
+
+def split(source, whole, parts, rows):
+    (shape, raw), at = source.pop(whole), 0
+    row = len(raw) // shape[0]
+    for p, n in zip(parts, rows):
+        source[p] = ([n] + shape[1:], raw[at * row:(at + n) * row])
+        at += n
+
+
+def respell(name, c, source, hd):
+    """Other folders of these weights: {suffix: (config, tensors)}."""
+    out, layers, q, kv, ff = {}, range(c["num_hidden_layers"]), c["num_attention_heads"] * hd, c["num_key_value_heads"] * hd, c["intermediate_size"]
+    if name in ("llama", "qwen2-tied"):
+        t = dict(source)
+        for end in ("weight", "bias"):
+            for a in (f"model.layers.{n}.self_attn." for n in layers):
+                if f"{a}q_proj.{end}" in t:
+                    join(t, [f"{a}{x}_proj.{end}" for x in "qkv"], f"{a}qkv_proj.{end}")
+        for m in (f"model.layers.{n}.mlp." for n in layers):
+            join(t, [f"{m}{x}_proj.weight" for x in ("gate", "up")], m + "gate_up_proj.weight")
+        out["fused"] = (c, t)
+    if name == "phi3":
+        t = dict(source)
+        for p in (f"model.layers.{n}." for n in layers):
+            split(t, p + "self_attn.qkv_proj.weight", [f"{p}self_attn.{x}_proj.weight" for x in "qkv"], (q, kv, kv))
+            split(t, p + "mlp.gate_up_proj.weight", [f"{p}mlp.{x}_proj.weight" for x in ("gate", "up")], (ff, ff))
+        out["apart"] = (c, t)
+    if name in ("mixtral", "qwen3-moe"):  # as transformers 5 holds them
+        t = dict(source)
+        old, (g, u, d) = (".block_sparse_moe.", ("w1", "w3", "w2")) if name == "mixtral" else (".mlp.", ("gate_proj", "up_proj", "down_proj"))
+        for n in layers:
+            p, to = f"model.layers.{n}{old}", f"model.layers.{n}.mlp."
+            e = [f"{p}experts.{i}." for i in range(c["num_local_experts"])]
+            t[to + "gate.weight"] = t.pop(p + "gate.weight")
+            for whole, parts in (("gate_up_proj", [f"{x}{w}.weight" for x in e for w in (g, u)]), ("down_proj", [f"{x}{d}.weight" for x in e])):
+                join(t, parts, f"{to}experts.{whole}")
+                shape, raw = t[f"{to}experts.{whole}"]
+                t[f"{to}experts.{whole}"] = ([len(e), shape[0] // len(e)] + shape[1:], raw)
+        out["stacked"] = (c, t)
+    if name == "gemma3":
+        left_out = ("num_attention_heads", "attn_logit_softcapping", "final_logit_softcapping", "tie_word_embeddings", "architectures")
+        config = {"architectures": ["Gemma3ForConditionalGeneration"], "vision_config": {"hidden_size": 8},
+                  "text_config": {k: v for k, v in c.items() if k not in left_out} | {"num_attention_heads": c["num_attention_heads"]}}
+        for suffix, root, other in (("wrapped", "language_model.model.", ""), ("wrapped-new", "model.language_model.", "model.")):
+            t = {k.replace("model.", root, 1): v for k, v in source.items()}
+            for part in ("vision_tower.vision_model.head.weight", "multi_modal_projector.mm_input_projection_weight"):
+                t[other + part] = ([2, 2], struct.pack("<4f", 1, 2, 3, 4))
+            out[suffix] = (config, t)
+    return out
+
+
 def string(s):
     return struct.pack("<Q", len(s.encode())) + s.encode()
 
@@ -185,10 +243,14 @@ def main():
             write(f"{out}/{name}-old.gguf", keys, tensors_of(arch, c, source, rope, hd, True), kind)
         if name in ("llama", "qwen2-tied"):
             write(f"{out}/{name}-fused.gguf", keys, fuse_qkv(tensors_of(arch, c, source, rope, hd, False)), kind)
+        folders = {f"{name}-{k}": v for k, v in respell(name, c, source, hd).items()}
         if kind != "F32":  # the same rounding as a folder
-            os.makedirs(f"{out}/{name}", exist_ok=True)
-            json.dump(c, open(f"{out}/{name}/config.json", "w"))
-            write_safetensors(f"{out}/{name}/model.safetensors", source, kind)
+            folders[name] = (c, source)
+        for folder, (config, tensors) in folders.items():
+            os.makedirs(f"{out}/{folder}", exist_ok=True)
+            with open(f"{out}/{folder}/config.json", "w") as f:
+                json.dump(config, f)
+            write_safetensors(f"{out}/{folder}/model.safetensors", tensors, kind)
 
 
 main()

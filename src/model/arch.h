@@ -46,6 +46,7 @@ typedef struct wk_arch {
     const struct wk_arch *base;   /* NULL: stands alone */
     const char *name;             /* as people call it, and general.architecture in GGUF */
     const char *hf, *hf_classify; /* "architectures" in config.json; NULL: not made so */
+    const char *hf_wrapper;       /* one that holds this as its "text_config", beside parts for pictures that are left out */
     unsigned features, without;   /* added to the base's; taken from them */
     wk_act act;
     int window_pattern;           /* which layers see only the window: WK_WINDOW_NONE, WK_WINDOW_ALL, or all but every n-th */

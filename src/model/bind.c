@@ -5,10 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char MODEL[] = "model.";
+
 typedef struct binder {
     wk_model *m;
     const wk_checkpoint *c;
     bool gguf;
+    const char *root;   /* what names of a folder begin with, in place of "model." */
     const wk_tensor **used; size_t n_used, cap_used;
     wick_progress_fn progress; void *user;
     uint64_t done, total;
@@ -21,9 +24,14 @@ typedef struct binder {
 static bool tensor_name(const binder *b, wk_role role, int i, int64_t layer, int64_t expert, const char *suffix, char *out,
                         size_t cap) {
     wk_str base;
-    char prefix[48] = "", number[24] = "";
+    char prefix[80] = "", number[24] = "";
     if (!wk_arch_spelling(wk_arch_tensor(b->m->hp.arch, role, b->gguf), i, &base)) return false;
-    if (layer >= 0) snprintf(prefix, sizeof prefix, b->gguf ? "blk.%lld." : "model.layers.%lld.", (long long)layer);
+    if (layer >= 0 && b->gguf) snprintf(prefix, sizeof prefix, "blk.%lld.", (long long)layer);
+    else if (layer >= 0) snprintf(prefix, sizeof prefix, "%slayers.%lld.", b->root, (long long)layer);
+    else if (base.len > strlen(MODEL) && !memcmp(base.ptr, MODEL, strlen(MODEL))) {
+        snprintf(prefix, sizeof prefix, "%s", b->root);
+        base = (wk_str){ base.ptr + strlen(MODEL), base.len - strlen(MODEL) };
+    }
     const char *star = memchr(base.ptr, '*', base.len);
     int before = (int)(star ? (size_t)(star - base.ptr) : base.len), after = star ? (int)base.len - before - 1 : 0;
     if (star) snprintf(number, sizeof number, "%lld", (long long)expert);
@@ -276,11 +284,33 @@ static bool ignorable(const binder *b, wk_str name) {
     return b->m->hp.features & WK_TIED && (wk_str_eq(name, "lm_head.weight") || wk_str_eq(name, "output.weight"));
 }
 
+/* Of a wrapper's part that is not text: pictures' tower, and what fits its output to the text's embedding. */
+static bool other_part(const binder *b, wk_str name) {
+    static const char *const parts[] = { "vision_tower.", "multi_modal_projector." };
+    size_t model = strlen(MODEL);
+    if (!b->m->hp.wrapped) return false;
+    if (name.len > model && !memcmp(name.ptr, MODEL, model)) name = (wk_str){ name.ptr + model, name.len - model };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (name.len > strlen(parts[i]) && !memcmp(name.ptr, parts[i], strlen(parts[i]))) return true;
+    return false;
+}
+
+/* Where a wrapper keeps the text part: transformers has moved it. */
+static const char *find_root(const binder *b) {
+    static const char *const roots[] = { "language_model.model.", "model.language_model." };
+    for (size_t i = 0; b->m->hp.wrapped && i < sizeof roots / sizeof *roots; i++) {
+        char name[80];
+        snprintf(name, sizeof name, "%sembed_tokens.weight", roots[i]);
+        if (wk_checkpoint_find(b->c, name)) return roots[i];
+    }
+    return MODEL;
+}
+
 static wick_status refuse_unused(binder *b) {
     qsort(b->used, b->n_used, sizeof *b->used, by_address);
     for (size_t i = 0; i < wk_checkpoint_n_tensor(b->c); i++) {
         const wk_tensor *t = wk_checkpoint_tensor(b->c, i);
-        if (!bsearch(&t, b->used, b->n_used, sizeof *b->used, by_address) && !ignorable(b, t->name))
+        if (!bsearch(&t, b->used, b->n_used, sizeof *b->used, by_address) && !ignorable(b, t->name) && !other_part(b, t->name))
             return wk_fail(WICK_E_UNSUPPORTED,
                            "%s: tensor \"%.*s\" has no place in architecture %s: the model has a part that wick does not know",
                            wk_checkpoint_path(b->c), (int)t->name.len, t->name.ptr, b->m->hp.arch->name);
@@ -341,6 +371,7 @@ wick_status wk_model_bind(wk_model *m, wick_progress_fn progress, void *user) {
     binder b = { .m = m, .c = m->ckpt, .gguf = wk_checkpoint_gguf(m->ckpt) != NULL, .progress = progress, .user = user };
     for (size_t i = 0; i < wk_checkpoint_n_tensor(b.c); i++) b.total += wk_checkpoint_tensor(b.c, i)->n_bytes;
     m->n_bytes_file = b.total;
+    b.root = find_root(&b);
     m->layer = wk_alloc_array((size_t)m->hp.n_layer, sizeof *m->layer);
     b.row_from = wk_alloc_array((size_t)(m->hp.n_head * m->hp.head_dim), sizeof *b.row_from);
     wick_status st = m->layer && b.row_from ? WICK_OK : wk_fail_memory((size_t)m->hp.n_layer * sizeof *m->layer, "the layers");

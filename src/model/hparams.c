@@ -343,7 +343,16 @@ static wick_status find_arch_gguf(const source *s, wk_hparams *hp, char *prefix,
     return hp->arch ? WICK_OK : wk_fail(WICK_E_UNSUPPORTED, "%s: architecture \"%s\" is not one that wick runs", s->path, prefix);
 }
 
-static wick_status find_arch_hf(const source *s, wk_hparams *hp) {
+/* The text part's configuration takes the whole's place. */
+static wick_status unwrap(source *s, wk_hparams *hp) {
+    json_t *text = member(s->config, "text_config");
+    if (!json_is_object(text)) return wk_fail(WICK_E_FORMAT, "%s: \"text_config\" is missing or not an object", s->path);
+    s->config = text;
+    hp->wrapped = true;
+    return WICK_OK;
+}
+
+static wick_status find_arch_hf(source *s, wk_hparams *hp) {
     const char *name = json_string_value(json_array_get(json_object_get(s->config, "architectures"), 0));
     if (!name) return wk_fail(WICK_E_FORMAT, "%s: \"architectures\" is missing or names none", s->path);
     for (const wk_arch *const *a = wk_archs; *a; a++) {
@@ -352,8 +361,29 @@ static wick_status find_arch_hf(const source *s, wk_hparams *hp) {
             hp->arch = *a;
             hp->classify = true;
         }
+        if ((*a)->hf_wrapper && !strcmp(name, (*a)->hf_wrapper)) {
+            hp->arch = *a;
+            return unwrap(s, hp);
+        }
     }
     return hp->arch ? WICK_OK : wk_fail(WICK_E_UNSUPPORTED, "%s: architecture \"%.60s\" is not one that wick runs", s->path, name);
+}
+
+/* The activation is the family's unless a folder names another. */
+static wick_status check_act(const source *s, wk_hparams *hp) {
+    static const struct { const char *name; wk_act act; } acts[] = {
+        { "silu", WK_ACT_SILU }, { "swish", WK_ACT_SILU }, { "gelu_pytorch_tanh", WK_ACT_GELU_TANH }, { "gelu", WK_ACT_GELU },
+    };
+    json_t *v = member(s->config, "hidden_activation") ? member(s->config, "hidden_activation") : member(s->config, "hidden_act");
+    const char *name = json_string_value(v);
+    if (!v) return WICK_OK;
+    for (size_t i = 0; name && i < sizeof acts / sizeof *acts; i++)
+        if (!strcmp(acts[i].name, name)) {
+            hp->act = acts[i].act;
+            return WICK_OK;
+        }
+    return wk_fail(WICK_E_UNSUPPORTED, "%s: the activation \"%.40s\" is not one that wick knows (silu, gelu, gelu_pytorch_tanh)",
+                   s->path, name ? name : "");
 }
 
 /* Class names in order of their numbers. */
@@ -458,6 +488,7 @@ wick_status wk_hparams_read(const wk_checkpoint *c, wk_hparams *hp) {
         if (s.gguf) vocab_from_tensors(c, hp);
     }
     for (size_t i = 0; !st && i < sizeof keys / sizeof *keys; i++) st = read_key(&s, &keys[i], hp);
+    if (!st && s.config) st = check_act(&s, hp);
     if (!st && s.config) {  /* Qwen has a window that it does not use */
         json_t *use = member(s.config, "use_sliding_window");
         if (use && json_is_false(use)) hp->window = 0;

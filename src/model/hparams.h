@@ -32,6 +32,7 @@ typedef struct wk_hparams {
     wk_rope_params rope, rope_local;  /* rope_local.theta 0: the same for all layers */
     float *rope_short, *rope_long;    /* longrope: what each frequency is divided by, [rot_dim / 2]; owned */
     bool classify;
+    bool wrapped;                  /* the text part of a model for pictures too */
     int64_t pad_token;             /* -1: none */
     char **label; int64_t n_label_name;  /* class names; owned */
     char *name;                    /* general.name or the folder's name; owned */

@@ -311,18 +311,22 @@ static void same_bits(void **state) {
 }
 
 /* The same weights as GGUF (as llama.cpp's converter names and turns them) and as a folder: the same bytes, in float32 and in
- * float16; with experts one by one as old files have them, and with q, k and v in one tensor. */
-static void gguf_same_bits(void **state) {
+ * float16; with experts one by one as old files have them, and with q, k and v in one tensor. And folders in other spellings. */
+static void other_files_same_bits(void **state) {
     (void)state;
     enum { N = 40 };
     static const struct {
-        const char *folder, *gguf;
+        const char *folder, *other;
     } names[] = {
-        { "llama", "llama" }, { "llama-mha-linear-rope", "llama-mha-linear-rope" }, { "llama3-rope", "llama3-rope" },
-        { "llama-yarn", "llama-yarn" }, { "qwen2-tied", "qwen2-tied" }, { "qwen3", "qwen3" }, { "qwen3-moe", "qwen3-moe" },
-        { "mixtral", "mixtral" }, { "mixtral", "mixtral-old" }, { "gemma2", "gemma2" }, { "gemma3", "gemma3" },
-        { "gemma3-linear", "gemma3-linear" }, { "phi3", "phi3" }, { "phi3-partial", "phi3-partial" },
-        { "phi3-longrope", "phi3-longrope" }, { "olmo2", "olmo2" }, { "llama", "llama-fused" }, { "qwen2-tied", "qwen2-tied-fused" },
+        { "llama", "llama.gguf" }, { "llama-mha-linear-rope", "llama-mha-linear-rope.gguf" }, { "llama3-rope", "llama3-rope.gguf" },
+        { "llama-yarn", "llama-yarn.gguf" }, { "qwen2-tied", "qwen2-tied.gguf" }, { "qwen3", "qwen3.gguf" },
+        { "qwen3-moe", "qwen3-moe.gguf" }, { "mixtral", "mixtral.gguf" }, { "mixtral", "mixtral-old.gguf" },
+        { "gemma2", "gemma2.gguf" }, { "gemma3", "gemma3.gguf" }, { "gemma3-linear", "gemma3-linear.gguf" },
+        { "phi3", "phi3.gguf" }, { "phi3-partial", "phi3-partial.gguf" }, { "phi3-longrope", "phi3-longrope.gguf" },
+        { "olmo2", "olmo2.gguf" }, { "llama", "llama-fused.gguf" }, { "qwen2-tied", "qwen2-tied-fused.gguf" },
+        { "llama", "llama-fused" }, { "qwen2-tied", "qwen2-tied-fused" }, { "phi3", "phi3-apart" },
+        { "mixtral", "mixtral-stacked" }, { "qwen3-moe", "qwen3-moe-stacked" },
+        { "gemma3", "gemma3-wrapped" }, { "gemma3", "gemma3-wrapped-new" },
     };
     static const char *const types[] = { "F32", "F16" };
     char dir[] = "/tmp/wick-gguf-XXXXXX", command[300], path[300];
@@ -336,7 +340,7 @@ static void gguf_same_bits(void **state) {
             float *out[2];
             size_t n = 0;
             for (int folder = 0; folder < 2; folder++) {
-                if (!folder) snprintf(path, sizeof path, "%s/%s.gguf", dir, names[i].gguf);
+                if (!folder) snprintf(path, sizeof path, "%s/%s", dir, names[i].other);
                 else if (k) snprintf(path, sizeof path, "%s/%s", dir, names[i].folder);
                 else path_of(path, sizeof path, names[i].folder, "");
                 wk_model *m = open_model(path, false, 2);
@@ -348,7 +352,7 @@ static void gguf_same_bits(void **state) {
                 wk_model_free(m);
             }
             if (memcmp(out[0], out[1], n * sizeof(float)))
-                fail_msg("%s %s: GGUF and safetensors give other bits", names[i].gguf, types[k]);
+                fail_msg("%s %s: other bits than %s", names[i].other, types[k], names[i].folder);
             free(out[0]);
             free(out[1]);
         }
@@ -514,8 +518,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decoders_on_reference), cmocka_unit_test(decoders_on_cpu), cmocka_unit_test(classify),
         cmocka_unit_test(quantised_on_reference), cmocka_unit_test(quantised_on_cpu), cmocka_unit_test(backends_agree),
-        cmocka_unit_test(old_spelling), cmocka_unit_test(same_bits), cmocka_unit_test(gguf_same_bits), cmocka_unit_test(pages),
-        cmocka_unit_test(gptq_versions), cmocka_unit_test(longrope), cmocka_unit_test(longrope_turns_over),
+        cmocka_unit_test(old_spelling), cmocka_unit_test(same_bits), cmocka_unit_test(other_files_same_bits),
+        cmocka_unit_test(pages), cmocka_unit_test(gptq_versions), cmocka_unit_test(longrope), cmocka_unit_test(longrope_turns_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
