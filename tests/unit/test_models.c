@@ -408,7 +408,8 @@ static void pages(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decoders_on_reference), cmocka_unit_test(decoders_on_cpu), cmocka_unit_test(classify),
-        cmocka_unit_test(old_spelling), cmocka_unit_test(same_bits), cmocka_unit_test(other_files_same_bits), cmocka_unit_test(pages),
+        cmocka_unit_test(old_spelling), cmocka_unit_test(same_bits), cmocka_unit_test(other_files_same_bits),
+        cmocka_unit_test(pages),
         cmocka_unit_test(longrope), cmocka_unit_test(longrope_turns_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
