@@ -38,6 +38,11 @@ MODELS = {
         "v4": {"sliding_window_pattern": 2}},
     "phi3-partial": {"config": lambda: T.Phi3Config(**common(sliding_window=8, rope_parameters={
         "rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}))},
+    # the greedy tokens cross the original context of 32
+    "phi3-crossing": {"config": lambda: T.Phi3Config(**common(
+        max_position_embeddings=128, original_max_position_embeddings=32, rope_parameters={
+            "rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 1.0, "original_max_position_embeddings": 32,
+            "short_factor": [1.0, 1.05, 1.1, 1.2], "long_factor": [1.0, 2.0, 3.0, 4.5]}))},
 }
 
 
