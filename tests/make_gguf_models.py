@@ -12,7 +12,7 @@ import json, math, os, struct, sys
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "models")
 MODELS = {"llama": "llama", "llama-mha-linear-rope": "llama", "llama3-rope": "llama", "llama-yarn": "llama",
           "qwen2-tied": "qwen2", "qwen3": "qwen3", "qwen3-moe": "qwen3moe", "mixtral": "llama", "gemma2": "gemma2",
-          "gemma3": "gemma3", "gemma3-linear": "gemma3", "phi3": "phi3", "phi3-partial": "phi3", "phi3-longrope": "phi3",
+          "gemma3": "gemma3", "gemma3-linear": "gemma3", "phi3": "phi3", "phi3-partial": "phi3", "phi3-longrope": "phi3", "phi3-crossing": "phi3",
           "olmo2": "olmo2"}
 TOP = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 LAYER = {"input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",

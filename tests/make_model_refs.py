@@ -22,7 +22,7 @@ VOCAB = 320
 
 
 def common(**k):
-    return {**dict(vocab_size=VOCAB, hidden_size=32, intermediate_size=80, num_hidden_layers=3, num_attention_heads=4,
+    return {**dict(vocab_size=VOCAB, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
                    num_key_value_heads=2, max_position_embeddings=256, rms_norm_eps=1e-5, bos_token_id=1, eos_token_id=2,
                    pad_token_id=0), **k}
 
@@ -31,13 +31,18 @@ MODELS = {
     "olmo2": {"config": lambda: T.Olmo2Config(**common(rope_parameters={"rope_type": "default", "rope_theta": 500000.0}))},
     # tied head, rope stretched on the layers that see everything, a window of 8 on the others
     "gemma3-linear": {"config": lambda: T.Gemma3TextConfig(**common(
-        head_dim=16, num_hidden_layers=4, sliding_window=8, query_pre_attn_scalar=16,
+        head_dim=8, num_hidden_layers=4, sliding_window=8, query_pre_attn_scalar=8,
         layer_types=["sliding_attention", "full_attention"] * 2,
         rope_parameters={"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
                          "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}})),
         "v4": {"sliding_window_pattern": 2}},
     "phi3-partial": {"config": lambda: T.Phi3Config(**common(sliding_window=8, rope_parameters={
         "rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}))},
+    # the greedy tokens cross the original context of 32
+    "phi3-crossing": {"config": lambda: T.Phi3Config(**common(
+        max_position_embeddings=128, original_max_position_embeddings=32, rope_parameters={
+            "rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 1.0, "original_max_position_embeddings": 32,
+            "short_factor": [1.0, 1.05, 1.1, 1.2], "long_factor": [1.0, 2.0, 3.0, 4.5]}))},
 }
 
 

@@ -39,7 +39,7 @@ static const key_info keys[] = {
     { AT(n_ff_expert),      "expert_feed_forward_length",       { "moe_intermediate_size" },            INT,        1,    1 << 24 },
     { AT(query_scalar),     NULL,                               { "query_pre_attn_scalar" },            REAL,       1e-3, 1e9 },
     { AT(rope.theta),       "rope.freq_base",                   { "rope_theta" },                       REAL,       1e-3, 1e12 },
-    { AT(rope.original_ctx), "rope.scaling.original_context_length", { "original_max_position_embeddings" }, INT,   1,    1 << 30 },
+    { AT(rope.original_ctx), "rope.scaling.original_context_length", { "original_max_position_embeddings" }, INT, 1, 1 << 30 },
     { AT(rope_local.theta), "rope.freq_base_swa",               { "rope_local_base_freq" },             REAL,       1e-3, 1e12 },
     { AT(pad_token),        NULL,                               { "pad_token_id" },                     INT,        -1,   1 << 28 },
 };
@@ -123,8 +123,9 @@ static wick_status rope_kind(const source *s, const char *name, size_t n, wk_rop
             *out = rope_kinds[i].kind;
             return WICK_OK;
         }
-    return wk_fail(WICK_E_UNSUPPORTED, "%s: rope scaling \"%.*s\" is not one that wick knows (default, linear, llama3, yarn, longrope)",
-                   s->path, (int)(n > 40 ? 40 : n), name);
+    return wk_fail(WICK_E_UNSUPPORTED,
+                   "%s: rope scaling \"%.*s\" is not one that wick knows (default, linear, llama3, yarn, longrope)", s->path,
+                   (int)(n > 40 ? 40 : n), name);
 }
 
 static wick_status check_rope(const source *s, const wk_rope_params *p) {
@@ -189,8 +190,8 @@ static wick_status factors_from_config(const source *s, json_t *o, const char *n
     json_t *list = member(o, name), *v;
     size_t i;
     if (!json_is_array(list) || json_array_size(list) != (size_t)n)
-        return wk_fail(WICK_E_FORMAT, "%s: longrope needs \"%s\", a list of %lld numbers (half of the rotating dimensions)", s->path,
-                       name, (long long)n);
+        return wk_fail(WICK_E_FORMAT, "%s: longrope needs \"%s\", a list of %lld numbers (half of the rotating dimensions)",
+                       s->path, name, (long long)n);
     if (!(*out = wk_alloc_array((size_t)n, sizeof **out))) return wk_fail_memory((size_t)n * sizeof **out, "rope factors");
     json_array_foreach(list, i, v) (*out)[i] = json_is_number(v) ? (float)json_number_value(v) : 0;
     return check_factors(s, name, *out, n);
@@ -225,7 +226,8 @@ static wick_status factors_from_tensor(const source *s, const wk_tensor *t, int6
 
 /* GGUF files of Phi-3 do not name longrope: they have its factors. */
 static wick_status read_longrope_gguf(const source *s, wk_hparams *hp) {
-    const wk_tensor *t[2] = { wk_gguf_find(s->gguf, "rope_factors_short.weight"), wk_gguf_find(s->gguf, "rope_factors_long.weight") };
+    const wk_tensor *t[2] = { wk_gguf_find(s->gguf, "rope_factors_short.weight"),
+                              wk_gguf_find(s->gguf, "rope_factors_long.weight") };
     if (!t[0] && !t[1] && hp->rope.kind != WK_ROPE_LONG) return WICK_OK;
     hp->rope.kind = WK_ROPE_LONG;
     hp->rope.factor = 0;

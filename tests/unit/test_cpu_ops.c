@@ -15,7 +15,11 @@ static const unsigned levels[] = { 0, WK_CPU_AVX2, WK_CPU_AVX2 | WK_CPU_AVX512, 
 enum { MAX_T = 100, N_CASE = 12 };
 
 /* ---- the ops: each makes a node, or a few, of random shape ---- */
-typedef struct made { int vocab, n_pass, kv_heads, head_dim, n_rope; wk_dtype kv_type; int n_adapter, rank, lora_in, lora_out; } made;
+typedef struct made {
+    int vocab, n_pass, kv_heads, head_dim, n_rope;
+    wk_dtype kv_type;
+    int n_adapter, rank, lora_in, lora_out;
+} made;
 
 static void make_embed(lab *l, made *m) {
     m->vocab = lab_pick(&l->rng, 1, 40);

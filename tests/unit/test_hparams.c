@@ -72,8 +72,10 @@ static const bad_case cases[] = {
     { "llama", "{\"hidden_act\":7}", WICK_E_UNSUPPORTED, "the activation" },
     { "llama", "{\"num_experts\":4,\"num_experts_per_tok\":2}", WICK_E_FORMAT, "mlp.gate.weight\" is missing" },
     { "mixtral", "{\"num_local_experts\":0}", WICK_E_FORMAT, "2 of 0 experts" },
-    { "mixtral", "{\"num_local_experts\":5}", WICK_E_FORMAT, "block_sparse_moe.gate.weight\" is [4, 64], the configuration needs [5, 64]" },
-    { "mixtral", "{\"intermediate_size\":161}", WICK_E_FORMAT, "experts.0.w1.weight\" is [160, 64], the configuration needs [161, 64]" },
+    { "mixtral", "{\"num_local_experts\":5}", WICK_E_FORMAT,
+      "block_sparse_moe.gate.weight\" is [4, 64], the configuration needs [5, 64]" },
+    { "mixtral", "{\"intermediate_size\":161}", WICK_E_FORMAT,
+      "experts.0.w1.weight\" is [160, 64], the configuration needs [161, 64]" },
     { "mixtral", "{\"architectures\":[\"MistralForCausalLM\"]}", WICK_E_FORMAT, "mlp.gate.weight\" is missing" },
     { "gemma2", "{\"attn_logit_softcapping\":-1}", WICK_E_FORMAT, "\"attn_logit_softcapping\" is -1, it must be 0 to" },
     { "gemma2", "{\"final_logit_softcapping\":\"30\"}", WICK_E_FORMAT, "\"final_logit_softcapping\" is not a number" },
@@ -81,15 +83,20 @@ static const bad_case cases[] = {
     { "gemma2", "{\"architectures\":[\"Gemma3ForConditionalGeneration\"]}", WICK_E_FORMAT, "\"text_config\" is missing" },
     { "gemma2", "{\"architectures\":[\"Gemma3ForCausalLM\"]}", WICK_E_FORMAT, "q_norm.weight\" is missing" },
     { "phi3", "{\"num_key_value_heads\":4}", WICK_E_FORMAT, "qkv_proj.weight\" is [128, 64], the configuration needs [192, 64]" },
-    { "phi3", "{\"intermediate_size\":80}", WICK_E_FORMAT, "gate_up_proj.weight\" is [320, 64], the configuration needs [160, 64]" },
+    { "phi3", "{\"intermediate_size\":80}", WICK_E_FORMAT,
+      "gate_up_proj.weight\" is [320, 64], the configuration needs [160, 64]" },
     { "phi3", "{\"rope_parameters\":{\"partial_rotary_factor\":1.5}}", WICK_E_FORMAT, "\"partial_rotary_factor\" is 1.5" },
-    { "phi3", "{\"rope_parameters\":{\"rope_type\":\"longrope\"}}", WICK_E_FORMAT, "longrope needs \"short_factor\", a list of 8 numbers" },
-    { "phi3-longrope", "{\"rope_parameters\":{\"long_factor\":[1,1,1,1,1,1,1,1]}}", WICK_E_FORMAT, "longrope needs \"short_factor\"" },
+    { "phi3", "{\"rope_parameters\":{\"rope_type\":\"longrope\"}}", WICK_E_FORMAT,
+      "longrope needs \"short_factor\", a list of 8 numbers" },
+    { "phi3-longrope", "{\"rope_parameters\":{\"long_factor\":[1,1,1,1,1,1,1,1]}}", WICK_E_FORMAT,
+      "longrope needs \"short_factor\"" },
     { "phi3-longrope", "{\"rope_parameters\":{\"short_factor\":[1,1,1,1,1,1,1,1],\"long_factor\":[1,1,1,1,1,1,1]}}", WICK_E_FORMAT,
       "longrope needs \"long_factor\", a list of 8 numbers" },
-    { "phi3-longrope", "{\"rope_parameters\":{\"short_factor\":[1,1,1,0,1,1,1,1],\"long_factor\":[1,1,1,1,1,1,1,1]}}", WICK_E_FORMAT,
+    { "phi3-longrope", "{\"rope_parameters\":{\"short_factor\":[1,1,1,0,1,1,1,1],\"long_factor\":[1,1,1,1,1,1,1,1]}}",
+      WICK_E_FORMAT,
       "\"short_factor\"[3] is 0, it must be above zero" },
-    { "phi3-longrope", "{\"rope_parameters\":{\"short_factor\":[1,1,1,1,1,1,1,1],\"long_factor\":[1,1,1,1,1,1,1,\"x\"]}}", WICK_E_FORMAT,
+    { "phi3-longrope", "{\"rope_parameters\":{\"short_factor\":[1,1,1,1,1,1,1,1],\"long_factor\":[1,1,1,1,1,1,1,\"x\"]}}",
+      WICK_E_FORMAT,
       "\"long_factor\"[7] is 0" },
     { "phi3-longrope", "{\"original_max_position_embeddings\":1}", WICK_E_FORMAT, "original_max_position_embeddings above 1" },
     { "phi3-longrope", "{\"original_max_position_embeddings\":0}", WICK_E_FORMAT, "\"original_max_position_embeddings\" is 0" },
@@ -155,7 +162,8 @@ static void refused(void **state) {
 /* The k-th allocation fails, for every k: a clean status each time. Leaks are the sanitizer's to find. */
 static void allocations(void **state) {
     (void)state;
-    static const char *const paths[] = { "data/models/qwen2-tied", "data/models/qwen3-moe", "data/models/phi3-longrope", "data/models/llama-chat",
+    static const char *const paths[] = { "data/models/qwen2-tied", "data/models/qwen3-moe",
+                                         "data/models/phi3-longrope", "data/models/llama-chat",
                                          "data/models/qwen2-classify" };
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         wick_status st = WICK_E_MEMORY;

@@ -1,7 +1,7 @@
 /* test_same_bits.c: a result depends on the request alone. A small random decoder (two layers, one with a window, one with
- * experts, head norms, capped scores and logits, two ropes that sequences choose from, adapters) runs sequences mixed at random: rows of several in one pass, in any chunks, on any pages,
- * with 1, 2 or 3 threads, other adapters beside. Every row's logits equal, byte for byte, those of the row run alone.
- * Nothing is allocated while it runs. */
+ * experts, head norms, capped scores and logits, two ropes that sequences choose from, adapters) runs sequences mixed at
+ * random: rows of several in one pass, in any chunks, on any pages, with 1, 2 or 3 threads, other adapters beside. Every row's
+ * logits equal, byte for byte, those of the row run alone. Nothing is allocated while it runs. */
 #include "base/cpu.h"
 #include "graph/op.h"
 #include "support/lab.h"
