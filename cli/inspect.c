@@ -168,7 +168,7 @@ static void put_text(const opts *o, const facts *f) {
     out_str(bold ? "\033[0m\n" : "\n");
     const char *format = wk_checkpoint_gguf(f->ckpt) ? "GGUF" : f->n_tensor ? "safetensors" : "tokenizer.json";
     put_field("format", "%s, %zu tensors, %s", format, f->n_tensor, show_bytes(f->n_bytes, bytes));
-    if (f->runs) put_field("architecture", "%s", h->arch->name);
+    if (f->runs) put_field("architecture", "%s%s", h->arch->name, h->wrapped ? " (the text part; pictures are not read)" : "");
     else if (f->n_tensor) put_field("architecture", "cannot be run: %s", f->hp_error);
     else put_field("architecture", "none: a vocabulary without weights");
     if (f->n_tensor) put_field("parameters", "%s", show_count(f->n_params, n));

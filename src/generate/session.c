@@ -115,6 +115,7 @@ static wick_status step(wick_session *s, const int32_t *ids, int n, bool want_al
 
 wick_status wk_session_feed(wick_session *s, const int32_t *ids, int n) {
     wick_status st = WICK_OK;
+    wk_runner_expect(s->runner, 0, s->n_ids + n);
     for (int i = 0, part; !st && i < n; i += part) {
         part = n - i < s->n_batch ? n - i : s->n_batch;
         st = step(s, ids + i, part, false, i + part == n);
@@ -140,6 +141,7 @@ static wick_status run_logits(wick_session *s, const int32_t *ids, int n, float 
     size_t width = (size_t)wk_runner_n_logits(s->runner);
     wick_status st = WICK_OK;
     wk_session_keep(s, 0);
+    wk_runner_expect(s->runner, 0, n);
     for (int i = 0, part; !st && i < n; i += part) {
         part = n - i < s->n_batch ? n - i : s->n_batch;
         st = step(s, ids + i, part, !classify, i + part == n);

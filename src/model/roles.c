@@ -1,6 +1,7 @@
 /* roles.c: the names and shapes of a model's tensors, shared by nearly all families.
  * GGUF names: gguf-py's constants; HF names: transformers' modeling files. */
 #include "model/arch.h"
+#include <string.h>
 
 const wk_role_info wk_roles[WK_T_COUNT] = {
     [WK_T_EMBED]          = { "token_embd", "model.embed_tokens", WK_D_ONE, WK_D_VOCAB, WK_D_EMBD },
@@ -13,8 +14,8 @@ const wk_role_info wk_roles[WK_T_COUNT] = {
     [WK_T_K]              = { "attn_k", "self_attn.k_proj", WK_D_ONE, WK_D_KV, WK_D_EMBD },
     [WK_T_V]              = { "attn_v", "self_attn.v_proj", WK_D_ONE, WK_D_KV, WK_D_EMBD },
     [WK_T_O]              = { "attn_output", "self_attn.o_proj", WK_D_ONE, WK_D_EMBD, WK_D_Q },
-    [WK_T_Q_NORM]         = { "attn_q_norm", "self_attn.q_norm", WK_D_ONE, WK_D_ONE, WK_D_HEAD },
-    [WK_T_K_NORM]         = { "attn_k_norm", "self_attn.k_norm", WK_D_ONE, WK_D_ONE, WK_D_HEAD },
+    [WK_T_Q_NORM]         = { "attn_q_norm", "self_attn.q_norm", WK_D_ONE, WK_D_ONE, WK_D_Q_NORM },
+    [WK_T_K_NORM]         = { "attn_k_norm", "self_attn.k_norm", WK_D_ONE, WK_D_ONE, WK_D_K_NORM },
     [WK_T_POST_ATTN_NORM] = { "post_attention_norm", NULL, WK_D_ONE, WK_D_ONE, WK_D_EMBD },
     [WK_T_FFN_NORM]       = { "ffn_norm", "post_attention_layernorm", WK_D_ONE, WK_D_ONE, WK_D_EMBD },
     [WK_T_GATE]           = { "ffn_gate", "mlp.gate_proj", WK_D_ONE, WK_D_FF, WK_D_EMBD },
@@ -22,13 +23,31 @@ const wk_role_info wk_roles[WK_T_COUNT] = {
     [WK_T_DOWN]           = { "ffn_down", "mlp.down_proj", WK_D_ONE, WK_D_EMBD, WK_D_FF },
     [WK_T_POST_FFN_NORM]  = { "post_ffw_norm", NULL, WK_D_ONE, WK_D_ONE, WK_D_EMBD },
     [WK_T_ROUTER]         = { "ffn_gate_inp", "mlp.gate", WK_D_ONE, WK_D_EXPERT, WK_D_EMBD },
-    [WK_T_GATE_EXPS]      = { "ffn_gate_exps", "mlp.experts.*.gate_proj", WK_D_EXPERT, WK_D_FF_EXPERT, WK_D_EMBD },
-    [WK_T_UP_EXPS]        = { "ffn_up_exps", "mlp.experts.*.up_proj", WK_D_EXPERT, WK_D_FF_EXPERT, WK_D_EMBD },
-    [WK_T_DOWN_EXPS]      = { "ffn_down_exps", "mlp.experts.*.down_proj", WK_D_EXPERT, WK_D_EMBD, WK_D_FF_EXPERT },
+    [WK_T_GATE_EXPS]      = { "ffn_gate_exps|ffn_gate.*", "mlp.experts.*.gate_proj", WK_D_EXPERT, WK_D_FF_EXPERT, WK_D_EMBD },
+    [WK_T_UP_EXPS]        = { "ffn_up_exps|ffn_up.*", "mlp.experts.*.up_proj", WK_D_EXPERT, WK_D_FF_EXPERT, WK_D_EMBD },
+    [WK_T_DOWN_EXPS]      = { "ffn_down_exps|ffn_down.*", "mlp.experts.*.down_proj|mlp.experts.down_proj",
+                              WK_D_EXPERT, WK_D_EMBD, WK_D_FF_EXPERT },
+    [WK_T_QKV]            = { "attn_qkv", "self_attn.qkv_proj", WK_D_ONE, WK_D_ONE, WK_D_EMBD },
+    [WK_T_GATE_UP]        = { "ffn_up", "mlp.gate_up_proj", WK_D_ONE, WK_D_ONE, WK_D_EMBD },
+    [WK_T_GATE_UP_EXPS]   = { "ffn_gate_up_exps", "mlp.experts.gate_up_proj", WK_D_EXPERT, WK_D_ONE, WK_D_EMBD },
+};
+
+const wk_fusion wk_fusions[] = {
+    { WK_T_QKV, { WK_T_Q, WK_T_K, WK_T_V, 0 } },
+    { WK_T_GATE_UP, { WK_T_GATE, WK_T_UP, 0 } },
+    { WK_T_GATE_UP_EXPS, { WK_T_GATE_EXPS, WK_T_UP_EXPS, 0 } },
+    { 0, { 0 } },
 };
 
 unsigned wk_arch_features(const wk_arch *a) {
     return a ? (wk_arch_features(a->base) & ~a->without) | a->features : 0;
+}
+
+bool wk_arch_spelling(const char *names, int i, wk_str *out) {
+    for (; names && i > 0; i--) names = (names = strchr(names, '|')) ? names + 1 : NULL;
+    if (!names) return false;
+    *out = (wk_str){ names, strcspn(names, "|") };
+    return true;
 }
 
 const char *wk_arch_tensor(const wk_arch *a, wk_role role, bool gguf) {
