@@ -39,7 +39,7 @@ MODELS = {
     "phi3-partial": {"config": lambda: T.Phi3Config(**common(sliding_window=8, rope_parameters={
         "rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}))},
     # the greedy tokens cross the original context of 32
-    "phi3-crossing": {"config": lambda: T.Phi3Config(**common(
+    "phi3-crossing": {"adapter": True, "config": lambda: T.Phi3Config(**common(
         max_position_embeddings=128, original_max_position_embeddings=32, rope_parameters={
             "rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 1.0, "original_max_position_embeddings": 32,
             "short_factor": [1.0, 1.05, 1.1, 1.2], "long_factor": [1.0, 2.0, 3.0, 4.5]}))},
@@ -106,12 +106,40 @@ def make(folder, entry):
     print(os.path.basename(folder), sum(p.numel() for p in m.parameters()))
 
 
+def adapter(model, out):
+    """A PEFT adapter of fused projections, and logits with it on and off (tests/data/adapters)."""
+    from peft import LoraConfig, get_peft_model
+    folder = os.path.join(out, "..", "adapters", model, "r4-fused")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    m = T.AutoModelForCausalLM.from_pretrained(os.path.join(out, model), attn_implementation="eager", dtype=torch.float32)
+    p = get_peft_model(m, LoraConfig(r=4, lora_alpha=8, target_modules=["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]))
+    g = torch.Generator().manual_seed(7)
+    for name, w in p.named_parameters():
+        if "lora_" in name:
+            w.data = torch.randn(w.shape, generator=g) * 0.1
+    p.eval()
+    ids = torch.randint(3, VOCAB, (2, 32), generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        on = p(ids).logits
+        with p.disable_adapter():
+            off = p(ids).logits
+    p.peft_config["default"].base_model_name_or_path = model
+    p.save_pretrained(folder)
+    save_file({"input_ids": ids, "logits": on, "logits_adapter_off": off}, os.path.join(folder, "reference.safetensors"))
+    readme = os.path.join(folder, "README.md")
+    if os.path.exists(readme):
+        os.remove(readme)
+
+
 def main():
     torch.set_num_threads(2)
     out = sys.argv[1] if len(sys.argv) > 1 and "/" in sys.argv[1] else HERE
     names = [a for a in sys.argv[1:] if "/" not in a] or list(MODELS)
     for name in names:
         make(os.path.join(out, name), MODELS[name])
+        if MODELS[name].get("adapter"):
+            adapter(name, out)
 
 
 main()
