@@ -177,7 +177,8 @@ static void longrope_reuse_changes_nothing(void **state) {
     wick_generate_options o = run_greedy(m, N);
     wick_session *s = run_session(m, 0, 8);
     wick_result r;
-    static const struct { int n_prompt, cached; } turns[] = { { 24, 0 }, { 20, 19 }, { 48, 20 }, { 24, 23 }, { 30, 24 }, { 40, 30 } };
+    static const struct { int n_prompt, cached; } turns[] = { { 24, 0 },  { 20, 19 }, { 48, 20 },
+                                                            { 24, 23 }, { 30, 24 }, { 40, 30 } };
     for (size_t k = 0; k < sizeof turns / sizeof *turns; k++) {  /* the original context is 32 */
         wick_session *fresh = run_session(m, 0, 64);
         wick_prompt p = of_ids(ids, (size_t)turns[k].n_prompt);
