@@ -92,7 +92,8 @@ WICK_API void wick_model_defaults(wick_model_options *o);
 
 /* Opens a GGUF file (the first part of a split one too) or a Hugging Face folder; which it is, is
  * found from its content. The file may be removed once this returns.
- * Errors  WICK_E_IO, WICK_E_FORMAT, WICK_E_UNSUPPORTED, WICK_E_MEMORY, WICK_E_CANCELLED; *out is NULL then.
+ * Errors  WICK_E_ARG (an option), WICK_E_TEMPLATE (options' chat_template; the model's own, where it cannot be read, fails when a
+ *         chat is rendered), WICK_E_IO, WICK_E_FORMAT, WICK_E_UNSUPPORTED, WICK_E_MEMORY, WICK_E_CANCELLED; *out is NULL then.
  * Threads safe. */
 WICK_API wick_status wick_model_open(const char *path, const wick_model_options *o, wick_model **out);
 /* Frees a model. Its sessions, streams and adapters must be gone. */
@@ -174,7 +175,8 @@ typedef struct wick_session_options {
 /* Fills *o with the defaults. */
 WICK_API void wick_session_defaults(wick_session_options *o);
 /* Makes a session of a model, which must outlive it.
- * Errors  WICK_E_ARG (an option out of range; a model opened with vocab_only), WICK_E_UNSUPPORTED (type_kv), WICK_E_MEMORY. */
+ * Errors  WICK_E_ARG (an option out of range or unknown; a model opened with vocab_only), WICK_E_UNSUPPORTED (heads that are no
+ *         whole blocks of type_kv), WICK_E_MEMORY. */
 WICK_API wick_status wick_session_new(wick_model *m, const wick_session_options *o, wick_session **out);
 /* Frees a session. */
 WICK_API void wick_session_free(wick_session *s);

@@ -11,8 +11,8 @@ void wick_session_defaults(wick_session_options *o) {
 
 static wick_status kv_type(const wk_model *m, const char *name, wk_dtype *out) {
     *out = name ? wk_dtype_of_name(name) : wk_model_kv_type(m);
-    if (*out == WK_F32 || *out == WK_F16 || *out == WK_BF16 || *out == WK_Q8_0) return WICK_OK;
-    return wk_fail(WICK_E_ARG, "type_kv is \"%s\", it can be f32, f16, bf16 or q8_0", name);
+    if (*out == WK_F32 || *out == WK_F16 || *out == WK_Q8_0) return WICK_OK;
+    return wk_fail(WICK_E_ARG, "type_kv is \"%s\", it can be f32, f16 or q8_0", name);
 }
 
 wick_status wick_session_new(wick_model *m, const wick_session_options *o, wick_session **out) {
