@@ -1,7 +1,7 @@
 /* vocab_gguf.c: tokenizer.ggml.* from a folder's tokenizer.json.
  * Keys: GGUF specification, "Tokenizer"; what a token type, a score and a pre-tokenizer's name mean, as in llama.cpp's converter and
  * gguf-py (MIT). SentencePiece's scores are not in tokenizer.json: they are made again from the order of the merges, which
- * transformers' converter lists piece by piece, best score first; -0, -1, -2 ... is what SentencePiece's BPE trainer gives.
+ * transformers' converter lists best score first; -0, -1, -2 ... is what SentencePiece's BPE trainer gives.
  * Load: 30,000 to 260,000 entries, up to 600,000 merges, once. */
 #include "convert/conversion.h"
 #include <inttypes.h>
@@ -240,37 +240,36 @@ static wick_status read_pieces(const vocab *v, bool *prefix) {
     return marks ? WICK_OK : cannot(v, "spaces stay as they are");
 }
 
-/* The order of pieces by score, from the merges that make them: score[id] = -rank. Pieces that no merge makes come after. */
-static wick_status rank_pieces(const vocab *v, float *score) {
+/* The piece that merge i makes, or -1. */
+static int32_t made_by(const vocab *v, const json_t *m, wk_buf *text) {
+    wk_str a, b;
+    halves(m, &a, &b);
+    text->len = 0;
+    wk_buf_add(text, a.ptr, a.len);
+    wk_buf_add(text, b.ptr, b.len);
+    return text->failed ? -1 : wk_tokenizer_find(v->t, text->ptr, text->len);
+}
+
+/* Scores from the merges that make pieces: -0, -1, ... in their order. Pieces of equal score lie among each other: those whose merges
+ * overlap share one. Pieces that no merge makes come after. last [n] is room to work in. */
+static wick_status rank_pieces(const vocab *v, float *score, size_t *last) {
     const json_t *merges = json_object_get(v->model, "merges"), *m;
-    wk_buf s = { 0 };
-    int32_t last = -1, rank = 0;
-    size_t i;
-    wick_status st = WICK_OK;
-    for (int32_t id = 0; id < v->n; id++) score[id] = 1;
+    size_t i, end = 0;
+    wk_buf text = { 0 };
+    int32_t id, rank = -1;
+    json_array_foreach(merges, i, m) if ((id = made_by(v, m, &text)) >= 0) last[id] = i + 1;
     json_array_foreach(merges, i, m) {
-        wk_str a, b;
-        halves(m, &a, &b);
-        s.len = 0;
-        wk_buf_add(&s, a.ptr, a.len);
-        wk_buf_add(&s, b.ptr, b.len);
-        if (s.failed) { st = wk_fail_memory(s.len, "pieces"); break; }
-        int32_t id = wk_tokenizer_find(v->t, s.ptr, s.len);
-        if (id == last || id < 0) continue;
-        if (score[id] <= 0) {
-            st = wk_fail(WICK_E_UNSUPPORTED,
-                         "%s/tokenizer.json: merge %zu makes \"%s\" again, after other pieces: no scores of pieces give this order", v->c->from,
-                         i, wk_show((wk_str){ s.ptr, s.len }).text);
-            break;
-        }
-        score[id] = -(float)rank++;
-        last = id;
+        if ((id = made_by(v, m, &text)) < 0) continue;
+        if (i >= end) rank++;
+        if (last[id] > end) end = last[id];
+        score[id] = -(float)rank;
     }
-    for (int32_t id = 0; id < v->n; id++) {
+    for (id = 0; id < v->n; id++) {
         wk_token_kind kind = wk_tokenizer_kind(v->t, id);
-        if (score[id] > 0) score[id] = kind == WK_TOKEN_NORMAL ? -(float)rank++ : kind == WK_TOKEN_USER ? -1000 : 0;
+        if (!last[id]) score[id] = kind == WK_TOKEN_NORMAL ? -(float)++rank : kind == WK_TOKEN_USER ? -1000 : 0;
     }
-    wk_buf_free(&s);
+    wick_status st = text.failed ? wk_fail_memory(text.len, "pieces") : WICK_OK;
+    wk_buf_free(&text);
     return st;
 }
 
@@ -279,13 +278,14 @@ static wick_status put_pieces(const vocab *v) {
     wick_status st = read_pieces(v, &prefix);
     if (st) return st;
     float *score = wk_alloc_array((size_t)v->n, sizeof *score);
-    if (!score) return wk_fail_memory((size_t)v->n * sizeof *score, "scores");
-    st = rank_pieces(v, score);
+    size_t *last = wk_alloc_array((size_t)v->n, sizeof *last);
+    st = score && last ? rank_pieces(v, score, last) : wk_fail_memory((size_t)v->n * sizeof *last, "scores");
+    wk_free(last);
     wk_gguf_put_str(v->k, KEY("model"), "llama", 5);
     wk_gguf_put_str(v->k, KEY("pre"), "default", 7);
     put_entries(v);
     wk_gguf_put_array(v->k, KEY("scores"), WK_GGUF_F32, (uint64_t)v->n);
-    for (int32_t id = 0; id < v->n; id++) wk_gguf_add_f32(v->k, score[id]);
+    for (int32_t id = 0; !st && id < v->n; id++) wk_gguf_add_f32(v->k, score[id]);
     wk_gguf_put_bool(v->k, KEY("add_space_prefix"), prefix);
     wk_free(score);
     return st;

@@ -156,18 +156,13 @@ static wick_status put_byte_level(const out *o) {
 
 /* ---- SentencePiece's BPE ---- */
 
-typedef struct piece { int32_t id; float score; } piece;
+typedef struct pair { float score; int32_t left, right; } pair;
+typedef struct pairs { pair *ptr; size_t n, cap; } pairs;
 
 static int by_score(const void *a, const void *b) {
-    const piece *x = a, *y = b;
-    if (x->score != y->score) return x->score < y->score ? 1 : -1;
-    return (x->id > y->id) - (x->id < y->id);
-}
-
-typedef struct pair { int32_t left, right; } pair;
-static int by_ids(const void *a, const void *b) {
     const pair *x = a, *y = b;
-    if (x->left != y->left) return (x->left > y->left) - (x->left < y->left);
+    if (x->score != y->score) return x->score < y->score ? 1 : -1;
+    if (x->left != y->left) return x->left < y->left ? -1 : 1;
     return (x->right > y->right) - (x->right < y->right);
 }
 
@@ -176,33 +171,39 @@ static bool forms(const out *o, int32_t id) {
     return k == WK_TOKEN_NORMAL || k == WK_TOKEN_USER || k == WK_TOKEN_UNUSED;
 }
 
-/* Every way to make one entry from two. */
-static bool put_splits(const out *o, int32_t id, bool first) {
-    enum { MAX_SPLIT = 512 };
-    pair found[MAX_SPLIT];
-    size_t n = 0;
+/* Every way to make one entry from two. False: no memory. */
+static bool add_splits(const out *o, int32_t id, float score, pairs *p) {
     wk_str s = wk_tokenizer_entry(o->t, id);
-    for (size_t i = 1; i < s.len && n < MAX_SPLIT; i++) {
+    for (size_t i = 1; i < s.len; i++) {
         if (((unsigned char)s.ptr[i] & 0xC0) == 0x80) continue;  /* inside a character */
         int32_t a = wk_tokenizer_find(o->t, s.ptr, i), b = forms(o, a) ? wk_tokenizer_find(o->t, s.ptr + i, s.len - i) : -1;
-        if (forms(o, b)) found[n++] = (pair){ a, b };
+        if (!forms(o, b)) continue;
+        if (!wk_grow((void **)&p->ptr, &p->cap, p->n + 1, sizeof *p->ptr)) return false;
+        p->ptr[p->n++] = (pair){ score, a, b };
     }
-    qsort(found, n, sizeof *found, by_ids);
-    for (size_t i = 0; i < n; i++) {
-        put_merge(o, first, wk_tokenizer_entry(o->t, found[i].left), wk_tokenizer_entry(o->t, found[i].right));
-        first = false;
-    }
-    return first;
+    return true;
+}
+
+static wick_status put_splits(const out *o) {
+    wk_gguf_array scores = { 0 };
+    pairs p = { 0 };
+    wick_status st = wk_gguf_arr(o->g, KEY("scores"), &scores, NULL);
+    for (int32_t id = 0; !st && id < o->n && (uint64_t)id < scores.n; id++)
+        if (forms(o, id) && !add_splits(o, id, (float)wk_gguf_arr_real(&scores, (uint64_t)id), &p))
+            st = wk_fail_memory(p.n * sizeof *p.ptr, "merges");
+    if (p.n) qsort(p.ptr, p.n, sizeof *p.ptr, by_score);
+    for (size_t i = 0; !st && i < p.n; i++)
+        put_merge(o, !i, wk_tokenizer_entry(o->t, p.ptr[i].left), wk_tokenizer_entry(o->t, p.ptr[i].right));
+    wk_free(p.ptr);
+    return st;
 }
 
 static wick_status put_pieces(const out *o) {
-    bool prefix = true, first = true;
-    wk_gguf_array scores = { 0 };
+    bool prefix = true;
     const char *unk = NULL;
     char own[256];
     int64_t unk_id = -1;
     wick_status st = wk_gguf_bool(o->g, KEY("add_space_prefix"), &prefix, NULL);
-    if (!st) st = wk_gguf_arr(o->g, KEY("scores"), &scores, NULL);
     if (!st) st = wk_gguf_int(o->g, KEY("unknown_token_id"), 0, o->n - 1, &unk_id, NULL);
     for (int32_t id = 0; unk_id < 0 && id < o->n; id++) if (wk_tokenizer_kind(o->t, id) == WK_TOKEN_UNKNOWN) unk_id = id;
     wk_str s = wk_tokenizer_entry(o->t, (int32_t)unk_id);
@@ -211,8 +212,6 @@ static wick_status put_pieces(const out *o) {
         own[s.len] = 0;
         unk = own;
     }
-    piece *order = wk_alloc_array((size_t)o->n, sizeof *order);
-    if (!order) return wk_fail_memory((size_t)o->n * sizeof *order, "pieces");
     wk_buf_printf(o->b, "  \"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [%s"
                         "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"" MARK "\"}]},\n  \"pre_tokenizer\": null,\n",
                   prefix ? "{\"type\": \"Prepend\", \"prepend\": \"" MARK "\"}, " : "");
@@ -221,13 +220,7 @@ static wick_status put_pieces(const out *o) {
                         "\"}, \"content\": \" \"}, {\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}%s]},\n",
                   prefix ? ", {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}" : "");
     put_model_head(o, unk, true, false);
-    size_t n = 0;
-    for (int32_t id = 0; id < o->n && (uint64_t)id < scores.n; id++)
-        if (forms(o, id)) order[n++] = (piece){ id, (float)wk_gguf_arr_real(&scores, (uint64_t)id) };
-    qsort(order, n, sizeof *order, by_score);
-    for (size_t i = 0; i < n; i++) first = put_splits(o, order[i].id, first);
-    wk_free(order);
-    return st;
+    return st ? st : put_splits(o);
 }
 
 wick_status wk_put_tokenizer_json(const wk_conversion *c, wk_buf *b) {
