@@ -74,7 +74,7 @@ wick_status wk_check_space(const wk_conversion *c, uint64_t need);
 wick_status wk_put_vocabulary(wk_conversion *c, wk_gguf_keys *k);
 /* tokenizer.json from tokenizer.ggml.*. */
 wick_status wk_put_tokenizer_json(const wk_conversion *c, wk_buf *b);
-/* What a tokenizer puts around a text: nothing else than these can be said in GGUF's keys. */
-wick_status wk_tokenizer_adds(const wk_conversion *c, bool *bos, bool *eos);
+/* Are BOS and EOS (-1: the model has none) what the tokenizer puts around a text? Errors  WICK_E_UNSUPPORTED: something else is. */
+wick_status wk_tokenizer_adds(const wk_conversion *c, int32_t bos_id, int32_t eos_id, bool *bos, bool *eos);
 
 #endif

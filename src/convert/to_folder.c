@@ -161,25 +161,35 @@ static void put_layers(const wk_hparams *hp, wk_buf *b) {
     put_truth(b, "norm_topk_prob", hp->norm_topk);
 }
 
+/* An id, or null: left out it would be one of transformers' defaults. */
+static void put_id(wk_buf *b, const char *name, int64_t id) {
+    if (id >= 0) put_number(b, name, (double)id);
+    else {
+        put_name(b, name);
+        wk_buf_str(b, "null");
+    }
+}
+
+static void put_ends(const wk_tokenizer *t, wk_buf *b) {
+    int n = 0;
+    for (int32_t id = 0; id < wk_tokenizer_n_vocab(t); id++) {
+        if (!wk_tokenizer_is_end(t, id)) continue;
+        if (!n) put_name(b, "eos_token_id");
+        wk_buf_printf(b, "%s%d", n++ ? ", " : "[", id);
+    }
+    if (n) wk_buf_char(b, ']');
+}
+
 static void put_ids(const wk_conversion *c, wk_buf *b, bool all_ends) {
     const wk_tokenizer *t = c->m->tokenizer;
     const wk_gguf *g = wk_checkpoint_gguf(c->m->ckpt);
     int64_t pad = -1;
     bool found;
-    if (!t) return;
-    if (wk_tokenizer_bos(t) >= 0) put_number(b, "bos_token_id", wk_tokenizer_bos(t));
-    if (wk_tokenizer_eos(t) >= 0 && !all_ends) put_number(b, "eos_token_id", wk_tokenizer_eos(t));
-    if (all_ends) {
-        int n = 0;
-        for (int32_t id = 0; id < wk_tokenizer_n_vocab(t); id++)
-            if (wk_tokenizer_is_end(t, id)) {
-                if (!n) put_name(b, "eos_token_id");
-                wk_buf_printf(b, "%s%d", n++ ? ", " : "[", id);
-            }
-        if (n) wk_buf_char(b, ']');
-    }
-    if (g && !wk_gguf_int(g, "tokenizer.ggml.padding_token_id", 0, wk_tokenizer_n_vocab(t) - 1, &pad, &found) && found)
-        put_number(b, "pad_token_id", (double)pad);
+    put_id(b, "bos_token_id", t ? wk_tokenizer_bos(t) : -1);
+    if (t && all_ends) put_ends(t, b);
+    else put_id(b, "eos_token_id", t ? wk_tokenizer_eos(t) : -1);
+    if (t && wk_gguf_int(g, "tokenizer.ggml.padding_token_id", 0, wk_tokenizer_n_vocab(t) - 1, &pad, &found)) pad = -1;
+    put_id(b, "pad_token_id", pad);
 }
 
 static wick_status put_config(const wk_conversion *c, wk_buf *b) {
@@ -203,7 +213,6 @@ static wick_status put_config(const wk_conversion *c, wk_buf *b) {
     wick_status st = put_rope(c, b);
     put_layers(hp, b);
     if (hp->rot_dim != hp->head_dim) put_real(b, "partial_rotary_factor", (double)hp->rot_dim / (double)hp->head_dim);
-    if (hp->query_scalar == 0) put_number(b, "query_pre_attn_scalar", (double)hp->head_dim);  /* some families have another default */
     put_text(b, "hidden_act", act_name(hp->act));
     put_text(b, "hidden_activation", act_name(hp->act));
     put_truth(b, "attention_bias", l->bias[WK_T_O] || (l->bias[WK_T_Q] && !(hp->features & WK_QKV_BIAS)));
@@ -257,7 +266,7 @@ static void put_token(const wk_conversion *c, wk_buf *b, const char *name, const
 static wick_status put_tokenizer_config(const wk_conversion *c, wk_buf *b) {
     const wk_tokenizer *t = c->m->tokenizer;
     bool bos, eos;
-    wick_status st = wk_tokenizer_adds(c, &bos, &eos);
+    wick_status st = wk_tokenizer_adds(c, wk_tokenizer_bos(t), wk_tokenizer_eos(t), &bos, &eos);
     open_object(b);
     put_text(b, "tokenizer_class", "PreTrainedTokenizerFast");
     put_token(c, b, "bos_token", NULL, wk_tokenizer_bos(t));
@@ -352,6 +361,8 @@ wick_status wk_write_folder(wk_conversion *c) {
     while (n > 1 && c->to[n - 1] == '/') n--;
     wk_buf_printf(&tmp, "%.*s.tmp-%ld", (int)n, c->to, (long)getpid());
     wick_status st = tmp.failed ? wk_fail_memory(n, "a folder's name") : wk_check_space(c, c->total + (1 << 20));
+    wk_hparams *hp = &c->m->hp;
+    if (hp->query_scalar == 0) hp->query_scalar = (double)hp->head_dim;  /* said, because families have other defaults */
     if (!st) {
         wk_folder_remove(tmp.ptr);  /* an earlier process of this number may have died */
         st = wk_folder_make(tmp.ptr);

@@ -38,17 +38,17 @@ static const json_t *step(const json_t *o, const char *list, size_t i) {
 
 /* ---- ids ---- */
 
-wick_status wk_tokenizer_adds(const wk_conversion *c, bool *bos, bool *eos) {
+wick_status wk_tokenizer_adds(const wk_conversion *c, int32_t bos_id, int32_t eos_id, bool *bos, bool *eos) {
     const wk_tokenizer *t = c->m->tokenizer;
     wk_ids ids = { 0 };
     wick_status st = wk_tokenize(t, NULL, 0, true, &ids);
     size_t i = 0;
-    *bos = !st && i < ids.len && ids.ptr[i] == wk_tokenizer_bos(t);
+    *bos = !st && i < ids.len && ids.ptr[i] == bos_id;
     i += *bos;
-    *eos = !st && i < ids.len && ids.ptr[i] == wk_tokenizer_eos(t);
+    *eos = !st && i < ids.len && ids.ptr[i] == eos_id;
     i += *eos;
     if (!st && i < ids.len)
-        st = wk_fail(WICK_E_UNSUPPORTED, "%s: the tokenizer adds %zu tokens to a text that are not its BOS and EOS: this cannot be converted",
+        st = wk_fail(WICK_E_UNSUPPORTED, "%s: the tokenizer puts %zu tokens around a text that are not its BOS and EOS: GGUF's keys cannot say that",
                      c->from, ids.len);
     wk_ids_free(&ids);
     return st;
@@ -86,10 +86,10 @@ static wick_status put_special(const vocab *v) {
     bool add_bos, add_eos;
     const char *unk = json_string_value(json_object_get(v->model, "unk_token"));
     int32_t bos = wk_tokenizer_bos(v->t), eos = wk_tokenizer_eos(v->t), pad = named(v, "pad_token"), unknown = named(v, "unk_token");
-    wick_status st = wk_tokenizer_adds(v->c, &add_bos, &add_eos);
     if (bos < 0) bos = configured(v, "bos_token_id");
     if (eos < 0) eos = configured(v, "eos_token_id");
     for (int32_t id = 0; eos < 0 && id < wk_tokenizer_n_vocab(v->t); id++) if (wk_tokenizer_is_end(v->t, id)) eos = id;
+    wick_status st = wk_tokenizer_adds(v->c, bos, eos, &add_bos, &add_eos);
     if (pad < 0) pad = configured(v, "pad_token_id");
     if (unk) unknown = wk_tokenizer_find(v->t, unk, strlen(unk));
     put_id(v, KEY("bos_token_id"), bos);

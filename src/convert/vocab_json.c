@@ -73,7 +73,7 @@ static void put_merge(const out *o, bool first, wk_str a, wk_str b) {
 static wick_status put_post(const out *o) {
     bool bos, eos;
     const int32_t id[2] = { wk_tokenizer_bos(o->t), wk_tokenizer_eos(o->t) };
-    wick_status st = wk_tokenizer_adds(o->c, &bos, &eos);
+    wick_status st = wk_tokenizer_adds(o->c, id[0], id[1], &bos, &eos);
     const bool on[2] = { bos, eos };
     if (!bos && !eos) {
         wk_buf_str(o->b, "  \"post_processor\": null,\n");

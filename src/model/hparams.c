@@ -586,6 +586,7 @@ bool wk_hparams_key(const wk_hparams *hp, size_t i, bool gguf, wk_hparam *out) {
     const char *at = (const char *)hp + k->at;
     bool integer = k->flags & INT;
     double v = integer ? (double)*(const int64_t *)at : *(const double *)at;
+    if (k->at == AT(query_scalar)) integer = v == floor(v);  /* transformers insists */
     *out = (wk_hparam){ gguf ? k->gguf : k->hf[0], integer, v, v == 0 && has_default(hp->arch, k->hf[0], gguf) };
     if (k->at == AT(pad_token) && v < 0) out->name = NULL;
     if (k->at == AT(rope.original_ctx) && hp->rope.kind != (gguf && hp->rope.kind == WK_ROPE_YARN ? WK_ROPE_YARN : WK_ROPE_LONG))
