@@ -208,17 +208,17 @@ wick_status wk_folder_move(const char *from, const char *to) {
 }
 
 uint64_t wk_free_space(const char *path) {
-    struct statvfs v;
-    char *dir = wk_strdup(path);
-    for (char *slash; dir && statvfs(dir, &v);) {  /* the nearest folder above it that is there */
-        if ((slash = strrchr(dir, '/')) && slash != dir) { *slash = 0; continue; }
-        memcpy(dir, slash ? "/" : ".", 2);
-        if (statvfs(dir, &v)) v = (struct statvfs){ .f_bavail = UINT64_MAX, .f_frsize = 1 };
+    struct statvfs v = { 0 };
+    char at[4096];
+    uint64_t n;
+    if (strlen(path) >= sizeof at) return UINT64_MAX;
+    snprintf(at, sizeof at, "%s", path);
+    while (statvfs(at, &v)) {  /* the nearest folder above it that is there */
+        char *slash = strrchr(at, '/');
+        if (slash && slash != at) { *slash = 0; continue; }
+        if (statvfs(slash ? "/" : ".", &v)) return UINT64_MAX;
         break;
     }
-    if (!dir) return UINT64_MAX;
-    wk_free(dir);
-    uint64_t n;
     return __builtin_mul_overflow((uint64_t)v.f_bavail, (uint64_t)v.f_frsize, &n) ? UINT64_MAX : n;
 }
 

@@ -113,9 +113,9 @@ static void put_model_head(const out *o, const char *unk_or_null, bool fallback,
     wk_buf_str(o->b, "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": ");
     if (unk_or_null) text(o, unk_or_null);
     else wk_buf_str(o->b, "null");
-    wk_buf_printf(o->b, ",\n    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n    \"fuse_unk\": %s,\n"
+    wk_buf_printf(o->b, ",\n    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n    \"fuse_unk\": false,\n"
                         "    \"byte_fallback\": %s,\n    \"ignore_merges\": %s,\n",
-                  fallback ? "true" : "false", fallback ? "true" : "false", whole ? "true" : "false");
+                  fallback ? "true" : "false", whole ? "true" : "false");
     put_entries(o);
     wk_buf_str(o->b, "    \"merges\": [");
 }
