@@ -35,7 +35,9 @@ static void say(const opts *o, const wick_convert_result *r) {
     wk_buf b = { 0 };
     wk_buf_printf(&b, "%s -> %s: %s to %s", o->model, o->out, r->from, r->to);
     if (r->vocab_only) wk_buf_str(&b, ", the vocabulary alone");
-    else wk_buf_printf(&b, ", %" PRIu64 " tensors%s%s, %s", r->n_tensors, *r->type ? ", " : "", r->type, show_bytes(r->n_bytes, bytes));
+    else
+        wk_buf_printf(&b, ", %" PRIu64 " tensors%s%s, %s", r->n_tensors, *r->type ? ", " : "", r->type,
+                      show_bytes(r->n_bytes, bytes));
     if (r->dequantised) wk_buf_str(&b, "; quantised weights were decoded");
     out_buf(&b);
     for (const char *line = r->notes; *line;) {

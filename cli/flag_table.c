@@ -52,10 +52,10 @@ const verb verbs[N_VERB] = {
         { "wick bench model.gguf", "wick bench model.gguf -p 128,512 -n 0 -t 4 -r 5",
           "wick bench model.gguf -p 512 -n 64 -o json" } },
     [VERB_CONVERT] = { "convert", NULL, "MODEL -o OUT", "write a GGUF file from a folder, or a folder from a GGUF file",
-        "OUT ends in .gguf: a GGUF file is written, from a Hugging Face folder or with other types from another GGUF file; else a folder, "
-        "from a GGUF file. Tokenizer and chat template go along. Weights that keep their type keep every bit; quantised weights become "
-        "floats in a folder. In a GGUF file norms, biases and routers are F32, and rows that are no multiple of 32 stay F16; "
-        "q8_0 holds for all other matrices, q4_0 for all but the embedding and the output, which are Q8_0.",
+        "OUT ends in .gguf: a GGUF file is written, from a Hugging Face folder or with other types from another GGUF file; else a "
+        "folder, from a GGUF file. Tokenizer and chat template go along. Weights that keep their type keep every bit; quantised "
+        "weights become floats in a folder. In a GGUF file norms, biases and routers are F32, and rows that are no multiple of 32 "
+        "stay F16; q8_0 holds for all other matrices, q4_0 for all but the embedding and the output, which are Q8_0.",
         { "wick convert model.gguf -o folder --type bf16", "wick convert folder -o model.gguf",
           "wick convert folder -o model.gguf --type q8_0" } },
 };
@@ -174,9 +174,11 @@ const flag flags[] = {
     { { "--output", "-o", "--out" }, FLAG_STR, 0, 0, AT(out), CONVERT, GROUP_OUTPUT, "OUT",
       "what to write: a name that ends in .gguf, or a folder", "wick convert model.gguf -o folder" },
     { { "--type", "--outtype" }, FLAG_CHOICE, 0, 0, AT(type), CONVERT, GROUP_OUTPUT, "f32|f16|bf16|q8_0|q4_0",
-      "type of the weights (what they are; quantised ones f16); a folder has floats", "wick convert model.gguf -o folder --type f32" },
+      "type of the weights (what they are; quantised ones f16); a folder has floats",
+      "wick convert model.gguf -o folder --type f32" },
     { { "--max-shard-size" }, FLAG_STR, 0, 0, AT(max_shard_size), CONVERT, GROUP_OUTPUT, "SIZE",
-      "cut a folder's weights into files of this size, as 500MB (5GB)", "wick convert model.gguf -o folder --max-shard-size 100kB" },
+      "cut a folder's weights into files of this size, as 500MB (5GB)",
+      "wick convert model.gguf -o folder --max-shard-size 100kB" },
     { { "--pre" }, FLAG_STR, 0, 0, AT(pre), CONVERT, GROUP_OUTPUT, "NAME",
       "llama.cpp's name for how text is cut into words, where it cannot be found from tokenizer.json",
       "wick convert model.gguf -o folder --pre llama-bpe" },

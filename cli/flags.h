@@ -6,7 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum verb_id { VERB_RUN, VERB_CHAT, VERB_INSPECT, VERB_TOKENIZE, VERB_LOGITS, VERB_EVAL, VERB_BENCH, VERB_CONVERT, N_VERB } verb_id;
+typedef enum verb_id {
+    VERB_RUN, VERB_CHAT, VERB_INSPECT, VERB_TOKENIZE, VERB_LOGITS, VERB_EVAL, VERB_BENCH, VERB_CONVERT, N_VERB
+} verb_id;
 
 typedef struct verb {
     const char *name, *alias;  /* alias: NULL if none */

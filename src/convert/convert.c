@@ -1,4 +1,5 @@
-/* convert.c: wick_convert(): which way, whether it may be done, and the conversion. Load: what the other files of this folder bear. */
+/* convert.c: wick_convert(): which way, whether it may be done, and the conversion. Load: what the other files of this folder
+ * bear. */
 #include "convert/conversion.h"
 #include "base/file.h"
 #include "generate/generate.h"
@@ -26,7 +27,8 @@ static wick_status read_type(wk_conversion *c) {
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (types[i] == t) {
             if (c->to_gguf || !wk_dtypes[t].quantised) return WICK_OK;
-            return wk_fail(WICK_E_ARG, "%s: a folder's weights are f32, f16 or bf16, not %s: choose one of them, or an output that ends "
+            return wk_fail(WICK_E_ARG, "%s: a folder's weights are f32, f16 or bf16, not %s: choose one of them, or an output "
+                                       "that ends "
                                        "in .gguf", c->to, c->o->type);
         }
     return wk_fail(WICK_E_ARG, "there is no type \"%s\" to convert to: f32, f16, bf16, q8_0 and q4_0 are known", c->o->type);
@@ -36,9 +38,11 @@ static wick_status check_out(const wk_conversion *c) {
     bool folder = wk_is_folder(c->to), there = wk_file_exists(c->to);
     if (wk_same_file(c->from, c->to))
         return wk_fail(WICK_E_ARG, "%s and %s are the same: write to another name", c->from, c->to);
-    if (c->to_gguf && folder) return wk_fail(WICK_E_ARG, "%s: is a folder, a GGUF file is to be written: choose another name", c->to);
+    if (c->to_gguf && folder) return wk_fail(WICK_E_ARG, "%s: is a folder, a GGUF file is to be written: choose another name",
+                                             c->to);
     if (!c->to_gguf && there && !folder)
-        return wk_fail(WICK_E_ARG, "%s: is a file, a folder is to be written: choose another name, or one that ends in .gguf", c->to);
+        return wk_fail(WICK_E_ARG, "%s: is a file, a folder is to be written: choose another name, or one that ends in .gguf",
+                       c->to);
     if (there && !c->o->force && !(folder && wk_folder_empty(c->to)))
         return wk_fail(WICK_E_ARG, "%s: exists already: choose another name, or ask for it to be overwritten (--force)", c->to);
     return WICK_OK;

@@ -3,9 +3,9 @@
  * apart. Roles that share a name are parts of one tensor, one below the other.
  *
  * Types of a GGUF file are those of llama.cpp's converter: vectors, norms, biases and routers are F32; every matrix is of the type
- * asked for, embedding and output too; rows that are no multiple of a block are F16. Q4_0, which that converter does not write, keeps
- * the embedding and the output in Q8_0. In a folder vectors and routers have the matrices' type where that keeps every bit, else F32.
- * Load: up to 100,000 tensors. */
+ * asked for, embedding and output too; rows that are no multiple of a block are F16. Q4_0, which that converter does not write,
+ * keeps the embedding and the output in Q8_0. In a folder vectors and routers have the matrices' type where that keeps every bit,
+ * else F32. Load: up to 100,000 tensors. */
 #include "convert/conversion.h"
 #include <stdio.h>
 #include <string.h>
@@ -73,7 +73,8 @@ static wick_status add_role(wk_conversion *c, wk_role role, int64_t layer, int64
     wk_origin o = { .piece = { f }, .n_piece = 1, .mat = mat };
     wk_tensor t = { 0 };
     char name[192];
-    if (!wk_arch_tensor_name(hp->arch, c->to_gguf ? NULL : WK_ROOT, written_as(c, role), 0, layer, mat < 0 ? 0 : mat, suffix, name, sizeof name))
+    if (!wk_arch_tensor_name(hp->arch, c->to_gguf ? NULL : WK_ROOT, written_as(c, role), 0, layer, mat < 0 ? 0 : mat, suffix, name,
+                             sizeof name))
         return wk_fail(WICK_E_UNSUPPORTED, "%s: %s files of architecture %s have no place for tensor \"%s\"", c->from,
                        c->to_gguf ? "GGUF" : "Hugging Face", hp->arch->name, wk_show(f->tensor[0].name).text);
     if (vector && !bias && hp->features & WK_NORM_PLUS_ONE) o.add = c->to_gguf ? f->add : -1;
@@ -140,7 +141,8 @@ wick_status wk_plan_model(wk_conversion *c) {
     const wk_model *m = c->m;
     if (m->hp.classify)
         return wk_fail(WICK_E_UNSUPPORTED,
-                       "%s: a GGUF file has no place for the head of a %s: a classifier can stay a folder, which wick runs as it is",
+                       "%s: a GGUF file has no place for the head of a %s: a classifier can stay a folder, "
+                       "which wick runs as it is",
                        c->from, m->hp.arch->hf_classify);
     wick_status st = add_weights(c, &m->top, -1, 0, WK_T_FIRST_LAYER);
     if (!st) st = add_rope_factors(c);
@@ -174,7 +176,8 @@ wick_status wk_plan_gguf(wk_conversion *c, const wk_checkpoint *source) {
         char name[128];
         if (s->n_dim > 1 && c->typed && is_float(s->dtype) && !is_router(s->name))
             t.dtype = gguf_type(c, is_outer(s->name), wk_tensor_cols(s));
-        if (s->n_dim > 1 && c->typed && wk_dtypes[s->dtype].quantised && s->dtype != gguf_type(c, is_outer(s->name), wk_tensor_cols(s)))
+        bool done = s->dtype == gguf_type(c, is_outer(s->name), wk_tensor_cols(s));
+        if (s->n_dim > 1 && c->typed && wk_dtypes[s->dtype].quantised && !done)
             return wk_fail(WICK_E_UNSUPPORTED,
                            "%s: tensor \"%s\" is %s already: quantising it again would lose more; convert a file with F32, F16 or "
                            "BF16 weights",

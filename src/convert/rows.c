@@ -57,7 +57,8 @@ static wick_status check_range(const wk_conversion *c, const wk_tensor *t, const
     if (t->dtype != WK_F16) return WICK_OK;
     for (int64_t i = 0; i < n; i++)
         if (fabsf(x[i]) >= 65520 && !isinf(x[i]))
-            return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%.*s\" holds %g, too large for F16: choose the type bf16 or f32", c->from,
+            return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%.*s\" holds %g, too large for F16: choose the type bf16 or f32",
+                           c->from,
                            (int)t->name.len, t->name.ptr, (double)x[i]);
     return WICK_OK;
 }

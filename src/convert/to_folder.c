@@ -94,7 +94,8 @@ static wick_status find_llama3(const wk_conversion *c, wk_rope_params *p) {
     }
     wk_free(want);
     return found ? WICK_OK
-                 : wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%s\" is no \"llama3\" rope scaling, which is what config.json could say",
+                 : wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%s\" is no \"llama3\" rope scaling, which is what config.json "
+                                               "could say",
                            c->from, name);
 }
 

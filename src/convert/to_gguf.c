@@ -65,10 +65,12 @@ static wick_status check_unsayable(const wk_conversion *c) {
     const wk_hparams *hp = &c->m->hp;
     const wk_rope_params *l = &hp->rope_local;
     if (!wk_hparams_gguf_scale(hp))
-        return wk_fail(WICK_E_UNSUPPORTED, "%s: \"query_pre_attn_scalar\" is %g: GGUF files of architecture %s cannot say that", c->from,
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: \"query_pre_attn_scalar\" is %g: GGUF files of architecture %s cannot say that",
+                       c->from,
                        1 / (hp->attn_scale * hp->attn_scale), hp->arch->name);
     if (hp->features & WK_MOE && !hp->norm_topk)
-        return wk_fail(WICK_E_UNSUPPORTED, "%s: \"norm_topk_prob\" is false: GGUF files of architecture %s cannot say that", c->from,
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: \"norm_topk_prob\" is false: GGUF files of architecture %s cannot say that",
+                       c->from,
                        hp->arch->name);
     if (l->theta > 0 && l->kind != WK_ROPE_DEFAULT)
         return wk_fail(WICK_E_UNSUPPORTED, "%s: the windowed layers' rope is scaled: GGUF files cannot say that", c->from);

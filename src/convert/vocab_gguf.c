@@ -1,6 +1,6 @@
 /* vocab_gguf.c: tokenizer.ggml.* from a folder's tokenizer.json.
- * Keys: GGUF specification, "Tokenizer"; what a token type, a score and a pre-tokenizer's name mean, as in llama.cpp's converter and
- * gguf-py (MIT). SentencePiece's scores are not in tokenizer.json: they are made again from the order of the merges, which
+ * Keys: GGUF specification, "Tokenizer"; what a token type, a score and a pre-tokenizer's name mean, as in llama.cpp's converter
+ * and gguf-py (MIT). SentencePiece's scores are not in tokenizer.json: they are made again from the order of the merges, which
  * transformers' converter lists best score first; -0, -1, -2 ... is what SentencePiece's BPE trainer gives.
  * Load: 30,000 to 260,000 entries, up to 600,000 merges, once. */
 #include "convert/conversion.h"
@@ -48,7 +48,8 @@ wick_status wk_tokenizer_adds(const wk_conversion *c, int32_t bos_id, int32_t eo
     *eos = !st && i < ids.len && ids.ptr[i] == eos_id;
     i += *eos;
     if (!st && i < ids.len)
-        st = wk_fail(WICK_E_UNSUPPORTED, "%s: the tokenizer puts %zu tokens around a text that are not its BOS and EOS: GGUF's keys cannot say that",
+        st = wk_fail(WICK_E_UNSUPPORTED, "%s: the tokenizer puts %zu tokens around a text that are not its BOS and EOS: GGUF's "
+                                         "keys cannot say that",
                      c->from, ids.len);
     wk_ids_free(&ids);
     return st;
@@ -68,7 +69,8 @@ static int32_t named(const vocab *v, const char *name) {
 /* An id of config.json's, where it is one of the vocabulary. */
 static int32_t configured(const vocab *v, const char *name) {
     const json_t *id = json_object_get(wk_checkpoint_config(v->c->m->ckpt), name);
-    return json_is_integer(id) && json_integer_value(id) >= 0 && json_integer_value(id) < v->n ? (int32_t)json_integer_value(id) : -1;
+    json_int_t n = json_is_integer(id) ? json_integer_value(id) : -1;
+    return n >= 0 && n < v->n ? (int32_t)n : -1;
 }
 
 /* Every id that ends a turn has a key: eos, eot, eom. */
@@ -85,7 +87,8 @@ static void put_ends(const vocab *v, int32_t eos) {
 static wick_status put_special(const vocab *v) {
     bool add_bos, add_eos;
     const char *unk = json_string_value(json_object_get(v->model, "unk_token"));
-    int32_t bos = wk_tokenizer_bos(v->t), eos = wk_tokenizer_eos(v->t), pad = named(v, "pad_token"), unknown = named(v, "unk_token");
+    int32_t bos = wk_tokenizer_bos(v->t), eos = wk_tokenizer_eos(v->t), pad = named(v, "pad_token");
+    int32_t unknown = named(v, "unk_token");
     if (bos < 0) bos = configured(v, "bos_token_id");
     if (eos < 0) eos = configured(v, "eos_token_id");
     for (int32_t id = 0; eos < 0 && id < wk_tokenizer_n_vocab(v->t); id++) if (wk_tokenizer_is_end(v->t, id)) eos = id;
@@ -169,7 +172,8 @@ static const char *pattern_of(const json_t *s, bool *byte_level) {
     *byte_level = has_type(s, "ByteLevel");
     if (*byte_level) return json_is_false(json_object_get(s, "use_regex")) ? "" : WK_GPT2_PATTERN;
     if (has_type(s, "Digits")) return json_is_true(json_object_get(s, "individual_digits")) ? "\\p{N}" : NULL;
-    if (!has_type(s, "Split") || !behavior || strcmp(behavior, "Isolated") || json_is_true(json_object_get(s, "invert"))) return NULL;
+    if (!has_type(s, "Split") || !behavior || strcmp(behavior, "Isolated")) return NULL;
+    if (json_is_true(json_object_get(s, "invert"))) return NULL;
     return json_string_value(json_object_get(json_object_get(s, "pattern"), "Regex"));
 }
 
@@ -192,7 +196,8 @@ static wick_status find_pre(const vocab *v, char out[64], const char **name) {
     *name = n ? wk_pre_tokenizer_name(pattern, n, whole, out) : NULL;
     if (*name) return WICK_OK;
     return wk_fail(WICK_E_UNSUPPORTED,
-                   "%s/tokenizer.json: its pre_tokenizer cuts text in a way that has no name (" KEY("pre") ") known to wick%s%.200s%s: if "
+                   "%s/tokenizer.json: its pre_tokenizer cuts text in a way that has no name (" KEY("pre") ") "
+                   "known to wick%s%.200s%s: if "
                    "you know the name that llama.cpp has for it, give it (--pre NAME)",
                    v->c->from, n ? ": \"" : "", n ? pattern[0] : "", n ? "\"" : "");
 }
@@ -203,7 +208,8 @@ static wick_status put_byte_level(const vocab *v) {
     char own[64];
     for (size_t i = 0; (s = step(norm, "normalizers", i)); i++) {
         if (!has_type(s, "NFC")) return cannot(v, "its normalizer changes the text");
-        wk_buf_str(&v->c->notes, "tokenizer.json brings text to Unicode form NFC first, which GGUF does not say: text in another form gets "
+        wk_buf_str(&v->c->notes, "tokenizer.json brings text to Unicode form NFC first, which GGUF does not say: text in "
+                                 "another form gets "
                                  "other ids\n");
     }
     wick_status st = find_pre(v, own, &pre);
@@ -222,7 +228,8 @@ static wick_status read_pieces(const vocab *v, bool *prefix) {
     bool marks = false;
     *prefix = false;
     for (size_t i = 0; (s = step(norm, "normalizers", i)); i++) {
-        const char *to = json_string_value(json_object_get(s, "content")), *first = json_string_value(json_object_get(s, "prepend"));
+        const char *to = json_string_value(json_object_get(s, "content"));
+        const char *first = json_string_value(json_object_get(s, "prepend"));
         const char *from = json_string_value(json_object_get(json_object_get(s, "pattern"), "String"));
         if (has_type(s, "Prepend") && first && !strcmp(first, MARK)) *prefix = true;
         else if (has_type(s, "Replace") && from && !strcmp(from, " ") && to && !strcmp(to, MARK)) marks = true;
@@ -250,8 +257,8 @@ static int32_t made_by(const vocab *v, const json_t *m, wk_buf *text) {
     return text->failed ? -1 : wk_tokenizer_find(v->t, text->ptr, text->len);
 }
 
-/* Scores from the merges that make pieces: -0, -1, ... in their order. Pieces of equal score lie among each other: those whose merges
- * overlap share one. Pieces that no merge makes come after. last [n] is room to work in. */
+/* Scores from the merges that make pieces: -0, -1, ... in their order. Pieces of equal score lie among each other: those whose
+ * merges overlap share one. Pieces that no merge makes come after. last [n] is room to work in. */
 static wick_status rank_pieces(const vocab *v, float *score, size_t *last) {
     const json_t *merges = json_object_get(v->model, "merges"), *m;
     size_t i, end = 0;
@@ -293,7 +300,8 @@ static wick_status put_pieces(const vocab *v) {
 
 wick_status wk_put_vocabulary(wk_conversion *c, wk_gguf_keys *k) {
     const json_t *j = wk_checkpoint_tokenizer_json(c->m->ckpt);
-    vocab v = { .c = c, .k = k, .t = c->m->tokenizer, .j = j, .model = json_object_get(j, "model"), .n = (int32_t)c->m->hp.n_vocab };
+    vocab v = { .c = c, .k = k, .t = c->m->tokenizer, .j = j, .model = json_object_get(j, "model"),
+               .n = (int32_t)c->m->hp.n_vocab };
     if (!v.t) {
         wk_gguf_put_str(k, KEY("model"), "none", 4);
         return WICK_OK;

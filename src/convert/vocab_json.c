@@ -1,6 +1,6 @@
-/* vocab_json.c: tokenizer.json from a GGUF's vocabulary, so that the `tokenizers` package reads the same ids from a text as wick and
- * llama.cpp do. Format: that package's serialisation, version "1.0". SentencePiece joins neighbours whose text is an entry, best
- * score first; a list of merges that does the same names every pair of entries that makes an entry, in order of scores, as
+/* vocab_json.c: tokenizer.json from a GGUF's vocabulary, so that the `tokenizers` package reads the same ids from a text as wick
+ * and llama.cpp do. Format: that package's serialisation, version "1.0". SentencePiece joins neighbours whose text is an entry,
+ * best score first; a list of merges that does the same names every pair of entries that makes an entry, in order of scores, as
  * transformers' converter lists them. Load: 30,000 to 260,000 entries, up to 600,000 merges, once. */
 #include "convert/conversion.h"
 #include "text/unicode.h"
@@ -27,7 +27,8 @@ static wick_status check_entries(const out *o) {
     for (int32_t id = 0; id < o->n; id++) {
         wk_str s = wk_tokenizer_entry(o->t, id);
         if (memchr(s.ptr, 0, s.len) || !wk_utf8_valid(s.ptr, s.len, &bad))
-            return wk_fail(WICK_E_UNSUPPORTED, "%s: entry %d of the vocabulary is not text: tokenizer.json cannot hold it", o->c->from, id);
+            return wk_fail(WICK_E_UNSUPPORTED, "%s: entry %d of the vocabulary is not text: tokenizer.json cannot hold it",
+                           o->c->from, id);
     }
     return WICK_OK;
 }
@@ -40,7 +41,8 @@ static void put_added(const out *o) {
         if (!is_added(o, id) || !s.len) continue;
         wk_buf_printf(o->b, "%s\n    {\"id\": %d, \"content\": ", first ? "" : ",", id);
         str(o, s);
-        wk_buf_printf(o->b, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, \"special\": %s}",
+        wk_buf_printf(o->b, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, "
+                            "\"special\": %s}",
                       wk_tokenizer_kind(o->t, id) == WK_TOKEN_USER ? "false" : "true");
         first = false;
     }
@@ -140,16 +142,19 @@ static wick_status put_byte_level(const out *o) {
         text(o, pattern[i]);
         wk_buf_str(o->b, "}, \"behavior\": \"Isolated\", \"invert\": false},\n");
     }
-    wk_buf_printf(o->b, "    {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": %s}\n  ]},\n",
+    wk_buf_printf(o->b, "    {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": "
+                        "%s}\n  ]},\n",
                   gpt2 ? "true" : "false");
     st = put_post(o);
-    wk_buf_str(o->b, "  \"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true, \"trim_offsets\": true, \"use_regex\": true},\n");
+    wk_buf_str(o->b, "  \"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true, \"trim_offsets\": true, "
+                     "\"use_regex\": true},\n");
     put_model_head(o, NULL, false, whole);
     const uint8_t *at = merges.data;
     for (uint64_t i = 0; i < merges.n; i++) {
         wk_str s = wk_gguf_arr_str(&merges, &at);
         const char *space = s.len > 1 ? memchr(s.ptr + 1, ' ', s.len - 1) : NULL;
-        if (space) put_merge(o, !i, (wk_str){ s.ptr, (size_t)(space - s.ptr) }, (wk_str){ space + 1, (size_t)(s.ptr + s.len - space - 1) });
+        size_t left = space ? (size_t)(space - s.ptr) : 0;
+        if (space) put_merge(o, !i, (wk_str){ s.ptr, left }, (wk_str){ space + 1, s.len - left - 1 });
     }
     return st;
 }
@@ -213,10 +218,12 @@ static wick_status put_pieces(const out *o) {
         unk = own;
     }
     wk_buf_printf(o->b, "  \"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [%s"
-                        "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"" MARK "\"}]},\n  \"pre_tokenizer\": null,\n",
+                        "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"" MARK "\"}]},\n"
+                        "  \"pre_tokenizer\": null,\n",
                   prefix ? "{\"type\": \"Prepend\", \"prepend\": \"" MARK "\"}, " : "");
     if (!st) st = put_post(o);
-    wk_buf_printf(o->b, "  \"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", \"pattern\": {\"String\": \"" MARK
+    wk_buf_printf(o->b, "  \"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", \"pattern\": "
+                        "{\"String\": \"" MARK
                         "\"}, \"content\": \" \"}, {\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}%s]},\n",
                   prefix ? ", {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}" : "");
     put_model_head(o, unk, true, false);
@@ -224,7 +231,8 @@ static wick_status put_pieces(const out *o) {
 }
 
 wick_status wk_put_tokenizer_json(const wk_conversion *c, wk_buf *b) {
-    out o = { .c = c, .g = wk_checkpoint_gguf(c->m->ckpt), .t = c->m->tokenizer, .b = b, .n = wk_tokenizer_n_vocab(c->m->tokenizer) };
+    out o = { .c = c, .g = wk_checkpoint_gguf(c->m->ckpt), .t = c->m->tokenizer, .b = b,
+             .n = wk_tokenizer_n_vocab(c->m->tokenizer) };
     wk_str model = { "", 0 };
     wick_status st = wk_gguf_str(o.g, KEY("model"), &model, NULL);
     if (!st) st = check_entries(&o);
@@ -233,7 +241,8 @@ wick_status wk_put_tokenizer_json(const wk_conversion *c, wk_buf *b) {
     put_added(&o);
     if (wk_str_eq(model, "gpt2")) st = put_byte_level(&o);
     else if (wk_str_eq(model, "llama")) st = put_pieces(&o);
-    else st = wk_fail(WICK_E_UNSUPPORTED, "%s: a tokenizer of the kind \"%s\" cannot be converted yet: \"gpt2\" and \"llama\" can", c->from,
+    else st = wk_fail(WICK_E_UNSUPPORTED, "%s: a tokenizer of the kind \"%s\" cannot be converted yet: \"gpt2\" and \"llama\" can",
+                      c->from,
                       wk_show(model).text);
     wk_buf_str(b, "\n    ]\n  }\n}\n");
     return st;

@@ -1,6 +1,6 @@
 /* gguf_write.c: writes a GGUF file, version 3, whole or not at all.
- * Layout: GGUF specification, "File Structure". Load: 30 keys, one or two of them with 150,000 strings; up to 2,000 tensors; 1 MB to
- * 100 GB of data that is never held at once. Keys are laid out as they are put, so that nothing is copied twice. */
+ * Layout: GGUF specification, "File Structure". Load: 30 keys, one or two of them with 150,000 strings; up to 2,000 tensors; 1 MB
+ * to 100 GB of data that is never held at once. Keys are laid out as they are put, so that nothing is copied twice. */
 #include "format/gguf_write.h"
 #include "format/names.h"
 #include <inttypes.h>

@@ -64,10 +64,10 @@ unsigned wk_arch_features(const wk_arch *a);
 const char *wk_arch_tensor(const wk_arch *a, wk_role role, bool gguf);
 /* The i-th spelling of such names; false: there are fewer. */
 bool wk_arch_spelling(const char *names, int i, wk_str *out);
-/* The whole name in a file, "blk.3.attn_q.weight" or "model.layers.3.self_attn.q_proj.weight", in the role's i-th spelling (the first is
- * what wick writes). root: what a folder's names begin with, WK_ROOT unless it wraps the model; NULL: GGUF. layer -1 for those of no
- * layer, expert for names of which each expert has its own; suffix "": a stacked parameter's own name, as transformers' newer folders
- * have it ("mlp.experts.down_proj"). False: the family has none. */
+/* The whole name in a file, "blk.3.attn_q.weight" or "model.layers.3.self_attn.q_proj.weight", in the role's i-th spelling (the
+ * first is what wick writes). root: what a folder's names begin with, WK_ROOT unless it wraps the model; NULL: GGUF. layer -1 for
+ * those of no layer, expert for names of which each expert has its own; suffix "": a stacked parameter's own name, as
+ * transformers' newer folders have it ("mlp.experts.down_proj"). False: the family has none. */
 #define WK_ROOT "model."
 bool wk_arch_tensor_name(const wk_arch *a, const char *root, wk_role role, int i, int64_t layer, int64_t expert, const char *suffix,
                          char *out, size_t cap);

@@ -41,8 +41,8 @@ typedef struct wk_hparams {
 /* Errors  WICK_E_UNSUPPORTED (unknown architecture or rope), WICK_E_FORMAT (file, key, value and limit), WICK_E_MEMORY. */
 wick_status wk_hparams_read(const wk_checkpoint *c, wk_hparams *hp);
 void wk_hparams_free(wk_hparams *hp);
-/* What the key table knows of a number: its name in the files of a format (NULL: none there) and what this model has; zero_said: it is
- * zero, which has to be said because a file that leaves it out would mean something else. False: there is no i-th one. */
+/* What the key table knows of a number: its name in the files of a format (NULL: none there) and what this model has; zero_said:
+ * it is zero, which has to be said because a file that leaves it out would mean something else. False: there is no i-th one. */
 typedef struct wk_hparam { const char *name; bool integer; double value; bool zero_said; } wk_hparam;
 bool wk_hparams_key(const wk_hparams *hp, size_t i, bool gguf, wk_hparam *out);
 /* Is attention scaled as a GGUF file's reader will? There is no key for it. */

@@ -73,7 +73,8 @@ bool wk_arch_tensor_name(const wk_arch *a, const char *root, wk_role role, int i
     const char *star = memchr(base.ptr, '*', base.len);
     int before = (int)(star ? (size_t)(star - base.ptr) : base.len), after = star ? (int)base.len - before - 1 : 0;
     if (star) snprintf(number, sizeof number, "%lld", (long long)expert);
-    snprintf(out, cap, "%s%.*s%s%.*s%s%s", prefix, before, base.ptr, number, after, star ? star + 1 : "", *suffix ? "." : "", suffix);
+    snprintf(out, cap, "%s%.*s%s%.*s%s%s", prefix, before, base.ptr, number, after, star ? star + 1 : "", *suffix ? "." : "",
+             suffix);
     return true;
 }
 

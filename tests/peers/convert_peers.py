@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""convert_peers.py: do llama.cpp and transformers read what `wick convert` writes, and answer the same? `make check PART=peers` runs
-it, or by hand:
+"""convert_peers.py: do llama.cpp and transformers read what `wick convert` writes, and answer the same? `make check PART=peers`
+runs it, or by hand:
 
     python3 -m venv peers && peers/bin/pip install torch transformers gguf safetensors xllamacpp    # 3 GB
     WICK_TEST_PROGRAM=build/release/wick peers/bin/python tests/peers/convert_peers.py [NAME...]
 
-Exit code 77 where a package is missing. Each tiny model of tests/data/models becomes a GGUF file, which llama.cpp (xllamacpp, the
-prebuilt one) loads, and a folder again, which transformers loads: greedy tokens are held against reference.safetensors', logits too;
-Q8_0 and Q4_0 bytes against gguf-py's. SmolLM2, where it was fetched, goes both ways. Tiny models
-without a vocabulary of their own get one of plain words."""
+Exit code 77 where a package is missing. Each tiny model of tests/data/models becomes a GGUF file, which llama.cpp (xllamacpp,
+the prebuilt one) loads, and a folder again, which transformers loads: greedy tokens are held against reference.safetensors',
+logits too; Q8_0 and Q4_0 bytes against gguf-py's. SmolLM2, where it was fetched, goes both ways. Tiny models without a vocabulary
+of their own get one of plain words."""
 import glob, json, os, shutil, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -24,7 +24,8 @@ except ImportError as e:
     sys.exit(77)
 transformers.logging.set_verbosity_error()
 # What llama.cpp does otherwise, by its own design: it has no window in "llama", and computes Phi-3's without one.
-NOT_IN_LLAMA_CPP = {"mistral-window": "llama.cpp's llama has no sliding window", "phi3": "llama.cpp computes phi3 without its window",
+NOT_IN_LLAMA_CPP = {"mistral-window": "llama.cpp's llama has no sliding window",
+                    "phi3": "llama.cpp computes phi3 without its window",
                     "phi3-partial": "llama.cpp computes phi3 without its window"}
 problems = []
 
@@ -65,7 +66,7 @@ def transformers_run(folder, ids, prompt, n):
 
 
 def with_vocabulary(source, to):
-    """A copy of a tiny model's folder with a tokenizer of as many entries, each plain text, so that a server reports every token."""
+    """A copy of a tiny model's folder with a tokenizer of as many entries, plain words, so that a server reports every token."""
     shutil.copytree(source, to, ignore=shutil.ignore_patterns("reference*", "config.v4.json", "*.md"))
     if os.path.exists(to + "/tokenizer.json"):
         return to

@@ -1,5 +1,5 @@
-/* test_convert.c: GGUF files from folders and back: every model of data/models that GGUF can hold, whose logits and tensors must come
- * back to the byte; tokenizers, templates, types; and everything that can go wrong, after which nothing may be left. What
+/* test_convert.c: GGUF files from folders and back: every model of data/models that GGUF can hold, whose logits and tensors must
+ * come back to the byte; tokenizers, templates, types; and everything that can go wrong, after which nothing may be left. What
  * llama.cpp and transformers make of the files: tests/peers/convert_peers.py. */
 #include "base/file.h"
 #include "format/checkpoint.h"
@@ -225,8 +225,9 @@ static void encoders(void **state) {
 /* ---- text ---- */
 
 static const char *const texts[] = {
-    "Hello, world! It's 12345 o'clock.", "  leading  spaces\n\n\ttabs ", "na\u00efve caf\u00e9 \u2014 \u65e5\u672c\u8a9e \U0001F642",
-    "def f(x):\n    return x**2", "<s>[INST] hi</s><|end|><|im_start|>", "", " ", "\n", "a      b       c", "xxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    "Hello, world! It's 12345 o'clock.", "  leading  spaces\n\n\ttabs ", "na\u00efve caf\u00e9 \u2014 \u65e5\u672c",
+    "def f(x):\n    return x**2", "<s>[INST] hi</s><|end|><|im_start|>", "", " ", "\n", "a      b       c",
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxx",
 };
 
 static wick_model *open_vocabulary(const char *path) {
@@ -272,7 +273,8 @@ static void tokenizers(void **state) {
     (void)state;
     const char *cache = getenv("WICK_TEST_CACHE");
     static const char *const files[] = {
-        "tokenizers/llama-2-json", "tokenizers/smollm2-json", "models/ggml-vocab-llama-bpe.gguf", "models/ggml-vocab-llama-spm.gguf",
+        "tokenizers/llama-2-json", "tokenizers/smollm2-json", "models/ggml-vocab-llama-bpe.gguf",
+        "models/ggml-vocab-llama-spm.gguf",
         "models/ggml-vocab-qwen2.gguf", "models/ggml-vocab-phi-3.gguf", "models/ggml-vocab-deepseek-coder.gguf",
     };
     tokenizer_there_and_back("data/gguf/tiny-spm.gguf", true);
@@ -383,7 +385,8 @@ static void tokenizers_refused(void **state) {
         { JSON("null", "null", BPE), "--pre NAME" },
         { JSON(SPLIT("\\\\p{N}"), "{\"type\":\"Lowercase\"}", BPE), "its normalizer changes the text" },
         { JSON("{\"type\":\"ByteLevel\",\"add_prefix_space\":true}", "null", BPE), "add_prefix_space is true" },
-        { JSON("null", "null", "{\"type\":\"BPE\",\"byte_fallback\":true,\"vocab\":{\"a\":0},\"merges\":[]}"), "spaces stay as they are" },
+        { JSON("null", "null", "{\"type\":\"BPE\",\"byte_fallback\":true,\"vocab\":{\"a\":0},\"merges\":[]}"),
+         "spaces stay as they are" },
     };
     wick_convert_options o;
     assert_int_equal(mkdir(in_dir("t"), 0777), 0);
@@ -409,7 +412,8 @@ static void tensors_refused(void **state) {
     float big[4] = { 1, 1e6f, 1, 1 };
     assert_int_equal(wk_checkpoint_n_tensor(c), N - 1);
     for (size_t i = 0; i + 1 < N; i++) t[i] = *wk_checkpoint_tensor(c, i);
-    t[N - 1] = (wk_tensor){ WK_STR("model.layers.0.extra.weight"), WK_F32, 1, { 4, 1, 1, 1 }, (const uint8_t *)big, sizeof big, NULL };
+    t[N - 1] = (wk_tensor){ WK_STR("model.layers.0.extra.weight"), WK_F32, 1, { 4, 1, 1, 1 }, (const uint8_t *)big, sizeof big,
+                           NULL };
     assert_int_equal(mkdir(in_dir("m"), 0777), 0);
     char command[400];
     snprintf(command, sizeof command, "cp data/models/llama/config.json %s/m/", dir);
@@ -522,7 +526,8 @@ static int end(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(there_and_back), cmocka_unit_test(shards_and_types), cmocka_unit_test(quantised), cmocka_unit_test(encoders),
+        cmocka_unit_test(there_and_back), cmocka_unit_test(shards_and_types), cmocka_unit_test(quantised),
+        cmocka_unit_test(encoders),
         cmocka_unit_test(tokenizers), cmocka_unit_test(chat), cmocka_unit_test(refusals), cmocka_unit_test(tokenizers_refused),
         cmocka_unit_test(tensors_refused), cmocka_unit_test(stopped), cmocka_unit_test(disk_full),
         cmocka_unit_test(every_failed_allocation),
