@@ -8,6 +8,7 @@ static void weight_free(wk_backend *be, wk_weight *w) {
     (void)be;
     if (!w) return;
     wk_free(((wk_found *)w)->tensor);
+    wk_free(((wk_found *)w)->parts);
     wk_free(((wk_found *)w)->row_from);
     wk_free(w);
 }
@@ -23,11 +24,18 @@ static wick_status weight_new(wk_backend *be, const wk_weight_source *s, wk_weig
     f->add = s->add;
     f->tensor = wk_alloc_array((size_t)s->n_tensor, sizeof *f->tensor);  /* copies: slices of fused tensors do not last */
     if (s->row_from) f->row_from = wk_alloc_array((size_t)n_row, sizeof *f->row_from);
-    if (!f->tensor || (s->row_from && !f->row_from)) {
+    if (t->parts) f->parts = wk_alloc_array((size_t)s->n_tensor, sizeof *f->parts);
+    if (!f->tensor || (s->row_from && !f->row_from) || (t->parts && !f->parts)) {
         weight_free(be, &f->base);
         return wk_fail_memory((size_t)n_row * sizeof *f->row_from, "a weight");
     }
-    for (int i = 0; i < s->n_tensor; i++) f->tensor[i] = *s->tensor[i];
+    for (int i = 0; i < s->n_tensor; i++) {
+        f->tensor[i] = *s->tensor[i];
+        if (f->parts && f->tensor[i].parts) {
+            f->parts[i] = *f->tensor[i].parts;
+            f->tensor[i].parts = &f->parts[i];
+        }
+    }
     if (s->row_from) memcpy(f->row_from, s->row_from, (size_t)n_row * sizeof *f->row_from);
     *out = &f->base;
     return WICK_OK;

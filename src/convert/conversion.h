@@ -11,6 +11,7 @@
 typedef struct wk_found {
     wk_weight base;           /* n_mat, n_row, n_col; dtype of the first tensor */
     wk_tensor *tensor;        /* [n_tensor] */
+    wk_parts *parts;          /* [n_tensor] where codes and scales lie apart, or NULL */
     int n_tensor;
     int32_t *row_from;        /* [n_row] or NULL */
     float add;

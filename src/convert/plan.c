@@ -109,7 +109,7 @@ static wick_status add_weights(wk_conversion *c, const wk_layer *l, int64_t laye
         for (int role = from; !st && role < to; role++) {
             const wk_found *f = (const wk_found *)(bias ? l->bias[role] : l->w[role]);
             if (!f) continue;
-            c->quantised = c->quantised || wk_dtypes[f->base.dtype].quantised;
+            c->quantised = c->quantised || !is_float(f->base.dtype);
             bool each = f->base.n_mat > 1 && apart(c, (wk_role)role);
             for (int64_t e = each ? 0 : -1; !st && e < (each ? f->base.n_mat : 0); e++)
                 st = add_role(c, (wk_role)role, layer, e, bias ? "bias" : "weight", f);

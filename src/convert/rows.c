@@ -78,7 +78,7 @@ static wick_status make_rows(const wk_conversion *c, const wk_tensor *t, const w
     wk_row_bytes(t->dtype, cols, &bytes);
     for (int64_t i = 0; !st && i < n; i++) {
         const wk_tensor *s = o->made ? NULL : source_row(o, r + i, &from);
-        if (s && s->dtype == t->dtype && o->add == 0) {
+        if (s && s->dtype == t->dtype && !s->parts && o->add == 0) {
             memcpy(raw + (size_t)i * bytes, s->data + (size_t)from * bytes, bytes);
             continue;
         }
@@ -89,12 +89,15 @@ static wick_status make_rows(const wk_conversion *c, const wk_tensor *t, const w
     return st;
 }
 
+static void release_tensor(const wk_tensor *t) {
+    if (!t->parts) wk_file_release(t->data, t->n_bytes);  /* parts do not lie together */
+}
+
 static void release(const wk_origin *o) {
-    if (o->plain) wk_file_release(o->plain->data, o->plain->n_bytes);
+    if (o->plain) release_tensor(o->plain);
     for (int i = 0; i < o->n_piece; i++)
         for (int k = 0; k < o->piece[i]->n_tensor; k++)
-            if (o->mat < 0 || o->piece[i]->n_tensor == 1 || k == o->mat)
-                wk_file_release(o->piece[i]->tensor[k].data, o->piece[i]->tensor[k].n_bytes);
+            if (o->mat < 0 || o->piece[i]->n_tensor == 1 || k == o->mat) release_tensor(&o->piece[i]->tensor[k]);
 }
 
 wick_status wk_convert_fill(const wk_tensor *t, wk_out *out, void *user) {
