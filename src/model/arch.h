@@ -44,14 +44,17 @@ enum { WK_WINDOW_NONE = 0, WK_WINDOW_ALL = -1 };
 
 typedef struct wk_arch {
     const struct wk_arch *base;   /* NULL: stands alone */
-    const char *name;             /* as people call it, and general.architecture in GGUF */
+    const char *name;             /* as people call it */
+    const char *gguf;             /* general.architecture in GGUF; NULL: as name */
     const char *hf, *hf_classify; /* "architectures" in config.json; NULL: not made so */
     const char *hf_wrapper;       /* one that holds this as its "text_config", beside parts for pictures that are left out */
+    const char *hf_type;          /* "model_type" in config.json; NULL: as name */
     unsigned features, without;   /* added to the base's; taken from them */
     wk_act act;
     int window_pattern;           /* which layers see only the window: WK_WINDOW_NONE, WK_WINDOW_ALL, or all but every n-th */
     const wk_arch_name *names;    /* searched before the base's and the shared table */
     const wk_arch_default *defaults;  /* over the base's */
+    bool fused;                   /* its files keep q, k, v and gate, up in one tensor each (wick reads either) */
     int64_t layers_scaled_by_embd;    /* GGUF files of so many layers have q.k over sqrt(n_embd / n_head), and no key for it */
 } wk_arch;
 
@@ -61,6 +64,16 @@ unsigned wk_arch_features(const wk_arch *a);
 const char *wk_arch_tensor(const wk_arch *a, wk_role role, bool gguf);
 /* The i-th spelling of such names; false: there are fewer. */
 bool wk_arch_spelling(const char *names, int i, wk_str *out);
+/* The whole name in a file, "blk.3.attn_q.weight" or "model.layers.3.self_attn.q_proj.weight", in the role's i-th spelling (the
+ * first is what wick writes). root: what a folder's names begin with, WK_ROOT unless it wraps the model; NULL: GGUF. layer -1 for
+ * those of no layer, expert for names of which each expert has its own; suffix "": a stacked parameter's own name, as
+ * transformers' newer folders have it ("mlp.experts.down_proj"). False: the family has none. */
+#define WK_ROOT "model."
+bool wk_arch_tensor_name(const wk_arch *a, const char *root, wk_role role, int i, int64_t layer, int64_t expert, const char *suffix,
+                         char *out, size_t cap);
+/* general.architecture; "model_type". */
+const char *wk_arch_gguf_name(const wk_arch *a);
+const char *wk_arch_hf_type(const wk_arch *a);
 
 extern const wk_arch *const wk_archs[];  /* ends with NULL */
 

@@ -18,7 +18,7 @@ static const wk_arch_default defaults[] = {
 
 extern const wk_arch wk_arch_gemma2, wk_arch_gemma3;
 const wk_arch wk_arch_gemma3 = {
-    .base = &wk_arch_gemma2, .name = "gemma3", .hf = "Gemma3ForCausalLM",
+    .base = &wk_arch_gemma2, .name = "gemma3", .hf = "Gemma3ForCausalLM", .hf_type = "gemma3_text",
     .hf_wrapper = "Gemma3ForConditionalGeneration", .features = WK_QK_NORM,
     .window_pattern = 6, .defaults = defaults, .layers_scaled_by_embd = 62,
 };

@@ -12,5 +12,6 @@ static const wk_arch_name names[] = {
 
 extern const wk_arch wk_arch_mistral, wk_arch_mixtral;
 const wk_arch wk_arch_mixtral = {
-    .base = &wk_arch_mistral, .name = "mixtral", .hf = "MixtralForCausalLM", .features = WK_MOE | WK_NORM_TOPK, .names = names,
+    .base = &wk_arch_mistral, .name = "mixtral", .gguf = "llama", .hf = "MixtralForCausalLM",
+    .features = WK_MOE | WK_NORM_TOPK, .names = names,
 };

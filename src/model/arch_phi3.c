@@ -5,4 +5,5 @@
 extern const wk_arch wk_arch_llama, wk_arch_phi3;
 const wk_arch wk_arch_phi3 = {
     .base = &wk_arch_llama, .name = "phi3", .hf = "Phi3ForCausalLM", .without = WK_GGUF_PERMUTED, .window_pattern = WK_WINDOW_ALL,
+    .fused = true,
 };

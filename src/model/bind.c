@@ -19,25 +19,9 @@ typedef struct binder {
     wk_arena own;       /* descriptions of slices of quantised layers */
 } binder;
 
-/* "blk.3.attn_q.weight" or "model.layers.3.self_attn.q_proj.weight", in the role's i-th spelling; false: there are fewer.
- * suffix "": a stacked parameter's own name, as transformers' newer folders have it ("mlp.experts.down_proj"). */
 static bool tensor_name(const binder *b, wk_role role, int i, int64_t layer, int64_t expert, const char *suffix, char *out,
                         size_t cap) {
-    wk_str base;
-    char prefix[80] = "", number[24] = "";
-    if (!wk_arch_spelling(wk_arch_tensor(b->m->hp.arch, role, b->gguf), i, &base)) return false;
-    if (layer >= 0 && b->gguf) snprintf(prefix, sizeof prefix, "blk.%lld.", (long long)layer);
-    else if (layer >= 0) snprintf(prefix, sizeof prefix, "%slayers.%lld.", b->root, (long long)layer);
-    else if (base.len > strlen(MODEL) && !memcmp(base.ptr, MODEL, strlen(MODEL))) {
-        snprintf(prefix, sizeof prefix, "%s", b->root);
-        base = (wk_str){ base.ptr + strlen(MODEL), base.len - strlen(MODEL) };
-    }
-    const char *star = memchr(base.ptr, '*', base.len);
-    int before = (int)(star ? (size_t)(star - base.ptr) : base.len), after = star ? (int)base.len - before - 1 : 0;
-    if (star) snprintf(number, sizeof number, "%lld", (long long)expert);
-    snprintf(out, cap, "%s%.*s%s%.*s%s%s", prefix, before, base.ptr, number, after, star ? star + 1 : "", *suffix ? "." : "",
-             suffix);
-    return true;
+    return wk_arch_tensor_name(b->m->hp.arch, b->gguf ? NULL : b->root, role, i, layer, expert, suffix, out, cap);
 }
 
 static wick_status take(binder *b, const wk_tensor *t) {

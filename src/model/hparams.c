@@ -250,6 +250,8 @@ static wick_status read_rope_gguf(const source *s, wk_hparams *hp) {
     if (!st && found) st = rope_kind(s, kind.ptr, kind.len, &hp->rope.kind);
     if (!st) st = gguf_number(s, "rope.scaling.factor", false, &hp->rope.factor, &found);
     if (!st) st = gguf_number(s, "rope.scaling.attn_factor", false, &hp->rope.attention_factor, &found);
+    if (!st) st = gguf_number(s, "rope.scaling.yarn_beta_fast", false, &hp->rope.beta_fast, &found);
+    if (!st) st = gguf_number(s, "rope.scaling.yarn_beta_slow", false, &hp->rope.beta_slow, &found);
     return st ? st : read_longrope_gguf(s, hp);
 }
 
@@ -276,9 +278,19 @@ static wick_status read_pattern_gguf(const source *s, double *every, bool *each,
     return st;
 }
 
+static int window_pattern(const wk_arch *a) {
+    int pattern = WK_WINDOW_NONE;
+    for (; a && !pattern; a = a->base) pattern = a->window_pattern;
+    return pattern;
+}
+
+bool wk_hparams_window_default(const wk_hparams *hp, int64_t layer) {
+    int p = window_pattern(hp->arch);
+    return hp->window && (p == WK_WINDOW_ALL || (p > 0 && (layer + 1) % p));
+}
+
 static wick_status read_layer_types(const source *s, wk_hparams *hp) {
-    int pattern = 0;
-    for (const wk_arch *a = hp->arch; a && !pattern; a = a->base) pattern = a->window_pattern;
+    int pattern = window_pattern(hp->arch);
     json_t *types = s->config ? member(s->config, "layer_types") : NULL,
            *use = s->config ? member(s->config, "use_sliding_window") : NULL;
     double p = pattern, first = 0;
@@ -287,7 +299,7 @@ static wick_status read_layer_types(const source *s, wk_hparams *hp) {
     if (types && (!json_is_array(types) || json_array_size(types) != (size_t)hp->n_layer))
         return wk_fail(WICK_E_FORMAT, "%s: \"layer_types\" does not name %lld layers", s->path, (long long)hp->n_layer);
     if (s->config && pattern > 0) st = config_number(s, s->config, "sliding_window_pattern", true, &p, &found);
-    if (s->gguf && pattern > 0) st = read_pattern_gguf(s, &p, &each, hp);
+    if (!st && s->gguf) st = read_pattern_gguf(s, &p, &each, hp);
     if (!st && use && json_is_true(use)) {  /* Qwen: from this layer on */
         st = config_number(s, s->config, "max_window_layers", true, &first, &found);
         pattern = WK_WINDOW_ALL;
@@ -334,6 +346,17 @@ static wick_status read_moe(const source *s, wk_hparams *hp) {
 
 /* ---- the architecture ---- */
 
+/* Several families may have one name in GGUF; keys tell which it is: how many of the parts that differ are as in this one. */
+static int likeness(const source *s, const wk_arch *a) {
+    char key[128];
+    int pattern = window_pattern(a);
+    snprintf(key, sizeof key, "%s.attention.sliding_window", s->prefix);
+    bool window = wk_gguf_has(s->gguf, key);
+    snprintf(key, sizeof key, "%s.expert_count", s->prefix);
+    bool moe = wk_gguf_has(s->gguf, key);
+    return (window == (pattern != WK_WINDOW_NONE)) + 2 * (moe == !!(wk_arch_features(a) & WK_MOE));
+}
+
 static wick_status find_arch_gguf(const source *s, wk_hparams *hp, char *prefix, size_t cap) {
     wk_str name = { 0 };
     bool found = false;
@@ -341,7 +364,12 @@ static wick_status find_arch_gguf(const source *s, wk_hparams *hp, char *prefix,
     if (st) return st;
     if (!found) return wk_fail(WICK_E_FORMAT, "%s: \"general.architecture\" is missing", s->path);
     snprintf(prefix, cap, "%.*s", (int)(name.len < cap ? name.len : cap - 1), name.ptr);
-    for (const wk_arch *const *a = wk_archs; *a; a++) if (wk_str_eq(name, (*a)->name)) hp->arch = *a;
+    int best = -1;
+    for (const wk_arch *const *a = wk_archs; *a; a++) {
+        if (!wk_str_eq(name, wk_arch_gguf_name(*a))) continue;
+        int fit = likeness(s, *a);
+        if (fit > best) { best = fit; hp->arch = *a; }
+    }
     return hp->arch ? WICK_OK : wk_fail(WICK_E_UNSUPPORTED, "%s: architecture \"%s\" is not one that wick runs", s->path, prefix);
 }
 
@@ -542,4 +570,37 @@ int64_t wk_hparams_dim(const wk_hparams *hp, wk_dim d) {
     case WK_D_ROT: return hp->rot_dim / 2;
     }
     return 0;
+}
+
+/* Is there a value that a file which leaves the key out would mean? */
+static bool has_default(const wk_arch *a, const char *key, bool gguf) {
+    for (; a && key; a = a->base)
+        for (const wk_arch_default *d = a->defaults; d && d->key; d++)
+            if (!strcmp(d->key, key)) return (gguf ? d->gguf : d->hf) != 0;
+    return false;
+}
+
+bool wk_hparams_key(const wk_hparams *hp, size_t i, bool gguf, wk_hparam *out) {
+    if (i >= sizeof keys / sizeof *keys) return false;
+    const key_info *k = &keys[i];
+    const char *at = (const char *)hp + k->at;
+    bool integer = k->flags & INT;
+    double v = integer ? (double)*(const int64_t *)at : *(const double *)at;
+    if (k->at == AT(query_scalar)) integer = v == floor(v);  /* transformers insists */
+    *out = (wk_hparam){ gguf ? k->gguf : k->hf[0], integer, v, v == 0 && has_default(hp->arch, k->hf[0], gguf) };
+    if (k->at == AT(pad_token) && v < 0) out->name = NULL;
+    if (k->at == AT(rope.original_ctx) && hp->rope.kind != (gguf && hp->rope.kind == WK_ROPE_YARN ? WK_ROPE_YARN : WK_ROPE_LONG))
+        out->name = NULL;
+    return true;
+}
+
+bool wk_hparams_gguf_scale(const wk_hparams *hp) {
+    double n = hp->n_layer == hp->arch->layers_scaled_by_embd ? (double)(hp->n_embd / hp->n_head) : (double)hp->head_dim;
+    return fabs(hp->attn_scale * sqrt(n) - 1) < 1e-9;
+}
+
+const char *wk_rope_name(wk_rope_kind kind) {
+    size_t i = 0;
+    while (rope_kinds[i].kind != kind) i++;
+    return rope_kinds[i].name;
 }

@@ -41,6 +41,18 @@ typedef struct wk_hparams {
 /* Errors  WICK_E_UNSUPPORTED (unknown architecture or rope), WICK_E_FORMAT (file, key, value and limit), WICK_E_MEMORY. */
 wick_status wk_hparams_read(const wk_checkpoint *c, wk_hparams *hp);
 void wk_hparams_free(wk_hparams *hp);
+/* What the key table knows of a number: its name in the files of a format (NULL: none there) and what this model has; zero_said:
+ * it is zero, which has to be said because a file that leaves it out would mean something else. False: there is no i-th one. */
+typedef struct wk_hparam { const char *name; bool integer; double value; bool zero_said; } wk_hparam;
+bool wk_hparams_key(const wk_hparams *hp, size_t i, bool gguf, wk_hparam *out);
+/* Is attention scaled as a GGUF file's reader will? There is no key for it. */
+bool wk_hparams_gguf_scale(const wk_hparams *hp);
+/* Which layers would see only the window if the files did not say. */
+bool wk_hparams_window_default(const wk_hparams *hp, int64_t layer);
+/* A rope scaling's name. */
+const char *wk_rope_name(wk_rope_kind kind);
+/* What the frequencies of rope scaling "llama3" are divided by, which GGUF files hold as a tensor: out [rot_dim / 2]. */
+void wk_rope_llama3_factors(const wk_rope_params *p, int64_t rot_dim, float *out);
 /* A dimension's size in this model. */
 int64_t wk_hparams_dim(const wk_hparams *hp, wk_dim d);
 /* 1 / wavelength of each rotating pair: out [rot_dim / 2]; *mscale the factor on cos and sin. factors [rot_dim / 2] (GGUF's

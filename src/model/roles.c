@@ -1,6 +1,7 @@
 /* roles.c: the names and shapes of a model's tensors, shared by nearly all families.
  * GGUF names: gguf-py's constants; HF names: transformers' modeling files. */
 #include "model/arch.h"
+#include <stdio.h>
 #include <string.h>
 
 const wk_role_info wk_roles[WK_T_COUNT] = {
@@ -56,3 +57,26 @@ const char *wk_arch_tensor(const wk_arch *a, wk_role role, bool gguf) {
             if (n->role == role && (gguf ? n->gguf : n->hf)) return gguf ? n->gguf : n->hf;
     return gguf ? wk_roles[role].gguf : wk_roles[role].hf;
 }
+
+bool wk_arch_tensor_name(const wk_arch *a, const char *root, wk_role role, int i, int64_t layer, int64_t expert, const char *suffix,
+                         char *out, size_t cap) {
+    wk_str base;
+    char prefix[80] = "", number[24] = "";
+    size_t n = strlen(WK_ROOT);
+    if (!wk_arch_spelling(wk_arch_tensor(a, role, !root), i, &base)) return false;
+    if (layer >= 0 && !root) snprintf(prefix, sizeof prefix, "blk.%lld.", (long long)layer);
+    else if (layer >= 0) snprintf(prefix, sizeof prefix, "%slayers.%lld.", root, (long long)layer);
+    else if (root && base.len > n && !memcmp(base.ptr, WK_ROOT, n)) {
+        snprintf(prefix, sizeof prefix, "%s", root);
+        base = (wk_str){ base.ptr + n, base.len - n };
+    }
+    const char *star = memchr(base.ptr, '*', base.len);
+    int before = (int)(star ? (size_t)(star - base.ptr) : base.len), after = star ? (int)base.len - before - 1 : 0;
+    if (star) snprintf(number, sizeof number, "%lld", (long long)expert);
+    snprintf(out, cap, "%s%.*s%s%.*s%s%s", prefix, before, base.ptr, number, after, star ? star + 1 : "", *suffix ? "." : "",
+             suffix);
+    return true;
+}
+
+const char *wk_arch_gguf_name(const wk_arch *a) { return a->gguf ? a->gguf : a->name; }
+const char *wk_arch_hf_type(const wk_arch *a) { return a->hf_type ? a->hf_type : a->name; }

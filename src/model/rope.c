@@ -48,3 +48,7 @@ void wk_rope_freqs(const wk_rope_params *p, int64_t rot_dim, const float *factor
         out[j] = (float)(factors ? f / (double)factors[j] : f);
     }
 }
+
+void wk_rope_llama3_factors(const wk_rope_params *p, int64_t rot_dim, float *out) {
+    for (int64_t j = 0; j < rot_dim / 2; j++) out[j] = llama3_factor(p, pow(p->theta, -2.0 * (double)j / (double)rot_dim));
+}
