@@ -3,7 +3,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -78,17 +80,38 @@ wick_status wk_file_read(const char *path, size_t limit, wk_buf *out) {
 
 /* ---- writing ---- */
 
+/* Where the bytes go: links are followed, so that the file behind one is what is replaced. *through: it is a pipe or a device,
+ * which is written to as it is; a rename would put a plain file in its place. */
+static wick_status find_target(const char *path, char **to, bool *through) {
+    char real[PATH_MAX];
+    struct stat st;
+    const char *at = realpath(path, real);
+    *through = false;
+    if (!at && errno != ENOENT) return wk_fail(WICK_E_IO, "%s: could not be written: %s", path, strerror(errno));
+    if (!at && !lstat(path, &st))
+        return wk_fail(WICK_E_IO, "%s: could not be written: it is a link to a file that is not there", path);
+    if (at && stat(at, &st)) return fail_errno(path);
+    if (at && S_ISDIR(st.st_mode)) return wk_fail(WICK_E_IO, "%s: could not be written: it is a folder", path);
+    *through = at && !S_ISREG(st.st_mode);
+    return (*to = wk_strdup(at ? at : path)) ? WICK_OK : wk_fail_memory(strlen(path), "a file's name");
+}
+
 wick_status wk_out_open(wk_out *o, const char *path) {
-    wk_buf tmp = { 0 };
-    wk_buf_printf(&tmp, "%s.tmp-%ld", path, (long)getpid());
-    *o = (wk_out){ .fd = -1, .tmp = tmp.ptr, .path = path };
-    if (tmp.failed) {
-        wk_free(o->tmp);
-        o->tmp = NULL;
-        return wk_fail_memory(strlen(path), "a file's name");
+    bool through;
+    *o = (wk_out){ .fd = -1, .path = path };
+    wick_status st = find_target(path, &o->to, &through);
+    if (st) return st;
+    if (through) {
+        o->fd = open(o->to, O_WRONLY | O_CLOEXEC);
+    } else {
+        wk_buf tmp = { 0 };
+        wk_buf_printf(&tmp, "%s.tmp-%ld", o->to, (long)getpid());
+        if (tmp.failed) wk_buf_free(&tmp);
+        if (!tmp.ptr) return wk_fail_memory(strlen(path), "a file's name");
+        o->tmp = tmp.ptr;
+        unlink(o->tmp);  /* an earlier process of this number may have died; O_EXCL follows nobody's link */
+        o->fd = open(o->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     }
-    unlink(o->tmp);  /* an earlier process of this number may have died; O_EXCL follows nobody's link */
-    o->fd = open(o->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     return o->fd >= 0 ? WICK_OK : wk_fail(WICK_E_IO, "%s: could not be written: %s", path, strerror(errno));
 }
 
@@ -105,19 +128,20 @@ wick_status wk_out_write(wk_out *o, const void *p, size_t n) {
 }
 
 wick_status wk_out_close(wk_out *o, wick_status st) {
-    bool ok = !st && !fsync(o->fd);
+    bool ok = !st && (!fsync(o->fd) || !o->tmp);  /* pipes cannot be synced */
     int why = errno;
     if (o->fd >= 0 && close(o->fd) && ok) {
         ok = false;
         why = errno;
     }
-    if (ok && rename(o->tmp, o->path)) {
+    if (ok && o->tmp && rename(o->tmp, o->to)) {
         ok = false;
         why = errno;
     }
     if (!st && !ok) st = wk_fail(WICK_E_IO, "%s: could not be written: %s", o->path, strerror(why));
-    if (!ok && o->fd >= 0) unlink(o->tmp);
+    if (!ok && o->tmp && o->fd >= 0) unlink(o->tmp);
     wk_free(o->tmp);
+    wk_free(o->to);
     *o = (wk_out){ .fd = -1 };
     return st;
 }

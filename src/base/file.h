@@ -17,11 +17,12 @@ void wk_file_unmap(wk_file *f);
 void wk_file_release(const void *p, size_t n);
 /* Reads a whole file of at most limit bytes into *out (NUL-terminated). Errors  WICK_E_IO, WICK_E_LENGTH, WICK_E_MEMORY. */
 wick_status wk_file_read(const char *path, size_t limit, wk_buf *out);
-/* Writes the parts one after the other to path by way of a temporary name beside it: whole or not at all.
+/* Writes the parts one after the other to path by way of a temporary name beside it: whole or not at all. A link is followed;
+ * a pipe or a device is written to directly.
  * Errors  WICK_E_IO, WICK_E_MEMORY. */
 wick_status wk_file_write(const char *path, const wk_str *part, size_t n_part);
 /* The same in steps: a file that is written piece by piece under the temporary name and has its own only once it is whole. */
-typedef struct wk_out { int fd; char *tmp; const char *path; uint64_t n; } wk_out;  /* path is borrowed; n bytes so far */
+typedef struct wk_out { int fd; char *tmp, *to; const char *path; uint64_t n; } wk_out;  /* path is borrowed; n bytes so far */
 wick_status wk_out_open(wk_out *o, const char *path);
 wick_status wk_out_write(wk_out *o, const void *p, size_t n);
 /* Gives the file its name if st is WICK_OK, else takes it away; returns st, or why that failed. Frees *o in every case. */
