@@ -216,7 +216,7 @@ static wick_status put_config(const wk_conversion *c, wk_buf *b) {
     if (hp->rot_dim != hp->head_dim) put_real(b, "partial_rotary_factor", (double)hp->rot_dim / (double)hp->head_dim);
     put_text(b, "hidden_act", act_name(hp->act));
     put_text(b, "hidden_activation", act_name(hp->act));
-    put_truth(b, "attention_bias", l->bias[WK_T_O] || (l->bias[WK_T_Q] && !(hp->features & WK_QKV_BIAS)));
+    if (!(hp->features & WK_QKV_BIAS)) put_truth(b, "attention_bias", l->bias[WK_T_O] || l->bias[WK_T_Q]);
     put_truth(b, "mlp_bias", l->bias[WK_T_GATE]);
     put_truth(b, "tie_word_embeddings", hp->features & WK_TIED);
     put_text(b, "torch_dtype", torch_name(c->type));

@@ -1,6 +1,7 @@
 /* bind.c: finds a model's tensors by role, holds their shapes against the hyperparameters, and hands them to the backend.
  * A tensor that no role takes is an error: the model has a part that wick would silently leave out. */
 #include "model/bind.h"
+#include "format/names.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -212,10 +213,14 @@ static wick_status bind_weight(binder *b, wk_role role, int64_t layer, found *f,
 
 static wick_status bind_bias(binder *b, wk_role role, int64_t layer, found *f, wk_tensor *room, wk_layer *into) {
     const wk_hparams *hp = &b->m->hp;
-    bool qkv = role == WK_T_Q || role == WK_T_K || role == WK_T_V;
+    bool qkv = role == WK_T_Q || role == WK_T_K || role == WK_T_V, mlp = role == WK_T_GATE || role == WK_T_UP || role == WK_T_DOWN;
+    wk_bias said = qkv || role == WK_T_O ? hp->attn_bias : mlp ? hp->mlp_bias : WK_BIAS_UNSAID;
     wick_status st = find(b, role, layer, "bias", f);
-    if (!st && !f->n && qkv && hp->features & WK_QKV_BIAS) st = missing(b, role, layer, "bias");
+    if (!st && !f->n && (said == WK_BIAS_ALL || (qkv && hp->features & WK_QKV_BIAS))) st = missing(b, role, layer, "bias");
     if (st || !f->n) return st;
+    if (said == WK_BIAS_NONE)
+        return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is there, but \"%s\" is false in config.json", wk_checkpoint_path(b->c),
+                       wk_show(f->t[0]->name).text, mlp ? "mlp_bias" : "attention_bias");
     if (b->gguf && hp->features & WK_GGUF_PERMUTED && (role == WK_T_Q || role == WK_T_K))
         return wk_fail(WICK_E_UNSUPPORTED, "%s: biases on permuted q and k are not known", wk_checkpoint_path(b->c));
     st = check_and_cut(b, role, true, f, room);

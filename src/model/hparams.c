@@ -50,14 +50,34 @@ static json_t *member(json_t *object, const char *name) {
     return v && !json_is_null(v) ? v : NULL;
 }
 
+/* "config.json: "num_hidden_layers" is "4", it must be a whole number" */
+static wick_status wrong_kind(const source *s, const char *name, const json_t *v, const char *want) {
+    char text[128];
+    wk_str said = { json_string_value(v), json_string_length(v) };
+    if (json_is_string(v)) snprintf(text, sizeof text, "\"%s\"", wk_show(said).text);
+    else if (json_is_number(v)) snprintf(text, sizeof text, "%.10g", json_number_value(v));
+    else if (json_is_boolean(v)) snprintf(text, sizeof text, "%s", json_is_true(v) ? "true" : "false");
+    else snprintf(text, sizeof text, "%s", json_is_array(v) ? "a list" : json_is_object(v) ? "an object" : "null");
+    return wk_fail(WICK_E_FORMAT, "%s: \"%s\" is %s, it must be %s", s->path, name, text, want);
+}
+
 /* A number from config.json. */
 static wick_status config_number(const source *s, json_t *object, const char *name, bool integer, double *out, bool *found) {
     json_t *v = member(object, name);
     *found = v != NULL;
     if (!v) return WICK_OK;
     if (!json_is_number(v) || (integer && (!json_is_integer(v) && json_real_value(v) != floor(json_real_value(v)))))
-        return wk_fail(WICK_E_FORMAT, "%s: \"%s\" is not %s", s->path, name, integer ? "a whole number" : "a number");
+        return wrong_kind(s, name, v, integer ? "a whole number" : "a number");
     *out = json_number_value(v);
+    return WICK_OK;
+}
+
+/* true or false from config.json; *out stays where it is absent. */
+static wick_status config_flag(const source *s, const char *name, bool *out, bool *found) {
+    json_t *v = s->config ? member(s->config, name) : NULL;
+    *found = v != NULL;
+    if (v && !json_is_boolean(v)) return wrong_kind(s, name, v, "true or false");
+    if (v) *out = json_is_true(v);
     return WICK_OK;
 }
 
@@ -291,16 +311,16 @@ bool wk_hparams_window_default(const wk_hparams *hp, int64_t layer) {
 
 static wick_status read_layer_types(const source *s, wk_hparams *hp) {
     int pattern = window_pattern(hp->arch);
-    json_t *types = s->config ? member(s->config, "layer_types") : NULL,
-           *use = s->config ? member(s->config, "use_sliding_window") : NULL;
+    json_t *types = s->config ? member(s->config, "layer_types") : NULL;
     double p = pattern, first = 0;
-    bool found = false, each = false;
-    wick_status st = WICK_OK;
+    bool found = false, each = false, use = false;
+    wick_status st = config_flag(s, "use_sliding_window", &use, &found);
+    if (st) return st;
     if (types && (!json_is_array(types) || json_array_size(types) != (size_t)hp->n_layer))
         return wk_fail(WICK_E_FORMAT, "%s: \"layer_types\" does not name %lld layers", s->path, (long long)hp->n_layer);
     if (s->config && pattern > 0) st = config_number(s, s->config, "sliding_window_pattern", true, &p, &found);
     if (!st && s->gguf) st = read_pattern_gguf(s, &p, &each, hp);
-    if (!st && use && json_is_true(use)) {  /* Qwen: from this layer on */
+    if (!st && use) {  /* Qwen: from this layer on */
         st = config_number(s, s->config, "max_window_layers", true, &first, &found);
         pattern = WK_WINDOW_ALL;
     }
@@ -370,7 +390,8 @@ static wick_status find_arch_gguf(const source *s, wk_hparams *hp, char *prefix,
         int fit = likeness(s, *a);
         if (fit > best) { best = fit; hp->arch = *a; }
     }
-    return hp->arch ? WICK_OK : wk_fail(WICK_E_UNSUPPORTED, "%s: architecture \"%s\" is not one that wick runs", s->path, prefix);
+    return hp->arch ? WICK_OK : wk_fail(WICK_E_UNSUPPORTED, "%s: architecture \"%s\" is not one that wick runs", s->path,
+                                             wk_show(name).text);
 }
 
 /* The text part's configuration takes the whole's place. */
@@ -384,7 +405,9 @@ static wick_status unwrap(source *s, wk_hparams *hp) {
 
 static wick_status find_arch_hf(source *s, wk_hparams *hp) {
     const char *name = json_string_value(json_array_get(json_object_get(s->config, "architectures"), 0));
-    if (!name) return wk_fail(WICK_E_FORMAT, "%s: \"architectures\" is missing or names none", s->path);
+    if (!name)
+        return wk_fail(WICK_E_FORMAT, "%s: \"architectures\" %s, it must be a list that begins with a name", s->path,
+                       member(s->config, "architectures") ? "does not name one" : "is missing");
     for (const wk_arch *const *a = wk_archs; *a; a++) {
         if (!strcmp(name, (*a)->hf)) hp->arch = *a;
         if ((*a)->hf_classify && !strcmp(name, (*a)->hf_classify)) {
@@ -396,7 +419,8 @@ static wick_status find_arch_hf(source *s, wk_hparams *hp) {
             return unwrap(s, hp);
         }
     }
-    return hp->arch ? WICK_OK : wk_fail(WICK_E_UNSUPPORTED, "%s: architecture \"%.60s\" is not one that wick runs", s->path, name);
+    return hp->arch ? WICK_OK : wk_fail(WICK_E_UNSUPPORTED, "%s: architecture \"%s\" is not one that wick runs", s->path,
+                                             wk_show((wk_str){ name, strlen(name) }).text);
 }
 
 /* The activation is the family's unless a folder names another. */
@@ -414,6 +438,23 @@ static wick_status check_act(const source *s, wk_hparams *hp) {
         }
     return wk_fail(WICK_E_UNSUPPORTED, "%s: the activation \"%.40s\" is not one that wick knows (silu, gelu, gelu_pytorch_tanh)",
                    s->path, name ? name : "");
+}
+
+/* What config.json says with true or false. */
+static wick_status read_flags(const source *s, wk_hparams *hp) {
+    bool window = true, tie = false, both_ways = false, bias = false, found = false;
+    wick_status st = config_flag(s, "use_sliding_window", &window, &found);
+    if (!window) hp->window = 0;  /* Qwen has a window that it does not use */
+    if (!st) st = config_flag(s, "tie_word_embeddings", &tie, &found);
+    if (!st && found) hp->features = tie ? hp->features | WK_TIED : hp->features & ~(unsigned)WK_TIED;
+    if (!st) st = config_flag(s, "attention_bias", &bias, &found);
+    if (!st && found && !(hp->features & WK_QKV_BIAS)) hp->attn_bias = bias ? WK_BIAS_ALL : WK_BIAS_NONE;
+    if (!st) st = config_flag(s, "mlp_bias", &bias, &found);
+    if (!st && found) hp->mlp_bias = bias ? WK_BIAS_ALL : WK_BIAS_NONE;
+    if (!st) st = config_flag(s, "use_bidirectional_attention", &both_ways, &found);
+    if (!st && both_ways)
+        st = wk_fail(WICK_E_UNSUPPORTED, "%s: \"use_bidirectional_attention\" is true: decoders run here look back only", s->path);
+    return st;
 }
 
 /* Class names in order of their numbers. */
@@ -519,13 +560,7 @@ wick_status wk_hparams_read(const wk_checkpoint *c, wk_hparams *hp) {
     }
     for (size_t i = 0; !st && i < sizeof keys / sizeof *keys; i++) st = read_key(&s, &keys[i], hp);
     if (!st && s.config) st = check_act(&s, hp);
-    if (!st && s.config) {  /* Qwen has a window that it does not use */
-        json_t *use = member(s.config, "use_sliding_window");
-        if (use && json_is_false(use)) hp->window = 0;
-        json_t *tie = member(s.config, "tie_word_embeddings");
-        if (tie && json_is_boolean(tie))
-            hp->features = json_is_true(tie) ? hp->features | WK_TIED : hp->features & ~(unsigned)WK_TIED;
-    }
+    if (!st) st = read_flags(&s, hp);
     if (!hp->rope.original_ctx) hp->rope.original_ctx = hp->n_ctx;
     if (!(hp->rope.theta > 0)) hp->rope.theta = 10000;
     if (hp->n_expert > 0) hp->features |= WK_MOE;  /* GGUF files of Mixtral say "llama" */

@@ -16,6 +16,9 @@ typedef struct wk_rope_params {
     int64_t original_ctx;
 } wk_rope_params;
 
+/* What a configuration says of biases: nothing (one is used where the file has it), that all are there, that none is. */
+typedef enum wk_bias { WK_BIAS_UNSAID, WK_BIAS_ALL, WK_BIAS_NONE } wk_bias;
+
 typedef struct wk_hparams {
     const wk_arch *arch;
     unsigned features;             /* the arch's with its bases', and what the file adds or takes away (WK_TIED) */
@@ -33,6 +36,7 @@ typedef struct wk_hparams {
     float *rope_short, *rope_long;    /* longrope: what each frequency is divided by, [rot_dim / 2]; owned */
     bool classify;
     bool wrapped;                  /* the text part of a model for pictures too */
+    wk_bias attn_bias, mlp_bias;   /* of q, k, v and o; of gate, up and down */
     int64_t pad_token;             /* -1: none */
     char **label; int64_t n_label_name;  /* class names; owned */
     char *name;                    /* general.name or the folder's name; owned */
