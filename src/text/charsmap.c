@@ -27,7 +27,7 @@ static wick_status bad(const char *what, const char *why, uint64_t value, uint64
 
 /* ---- checking: from the root to everything that a text can reach ---- */
 
-typedef struct todo { uint32_t base; uint8_t left; uint8_t depth; } todo;  /* left: continuation bytes that a character still lacks */
+typedef struct todo { uint32_t base; uint8_t left; uint8_t depth; } todo;  /* left: bytes that a character lacks */
 enum { MAX_KEY = 64 };
 
 /* Continuation bytes behind a first byte; -1: no character begins or goes on so. */
@@ -44,42 +44,47 @@ static wick_status check_value(const wk_charsmap *m, const char *what, uint32_t 
     return WICK_OK;
 }
 
+/* What is known of the walk: how deep each unit was reached, for each number of continuation bytes that are lacking then; ends of
+ * keys share units, so several ways may lead to one. What was reached deeper than before is walked again: a circle gets too deep. */
+typedef struct walk { const wk_charsmap *m; const char *what; uint8_t *depth; todo *list; size_t n, cap; } walk;
+
 /* One unit that byte led to: its value is checked, its children are to be walked. */
-static wick_status check_unit(const wk_charsmap *m, const char *what, uint64_t *seen, uint32_t at, todo from, uint8_t byte, todo *list,
-                              size_t *n) {
+static wick_status check_unit(walk *w, uint32_t at, todo from, uint8_t byte) {
+    const wk_charsmap *m = w->m;
     uint32_t base = at ^ offset_of(m->unit[at]);
     int left = lacks(from.left, byte);
-    if (seen[at >> 6] >> (at & 63) & 1) return bad(what, "two ways lead to one unit", at, m->n);
-    seen[at >> 6] |= (uint64_t)1 << (at & 63);
-    if ((base | 0xFF) >= m->n) return bad(what, "an offset leads out of the array, to unit", base, m->n);
-    if (left < 0) return bad(what, "what is replaced is not UTF-8, byte", byte, 0xFF);
-    if (from.depth == MAX_KEY) return bad(what, "what is replaced is too long", MAX_KEY + 1, MAX_KEY);
+    if (left < 0) return bad(w->what, "what is replaced is not UTF-8, byte", byte, 0xFF);
+    if (from.depth == MAX_KEY) return bad(w->what, "what is replaced is too long, or goes in a circle, bytes", MAX_KEY + 1, MAX_KEY);
+    uint8_t *depth = &w->depth[4 * (size_t)at + (size_t)left];
+    if (*depth > from.depth) return WICK_OK;
+    *depth = (uint8_t)(from.depth + 1);
+    if ((base | 0xFF) >= m->n) return bad(w->what, "an offset leads out of the array, to unit", base, m->n);
     if (has_value(m->unit[at])) {
-        if (left) return bad(what, "what is replaced ends inside a character, unit", at, m->n);
-        wick_status st = check_value(m, what, base);
+        if (left) return bad(w->what, "what is replaced ends inside a character, unit", at, m->n);
+        wick_status st = check_value(m, w->what, base);
         if (st) return st;
     }
-    list[(*n)++] = (todo){ base, (uint8_t)left, (uint8_t)(from.depth + 1) };
+    if (!wk_grow((void **)&w->list, &w->cap, w->n + 1, sizeof *w->list)) return wk_fail_memory(w->n * sizeof *w->list, w->what);
+    w->list[w->n++] = (todo){ base, (uint8_t)left, *depth };
     return WICK_OK;
 }
 
 static wick_status check(const wk_charsmap *m, const char *what) {
-    size_t n = 0, at;
+    size_t at;
     wick_status st = WICK_OK;
-    uint64_t *seen = wk_alloc_array(m->n / 64 + 1, sizeof *seen);
-    todo *list = wk_alloc_array((size_t)m->n + 1, sizeof *list);  /* each unit comes onto it once */
-    if (!seen || !list) st = wk_fail_memory(m->n * sizeof *list, what);
+    walk w = { .m = m, .what = what, .depth = wk_alloc_array(m->n, 4) };
+    if (!w.depth || !wk_grow((void **)&w.list, &w.cap, 1, sizeof *w.list)) st = wk_fail_memory(4 * (size_t)m->n, what);
     if (!st && !wk_utf8_valid(m->text, m->n_text, &at)) st = bad(what, "replacements that are not UTF-8, at byte", at, m->n_text);
     if (!st && (offset_of(m->unit[0]) | 0xFF) >= m->n)
         st = bad(what, "an offset leads out of the array, to unit", offset_of(m->unit[0]), m->n);
-    if (!st) list[n++] = (todo){ .base = offset_of(m->unit[0]) };
-    while (!st && n) {
-        todo t = list[--n];
+    if (!st) w.list[w.n++] = (todo){ .base = offset_of(m->unit[0]) };
+    while (!st && w.n) {
+        todo t = w.list[--w.n];
         for (unsigned c = 1; c < 256 && !st; c++)
-            if (leads_here(m->unit[t.base ^ c], (uint8_t)c)) st = check_unit(m, what, seen, t.base ^ c, t, (uint8_t)c, list, &n);
+            if (leads_here(m->unit[t.base ^ c], (uint8_t)c)) st = check_unit(&w, t.base ^ c, t, (uint8_t)c);
     }
-    wk_free(seen);
-    wk_free(list);
+    wk_free(w.depth);
+    wk_free(w.list);
     return st;
 }
 

@@ -93,8 +93,10 @@ static void check_cases(const wk_tokenizer *t, const char *path, const char *exc
     if (wk_file_read(path, 1 << 24, &b)) fail_msg("%s", wick_last_error());
     for (char *p = b.ptr, *end; (end = strchr(p, '\n')); p = end + 1) {
         json_t *j = parse(p, (size_t)(end - p)), *text = json_object_get(j, "text");
+        const json_t *ids = json_object_get(j, "ids"), *special = json_object_get(j, "ids_with_special");
+        if (special) bad += !tokenizes(t, path, json_string_value(text), json_string_length(text), true, special);
         if (!except || strcmp(json_string_value(text), except))
-            bad += !tokenizes(t, path, json_string_value(text), json_string_length(text), false, json_object_get(j, "ids"));
+            bad += !tokenizes(t, path, json_string_value(text), json_string_length(text), false, ids);
         n++;
         json_decref(j);
     }
@@ -125,19 +127,31 @@ static void test_gguf_cases(void **state) {
     if (missing) skip();
 }
 
+/* SentencePiece's unigram as a GGUF file has it; what sentencepiece itself gives. */
+static void test_unigram_gguf(void **state) {
+    (void)state;
+    opened o = open_gguf("data/tokenizers/unigram-nfkc.gguf");
+    check_cases(o.t, "data/tokenizers/unigram-nfkc.cases.jsonl", NULL);
+    close_it(&o);
+}
+
 static void test_json_cases(void **state) {
     (void)state;
-    static const char *const all[] = { "smollm2-json", "llama-2-json" };
+    static const struct { const char *folder, *cases; } all[] = {
+        { "tokenizers/smollm2-json", "smollm2-json" },
+        { "tokenizers/llama-2-json", "llama-2-json" },
+        { "tokenizers/unigram-nfkc-json", "unigram-nfkc-json" },
+        { "minilm", "minilm-bert" },
+    };
     int missing = 0;
-    for (size_t i = 0; i < 2; i++) {
-        char name[100], cases[100];
-        snprintf(name, sizeof name, "tokenizers/%s", all[i]);
-        snprintf(cases, sizeof cases, "data/tokenizers/%s.cases.jsonl", all[i]);
-        const char *path = cached(name);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        char cases[100];
+        snprintf(cases, sizeof cases, "data/tokenizers/%s.cases.jsonl", all[i].cases);
+        const char *path = cached(all[i].folder);
         if (!path) { missing++; continue; }
         opened o = open_folder(path);
         check_cases(o.t, cases, NULL);
-        if (i) {
+        if (i == 1) {
             assert_int_equal(wk_tokenizer_bos(o.t), 1);
             assert_true(wk_tokenizer_is_end(o.t, 2));
             assert_int_equal(wk_tokenizer_kind(o.t, wk_tokenizer_find(o.t, "<0x0A>", 6)), WK_TOKEN_BYTE);
@@ -179,7 +193,7 @@ static void check_blocks(const wk_tokenizer *t, const char *gguf) {
 static void test_llama_cpp_blocks(void **state) {
     (void)state;
     static const char *const all[] = { "llama-bpe", "llama-spm", "qwen2", "gpt-2", "starcoder", "refact", "command-r", "falcon",
-                                       "deepseek-coder", "mpt", "phi-3", "qwen35" };
+                                       "deepseek-coder", "deepseek-llm", "mpt", "phi-3", "qwen35", "bert-bge", "gemma-4" };
     int missing = 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         char name[100];
@@ -955,6 +969,7 @@ static void test_failed_allocations(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gguf_cases),
+        cmocka_unit_test(test_unigram_gguf),
         cmocka_unit_test(test_json_cases),
         cmocka_unit_test(test_llama_cpp_blocks),
         cmocka_unit_test(test_steps),
