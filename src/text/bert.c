@@ -1,5 +1,5 @@
-/* bert.c: BERT's normaliser in one walk: controls go, white space becomes a space, Chinese characters stand alone, accents go, lower
- * case.
+/* bert.c: BERT's normaliser in one walk: controls go, white space becomes a space, Chinese characters stand alone, accents go,
+ * capitals become small.
  * Source: BERT's tokenization.py (Devlin et al. 2019) as the `tokenizers` package's BertNormalizer has it.
  * Load: every text that an encoder reads; ASCII goes by a table, and a run of other characters is taken apart by utf8proc. */
 #include "text/tokenizer_parts.h"
@@ -29,8 +29,8 @@ static wick_status run(const wk_bert_norm *how, const char *p, size_t n, wk_buf 
     for (size_t i = 0, len; i < n; i += len) {
         uint32_t c = wk_utf8_get(p + i, &len);
         bool space = wk_char_class(c) & WK_CH_SPACE, alone = how->chinese && is_chinese(c);
+        if (how->clean && (c == 0xFFFD || is_control(c))) continue;  /* U+0085 is both: it goes */
         if (how->clean && space) { wk_buf_char(a, ' '); continue; }
-        if (how->clean && (c == 0xFFFD || is_control(c))) continue;
         if (alone) wk_buf_char(a, ' ');
         wk_buf_add(a, p + i, len);
         if (alone) wk_buf_char(a, ' ');
@@ -58,7 +58,7 @@ wick_status wk_bert_normalize(const wk_bert_norm *how, wk_str text, wk_buf *out)
     }
     if (!wk_grow((void **)&out->ptr, &out->cap, out->len + text.len + 1, 1)) return wk_fail_memory(text.len, "normalised text");
     for (size_t i = 0, from; i < text.len && !st;) {
-        if (out->cap - out->len < text.len - i && !wk_grow((void **)&out->ptr, &out->cap, out->len + text.len - i, 1)) out->failed = true;
+        if (!wk_grow((void **)&out->ptr, &out->cap, out->len + text.len - i, 1)) out->failed = true;
         if (out->failed) { st = wk_fail_memory(text.len, "normalised text"); break; }
         for (; i < text.len && (uint8_t)text.ptr[i] < 0x80; i++)
             if (!goes[(uint8_t)text.ptr[i]]) out->ptr[out->len++] = table[(uint8_t)text.ptr[i]];

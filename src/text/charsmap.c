@@ -40,12 +40,14 @@ static wick_status check_value(const wk_charsmap *m, const char *what, uint32_t 
     uint32_t v = m->unit[at] & 0x7FFFFFFF;
     if (!(m->unit[at] >> 31)) return bad(what, "a unit that should be a value is none", at, m->n);
     if (v >= m->n_text) return bad(what, "a replacement's offset", v, m->n_text);
-    if (((uint8_t)m->text[v] & 0xC0) == 0x80) return bad(what, "a replacement that begins inside a character, offset", v, m->n_text);
+    if (((uint8_t)m->text[v] & 0xC0) == 0x80)
+        return bad(what, "a replacement that begins inside a character, offset", v, m->n_text);
     return WICK_OK;
 }
 
 /* What is known of the walk: how deep each unit was reached, for each number of continuation bytes that are lacking then; ends of
- * keys share units, so several ways may lead to one. What was reached deeper than before is walked again: a circle gets too deep. */
+ * keys share units, so several ways may lead to one. What was reached deeper than before is walked again: a circle gets too
+ * deep. */
 typedef struct walk { const wk_charsmap *m; const char *what; uint8_t *depth; todo *list; size_t n, cap; } walk;
 
 /* One unit that byte led to: its value is checked, its children are to be walked. */
@@ -54,7 +56,8 @@ static wick_status check_unit(walk *w, uint32_t at, todo from, uint8_t byte) {
     uint32_t base = at ^ offset_of(m->unit[at]);
     int left = lacks(from.left, byte);
     if (left < 0) return bad(w->what, "what is replaced is not UTF-8, byte", byte, 0xFF);
-    if (from.depth == MAX_KEY) return bad(w->what, "what is replaced is too long, or goes in a circle, bytes", MAX_KEY + 1, MAX_KEY);
+    if (from.depth == MAX_KEY)
+        return bad(w->what, "what is replaced is too long, or goes in a circle, bytes", MAX_KEY + 1, MAX_KEY);
     uint8_t *depth = &w->depth[4 * (size_t)at + (size_t)left];
     if (*depth > from.depth) return WICK_OK;
     *depth = (uint8_t)(from.depth + 1);

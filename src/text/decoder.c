@@ -60,7 +60,8 @@ static void clean_up(wk_str s, wk_buf *a, wk_buf *out) {
         wk_buf_add(a, out->ptr, out->len);
         if (a->failed || !a->len) break;
         out->len = 0;
-        replace((wk_str){ a->ptr, a->len }, (wk_str){ all[i].from, strlen(all[i].from) }, (wk_str){ all[i].to, strlen(all[i].to) }, out);
+        wk_str from = { all[i].from, strlen(all[i].from) }, to = { all[i].to, strlen(all[i].to) };
+        replace((wk_str){ a->ptr, a->len }, from, to, out);
     }
     if (a->failed) out->failed = true;
 }
@@ -172,6 +173,13 @@ void wk_decode(wk_decoder *d, int32_t id, wk_buf *out) {
     if (!d->started && d->t->inside.len) {
         wk_str e = wk_tokenizer_entry(d->t, id);
         if (e.len >= d->t->inside.len && !memcmp(e.ptr, d->t->inside.ptr, d->t->inside.len)) s = e;
+    }
+    if (!d->started && s.len && d->t->strip_marks) {
+        const char *p = s.ptr, *end = s.ptr + s.len, *q;
+        for (; p < end && (q = memchr(p, ' ', (size_t)(end - p))); p = q + 1) feed(d, p, (size_t)(q - p), out);
+        if (p < end) feed(d, p, (size_t)(end - p), out);
+        d->started = true;
+        return;
     }
     feed(d, s.ptr, s.len, out);
 }

@@ -66,7 +66,7 @@ static wk_str strip(const wk_norm *s, wk_str in) {
 
 static void strip_accents(wk_str in, wk_buf *out) {
     for (size_t i = 0, n; i < in.len; i += n)
-        if (!wk_is_nonspacing(wk_utf8_get(in.ptr + i, &n))) wk_buf_add(out, in.ptr + i, n);
+        if (!(wk_char_class(wk_utf8_get(in.ptr + i, &n)) & WK_CH_MARK)) wk_buf_add(out, in.ptr + i, n);
 }
 
 /* SentencePiece's Nmt: controls go, odd spaces (a joiner, marks of direction and the byte order mark among them) become spaces. */
@@ -97,7 +97,8 @@ static void spaces(const wk_norm *s, wk_str in, wk_buf *out) {
         if (s->right) skip = true;
         i = end + 1;
     }
-    while (s->right && out->len >= s->to.len && !memcmp(out->ptr + out->len - s->to.len, s->to.ptr, s->to.len)) out->len -= s->to.len;
+    size_t n = s->to.len;
+    while (s->right && out->len >= n && !memcmp(out->ptr + out->len - n, s->to.ptr, n)) out->len -= n;
 }
 
 wick_status wk_normalize(const wk_norm *step, size_t n, wk_str text, wk_buf *a, wk_buf *b, wk_str *out) {

@@ -75,14 +75,15 @@ wick_status wk_add_split(wk_tokenizer *t, const char *regex, size_t n, wk_behavi
 }
 
 /* A model without a pre-tokeniser reads a whole text as one word. Where two characters meet that no entry holds side by side, no
- * merge can cross: cutting there changes nothing and makes words short again. Not where runs of unknown characters become one
- * token. */
+ * merge can cross: cutting there changes nothing and makes words short again. */
 static wick_status cut_where_nothing_merges(wk_tokenizer *t) {
     const wk_vocabulary *v = &t->vocab;
     const wk_bpe *m = &t->bpe;
     bool all_bytes = m->byte_fallback;
     for (int b = 0; b < 256; b++) if (m->of_byte[b] < 0) all_bytes = false;
-    if (t->encode != wk_bpe_word || t->n_pre || m->from_bytes || m->ignore_merges || (m->fuse_unk && t->unk >= 0 && !all_bytes)) return WICK_OK;
+    if (t->encode != wk_bpe_word || t->n_pre || m->from_bytes || m->ignore_merges) return WICK_OK;
+    /* an unknown character leaves no trace, or joins its neighbour */
+    if (!all_bytes && (t->unk < 0 || m->fuse_unk)) return WICK_OK;
     uint64_t *glue = wk_arena_alloc(&t->strings, 65536 / 8);
     wk_pre *s = wk_add_pre(t);
     if (!s || !glue) return wk_fail_memory(65536 / 8, "a tokenizer");

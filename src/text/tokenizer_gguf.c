@@ -73,14 +73,15 @@ static const struct { const char *names; bool merge_whole, add_bos; const char *
     { " ufakzeka ", false, false,
       { "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+" } },
     { " bailingmoe bailingmoe2 llada-moe ", false, false,
-      { "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+" } },
+      { "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|"
+        "\\s+(?!\\S)|\\s+" } },
     { " seed-coder ", false, false,
       { SHORT_FORMS
         "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}\\r\\n]+|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+" } },
     { " exaone-moe ", false, false,
       { SHORT_FORMS
-        "|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]|\\s+(?!\\S)|"
-        "\\s+" } },
+        "|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]|"
+        "\\s+(?!\\S)|\\s+" } },
     { " qwen35 ", false, false,
       { SHORT_FORMS
         "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+" } },
@@ -100,13 +101,17 @@ static const struct { const char *names; bool merge_whole, add_bos; const char *
     { " granite-embed-multi-97m ", true, false, { CAMEL(AFTER, "\\p{N}{1,3}") } },
     { " tiny_aya cohere2moe ", false, false, { THREES, CAMEL(AFTER, "\\p{N}{1,3}") } },
     { " youtu ", true, false,
-      { "[\\x{AC00}-\\x{D7A3}\\x{3131}-\\x{318E}]+|[\\x{FF01}\\x{2026}\\x{201C}\\x{201D}\\x{2018}\\x{2019}\\x{2014}\\x{FF1A}\\x{FF1B}\\x{FF0C}\\x{3001}-\\x{303F}\\x{FE30}-\\x{FE4F}]+|[\\x{3105}-\\x{312F}]+|" CJK, CAMEL(AFTER, "\\p{N}") } },
+      { "[\\x{AC00}-\\x{D7A3}\\x{3131}-\\x{318E}]+|"
+        "[\\x{FF01}\\x{2026}\\x{201C}\\x{201D}\\x{2018}\\x{2019}\\x{2014}\\x{FF1A}\\x{FF1B}\\x{FF0C}\\x{3001}-\\x{303F}"
+        "\\x{FE30}-\\x{FE4F}]+|[\\x{3105}-\\x{312F}]+|" CJK, CAMEL(AFTER, "\\p{N}") } },
     { " kimi-k2 ", false, false,
-      { "\\p{Han}+|[^\\r\\n\\p{L}\\p{N}]?" HAN_UPPER "*" HAN_LOWER "+" AFTER "|[^\\r\\n\\p{L}\\p{N}]?" HAN_UPPER "+" HAN_LOWER "*" AFTER
+      { "\\p{Han}+|[^\\r\\n\\p{L}\\p{N}]?" HAN_UPPER "*" HAN_LOWER "+" AFTER
+        "|[^\\r\\n\\p{L}\\p{N}]?" HAN_UPPER "+" HAN_LOWER "*" AFTER
         "|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+" } },
     { " superbpe ", false, false, { "\\p{N}+", "(?=(\\d{3})+(?!\\d))" } },
     { " chameleon ", false, true,
-      { "<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\\t\\n]|    |  )", "\\p{N}", "[\\p{P}!-/:-@\\[-`{-~]", GPT2 } },
+      { "<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\\t\\n]|    |  )", "\\p{N}",
+        "[\\p{P}!-/:-@\\[-`{-~]", GPT2 } },
     { " bloom poro-chat gpt3-finnish ", false, false, { NO_STOPS } },
     { " viking ", false, false, { NO_STOPS, "\\p{N}" } },
 };
@@ -394,7 +399,9 @@ static wick_status gemma4_bpe(wk_tokenizer *t, const wk_gguf *g) {
     wk_norm *step;
     wick_status st = wk_gguf_bool(g, KEY("add_space_prefix"), &add_space, NULL);
     t->bpe.byte_fallback = true;
-    if (!st && add_space) st = wk_fail(WICK_E_UNSUPPORTED, "%s: " KEY("add_space_prefix") " is true, which gemma4 is not known to have", wk_gguf_path(g));
+    if (!st && add_space)
+        st = wk_fail(WICK_E_UNSUPPORTED, "%s: " KEY("add_space_prefix") " is true, which gemma4 is not known to have",
+                     wk_gguf_path(g));
     if (!st && !(step = wk_add_norm(t))) st = WICK_E_UNSUPPORTED;
     if (!st) *step = (wk_norm){ .kind = WK_NORM_REPLACE, .from = { " ", 1 }, .to = mark };
     if (!st) st = wk_add_split(t, LINES, strlen(LINES), WK_ISOLATED, false, KEY("model") " \"gemma4\"");
@@ -527,15 +534,16 @@ wick_status wk_tokenizer_from_gguf(const wk_gguf *g, wk_tokenizer **out) {
     wick_status st = wk_gguf_str(g, KEY("model"), &model, &found);
     if (st || !found || wk_str_eq(model, "no_vocab") || wk_str_eq(model, "none")) return st;
     static const struct { const char *name; wick_status (*make)(wk_tokenizer *t, const wk_gguf *g); } all[] = {
-        { "gpt2", byte_level_bpe }, { "llama", sentencepiece_bpe }, { "t5", unigram }, { "bert", wordpiece }, { "gemma4", gemma4_bpe },
+        { "gpt2", byte_level_bpe }, { "llama", sentencepiece_bpe }, { "t5", unigram }, { "bert", wordpiece },
+        { "gemma4", gemma4_bpe },
     };
     enum { N = sizeof all / sizeof *all };
     size_t i = 0;
     while (i < N && !wk_str_eq(model, all[i].name)) i++;
     if (i == N)
         return wk_fail(WICK_E_UNSUPPORTED,
-                       "%s: the tokenizer model \"%s\" (" KEY("model") ") is not known to wick; gpt2, llama, t5, bert and gemma4 are",
-                       wk_gguf_path(g), wk_show(model).text);
+                       "%s: the tokenizer model \"%s\" (" KEY("model") ") is not known to wick; gpt2, llama, t5, bert and gemma4 "
+                       "are", wk_gguf_path(g), wk_show(model).text);
     st = wk_tokenizer_new(&t);
     if (!st) st = read_entries(t, g);
     if (!st) st = all[i].make(t, g);

@@ -358,7 +358,7 @@ static wick_status decoder(loader *l, const char *stage, const json_t *o, wk_str
         s.kind = WK_DECODE_REPLACE;
         s.to = WK_STR(" ");
         st = get_metaspace(l, stage, o, &s.from, &scheme);
-        l->t->strip_first = scheme != WK_PREPEND_NEVER;
+        l->t->strip_first = l->t->strip_marks = scheme != WK_PREPEND_NEVER;
     } else if (wk_str_eq(type, "Strip")) {
         s.kind = WK_DECODE_STRIP;
         st = get_str(l, stage, o, "content", true, &s.from);
@@ -646,7 +646,9 @@ static wick_status check_bpe(const loader *l, const json_t *m) {
 }
 
 static wick_status check_model(loader *l, const json_t *m) {
-    static const char *const names[] = { [BPE] = "BPE", [UNIGRAM] = "Unigram", [WORDPIECE] = "WordPiece", [WORDLEVEL] = "WordLevel" };
+    static const char *const names[] = {
+        [BPE] = "BPE", [UNIGRAM] = "Unigram", [WORDPIECE] = "WordPiece", [WORDLEVEL] = "WordLevel"
+    };
     wk_str type = { "", 0 };
     int i = 0;
     wick_status st = json_is_object(m) ? get_str(l, "model", m, "type", true, &type)

@@ -112,7 +112,7 @@ typedef enum wk_norm_kind {
     WK_NORM_BYTE_CHARS,   /* bytes become characters of GPT-2's alphabet */
     WK_NORM_CHARSMAP,     /* charsmap.c, longest match first as SentencePiece does */
     WK_NORM_CHARSMAP_HF,  /* ... grapheme by grapheme as `tokenizers` does */
-    WK_NORM_SPACES        /* SentencePiece's: to in front (if left), spaces become to, runs of them one and none at the end (if right) */
+    WK_NORM_SPACES        /* SentencePiece's: to in front (if left); spaces become to; if right, runs of them one and none last */
 } wk_norm_kind;
 typedef struct wk_bert_norm { bool clean, chinese, accents, lower; } wk_bert_norm;
 typedef struct wk_charsmap wk_charsmap;
@@ -230,8 +230,8 @@ typedef struct wk_unigram {
     bool byte_fallback;
 } wk_unigram;
 /* After vocabulary, kinds and unk: from scores ([n_vocab], NaN: not an entry of the model), which are taken over. bytes_too: byte
- * tokens are found in text by their spelling, too (as in `tokenizers`, not in SentencePiece). Errors  WICK_E_FORMAT (a score that is
- * not finite; no unknown token and not every byte), WICK_E_MEMORY, WICK_E_UNSUPPORTED. */
+ * tokens are found in text by their spelling, too (as in `tokenizers`, not in SentencePiece). Errors  WICK_E_FORMAT (a score that
+ * is not finite; no unknown token and not every byte), WICK_E_MEMORY, WICK_E_UNSUPPORTED. */
 wick_status wk_unigram_ready(wk_tokenizer *t, double *score, bool bytes_too, const char *what);
 void wk_unigram_free(wk_unigram *m);
 wick_status wk_unigram_word(wk_run *r, const char *p, size_t n);
@@ -281,6 +281,7 @@ struct wk_tokenizer {
     size_t n_end, cap_end;
     wk_shelf *shelf;
     bool strip_first;           /* the decoder drops one space at the beginning */
+    bool strip_marks;           /* ... or all of a first token's (Metaspace) */
     wk_str inside;              /* the decoder leaves this prefix to a first token that has it (WordPiece's "##") */
     bool spaced;                /* ... and puts a space before control tokens that are shown */
     bool join;                  /* the decoder puts a space between tokens (tokenizer.json without a decoder) */

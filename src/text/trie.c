@@ -1,6 +1,6 @@
 /* trie.c: finds all entries that begin at a place of a text, in one walk.
- * Method: a double array (Aoe 1989) whose transitions are XORs as in Darts-clone (Yata 2007): the unit of a child is base ^ byte, so
- * a node's children lie in one block of 256 units.
+ * Method: a double array (Aoe 1989) whose transitions are XORs as in Darts-clone (Yata 2007): a child's unit is base ^ byte, so a
+ * node's children lie in one block of 256 units.
  * Load: 30,000 to 260,000 entries at open, then a few steps for each byte of every new word: a step is one look at one unit. */
 #include "text/tokenizer_parts.h"
 #include <stdlib.h>
@@ -108,8 +108,8 @@ wick_status wk_trie_new(wk_trie *t, const wk_vocabulary *v, int32_t *id, size_t 
     *t = (wk_trie){ 0 };
     for (size_t i = 0; i < n; i++)
         if (v->entry[id[i]].len > WK_MAX_PIECE)
-            return wk_fail(WICK_E_UNSUPPORTED, "%s: entry %d has %zu bytes; wick can find entries of up to %d in a text", what, id[i],
-                           v->entry[id[i]].len, WK_MAX_PIECE);
+            return wk_fail(WICK_E_UNSUPPORTED, "%s: entry %d has %zu bytes; wick can find entries of up to %d in a text", what,
+                           id[i], v->entry[id[i]].len, WK_MAX_PIECE);
     size_t k = put_in_order(v, id, n);
     bool ok = k != SIZE_MAX && add_block(&b);
     if (ok) take(&b, 0);

@@ -1,6 +1,7 @@
 /* unigram.c: SentencePiece's unigram model: of all ways to cut a word into entries, the one with the greatest sum of scores.
- * Source: Kudo 2018, section 3.2 (Viterbi 1967); a character that is no entry costs the worst score less 10, and neighbours that are
- * unknown become one (sentencepiece's unigram_model.cc, whose sums `tokenizers` and llama.cpp take in double precision, as wick does).
+ * Source: Kudo 2018, section 3.2 (Viterbi 1967); a character that is no entry costs the worst score less 10, and neighbours that
+ * are unknown become one (sentencepiece's unigram_model.cc, whose sums `tokenizers` and llama.cpp take in double precision, as wick
+ * does).
  * Load: words of 2 to 8 bytes that words.c has not met; without a place to cut, a whole text. From each character one walk
  * through the trie. */
 #include "text/tokenizer_parts.h"
@@ -20,7 +21,7 @@ static wick_status check_scores(const wk_tokenizer *t, const double *score, bool
     for (int32_t id = 0; id < t->vocab.n; id++) {
         if (isnan(score[id])) continue;
         if (!isfinite(score[id]) || fabs(score[id]) > 1e30)
-            return wk_fail(WICK_E_FORMAT, "%s: the score of entry %" PRId32 " (\"%s\") is %g; scores are finite numbers of at most 1e30",
+            return wk_fail(WICK_E_FORMAT, "%s: the score of entry %" PRId32 " (\"%s\") is %g; scores are finite, of at most 1e30",
                            what, id, wk_show(t->vocab.entry[id]).text, score[id]);
         if ((!normal || t->vocab.kind[id] == WK_TOKEN_NORMAL) && score[id] < *min) *min = score[id];
     }
@@ -48,8 +49,8 @@ wick_status wk_unigram_ready(wk_tokenizer *t, double *score, bool bytes_too, con
     m->unk_score = min - UNKNOWN_COST;
     m->byte_fallback = m->byte_fallback && find_bytes(t);
     if (t->unk < 0 && !m->byte_fallback)
-        return wk_fail(WICK_E_FORMAT, "%s: there is neither an unknown token nor one for every byte, so some texts would have no ids",
-                       what);
+        return wk_fail(WICK_E_FORMAT,
+                       "%s: there is neither an unknown token nor one for every byte, so some texts would have no ids", what);
     int32_t *id = wk_alloc_array((size_t)t->vocab.n, sizeof *id);
     size_t n = 0;
     if (!id) return wk_fail_memory((size_t)t->vocab.n * sizeof *id, "the vocabulary");
@@ -113,7 +114,8 @@ wick_status wk_unigram_word(wk_run *r, const char *p, size_t n) {
     int32_t unk = r->t->unk < 0 ? NO_TOKEN : r->t->unk;
     size_t next = 0;
     if (n > SHORT) {
-        if (!wk_grow(&r->symbols, &r->cap_symbols, n + 1, sizeof *best)) return wk_fail_memory((n + 1) * sizeof *best, "a long word");
+        if (!wk_grow(&r->symbols, &r->cap_symbols, n + 1, sizeof *best))
+            return wk_fail_memory((n + 1) * sizeof *best, "a long word");
         best = r->symbols;
     }
     if (!wk_ids_room(r->out, n)) return wk_fail_memory(4 * n, "ids");
