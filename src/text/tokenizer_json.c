@@ -10,6 +10,7 @@
 
 enum { MAX_DEPTH = 16, MAX_HOLE = 1 << 20, MAX_DECODE = 16 };
 
+typedef enum model_kind { BPE, UNIGRAM, WORDPIECE, WORDLEVEL } model_kind;
 typedef struct loader {
     wk_tokenizer *t;
     const char *path;
@@ -17,7 +18,7 @@ typedef struct loader {
     wk_decode_step decode[MAX_DECODE];
     size_t n_decode;
     bool fused, byte_tokens;
-    enum { BPE, UNIGRAM, WORDPIECE, WORDLEVEL } model;
+    model_kind model;
     double *score;           /* [n_vocab], of a unigram model */
 } loader;
 
@@ -153,7 +154,7 @@ static wick_status normalizer(loader *l, const char *stage, const json_t *o, wk_
         const char *name;
         wk_normal_form form;
     } forms[] = { { "NFC", WK_NFC }, { "NFD", WK_NFD }, { "NFKC", WK_NFKC }, { "NFKD", WK_NFKD } };
-    wk_norm s = { .kind = WK_NORM_FORM, .left = true, .right = true }, *at;
+    wk_norm s = { .kind = WK_NORM_FORM, .left = true, .right = true }, *at = NULL;
     wk_str from = { "", 0 }, to = { "", 0 };
     bool regex = false, known = false;
     char where[600];
@@ -184,15 +185,17 @@ static wick_status normalizer(loader *l, const char *stage, const json_t *o, wk_
         s.kind = WK_NORM_BYTE_CHARS;
     } else if (wk_str_eq(type, "Precompiled")) {
         s.kind = WK_NORM_CHARSMAP_HF;
-        if (l->t->n_norm == WK_MAX_STEPS) return wk_add_norm(l->t) ? WICK_OK : WICK_E_UNSUPPORTED;
         st = charsmap(l, stage, o, &s.map);
     } else {
         return unknown_step(l, stage, type);
     }
     if (!st) st = keep(l, from, &s.from);
     if (!st) st = keep(l, to, &s.to);
-    if (st) return st;
-    if (!(at = wk_add_norm(l->t))) return WICK_E_UNSUPPORTED;
+    if (!st && !(at = wk_add_norm(l->t))) st = WICK_E_UNSUPPORTED;
+    if (st) {
+        wk_charsmap_free(s.map);
+        return st;
+    }
     *at = s;
     name_place(l, stage, where, sizeof where);
     return regex ? wk_pattern_new(from.ptr, from.len, where, &at->pattern) : WICK_OK;
@@ -658,7 +661,7 @@ static wick_status check_model(loader *l, const json_t *m) {
     if (i == 4)
         return wk_fail(WICK_E_UNSUPPORTED, "%s: the model \"%s\" is not known to wick; BPE, Unigram, WordPiece and WordLevel are",
                        l->path, wk_show(type).text);
-    l->model = i;
+    l->model = (model_kind)i;
     if (i == BPE && (st = check_bpe(l, m))) return st;
     const json_t *vocab = json_object_get(m, "vocab");
     if (i == UNIGRAM) return json_is_array(vocab) ? WICK_OK : wrong(l, "model", "vocab", "an array");

@@ -863,6 +863,91 @@ static void test_gguf_models(void **state) {
     wk_buf_free(&b);
 }
 
+/* Every name that llama.cpp's converter writes for byte-level BPE: known, and its patterns compile and cover the text. */
+static void test_pre_names(void **state) {
+    (void)state;
+    static const char *const all[] = {
+        "a.x-4.0", "afmoe", "bailingmoe", "bailingmoe2", "bloom", "chameleon", "chatglm-bpe", "codeshell", "cohere2moe",
+        "command-r", "dbrx", "deepseek-coder", "deepseek-llm", "deepseek-r1-qwen", "deepseek-v3", "default", "exaone",
+        "exaone-moe", "exaone4", "f2llmv2", "falcon", "falcon-h1", "falcon3", "gigachat", "glm4", "glm5", "gpt-2", "gpt-4o",
+        "gpt3-finnish", "granite-docling", "granite-embed-multi-97m", "grok-2", "hunyuan", "hunyuan-dense", "hy_v4", "jais",
+        "jais-2", "jina-de", "jina-es", "jina-v1-en", "jina-v2-code", "jina-v2-de", "jina-v2-es", "jina-v5-nano", "joyai-llm",
+        "kanana2", "kimi-k2", "kormo", "laguna", "lfm2", "llada-moe", "llama-bpe", "llama-v3", "llama3", "llama4", "megrez",
+        "mellum", "mellum2", "midm-2.0", "minerva-7b", "minicpm5", "minimax-m2", "modern-bert", "mpt", "olmo", "phi-2",
+        "pixtral", "poro-chat", "qwen2", "qwen35", "refact", "roberta-bpe", "seed-coder", "smaug-bpe", "smollm", "solar-open",
+        "spark2_5", "stablelm2", "starcoder", "superbpe", "talkie", "tekken", "tiny_aya", "trillion", "ufakzeka", "viking",
+        "youtu"
+    };
+    wk_buf b = { 0 }, out = { 0 };
+    opened o;
+    for (size_t i = 0; i < COUNT(all); i++) {
+        build(&b, bpe_keys, COUNT(bpe_keys), &(gguf_key){ "tokenizer.ggml.pre", 's', all[i], 0 });
+        if (load(&b, &o)) fail_msg("%s", wick_last_error());
+        wk_ids ids = { 0 };
+        wk_decoder d;
+        wk_span span = { "abc a abcd ab  a<abc>d a", 24, false };
+        assert_int_equal(wk_tokenize(o.t, &span, 1, false, &ids), WICK_OK);
+        wk_decoder_init(&d, o.t, false);
+        out.len = 0;
+        for (size_t k = 0; k < ids.len; k++) wk_decode(&d, ids.ptr[k], &out);
+        if (strcmp(out.ptr, "abc a abcd ab  a<abc>d a")) fail_msg("%s: %s", all[i], out.ptr);
+        wk_ids_free(&ids);
+        close_it(&o);
+    }
+    wk_buf_free(&b);
+    wk_buf_free(&out);
+}
+
+/* What the less usual patterns cut, by tokens that a cut inside would break up. */
+static void test_pre_cuts(void **state) {
+    (void)state;
+    static const struct { const char *pre, *text, *want; } all[] = {
+        { "tiny_aya", "12345", "12|345" }, { "afmoe", "1234567", "1|234|567" }, { "superbpe", "1234567", "1|234|567" },
+        { "minicpm5", "12345", "123|45" }, { "qwen2", "123", "1|2|3" }, { "deepseek-v3", "12345", "123|45" },
+        { "gpt-2", "12345", "12345" }, { "deepseek-llm", "123456", "123456" }, { "falcon", "12345", "123|45" },
+        { "seed-coder", "a1", "a|1" }, { "kimi-k2", "12345", "123|45" }, { "gpt-4o", "1234", "123|4" }, { "tekken", "12", "1|2" },
+        { "chameleon", "12", "1|2" }, { "viking", "12", "1|2" }, { "bloom", "12", "12" }, { "youtu", "12", "1|2" },
+        { "bailingmoe", "12", "1|2" }, { "exaone-moe", "12", "1|2" }, { "jais-2", "1234", "123|4" }, { "laguna", "12", "1|2" },
+    };
+    wk_buf b = { 0 }, entries = { 0 }, merges = { 0 };
+    wk_buf_str(&entries, "1|2|3|4|5|6|7|a");
+    for (int n = 2; n <= 7; n++)       /* every run of neighbouring digits is an entry, whichever it begins with */
+        for (int from = 1; from + n <= 8; from++) {
+            wk_buf_char(&entries, '|');
+            for (int k = 0; k < n; k++) wk_buf_char(&entries, (char)('0' + from + k));
+            for (int cut = 1; cut < n; cut++) {
+                if (merges.len) wk_buf_char(&merges, '|');
+                for (int k = 0; k < n; k++) wk_buf_printf(&merges, k == cut ? " %d" : "%d", from + k);
+            }
+        }
+    for (size_t i = 0; i < COUNT(all); i++) {
+        const gguf_key keys[] = {
+            { "tokenizer.ggml.model", 's', "gpt2", 0 }, { "tokenizer.ggml.pre", 's', all[i].pre, 0 },
+            { "tokenizer.ggml.tokens", 'S', entries.ptr, 0 }, { "tokenizer.ggml.merges", 'S', merges.ptr, 0 },
+        };
+        opened o;
+        wk_ids ids = { 0 };
+        wk_buf got = { 0 };
+        wk_span span = { all[i].text, strlen(all[i].text), true };
+        build(&b, keys, COUNT(keys), NULL);
+        if (load(&b, &o)) fail_msg("%s", wick_last_error());
+        assert_int_equal(wk_tokenize(o.t, &span, 1, false, &ids), WICK_OK);
+        for (size_t k = 0; k < ids.len; k++) {
+            wk_str e = wk_tokenizer_entry(o.t, ids.ptr[k]);
+            if (k) wk_buf_char(&got, '|');
+            wk_buf_add(&got, e.ptr, e.len);
+        }
+        if (strcmp(got.ptr, all[i].want))
+            fail_msg("%s: \"%s\" became %s, not %s", all[i].pre, all[i].text, got.ptr, all[i].want);
+        wk_buf_free(&got);
+        wk_ids_free(&ids);
+        close_it(&o);
+    }
+    wk_buf_free(&b);
+    wk_buf_free(&entries);
+    wk_buf_free(&merges);
+}
+
 static void test_bad_gguf_models(void **state) {
     (void)state;
 #define T "tokenizer.ggml."
@@ -1259,6 +1344,8 @@ int main(void) {
         cmocka_unit_test(test_gguf_small),
         cmocka_unit_test(test_bad_gguf),
         cmocka_unit_test(test_gguf_models),
+        cmocka_unit_test(test_pre_names),
+        cmocka_unit_test(test_pre_cuts),
         cmocka_unit_test(test_bad_gguf_models),
         cmocka_unit_test(test_bad_unigram_json),
         cmocka_unit_test(test_bad_charsmap),
