@@ -322,7 +322,8 @@ def tokenizer(short):
         gather(source + "/**/*.md", texts["English"], 1_000_000)
         gather(source + "/src/*.cpp", texts["C++"], 1_000_000)
         for name, folder in (("smollm2 (BPE)", "tokenizers/smollm2-json"), ("llama-2 (BPE)", "tokenizers/llama-2-json"),
-                             ("unigram-nfkc (unigram)", "tokenizers/unigram-nfkc-json"), ("all-MiniLM-L6-v2 (WordPiece)", "minilm")):
+                             ("unigram-nfkc (unigram)", "tokenizers/unigram-nfkc-json"),
+                             ("all-MiniLM-L6-v2 (WordPiece)", "minilm")):
             folder = os.path.join(CACHE, folder)
             for kind, path in texts.items():
                 say(f"{name}, {kind}")
