@@ -54,12 +54,13 @@ static bool find_base(builder *b, const uint8_t *byte, int n, uint32_t *base) {
     for (uint32_t block = from;; block++) {
         if (block == b->t->n / BLOCK && !add_block(b)) return false;
         if (b->n_free[block] < (uint32_t)n) continue;
-        for (uint32_t low = 0; low < BLOCK; low++) {
-            uint32_t at = block * BLOCK | low;
-            int k = 0;
-            while (k < n && !is_taken(b, at ^ byte[k])) k++;
-            if (k == n) { *base = at; return true; }
-        }
+        for (uint32_t w = block * BLOCK / 64; w < (block + 1) * BLOCK / 64; w++)
+            for (uint64_t free = ~b->taken[w]; free; free &= free - 1) {  /* a free unit for the first child */
+                uint32_t at = (w * 64 | (uint32_t)__builtin_ctzll(free)) ^ byte[0];
+                int k = 1;
+                while (k < n && !is_taken(b, at ^ byte[k])) k++;
+                if (k == n) { *base = at; return true; }
+            }
     }
 }
 
