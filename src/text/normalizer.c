@@ -66,7 +66,39 @@ static wk_str strip(const wk_norm *s, wk_str in) {
 
 static void strip_accents(wk_str in, wk_buf *out) {
     for (size_t i = 0, n; i < in.len; i += n)
-        if (!wk_is_nonspacing(wk_utf8_get(in.ptr + i, &n))) wk_buf_add(out, in.ptr + i, n);
+        if (!(wk_char_class(wk_utf8_get(in.ptr + i, &n)) & WK_CH_MARK)) wk_buf_add(out, in.ptr + i, n);
+}
+
+/* SentencePiece's Nmt: controls go, odd spaces (a joiner, marks of direction and the byte order mark among them) become spaces. */
+static void nmt(wk_str in, wk_buf *out) {
+    for (size_t i = 0, n; i < in.len; i += n) {
+        uint32_t c = wk_utf8_get(in.ptr + i, &n);
+        if ((c >= 1 && c <= 8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F) continue;
+        bool space = c == 9 || c == 0xA || c == 0xC || c == 0xD || c == 0x1680 || (c >= 0x200B && c <= 0x200F) || c == 0x2028 ||
+                     c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
+        if (space) wk_buf_char(out, ' '); else wk_buf_add(out, in.ptr + i, n);
+    }
+}
+
+static void byte_chars(wk_str in, wk_buf *out) {
+    char t[4];
+    for (size_t i = 0; i < in.len; i++) wk_buf_add(out, t, wk_utf8_put(t, wk_char_of_byte((uint8_t)in.ptr[i])));
+}
+
+/* SentencePiece's white space: see WK_NORM_SPACES. */
+static void spaces(const wk_norm *s, wk_str in, wk_buf *out) {
+    bool skip = s->right;
+    if (s->left) wk_buf_add(out, s->to.ptr, s->to.len);
+    for (size_t i = 0; i < in.len;) {
+        const char *q = memchr(in.ptr + i, ' ', in.len - i);
+        size_t end = q ? (size_t)(q - in.ptr) : in.len;
+        if (end > i) { wk_buf_add(out, in.ptr + i, end - i); skip = false; }
+        if (q && !skip) wk_buf_add(out, s->to.ptr, s->to.len);
+        if (s->right) skip = true;
+        i = end + 1;
+    }
+    size_t n = s->to.len;
+    while (s->right && out->len >= n && !memcmp(out->ptr + out->len - n, s->to.ptr, n)) out->len -= n;
 }
 
 wick_status wk_normalize(const wk_norm *step, size_t n, wk_str text, wk_buf *a, wk_buf *b, wk_str *out) {
@@ -89,6 +121,13 @@ wick_status wk_normalize(const wk_norm *step, size_t n, wk_str text, wk_buf *a, 
         case WK_NORM_FORM: st = wk_normal_form_of(s->form, text.ptr, text.len, to); break;
         case WK_NORM_LOWERCASE: wk_lower_case(text.ptr, text.len, to); break;
         case WK_NORM_STRIP_ACCENTS: strip_accents(text, to); break;
+        case WK_NORM_BERT: st = wk_bert_normalize(&s->bert, text, to); break;
+        case WK_NORM_NMT: nmt(text, to); break;
+        case WK_NORM_BYTE_CHARS: byte_chars(text, to); break;
+        case WK_NORM_CHARSMAP: case WK_NORM_CHARSMAP_HF:
+            wk_charsmap_apply(s->map, s->kind == WK_NORM_CHARSMAP_HF, text, to);
+            break;
+        case WK_NORM_SPACES: spaces(s, text, to); break;
         case WK_NORM_STRIP: break;
         }
         if (!st && to->failed) st = wk_fail_memory(text.len, "normalised text");

@@ -17,7 +17,7 @@ typedef struct cutter {
 
 /* A piece to the next step, or to the model. */
 static inline wick_status next(wk_run *r, size_t at, const char *p, size_t n) {
-    return at + 1 == r->t->n_pre ? wk_bpe_word(r, p, n) : wk_pretokenize(r, at + 1, p, n);
+    return at + 1 == r->t->n_pre ? wk_word(r, p, n) : wk_pretokenize(r, at + 1, p, n);
 }
 
 static wick_status hand_on(cutter *c, size_t from, size_t to) {
@@ -162,6 +162,17 @@ static wick_status cut(wk_run *r, size_t at, const char *p, size_t n) {
     return st ? st : next(r, at, p + start, n - start);
 }
 
+/* Pieces of so many characters. */
+static wick_status pieces(wk_run *r, size_t at, const char *p, size_t n) {
+    wick_status st = WICK_OK;
+    for (size_t i = 0, j, len; i < n && !st; i = j) {
+        j = i;
+        for (unsigned k = 0; k < r->t->pre[at].mask && j < n; k++) { wk_utf8_get(p + j, &len); j += len; }
+        st = next(r, at, p + i, j - i);
+    }
+    return st;
+}
+
 /* Steps that change the text write it to the step's own buffer and go on from there. */
 static wick_status edited(wk_run *r, size_t at, wk_buf *b) {
     const char *limit = r->limit;
@@ -207,7 +218,7 @@ static wick_status metaspace(wk_run *r, size_t at, const char *p, size_t n) {
 }
 
 wick_status wk_pretokenize(wk_run *r, size_t at, const char *p, size_t n) {
-    if (at == r->t->n_pre) return wk_bpe_word(r, p, n);
+    if (at == r->t->n_pre) return wk_word(r, p, n);
     switch (r->t->pre[at].kind) {
     case WK_PRE_SCAN: return scan(r, at, p, n);
     case WK_PRE_CLASS: return r->t->pre[at].behavior == WK_ISOLATED ? isolate(r, at, p, n) : split(r, at, p, n);
@@ -216,6 +227,7 @@ wick_status wk_pretokenize(wk_run *r, size_t at, const char *p, size_t n) {
     case WK_PRE_PREFIX: return prefix(r, at, p, n);
     case WK_PRE_BYTE_CHARS: return byte_chars(r, at, p, n);
     case WK_PRE_METASPACE: return metaspace(r, at, p, n);
+    case WK_PRE_LENGTH: return pieces(r, at, p, n);
     case WK_PRE_CUT: return cut(r, at, p, n);
     }
     return WICK_OK;

@@ -13,7 +13,8 @@ enum { MAX_TEXT = 1 << 30 };
 wick_status wk_tokenizer_new(wk_tokenizer **out) {
     wk_tokenizer *t = *out = wk_alloc(sizeof *t);
     if (!t) return wk_fail_memory(sizeof *t, "a tokenizer");
-    t->bos = t->eos = t->bpe.unk = -1;
+    t->bos = t->eos = t->unk = -1;
+    t->encode = wk_bpe_word;
     t->norm = wk_alloc_array(WK_MAX_STEPS, sizeof *t->norm);
     t->pre = wk_alloc_array(WK_MAX_STEPS, sizeof *t->pre);
     t->shelf = wk_alloc(sizeof *t->shelf);
@@ -25,7 +26,10 @@ wick_status wk_tokenizer_new(wk_tokenizer **out) {
 
 void wk_tokenizer_free(wk_tokenizer *t) {
     if (!t) return;
-    for (size_t i = 0; i < t->n_norm; i++) wk_pattern_free(t->norm[i].pattern);
+    for (size_t i = 0; i < t->n_norm; i++) {
+        wk_pattern_free(t->norm[i].pattern);
+        wk_charsmap_free(t->norm[i].map);
+    }
     for (size_t i = 0; i < t->n_pre; i++) wk_pattern_free(t->pre[i].pattern);
     wk_vocabulary_free(&t->vocab);
     wk_matcher_free(&t->raw);
@@ -33,6 +37,8 @@ void wk_tokenizer_free(wk_tokenizer *t) {
     wk_free(t->norm);
     wk_free(t->pre);
     wk_bpe_free(&t->bpe);
+    wk_unigram_free(&t->unigram);
+    wk_wordpiece_free(&t->wordpiece);
     wk_free(t->prefix);
     wk_free(t->suffix);
     wk_free(t->end);
@@ -69,14 +75,15 @@ wick_status wk_add_split(wk_tokenizer *t, const char *regex, size_t n, wk_behavi
 }
 
 /* A model without a pre-tokeniser reads a whole text as one word. Where two characters meet that no entry holds side by side, no
- * merge can cross: cutting there changes nothing and makes words short again. Not where runs of unknown characters become one
- * token. */
+ * merge can cross: cutting there changes nothing and makes words short again. */
 static wick_status cut_where_nothing_merges(wk_tokenizer *t) {
     const wk_vocabulary *v = &t->vocab;
     const wk_bpe *m = &t->bpe;
     bool all_bytes = m->byte_fallback;
     for (int b = 0; b < 256; b++) if (m->of_byte[b] < 0) all_bytes = false;
-    if (t->n_pre || m->from_bytes || m->ignore_merges || (m->fuse_unk && m->unk >= 0 && !all_bytes)) return WICK_OK;
+    if (t->encode != wk_bpe_word || t->n_pre || m->from_bytes || m->ignore_merges) return WICK_OK;
+    /* an unknown character leaves no trace, or joins its neighbour */
+    if (!all_bytes && (t->unk < 0 || m->fuse_unk)) return WICK_OK;
     uint64_t *glue = wk_arena_alloc(&t->strings, 65536 / 8);
     wk_pre *s = wk_add_pre(t);
     if (!s || !glue) return wk_fail_memory(65536 / 8, "a tokenizer");

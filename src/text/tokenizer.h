@@ -16,7 +16,7 @@ wick_status wk_tokenizer_from_json(json_t *tokenizer, json_t *config, const char
 void wk_tokenizer_free(wk_tokenizer *t);
 
 /* ---- GGUF's names for ways of cutting text into words (tokenizer.ggml.pre) ---- */
-enum { WK_MAX_PRE_PATTERN = 5 };
+enum { WK_MAX_PRE_PATTERN = 6 };
 #define WK_GPT2_PATTERN "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 /* The expressions behind a name, at most WK_MAX_PRE_PATTERN, fewer end with NULL; each cuts what the one before it left. *whole: a
  * word that is an entry is taken without merging. NULL: a name that wick does not know. */

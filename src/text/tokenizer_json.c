@@ -4,11 +4,13 @@
  * The file is a stranger's: types, ids and nesting are checked; ids may leave holes, but not wide ones (MAX_HOLE). */
 #include "text/tokenizer_parts.h"
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { MAX_DEPTH = 16, MAX_HOLE = 1 << 20, MAX_DECODE = 16 };
 
+typedef enum model_kind { BPE, UNIGRAM, WORDPIECE, WORDLEVEL } model_kind;
 typedef struct loader {
     wk_tokenizer *t;
     const char *path;
@@ -16,6 +18,8 @@ typedef struct loader {
     wk_decode_step decode[MAX_DECODE];
     size_t n_decode;
     bool fused, byte_tokens;
+    model_kind model;
+    double *score;           /* [n_vocab], of a unigram model */
 } loader;
 
 /* ---- values with their types checked; stage names the place in messages ---- */
@@ -102,12 +106,55 @@ static void name_place(const loader *l, const char *stage, char *out, size_t n) 
 
 /* ---- normaliser ---- */
 
+static int digit64(char c) {
+    return c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26 : c >= '0' && c <= '9' ? c - '0' + 52
+         : c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/* Base64 (RFC 4648, section 4) into out, which has room for 3 / 4 of it. SIZE_MAX: it is not. */
+static size_t base64(wk_str s, uint8_t *out) {
+    size_t n = 0;
+    uint32_t bits = 0;
+    if (s.len % 4) return SIZE_MAX;
+    for (int k = 0; k < 2 && s.len && s.ptr[s.len - 1] == '='; k++) s.len--;
+    for (size_t i = 0; i < s.len; i++) {
+        int d = digit64(s.ptr[i]);
+        if (d < 0) return SIZE_MAX;
+        bits = bits << 6 | (uint32_t)d;
+        if (i % 4) out[n++] = (uint8_t)(bits >> (6 - 2 * (i % 4)));
+    }
+    return n;
+}
+
+static wick_status charsmap(const loader *l, const char *stage, const json_t *o, wk_charsmap **map) {
+    wk_str s = { "", 0 };
+    char what[700];
+    wick_status st = get_str(l, stage, o, "precompiled_charsmap", true, &s);
+    if (st) return st;
+    uint8_t *p = wk_alloc(s.len + 1);
+    if (!p) return wk_fail_memory(s.len, l->path);
+    size_t n = base64(s, p);
+    snprintf(what, sizeof what, "%s: %s.precompiled_charsmap", l->path, stage);
+    st = n == SIZE_MAX ? wrong(l, stage, "precompiled_charsmap", "base64") : wk_charsmap_new(p, n, what, map);
+    wk_free(p);
+    return st;
+}
+
+static wick_status get_bert(const loader *l, const char *stage, const json_t *o, wk_bert_norm *b) {
+    *b = (wk_bert_norm){ .clean = true, .chinese = true, .lower = true };
+    wick_status st = get_bool(l, stage, o, "clean_text", &b->clean);
+    if (!st) st = get_bool(l, stage, o, "handle_chinese_chars", &b->chinese);
+    if (!st) st = get_bool(l, stage, o, "lowercase", &b->lower);
+    b->accents = b->lower;
+    return st ? st : get_bool(l, stage, o, "strip_accents", &b->accents);
+}
+
 static wick_status normalizer(loader *l, const char *stage, const json_t *o, wk_str type) {
     static const struct {
         const char *name;
         wk_normal_form form;
     } forms[] = { { "NFC", WK_NFC }, { "NFD", WK_NFD }, { "NFKC", WK_NFKC }, { "NFKD", WK_NFKD } };
-    wk_norm s = { .kind = WK_NORM_FORM, .left = true, .right = true }, *at;
+    wk_norm s = { .kind = WK_NORM_FORM, .left = true, .right = true }, *at = NULL;
     wk_str from = { "", 0 }, to = { "", 0 };
     bool regex = false, known = false;
     char where[600];
@@ -129,13 +176,26 @@ static wick_status normalizer(loader *l, const char *stage, const json_t *o, wk_
         st = get_pattern(l, stage, o, &from, &regex);
         if (!st) st = get_str(l, stage, o, "content", true, &to);
         s.kind = regex ? WK_NORM_REPLACE_PATTERN : WK_NORM_REPLACE;
+    } else if (wk_str_eq(type, "BertNormalizer")) {
+        s.kind = WK_NORM_BERT;
+        st = get_bert(l, stage, o, &s.bert);
+    } else if (wk_str_eq(type, "Nmt")) {
+        s.kind = WK_NORM_NMT;
+    } else if (wk_str_eq(type, "ByteLevel")) {
+        s.kind = WK_NORM_BYTE_CHARS;
+    } else if (wk_str_eq(type, "Precompiled")) {
+        s.kind = WK_NORM_CHARSMAP_HF;
+        st = charsmap(l, stage, o, &s.map);
     } else {
         return unknown_step(l, stage, type);
     }
     if (!st) st = keep(l, from, &s.from);
     if (!st) st = keep(l, to, &s.to);
-    if (st) return st;
-    if (!(at = wk_add_norm(l->t))) return WICK_E_UNSUPPORTED;
+    if (!st && !(at = wk_add_norm(l->t))) st = WICK_E_UNSUPPORTED;
+    if (st) {
+        wk_charsmap_free(s.map);
+        return st;
+    }
     *at = s;
     name_place(l, stage, where, sizeof where);
     return regex ? wk_pattern_new(from.ptr, from.len, where, &at->pattern) : WICK_OK;
@@ -229,6 +289,15 @@ static wick_status pre_tokenizer(loader *l, const char *stage, const json_t *o, 
         s.behavior = WK_REMOVED;
     } else if (wk_str_eq(type, "Whitespace")) {
         s.kind = WK_PRE_WORDS;
+    } else if (wk_str_eq(type, "BertPreTokenizer")) {
+        st = add_pre(l, (wk_pre){ .kind = WK_PRE_CLASS, .mask = WK_CH_SPACE, .behavior = WK_REMOVED });
+        s.mask = WK_CH_PUNCT;
+    } else if (wk_str_eq(type, "FixedLength")) {
+        const json_t *length = json_object_get(o, "length");
+        s.kind = WK_PRE_LENGTH;
+        if (!json_is_integer(length) || json_integer_value(length) < 1 || json_integer_value(length) > INT32_MAX)
+            return wrong(l, stage, "length", "a number from 1 to 2147483647");
+        s.mask = (unsigned)json_integer_value(length);
     } else if (wk_str_eq(type, "CharDelimiterSplit")) {
         s.kind = WK_PRE_STRING;
         s.behavior = WK_REMOVED;
@@ -241,6 +310,28 @@ static wick_status pre_tokenizer(loader *l, const char *stage, const json_t *o, 
 
 /* ---- decoder ---- */
 
+static wick_status push_decode(loader *l, const char *stage, wk_decode_step s) {
+    if (l->n_decode == MAX_DECODE)
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: %s: more than %d steps", l->path, stage, MAX_DECODE);
+    wick_status st = keep(l, s.from, &s.from);
+    if (!st) st = keep(l, s.to, &s.to);
+    if (!st) l->decode[l->n_decode++] = s;
+    return st;
+}
+
+/* Tokens without the prefix are words: a space comes between them, which the clean-up takes away before some. */
+static wick_status decode_wordpiece(loader *l, const char *stage, const json_t *o) {
+    wk_decode_step s = { .kind = WK_DECODE_INSIDE, .from = WK_STR("##") };
+    bool clean = true;
+    wick_status st = get_str(l, stage, o, "prefix", false, &s.from);
+    if (!st) st = get_bool(l, stage, o, "cleanup", &clean);
+    if (!st) st = push_decode(l, stage, s);
+    if (!st && clean) st = push_decode(l, stage, (wk_decode_step){ .kind = WK_DECODE_CLEAN_UP });
+    if (!st) st = keep(l, s.from, &l->t->inside);
+    l->t->strip_first = l->t->spaced = true;
+    return st;
+}
+
 /* Once tokens are fused, only what works on the whole text's first space, or on single characters, can be done as ids come. */
 static wick_status decoder(loader *l, const char *stage, const json_t *o, wk_str type) {
     wk_decode_step s = { .kind = WK_DECODE_BYTE_LEVEL };
@@ -252,6 +343,7 @@ static wick_status decoder(loader *l, const char *stage, const json_t *o, wk_str
         l->fused = true;
         return WICK_OK;
     }
+    if (wk_str_eq(type, "WordPiece")) return decode_wordpiece(l, stage, o);
     if (wk_str_eq(type, "ByteLevel")) {
     } else if (wk_str_eq(type, "ByteFallback")) {
         s.kind = WK_DECODE_BYTE_FALLBACK;
@@ -269,7 +361,7 @@ static wick_status decoder(loader *l, const char *stage, const json_t *o, wk_str
         s.kind = WK_DECODE_REPLACE;
         s.to = WK_STR(" ");
         st = get_metaspace(l, stage, o, &s.from, &scheme);
-        l->t->strip_first = scheme != WK_PREPEND_NEVER;
+        l->t->strip_first = l->t->strip_marks = scheme != WK_PREPEND_NEVER;
     } else if (wk_str_eq(type, "Strip")) {
         s.kind = WK_DECODE_STRIP;
         st = get_str(l, stage, o, "content", true, &s.from);
@@ -287,12 +379,7 @@ static wick_status decoder(loader *l, const char *stage, const json_t *o, wk_str
     } else {
         return unknown_step(l, stage, type);
     }
-    if (!st && l->n_decode == MAX_DECODE)
-        st = wk_fail(WICK_E_UNSUPPORTED, "%s: %s: more than %d steps", l->path, stage, MAX_DECODE);
-    if (!st) st = keep(l, s.from, &s.from);
-    if (!st) st = keep(l, s.to, &s.to);
-    if (!st) l->decode[l->n_decode++] = s;
-    return st;
+    return st ? st : push_decode(l, stage, s);
 }
 
 /* ---- vocabulary and merges ---- */
@@ -305,18 +392,38 @@ static wk_str own(loader *l, const char *p, size_t n) {
     return (wk_str){ at, n };
 }
 
+/* A unigram vocabulary's entry i: [spelling, score]. */
+static wick_status scored(const loader *l, const json_t *vocab, size_t i, wk_str *s, double *score) {
+    const json_t *e = json_array_get(vocab, i), *text = json_array_get(e, 0), *number = json_array_get(e, 1);
+    if (json_array_size(e) != 2 || !json_is_string(text) || !json_is_number(number))
+        return wk_fail(WICK_E_FORMAT, "%s: model.vocab[%zu] must be [spelling, score]", l->path, i);
+    *s = (wk_str){ json_string_value(text), json_string_length(text) };
+    *score = json_number_value(number);
+    return WICK_OK;
+}
+
 /* How many ids there are (the greatest + 1) and how many bytes their spellings have. */
 static wick_status measure(loader *l, const json_t *vocab, const json_t *added, int32_t *n, size_t *bytes) {
     const char *key;
     const json_t *v;
-    size_t count = json_object_size(vocab) + json_array_size(added), i;
+    size_t count = json_object_size(vocab) + json_array_size(vocab) + json_array_size(added), i;
     int32_t max = -1, id = 0;
+    double score;
     wick_status st = WICK_OK;
     *bytes = 1;
     json_object_foreach((json_t *)vocab, key, v) {
         if ((st = get_id(l, "model.vocab", key, v, &id))) return st;
         if (id > max) max = id;
         *bytes += strlen(key);
+    }
+    if (json_array_size(vocab) > INT32_MAX / 2)
+        return wk_fail(WICK_E_FORMAT, "%s: model.vocab has %zu entries; up to %d are possible", l->path, json_array_size(vocab),
+                       INT32_MAX / 2);
+    for (i = 0; i < json_array_size(vocab); i++) {
+        wk_str s;
+        if ((st = scored(l, vocab, i, &s, &score))) return st;
+        max = (int32_t)i;
+        *bytes += s.len;
     }
     json_array_foreach(added, i, v) {
         wk_str s = { "", 0 };
@@ -358,6 +465,14 @@ static wick_status read_vocab(loader *l, const json_t *vocab, const json_t *adde
     if (st) return st;
     json_object_foreach((json_t *)vocab, key, e) {
         if ((st = fill_entry(l, (int32_t)json_integer_value(e), key, strlen(key)))) return st;
+    }
+    if (l->model == UNIGRAM && !(l->score = wk_alloc_array((size_t)n, sizeof *l->score)))
+        return wk_fail_memory((size_t)n * sizeof *l->score, "the vocabulary");
+    for (int32_t i = 0; l->model == UNIGRAM && i < n; i++) {
+        wk_str s = { "", 0 };
+        l->score[i] = NAN;
+        if ((size_t)i >= json_array_size(vocab)) continue;
+        if ((st = scored(l, vocab, (size_t)i, &s, &l->score[i])) || (st = fill_entry(l, i, s.ptr, s.len))) return st;
     }
     return wk_vocabulary_index(v, l->path);
 }
@@ -514,13 +629,11 @@ static wick_status read_config(loader *l, const json_t *config) {
 
 /* ---- the model ---- */
 
-static wick_status check_model(const loader *l, const json_t *m) {
+/* BPE alone has these two; what they say when they say nothing is not looked at. */
+static wick_status check_bpe(const loader *l, const json_t *m) {
     static const char *const affixes[] = { "continuing_subword_prefix", "end_of_word_suffix" };
-    wk_str type = { "", 0 }, s;
-    wick_status st = json_is_object(m) ? get_str(l, "model", m, "type", true, &type)
-                                       : wk_fail(WICK_E_FORMAT, "%s: there is no model", l->path);
-    if (!st && !wk_str_eq(type, "BPE"))
-        st = wk_fail(WICK_E_UNSUPPORTED, "%s: the model \"%s\" is not known to wick; BPE is", l->path, wk_show(type).text);
+    wk_str s;
+    wick_status st = WICK_OK;
     for (int i = 0; i < 2 && !st; i++) {
         s.len = 0;
         st = get_str(l, "model", m, affixes[i], false, &s);
@@ -532,24 +645,110 @@ static wick_status check_model(const loader *l, const json_t *m) {
     if (!st && json_is_number(dropout) && json_number_value(dropout) != 0)
         st = wk_fail(WICK_E_UNSUPPORTED, "%s: model.dropout is %g; merges left out at random are not known to wick", l->path,
                      json_number_value(dropout));
-    if (!st && !json_is_object(json_object_get(m, "vocab"))) st = wrong(l, "model", "vocab", "an object");
+    return st;
+}
+
+static wick_status check_model(loader *l, const json_t *m) {
+    static const char *const names[] = {
+        [BPE] = "BPE", [UNIGRAM] = "Unigram", [WORDPIECE] = "WordPiece", [WORDLEVEL] = "WordLevel"
+    };
+    wk_str type = { "", 0 };
+    int i = 0;
+    wick_status st = json_is_object(m) ? get_str(l, "model", m, "type", true, &type)
+                                       : wk_fail(WICK_E_FORMAT, "%s: there is no model", l->path);
+    if (st) return st;
+    while (i < 4 && !wk_str_eq(type, names[i])) i++;
+    if (i == 4)
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: the model \"%s\" is not known to wick; BPE, Unigram, WordPiece and WordLevel are",
+                       l->path, wk_show(type).text);
+    l->model = (model_kind)i;
+    if (i == BPE && (st = check_bpe(l, m))) return st;
+    const json_t *vocab = json_object_get(m, "vocab");
+    if (i == UNIGRAM) return json_is_array(vocab) ? WICK_OK : wrong(l, "model", "vocab", "an array");
+    return json_is_object(vocab) ? WICK_OK : wrong(l, "model", "vocab", "an object");
+}
+
+/* model.unk_token, or what the package takes where the file says nothing (NULL: none). */
+static wick_status get_unk(const loader *l, const json_t *m, const char *by_default) {
+    wk_vocabulary *v = &l->t->vocab;
+    wk_str unk = { by_default, by_default ? strlen(by_default) : 0 };
+    wick_status st = get_str(l, "model", m, "unk_token", false, &unk);
+    if (st || !unk.len) return st;
+    l->t->unk = wk_vocabulary_find(v, unk.ptr, unk.len);
+    if (l->t->unk < 0)
+        return wk_fail(WICK_E_FORMAT, "%s: model.unk_token \"%s\" is not in the vocabulary", l->path, wk_show(unk).text);
+    if (v->kind[l->t->unk] == WK_TOKEN_NORMAL) v->kind[l->t->unk] = WK_TOKEN_UNKNOWN;
+    return WICK_OK;
+}
+
+static void mark_bytes(const loader *l, bool wanted) {
+    wk_vocabulary *v = &l->t->vocab;
+    for (int32_t id = 0; id < v->n && (wanted || l->byte_tokens); id++)
+        if (v->kind[id] == WK_TOKEN_NORMAL && wk_byte_token(v->entry[id]) >= 0) v->kind[id] = WK_TOKEN_BYTE;
+}
+
+static wick_status read_bpe(loader *l, const json_t *m) {
+    wk_bpe *b = &l->t->bpe;
+    wick_status st = get_bool(l, "model", m, "byte_fallback", &b->byte_fallback);
+    if (!st) st = get_bool(l, "model", m, "fuse_unk", &b->fuse_unk);
+    if (!st) st = get_bool(l, "model", m, "ignore_merges", &b->ignore_merges);
+    if (!st) st = get_unk(l, m, NULL);
+    if (!st) mark_bytes(l, b->byte_fallback);
+    return st ? st : read_merges(l, json_object_get(m, "merges"));
+}
+
+static wick_status read_unigram(loader *l, const json_t *m) {
+    wk_vocabulary *v = &l->t->vocab;
+    const json_t *unk = json_object_get(m, "unk_id"), *alpha = json_object_get(m, "alpha");
+    char what[700];
+    wick_status st = get_bool(l, "model", m, "byte_fallback", &l->t->unigram.byte_fallback);
+    if (!st && alpha && !json_is_null(alpha))
+        st = wk_fail(WICK_E_UNSUPPORTED, "%s: model.alpha: cutting at random is not known to wick", l->path);
+    if (!st && unk && !json_is_null(unk)) st = get_id(l, "model", "unk_id", unk, &l->t->unk);
+    if (!st && l->t->unk >= (int32_t)json_array_size(json_object_get(m, "vocab")))
+        st = wk_fail(WICK_E_FORMAT, "%s: model.unk_id %d is outside the vocabulary of %zu", l->path, l->t->unk,
+                     json_array_size(json_object_get(m, "vocab")));
+    if (st) return st;
+    if (l->t->unk >= 0 && v->kind[l->t->unk] == WK_TOKEN_NORMAL) v->kind[l->t->unk] = WK_TOKEN_UNKNOWN;
+    mark_bytes(l, l->t->unigram.byte_fallback);
+    double *score = l->score;
+    l->score = NULL;  /* the model's now */
+    snprintf(what, sizeof what, "%s: model.vocab", l->path);
+    return wk_unigram_ready(l->t, score, true, what);
+}
+
+static wick_status read_wordpiece(loader *l, const json_t *m) {
+    const json_t *vocab = json_object_get(m, "vocab"), *max = json_object_get(m, "max_input_chars_per_word"), *e;
+    wk_str inside = WK_STR("##");
+    const char *key;
+    char what[700];
+    size_t n = 0;
+    l->t->wordpiece.max_chars = 100;
+    if (max && (!json_is_integer(max) || json_integer_value(max) < 0))
+        return wrong(l, "model", "max_input_chars_per_word", "a number of characters");
+    if (max) l->t->wordpiece.max_chars = json_integer_value(max);
+    wick_status st = get_str(l, "model", m, "continuing_subword_prefix", false, &inside);
+    if (!st) st = get_unk(l, m, "[UNK]");
+    if (st) return st;
+    int32_t *id = wk_alloc_array(json_object_size(vocab) + 1, sizeof *id);
+    if (!id) return wk_fail_memory(json_object_size(vocab) * sizeof *id, "the vocabulary");
+    json_object_foreach((json_t *)vocab, key, e) {
+        if (wk_may_form(&l->t->vocab, (int32_t)json_integer_value(e))) id[n++] = (int32_t)json_integer_value(e);
+    }
+    snprintf(what, sizeof what, "%s: model.vocab", l->path);
+    st = wk_wordpiece_ready(l->t, id, n, WK_STR(""), inside, what);
+    wk_free(id);
     return st;
 }
 
 static wick_status read_model(loader *l, const json_t *m) {
-    wk_bpe *b = &l->t->bpe;
-    wk_vocabulary *v = &l->t->vocab;
-    wk_str unk = { "", 0 };
-    wick_status st = get_bool(l, "model", m, "byte_fallback", &b->byte_fallback);
-    if (!st) st = get_bool(l, "model", m, "fuse_unk", &b->fuse_unk);
-    if (!st) st = get_bool(l, "model", m, "ignore_merges", &b->ignore_merges);
-    if (!st) st = get_str(l, "model", m, "unk_token", false, &unk);
-    if (!st && unk.len && (b->unk = wk_vocabulary_find(v, unk.ptr, unk.len)) < 0)
-        st = wk_fail(WICK_E_FORMAT, "%s: model.unk_token \"%s\" is not in the vocabulary", l->path, wk_show(unk).text);
-    if (!st && unk.len && v->kind[b->unk] == WK_TOKEN_NORMAL) v->kind[b->unk] = WK_TOKEN_UNKNOWN;
-    for (int32_t id = 0; id < v->n && (b->byte_fallback || l->byte_tokens) && !st; id++)
-        if (v->kind[id] == WK_TOKEN_NORMAL && wk_byte_token(v->entry[id]) >= 0) v->kind[id] = WK_TOKEN_BYTE;
-    return st ? st : read_merges(l, json_object_get(m, "merges"));
+    if (l->model == BPE) return read_bpe(l, m);
+    if (l->model == UNIGRAM) return read_unigram(l, m);
+    if (l->model == WORDPIECE) return read_wordpiece(l, m);
+    wick_status st = get_unk(l, m, "<unk>");
+    if (!st && l->t->unk < 0) st = wrong(l, "model", "unk_token", "an entry, else some texts would have no ids");
+    l->t->encode = wk_wordlevel_word;
+    return st;
 }
 
 wick_status wk_tokenizer_from_json(json_t *j, json_t *config, const char *path, wk_tokenizer **out) {
@@ -567,7 +766,7 @@ wick_status wk_tokenizer_from_json(json_t *j, json_t *config, const char *path, 
     if (!st) st = each_step(&l, "decoder", "decoders", json_object_get(j, "decoder"), 0, decoder);
     if (!st) l.t->join = !json_is_object(json_object_get(j, "decoder"));
     /* nothing looks at the characters: the model reads bytes */
-    if (!st && l.t->n_pre && l.t->pre[l.t->n_pre - 1].kind == WK_PRE_BYTE_CHARS) {
+    if (!st && l.model == BPE && l.t->n_pre && l.t->pre[l.t->n_pre - 1].kind == WK_PRE_BYTE_CHARS) {
         l.t->n_pre--;
         l.t->bpe.from_bytes = true;
     }
@@ -579,6 +778,7 @@ wick_status wk_tokenizer_from_json(json_t *j, json_t *config, const char *path, 
     if (!st) st = wk_decoder_table(&l.t->vocab, l.decode, l.n_decode);
     if (!st) st = wk_tokenizer_finish(l.t);
     if (!st) { *out = l.t; l.t = NULL; }
+    wk_free(l.score);
     wk_tokenizer_free(l.t);
     return st;
 }

@@ -1,6 +1,7 @@
 /* tokenizer_parts.h: what a tokenizer is made of, for the files of src/text only. In the order in which text passes:
  * added.c finds added tokens, normalizer.c rewrites what lies between, pretokenizer.c (with scanner.c and pattern.c) cuts it
- * into words, bpe.c turns a word into ids through vocabulary.c; decoder.c goes the way back. tokenizer.c drives them;
+ * into words, and a model (bpe.c, unigram.c or wordpiece.c, by way of words.c) turns a word into ids through vocabulary.c and
+ * trie.c; decoder.c goes the way back. tokenizer.c drives them;
  * tokenizer_gguf.c and tokenizer_json.c make them. */
 #ifndef WK_TOKENIZER_PARTS_H
 #define WK_TOKENIZER_PARTS_H
@@ -104,10 +105,21 @@ wk_scanner wk_scanner_of(const char *regex, size_t n);
 /* ---- normalizer.c ---- */
 
 typedef enum wk_norm_kind {
-    WK_NORM_PREPEND, WK_NORM_REPLACE, WK_NORM_REPLACE_PATTERN, WK_NORM_FORM, WK_NORM_LOWERCASE, WK_NORM_STRIP, WK_NORM_STRIP_ACCENTS
+    WK_NORM_PREPEND, WK_NORM_REPLACE, WK_NORM_REPLACE_PATTERN, WK_NORM_FORM, WK_NORM_LOWERCASE, WK_NORM_STRIP,
+    WK_NORM_STRIP_ACCENTS,
+    WK_NORM_BERT,         /* bert.c */
+    WK_NORM_NMT,          /* controls go, odd spaces become spaces */
+    WK_NORM_BYTE_CHARS,   /* bytes become characters of GPT-2's alphabet */
+    WK_NORM_CHARSMAP,     /* charsmap.c, longest match first as SentencePiece does */
+    WK_NORM_CHARSMAP_HF,  /* ... grapheme by grapheme as `tokenizers` does */
+    WK_NORM_SPACES        /* SentencePiece's: to in front (if left); spaces become to; if right, runs of them one and none last */
 } wk_norm_kind;
+typedef struct wk_bert_norm { bool clean, chinese, accents, lower; } wk_bert_norm;
+typedef struct wk_charsmap wk_charsmap;
 typedef struct wk_norm {
     wk_norm_kind kind;
+    wk_bert_norm bert;
+    wk_charsmap *map;
     wk_str from, to;        /* PREPEND: to */
     wk_pattern *pattern;
     wk_normal_form form;
@@ -116,6 +128,19 @@ typedef struct wk_norm {
 /* Applies n steps to text; the result is in *out (borrowed from text or from a or b, which are scratch). Errors  WICK_E_MEMORY,
  * WICK_E_UNSUPPORTED. */
 wick_status wk_normalize(const wk_norm *step, size_t n, wk_str text, wk_buf *a, wk_buf *b, wk_str *out);
+
+/* ---- bert.c ---- */
+
+/* BertNormalizer, all steps in one walk. */
+wick_status wk_bert_normalize(const wk_bert_norm *how, wk_str text, wk_buf *out);
+
+/* ---- charsmap.c: SentencePiece's table of replacements ("precompiled_charsmap") ---- */
+
+/* Checks and copies a table. what names its place. Errors  WICK_E_FORMAT, WICK_E_MEMORY. */
+wick_status wk_charsmap_new(const uint8_t *p, size_t n, const char *what, wk_charsmap **out);
+void wk_charsmap_free(wk_charsmap *m);
+/* Applies it. hf: grapheme by grapheme with the shortest match, as the `tokenizers` package does; else the longest match. */
+void wk_charsmap_apply(const wk_charsmap *m, bool hf, wk_str text, wk_buf *out);
 
 /* ---- pretokenizer.c ---- */
 
@@ -130,6 +155,7 @@ typedef enum wk_pre_kind {
     WK_PRE_PREFIX,       /* puts text in front of a piece that does not begin with it */
     WK_PRE_BYTE_CHARS,   /* bytes become characters of GPT-2's alphabet (only where a step follows; else the model reads bytes) */
     WK_PRE_METASPACE,    /* spaces become text; scheme says when it is put in front */
+    WK_PRE_LENGTH,       /* pieces of mask characters */
     WK_PRE_CUT           /* between characters that no entry of the vocabulary holds side by side: no merge would cross */
 } wk_pre_kind;
 typedef enum wk_prepend { WK_PREPEND_NEVER, WK_PREPEND_FIRST, WK_PREPEND_ALWAYS } wk_prepend;
@@ -154,7 +180,6 @@ typedef struct wk_bpe {
     bool from_bytes;     /* symbols start as bytes through of_byte; else as characters */
     bool byte_fallback;  /* a character that is no entry becomes its bytes' tokens */
     bool fuse_unk, ignore_merges;
-    int32_t unk;         /* or -1 */
     int32_t of_byte[256];
     int32_t of_ascii[128];
     uint32_t *rank;      /* by_text: [n_vocab], smaller is better; WK_NO_RANK: never formed */
@@ -176,6 +201,57 @@ wick_status wk_bpe_read(wk_bpe *m, const wk_vocabulary *v, const wk_merge_text *
 /* After vocabulary, kinds and unk are set: fills of_byte and of_ascii. */
 void wk_bpe_ready(wk_bpe *m, const wk_vocabulary *v);
 
+/* ---- trie.c: entries by their bytes, as a double array ---- */
+
+typedef struct wk_trie_unit { uint32_t base, parent; int32_t id; } wk_trie_unit;  /* parent: the unit that leads here; id: or -1 */
+typedef struct wk_trie { wk_trie_unit *unit; uint32_t n; } wk_trie;
+#define WK_TRIE_NONE UINT32_MAX
+enum { WK_MAX_PIECE = 512 };  /* bytes of an entry: a walk over a text takes so many steps at most for each of its bytes */
+/* From n ids of v, which are put in the order of their spelling; entries that are empty or not UTF-8 stay out: no text gives them.
+ * Errors  WICK_E_UNSUPPORTED (a longer entry than WK_MAX_PIECE), WICK_E_MEMORY. */
+wick_status wk_trie_new(wk_trie *t, const wk_vocabulary *v, int32_t *id, size_t n, const char *what);
+void wk_trie_free(wk_trie *t);
+/* From unit u along byte b; WK_TRIE_NONE: nothing. The root is 0. */
+static inline uint32_t wk_trie_next(const wk_trie *t, uint32_t u, uint8_t b) {
+    uint32_t k = t->unit[u].base ^ b;
+    return t->unit[k].parent == u ? k : WK_TRIE_NONE;
+}
+/* Along n bytes from the root. */
+uint32_t wk_trie_walk(const wk_trie *t, const char *p, size_t n);
+
+/* ---- unigram.c ---- */
+
+typedef struct wk_run wk_run;
+typedef struct wk_unigram {
+    wk_trie trie;
+    double *score;        /* [n_vocab]; NaN: no entry of the model */
+    double unk_score;
+    int32_t of_byte[256]; /* what stands for the bytes of unknown characters; -1: no byte fallback */
+    bool byte_fallback;
+} wk_unigram;
+/* After vocabulary, kinds and unk: from scores ([n_vocab], NaN: not an entry of the model), which are taken over. bytes_too: byte
+ * tokens are found in text by their spelling, too (as in `tokenizers`, not in SentencePiece). Errors  WICK_E_FORMAT (a score that
+ * is not finite; no unknown token and not every byte), WICK_E_MEMORY, WICK_E_UNSUPPORTED. */
+wick_status wk_unigram_ready(wk_tokenizer *t, double *score, bool bytes_too, const char *what);
+void wk_unigram_free(wk_unigram *m);
+wick_status wk_unigram_word(wk_run *r, const char *p, size_t n);
+
+/* ---- wordpiece.c: WordPiece, and WordLevel ---- */
+
+typedef struct wk_wordpiece {
+    wk_trie trie;
+    uint32_t first, next;  /* units where a word's first piece begins, and the others; or WK_TRIE_NONE */
+    int64_t max_chars;     /* longer words are unknown */
+} wk_wordpiece;
+/* After vocabulary, kinds and unk: pieces are spelled first + text at the beginning of a word, next + text inside. id [n]: the
+ * model's entries, put in order. Errors  WICK_E_FORMAT (no unknown token), ... */
+wick_status wk_wordpiece_ready(wk_tokenizer *t, int32_t *id, size_t n, wk_str first, wk_str next, const char *what);
+void wk_wordpiece_free(wk_wordpiece *m);
+wick_status wk_wordpiece_word(wk_run *r, const char *p, size_t n);
+wick_status wk_wordlevel_word(wk_run *r, const char *p, size_t n);
+
+/* ---- words.c ---- */
+
 /* Words met before and their ids, kept from call to call. A call takes a table out and puts it back, so that no two share one; of
  * those that come back when the shelf is full, some are freed. */
 typedef struct wk_word_slot wk_word_slot;
@@ -193,7 +269,11 @@ struct wk_tokenizer {
     size_t n_norm;
     wk_pre *pre;
     size_t n_pre;
-    wk_bpe bpe;
+    wick_status (*encode)(wk_run *r, const char *p, size_t n);  /* the model: a word's ids, appended to r->out */
+    wk_bpe bpe;                 /* of the models one is in use */
+    wk_unigram unigram;
+    wk_wordpiece wordpiece;
+    int32_t unk;                /* or -1 */
     int32_t *prefix, *suffix;   /* what add adds */
     size_t n_prefix, n_suffix;
     int32_t bos, eos;
@@ -201,12 +281,15 @@ struct wk_tokenizer {
     size_t n_end, cap_end;
     wk_shelf *shelf;
     bool strip_first;           /* the decoder drops one space at the beginning */
+    bool strip_marks;           /* ... or all of a first token's (Metaspace) */
+    wk_str inside;              /* the decoder leaves this prefix to a first token that has it (WordPiece's "##") */
+    bool spaced;                /* ... and puts a space before control tokens that are shown */
     bool join;                  /* the decoder puts a space between tokens (tokenizer.json without a decoder) */
     wk_arena strings;           /* small texts of the steps */
 };
 
 /* One call of wk_tokenize(). */
-typedef struct wk_run {
+struct wk_run {
     const wk_tokenizer *t;
     wk_ids *out;
     const char *limit;          /* bytes before it may be read */
@@ -216,13 +299,14 @@ typedef struct wk_run {
     wk_buf *edit;               /* [n_pre] */
     wk_search *search;          /* [n_pre], each made when first needed */
     size_t n_text;
-    void *heap; size_t cap_heap;        /* bpe.c's, for long words */
+    void *heap; size_t cap_heap;        /* bpe.c's and unigram.c's, for long words */
     void *symbols; size_t cap_symbols;
-} wk_run;
+};
 
 /* Cuts a piece (step by step from t->pre[at]) and hands the words to the model. */
 wick_status wk_pretokenize(wk_run *r, size_t at, const char *p, size_t n);
-/* A word's ids, appended to r->out. */
+/* A word's ids, appended to r->out: wk_word() from the table of words or else from the model. */
+wick_status wk_word(wk_run *r, const char *p, size_t n);
 wick_status wk_bpe_word(wk_run *r, const char *p, size_t n);
 /* Takes a table of words off the tokenizer's shelf for this run (a text of n bytes), or makes one if that is worth it; without one
  * every word is merged anew. Giving it back leaves its words to later runs. */
@@ -234,7 +318,11 @@ static inline bool wk_ids_room(wk_ids *v, size_t n) {
 }
 
 /* Makes v->bytes: what every token stands for. Errors  WICK_E_MEMORY, WICK_E_LENGTH. */
-typedef enum wk_decode_kind { WK_DECODE_BYTE_LEVEL, WK_DECODE_REPLACE, WK_DECODE_BYTE_FALLBACK, WK_DECODE_STRIP } wk_decode_kind;
+typedef enum wk_decode_kind {
+    WK_DECODE_BYTE_LEVEL, WK_DECODE_REPLACE, WK_DECODE_BYTE_FALLBACK, WK_DECODE_STRIP,
+    WK_DECODE_INSIDE,   /* a token without the prefix from begins with a space; one with it loses it */
+    WK_DECODE_CLEAN_UP  /* WordPiece's cleanup: no space before . ? ! , n't 's ... */
+} wk_decode_kind;
 typedef struct wk_decode_step { wk_decode_kind kind; wk_str from, to; int left, right; } wk_decode_step;
 wick_status wk_decoder_table(wk_vocabulary *v, const wk_decode_step *step, size_t n);
 

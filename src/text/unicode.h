@@ -47,7 +47,7 @@ bool wk_utf8_valid(const char *p, size_t n, size_t *bad);
 typedef enum wk_normal_form { WK_NFC, WK_NFD, WK_NFKC, WK_NFKD } wk_normal_form;
 wick_status wk_normal_form_of(wk_normal_form form, const char *p, size_t n, wk_buf *out);
 void wk_lower_case(const char *p, size_t n, wk_buf *out);
-/* Is c of category Mn (what StripAccents removes)? */
+/* Is c of category Mn (what BertNormalizer's strip_accents removes; StripAccents removes all marks)? */
 bool wk_is_nonspacing(uint32_t c);
 
 #endif

@@ -15,7 +15,7 @@ static void use(const wk_tokenizer *t) {
     size_t bad;
     if (!wk_tokenize(t, &request, 1, false, &ids))
         for (size_t i = 0; i < ids.len; i++)
-            if (wk_tokenizer_kind(t, ids.ptr[i]) == WK_TOKEN_CONTROL && ids.ptr[i] != t->bpe.unk) abort();
+            if (wk_tokenizer_kind(t, ids.ptr[i]) == WK_TOKEN_CONTROL && ids.ptr[i] != t->unk) abort();
     if (wk_tokenize(t, span, 2, true, &ids)) wk_clear_error();
     wk_decoder_init(&d, t, true);
     for (size_t i = 0; i < ids.len; i++) wk_decode(&d, ids.ptr[i], &out);

@@ -26,7 +26,7 @@ static void use(const wk_tokenizer *t, const char *text, size_t n) {
     ids.len = 0;
     if (!wk_tokenize(t, &request, 1, false, &ids))
         for (size_t i = 0; i < ids.len; i++)
-            if (wk_tokenizer_kind(t, ids.ptr[i]) == WK_TOKEN_CONTROL && ids.ptr[i] != t->bpe.unk) abort();
+            if (wk_tokenizer_kind(t, ids.ptr[i]) == WK_TOKEN_CONTROL && ids.ptr[i] != t->unk) abort();
     wk_ids_free(&ids);
 }
 

@@ -93,8 +93,10 @@ static void check_cases(const wk_tokenizer *t, const char *path, const char *exc
     if (wk_file_read(path, 1 << 24, &b)) fail_msg("%s", wick_last_error());
     for (char *p = b.ptr, *end; (end = strchr(p, '\n')); p = end + 1) {
         json_t *j = parse(p, (size_t)(end - p)), *text = json_object_get(j, "text");
+        const json_t *ids = json_object_get(j, "ids"), *special = json_object_get(j, "ids_with_special");
+        if (special) bad += !tokenizes(t, path, json_string_value(text), json_string_length(text), true, special);
         if (!except || strcmp(json_string_value(text), except))
-            bad += !tokenizes(t, path, json_string_value(text), json_string_length(text), false, json_object_get(j, "ids"));
+            bad += !tokenizes(t, path, json_string_value(text), json_string_length(text), false, ids);
         n++;
         json_decref(j);
     }
@@ -125,19 +127,31 @@ static void test_gguf_cases(void **state) {
     if (missing) skip();
 }
 
+/* SentencePiece's unigram as a GGUF file has it; what sentencepiece itself gives. */
+static void test_unigram_gguf(void **state) {
+    (void)state;
+    opened o = open_gguf("data/tokenizers/unigram-nfkc.gguf");
+    check_cases(o.t, "data/tokenizers/unigram-nfkc.cases.jsonl", NULL);
+    close_it(&o);
+}
+
 static void test_json_cases(void **state) {
     (void)state;
-    static const char *const all[] = { "smollm2-json", "llama-2-json" };
+    static const struct { const char *folder, *cases; } all[] = {
+        { "tokenizers/smollm2-json", "smollm2-json" },
+        { "tokenizers/llama-2-json", "llama-2-json" },
+        { "tokenizers/unigram-nfkc-json", "unigram-nfkc-json" },
+        { "minilm", "minilm-bert" },
+    };
     int missing = 0;
-    for (size_t i = 0; i < 2; i++) {
-        char name[100], cases[100];
-        snprintf(name, sizeof name, "tokenizers/%s", all[i]);
-        snprintf(cases, sizeof cases, "data/tokenizers/%s.cases.jsonl", all[i]);
-        const char *path = cached(name);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        char cases[100];
+        snprintf(cases, sizeof cases, "data/tokenizers/%s.cases.jsonl", all[i].cases);
+        const char *path = cached(all[i].folder);
         if (!path) { missing++; continue; }
         opened o = open_folder(path);
         check_cases(o.t, cases, NULL);
-        if (i) {
+        if (i == 1) {
             assert_int_equal(wk_tokenizer_bos(o.t), 1);
             assert_true(wk_tokenizer_is_end(o.t, 2));
             assert_int_equal(wk_tokenizer_kind(o.t, wk_tokenizer_find(o.t, "<0x0A>", 6)), WK_TOKEN_BYTE);
@@ -179,7 +193,7 @@ static void check_blocks(const wk_tokenizer *t, const char *gguf) {
 static void test_llama_cpp_blocks(void **state) {
     (void)state;
     static const char *const all[] = { "llama-bpe", "llama-spm", "qwen2", "gpt-2", "starcoder", "refact", "command-r", "falcon",
-                                       "deepseek-coder", "mpt", "phi-3", "qwen35" };
+                                       "deepseek-coder", "deepseek-llm", "mpt", "phi-3", "qwen35", "bert-bge", "gemma-4" };
     int missing = 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         char name[100];
@@ -222,7 +236,8 @@ static void test_steps(void **state) {
     json_t *all, *d, *c;
     size_t i, k;
     int bad = 0;
-    if (wk_json_read("data/tokenizers/steps.json", 1 << 24, &all)) fail_msg("%s", wick_last_error());
+    const char *other = getenv("WICK_TEST_STEPS");  /* random texts: make_tokenizer_steps.py FILE 100 */
+    if (wk_json_read(other ? other : "data/tokenizers/steps.json", 1 << 28, &all)) fail_msg("%s", wick_last_error());
     json_array_foreach(json_object_get(all, "tokenizers"), i, d) {
         const char *name = json_string_value(json_object_get(d, "name"));
         json_t *j = whole_tokenizer(json_object_get(all, "models"), d);
@@ -421,8 +436,14 @@ static void test_bad_json(void **state) {
     (void)state;
     static const struct { const char *patch; wick_status status; const char *words; } all[] = {
         { "{\"model\":null}", WICK_E_FORMAT, "no model" },
-        { "{\"model\":{\"type\":\"Unigram\"}}", WICK_E_UNSUPPORTED, "\"Unigram\"" },
-        { "{\"model\":{\"type\":\"WordPiece\"}}", WICK_E_UNSUPPORTED, "\"WordPiece\"" },
+        { "{\"model\":{\"type\":\"Odd\"}}", WICK_E_UNSUPPORTED, "the model \"Odd\"" },
+        { "{\"model\":{\"type\":\"Unigram\"}}", WICK_E_FORMAT, "model.vocab must be an array" },
+        { "{\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"zz\"}}", WICK_E_FORMAT, "model.unk_token \"zz\"" },
+        { "{\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"\"}}", WICK_E_FORMAT, "no unknown token" },
+        { "{\"model\":{\"type\":\"WordPiece\",\"max_input_chars_per_word\":-1}}", WICK_E_FORMAT, "max_input_chars_per_word" },
+        { "{\"model\":{\"type\":\"WordPiece\",\"continuing_subword_prefix\":2}}", WICK_E_FORMAT, "continuing_subword_prefix" },
+        { "{\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"\"}}", WICK_E_FORMAT, "model.unk_token" },
+        { "{\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"zz\"}}", WICK_E_FORMAT, "\"zz\" is not in the vocabulary" },
         { "{\"model\":{\"type\":3}}", WICK_E_FORMAT, "model.type" },
         { "{\"model\":{\"vocab\":[]}}", WICK_E_FORMAT, "model.vocab" },
         { "{\"model\":{\"vocab\":{\"z\":\"1\"}}}", WICK_E_FORMAT, "model.vocab.z must be an id" },
@@ -458,12 +479,22 @@ static void test_bad_json(void **state) {
           "has \"x\" twice" },
         { "{\"added_tokens\":[{\"id\":20,\"content\":\"x\",\"lstrip\":0}]}", WICK_E_FORMAT, "added_tokens.lstrip" },
         { "{\"normalizer\":[]}", WICK_E_FORMAT, "normalizer must be an object" },
-        { "{\"normalizer\":{\"type\":\"Precompiled\"}}", WICK_E_UNSUPPORTED, "normalizer: the step \"Precompiled\"" },
+        { "{\"normalizer\":{\"type\":\"Odd\"}}", WICK_E_UNSUPPORTED, "normalizer: the step \"Odd\"" },
+        { "{\"normalizer\":{\"type\":\"Precompiled\"}}", WICK_E_FORMAT, "normalizer.precompiled_charsmap must be a string" },
+        { "{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AA=*\"}}", WICK_E_FORMAT, "must be base64" },
+        { "{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAAAA\"}}", WICK_E_FORMAT, "must be base64" },
+        { "{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAAA\"}}", WICK_E_FORMAT, "too short" },
+        { "{\"normalizer\":{\"type\":\"BertNormalizer\",\"lowercase\":1}}", WICK_E_FORMAT, "normalizer.lowercase" },
+        { "{\"normalizer\":{\"type\":\"BertNormalizer\",\"strip_accents\":\"no\"}}", WICK_E_FORMAT, "normalizer.strip_accents" },
         { "{\"normalizer\":{\"type\":\"Replace\",\"content\":\"\"}}", WICK_E_FORMAT, "normalizer.pattern" },
         { "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":{}}}", WICK_E_FORMAT, "normalizer.normalizers" },
         { "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[null]}}", WICK_E_FORMAT, "normalizer.normalizers" },
-        { "{\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"}}", WICK_E_UNSUPPORTED,
-          "pre_tokenizer: the step \"BertPreTokenizer\"" },
+        { "{\"pre_tokenizer\":{\"type\":\"UnicodeScripts\"}}", WICK_E_UNSUPPORTED, "pre_tokenizer: the step \"UnicodeScripts\"" },
+        { "{\"pre_tokenizer\":{\"type\":\"FixedLength\",\"length\":0}}", WICK_E_FORMAT, "pre_tokenizer.length" },
+        { "{\"pre_tokenizer\":{\"type\":\"FixedLength\"}}", WICK_E_FORMAT, "pre_tokenizer.length" },
+        { "{\"decoder\":{\"type\":\"BPEDecoder\"}}", WICK_E_UNSUPPORTED, "decoder: the step \"BPEDecoder\"" },
+        { "{\"decoder\":{\"type\":\"WordPiece\",\"prefix\":7}}", WICK_E_FORMAT, "decoder.prefix" },
+        { "{\"decoder\":{\"type\":\"WordPiece\",\"cleanup\":7}}", WICK_E_FORMAT, "decoder.cleanup" },
         { "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"}}}", WICK_E_UNSUPPORTED, "cannot be compiled" },
         { "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a&&b]\"}}}", WICK_E_UNSUPPORTED, "intersection" },
         { "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a[b]]\"}}}", WICK_E_UNSUPPORTED,
@@ -597,7 +628,7 @@ static void put_floats(wk_buf *b, const char *key, size_t n, float first, float 
 }
 
 /* A key of a file: as it should be, or as a row of a table wants it. kind: s string, S strings, I ints by digit, i int, b bool,
- * F scores from -v down, - left out. */
+ * F scores from -v down, N and X scores that are NaN and infinite, U bytes, - left out. */
 typedef struct gguf_key { const char *name; char kind; const char *text; long v; } gguf_key;
 
 static const char bytes_tokens[] = "a|b|c|ab|abc|\xC4\xA0|<c>|<u>|\xC4\xA0" "a|d|<|>|<s>";
@@ -624,6 +655,11 @@ static void put_any(wk_buf *b, const gguf_key *k) {
     case 'i': put_int_key(b, k->name, (uint32_t)k->v); break;
     case 'b': put_bool_key(b, k->name, k->v); break;
     case 'F': put_floats(b, k->name, (size_t)k->v, -1, -1); break;
+    case 'X': put_floats(b, k->name, (size_t)k->v, 1.0f / 0.0f, 0); break;
+    case 'U':
+        put_array(b, k->name, WK_GGUF_U8, strlen(k->text));
+        wk_buf_str(b, k->text);
+        break;
     case 'N': put_floats(b, k->name, (size_t)k->v, 0.0f / 0.0f, 0); break;
     }
 }
@@ -699,7 +735,10 @@ static void test_bad_gguf(void **state) {
     (void)state;
 #define T "tokenizer.ggml."
     static const struct { bool spm; gguf_key change; wick_status status; const char *words; } all[] = {
-        { false, { T "model", 's', "bert", 0 }, WICK_E_UNSUPPORTED, "\"bert\"" },
+        { false, { T "model", 's', "rwkv", 0 }, WICK_E_UNSUPPORTED, "\"rwkv\"" },
+        { false, { T "model", 's', "bert", 0 }, WICK_E_FORMAT, "no unknown token" },
+        { false, { T "model", 's', "t5", 0 }, WICK_E_FORMAT, T "scores" },
+        { false, { T "model", 's', "gemma4", 0 }, WICK_E_FORMAT, "<0x00>" },
         { false, { T "model", 'i', NULL, 7 }, WICK_E_FORMAT, T "model" },
         { false, { T "pre", 's', "never-heard-of", 0 }, WICK_E_UNSUPPORTED, "\"never-heard-of\"" },
         { false, { T "pre", 's', "", 0 }, WICK_E_UNSUPPORTED, T "pre" },
@@ -760,6 +799,317 @@ static void test_bad_gguf(void **state) {
     assert_true(wk_str_eq(wk_tokenizer_bytes(o.t, 9), "\xFF\xFE"));
     close_it(&o);
     wk_buf_free(&b);
+}
+
+/* ---- unigram and WordPiece: what their files may say wrongly ---- */
+
+static const gguf_key t5_keys[] = {
+    { "tokenizer.ggml.model", 's', "t5", 0 },
+    { "tokenizer.ggml.tokens", 'S', "<unk>|</s>|\xE2\x96\x81|a|b|ab|\xE2\x96\x81" "a|<u>|\xFF\xFE|n", 0 },
+    { "tokenizer.ggml.token_type", 'I', "2311111415", 0 }, { "tokenizer.ggml.scores", 'F', NULL, 10 },
+    { "tokenizer.ggml.eos_token_id", 'i', NULL, 1 }, { "tokenizer.ggml.add_space_prefix", 'b', NULL, 1 },
+    { "tokenizer.ggml.remove_extra_whitespaces", 'b', NULL, 1 },
+};
+static const gguf_key bert_keys[] = {
+    { "tokenizer.ggml.model", 's', "bert", 0 },
+    { "tokenizer.ggml.tokens", 'S', "[UNK]|[CLS]|[SEP]|\xE2\x96\x81" "ab|c|\xE2\x96\x81|\xE2\x96\x81" "a|b|\xE2\x96\x81.|\xFF", 0 },
+    { "tokenizer.ggml.token_type", 'I', "3331111111", 0 }, { "tokenizer.ggml.unknown_token_id", 'i', NULL, 0 },
+    { "tokenizer.ggml.cls_token_id", 'i', NULL, 1 }, { "tokenizer.ggml.seperator_token_id", 'i', NULL, 2 },
+};
+
+static void check_added(const wk_tokenizer *t, const char *text, const char *want) {
+    char got[200] = "";
+    size_t used = 0;
+    wk_ids ids = { 0 };
+    wk_span span = { text, strlen(text), false };
+    assert_int_equal(wk_tokenize(t, &span, 1, true, &ids), WICK_OK);
+    for (size_t i = 0; i < ids.len; i++) used += (size_t)snprintf(got + used, sizeof got - used, i ? " %d" : "%d", ids.ptr[i]);
+    if (strcmp(got, want)) fail_msg("\"%s\": got %s, want %s", text, got, want);
+    wk_ids_free(&ids);
+}
+
+static void test_gguf_models(void **state) {
+    (void)state;
+    wk_buf b = { 0 };
+    opened o;
+    build(&b, t5_keys, COUNT(t5_keys), NULL);
+    if (load(&b, &o)) fail_msg("%s", wick_last_error());
+    check_added(o.t, " ab  a ", "2 5 6 1");       /* scores fall with the ids: the mark and "ab" cost 9, "_a" and "b" 12 */
+    check_added(o.t, "xyz", "2 0 1");             /* unknown characters become one token, behind the mark */
+    check_added(o.t, "n", "2 0 1");               /* an unused entry is none */
+    check_added(o.t, "a<u>a", "6 7 6 1");
+    check_added(o.t, "", "1");
+    check_added(o.t, "  ", "1");
+    check_added(o.t, "</s>", "2 0 1");            /* a request's text forms no control token */
+    close_it(&o);
+    build(&b, t5_keys, COUNT(t5_keys), &(gguf_key){ "tokenizer.ggml.add_eos_token", 'b', NULL, 0 });
+    if (load(&b, &o)) fail_msg("%s", wick_last_error());
+    check_added(o.t, "ab", "2 5");
+    close_it(&o);
+    build(&b, bert_keys, COUNT(bert_keys), NULL);
+    if (load(&b, &o)) fail_msg("%s", wick_last_error());
+    check_added(o.t, "ABC abb \xC3\xA1.", "1 3 4 3 7 6 8 2");
+    check_added(o.t, "cb", "1 5 4 7 2");          /* the mark by itself, then pieces */
+    check_added(o.t, "abx [SEP]", "1 0 0 0 0 2"); /* no pieces to the end: unknown; brackets stand alone */
+    wk_buf out = { 0 };
+    wk_decoder d;
+    wk_decoder_init(&d, o.t, false);
+    static const int32_t ids[] = { 1, 3, 4, 6, 8, 2 };
+    for (size_t i = 0; i < COUNT(ids); i++) wk_decode(&d, ids[i], &out);
+    wk_decode_end(&d, &out);
+    assert_string_equal(out.ptr, "abc a.");
+    wk_buf_free(&out);
+    close_it(&o);
+    wk_buf_free(&b);
+}
+
+/* Every name that llama.cpp's converter writes for byte-level BPE: known, and its patterns compile and cover the text. */
+static void test_pre_names(void **state) {
+    (void)state;
+    static const char *const all[] = {
+        "a.x-4.0", "afmoe", "bailingmoe", "bailingmoe2", "bloom", "chameleon", "chatglm-bpe", "codeshell", "cohere2moe",
+        "command-r", "dbrx", "deepseek-coder", "deepseek-llm", "deepseek-r1-qwen", "deepseek-v3", "default", "exaone",
+        "exaone-moe", "exaone4", "f2llmv2", "falcon", "falcon-h1", "falcon3", "gigachat", "glm4", "glm5", "gpt-2", "gpt-4o",
+        "gpt3-finnish", "granite-docling", "granite-embed-multi-97m", "grok-2", "hunyuan", "hunyuan-dense", "hy_v4", "jais",
+        "jais-2", "jina-de", "jina-es", "jina-v1-en", "jina-v2-code", "jina-v2-de", "jina-v2-es", "jina-v5-nano", "joyai-llm",
+        "kanana2", "kimi-k2", "kormo", "laguna", "lfm2", "llada-moe", "llama-bpe", "llama-v3", "llama3", "llama4", "megrez",
+        "mellum", "mellum2", "midm-2.0", "minerva-7b", "minicpm5", "minimax-m2", "modern-bert", "mpt", "olmo", "phi-2",
+        "pixtral", "poro-chat", "qwen2", "qwen35", "refact", "roberta-bpe", "seed-coder", "smaug-bpe", "smollm", "solar-open",
+        "spark2_5", "stablelm2", "starcoder", "superbpe", "talkie", "tekken", "tiny_aya", "trillion", "ufakzeka", "viking",
+        "youtu"
+    };
+    wk_buf b = { 0 }, out = { 0 };
+    opened o;
+    for (size_t i = 0; i < COUNT(all); i++) {
+        build(&b, bpe_keys, COUNT(bpe_keys), &(gguf_key){ "tokenizer.ggml.pre", 's', all[i], 0 });
+        if (load(&b, &o)) fail_msg("%s", wick_last_error());
+        wk_ids ids = { 0 };
+        wk_decoder d;
+        wk_span span = { "abc a abcd ab  a<abc>d a", 24, false };
+        assert_int_equal(wk_tokenize(o.t, &span, 1, false, &ids), WICK_OK);
+        wk_decoder_init(&d, o.t, false);
+        out.len = 0;
+        for (size_t k = 0; k < ids.len; k++) wk_decode(&d, ids.ptr[k], &out);
+        if (strcmp(out.ptr, "abc a abcd ab  a<abc>d a")) fail_msg("%s: %s", all[i], out.ptr);
+        wk_ids_free(&ids);
+        close_it(&o);
+    }
+    wk_buf_free(&b);
+    wk_buf_free(&out);
+}
+
+/* What the less usual patterns cut, by tokens that a cut inside would break up. */
+static void test_pre_cuts(void **state) {
+    (void)state;
+    static const struct { const char *pre, *text, *want; } all[] = {
+        { "tiny_aya", "12345", "12|345" }, { "afmoe", "1234567", "1|234|567" }, { "superbpe", "1234567", "1|234|567" },
+        { "minicpm5", "12345", "123|45" }, { "qwen2", "123", "1|2|3" }, { "deepseek-v3", "12345", "123|45" },
+        { "gpt-2", "12345", "12345" }, { "deepseek-llm", "123456", "123456" }, { "falcon", "12345", "123|45" },
+        { "seed-coder", "a1", "a|1" }, { "kimi-k2", "12345", "123|45" }, { "gpt-4o", "1234", "123|4" }, { "tekken", "12", "1|2" },
+        { "chameleon", "12", "1|2" }, { "viking", "12", "1|2" }, { "bloom", "12", "12" }, { "youtu", "12", "1|2" },
+        { "bailingmoe", "12", "1|2" }, { "exaone-moe", "12", "1|2" }, { "jais-2", "1234", "123|4" }, { "laguna", "12", "1|2" },
+    };
+    wk_buf b = { 0 }, entries = { 0 }, merges = { 0 };
+    wk_buf_str(&entries, "1|2|3|4|5|6|7|a");
+    for (int n = 2; n <= 7; n++)       /* every run of neighbouring digits is an entry, whichever it begins with */
+        for (int from = 1; from + n <= 8; from++) {
+            wk_buf_char(&entries, '|');
+            for (int k = 0; k < n; k++) wk_buf_char(&entries, (char)('0' + from + k));
+            for (int cut = 1; cut < n; cut++) {
+                if (merges.len) wk_buf_char(&merges, '|');
+                for (int k = 0; k < n; k++) wk_buf_printf(&merges, k == cut ? " %d" : "%d", from + k);
+            }
+        }
+    for (size_t i = 0; i < COUNT(all); i++) {
+        const gguf_key keys[] = {
+            { "tokenizer.ggml.model", 's', "gpt2", 0 }, { "tokenizer.ggml.pre", 's', all[i].pre, 0 },
+            { "tokenizer.ggml.tokens", 'S', entries.ptr, 0 }, { "tokenizer.ggml.merges", 'S', merges.ptr, 0 },
+        };
+        opened o;
+        wk_ids ids = { 0 };
+        wk_buf got = { 0 };
+        wk_span span = { all[i].text, strlen(all[i].text), true };
+        build(&b, keys, COUNT(keys), NULL);
+        if (load(&b, &o)) fail_msg("%s", wick_last_error());
+        assert_int_equal(wk_tokenize(o.t, &span, 1, false, &ids), WICK_OK);
+        for (size_t k = 0; k < ids.len; k++) {
+            wk_str e = wk_tokenizer_entry(o.t, ids.ptr[k]);
+            if (k) wk_buf_char(&got, '|');
+            wk_buf_add(&got, e.ptr, e.len);
+        }
+        if (strcmp(got.ptr, all[i].want))
+            fail_msg("%s: \"%s\" became %s, not %s", all[i].pre, all[i].text, got.ptr, all[i].want);
+        wk_buf_free(&got);
+        wk_ids_free(&ids);
+        close_it(&o);
+    }
+    wk_buf_free(&b);
+    wk_buf_free(&entries);
+    wk_buf_free(&merges);
+}
+
+static void test_bad_gguf_models(void **state) {
+    (void)state;
+#define T "tokenizer.ggml."
+    static const struct { bool bert; gguf_key change; const char *words; } all[] = {
+        { false, { T "scores", 'N', NULL, 10 }, "entry 0 is not a number" },
+        { false, { T "scores", 'X', NULL, 10 }, "the score of entry 0" },
+        { false, { T "scores", 'F', NULL, 9 }, "has 9 elements" },
+        { false, { T "scores", '-', NULL, 0 }, T "scores" },
+        { false, { T "token_type", 'I', "1311111411", 0 }, "neither an unknown token nor one for every byte" },
+        { false, { T "precompiled_charsmap", 'I', "1234567", 0 }, "must be an array of bytes" },
+        { false, { T "precompiled_charsmap", 'i', NULL, 5 }, T "precompiled_charsmap" },
+        { false, { T "precompiled_charsmap", 'U', "1234567", 0 },
+          T "precompiled_charsmap\": the table of replacements is damaged" },
+        { false, { T "unknown_token_id", 'i', NULL, 10 }, T "unknown_token_id" },
+        { false, { T "remove_extra_whitespaces", 'i', NULL, 1 }, T "remove_extra_whitespaces" },
+        { true, { T "cls_token_id", 'i', NULL, 10 }, T "cls_token_id" },
+        { true, { T "normalizer.lowercase", 'i', NULL, 10 }, T "normalizer.lowercase" },
+        { true, { T "unknown_token_id", 'i', NULL, 2147483648L }, "2147483648" },
+    };
+#undef T
+    wk_buf b = { 0 };
+    opened o;
+    for (size_t i = 0; i < COUNT(all); i++) {
+        if (all[i].bert) build(&b, bert_keys, COUNT(bert_keys), &all[i].change);
+        else build(&b, t5_keys, COUNT(t5_keys), &all[i].change);
+        wick_status st = load(&b, &o);
+        if (st != WICK_E_FORMAT || !says(all[i].words) || !says("made.gguf") || o.t)
+            fail_msg("row %zu: status %d, \"%s\"", i, (int)st, wick_last_error());
+        close_it(&o);
+    }
+    wk_buf long_one = { 0 };  /* a piece so long that a text of its like would take the square of its length */
+    wk_buf_str(&long_one, "<unk>|</s>|\xE2\x96\x81|a|b|ab|c|<u>|d|");
+    for (int i = 0; i < WK_MAX_PIECE + 1; i++) wk_buf_char(&long_one, 'a');
+    static const char types[] = "2311111411";
+    build(&b, t5_keys, COUNT(t5_keys), &(gguf_key){ "tokenizer.ggml.tokens", 'S', long_one.ptr, 0 });
+    assert_int_equal(load(&b, &o), WICK_OK);  /* there it is an unused one */
+    close_it(&o);
+    gguf_key keys[COUNT(t5_keys)];
+    memcpy(keys, t5_keys, sizeof keys);
+    keys[1].text = long_one.ptr;
+    keys[2].text = types;
+    build(&b, keys, COUNT(keys), NULL);
+    assert_int_equal(load(&b, &o), WICK_E_UNSUPPORTED);
+    assert_true(says("entry 9 has 513 bytes"));
+    close_it(&o);
+    wk_buf_free(&long_one);
+    wk_buf_free(&b);
+}
+
+static void test_bad_unigram_json(void **state) {
+    (void)state;
+    static const struct { const char *model; wick_status status; const char *words; } all[] = {
+        { "[[\"a\",-1],[\"b\"]]", WICK_E_FORMAT, "model.vocab[1] must be [spelling, score]" },
+        { "[[\"a\",-1],[\"b\",\"-2\"]]", WICK_E_FORMAT, "model.vocab[1]" },
+        { "[[\"a\",-1],[7,-2]]", WICK_E_FORMAT, "model.vocab[1]" },
+        { "[[\"a\",-1],{\"b\":1}]", WICK_E_FORMAT, "model.vocab[1]" },
+        { "[[\"a\",-1],[\"a\",-2]]", WICK_E_FORMAT, "ids 0 and 1 are both spelled \"a\"" },
+        { "[[\"a\",-1],[\"b\",-1e300]]", WICK_E_FORMAT, "the score of entry 1 (\"b\") is -1e+300" },
+        { "[]", WICK_E_FORMAT, "model.vocab is empty" },
+        { "[[\"a\",-1]],\"unk_id\":1", WICK_E_FORMAT, "model.unk_id 1 is outside the vocabulary of 1" },
+        { "[[\"a\",-1]],\"unk_id\":-1", WICK_E_FORMAT, "model.unk_id: id -1" },
+        { "[[\"a\",-1]],\"unk_id\":\"a\"", WICK_E_FORMAT, "model.unk_id" },
+        { "[[\"a\",-1]]", WICK_E_FORMAT, "neither an unknown token nor one for every byte" },
+        { "[[\"a\",-1]],\"byte_fallback\":true", WICK_E_FORMAT, "neither an unknown token nor one for every byte" },
+        { "[[\"a\",-1]],\"unk_id\":0,\"alpha\":0.1", WICK_E_UNSUPPORTED, "model.alpha" },
+    };
+    for (size_t i = 0; i < COUNT(all); i++) {
+        char text[400];
+        wk_tokenizer *t = NULL;
+        snprintf(text, sizeof text, "{\"model\":{\"type\":\"Unigram\",\"vocab\":%s}}", all[i].model);
+        json_t *j = parse(text, strlen(text));
+        wick_status st = wk_tokenizer_from_json(j, NULL, "dir/tokenizer.json", &t);
+        if (st != all[i].status || !says(all[i].words) || !says("dir/tokenizer.json") || t)
+            fail_msg("%s: status %d, \"%s\"", text, (int)st, wick_last_error());
+        json_decref(j);
+    }
+}
+
+/* A table of replacements of one block: "a" becomes text + 0, with one unit or byte of it spoilt. */
+static void put_unit(uint8_t *p, uint32_t at, uint32_t unit) { memcpy(p + 4 + 4 * at, &unit, 4); }
+
+static void test_bad_charsmap(void **state) {
+    (void)state;
+    enum { UNITS = 256, N = 4 + 4 * UNITS + 4, BASE = 0, VALUE = 0x100 };
+    static const struct { const char *name; uint32_t at, unit; const char *words; } all[] = {
+        { "right", UINT32_MAX, 0, NULL },
+        { "the root's offset leads out", 0, 1u << 10 | 0x200, "an offset leads out of the array" },
+        { "a node's offset leads out", 'a', 'a' | VALUE | 5u << 10 | 0x200, "an offset leads out of the array" },
+        { "a value's offset leads out", 'a' ^ 1, 1u << 31 | 77, "a replacement's offset (77, limit 4)" },
+        { "no value", 'a' ^ 1, 0, "a unit that should be a value is none" },
+        { "a circle", 'b', 'b' | ('b' ^ BASE) << 10, "goes in a circle" },
+        { "half a character", 0xC3, 0xC3 | VALUE | (0xC3 ^ ('a' ^ 1)) << 10, "ends inside a character" },
+        { "no character", 0x80, 0x80 | 3 << 10, "not UTF-8" },
+        { "a value inside a character", 'a' ^ 1, 1u << 31 | 1, "begins inside a character" },
+    };
+    wk_charsmap *m;
+    uint8_t p[N] = { 0, 4, 0, 0 };
+    for (size_t i = 0; i < COUNT(all); i++) {
+        memset(p + 4, 0, sizeof p - 4);
+        put_unit(p, 'a', 'a' | VALUE | 1u << 10);
+        put_unit(p, 'a' ^ 1, 1u << 31);
+        memcpy(p + 4 + 4 * UNITS, "\xC3\xA9\0", 4);
+        if (all[i].at != UINT32_MAX) put_unit(p, all[i].at, all[i].unit);
+        wick_status st = wk_charsmap_new(p, N, "dir/x: key", &m);
+        if (all[i].words) {
+            if (st != WICK_E_FORMAT || !says(all[i].words) || !says("dir/x: key") || m)
+                fail_msg("%s: status %d, %s", all[i].name, (int)st, wick_last_error());
+            continue;
+        }
+        wk_buf out = { 0 };
+        if (st) fail_msg("%s: %s", all[i].name, wick_last_error());
+        wk_charsmap_apply(m, false, (wk_str){ "bab", 3 }, &out);
+        assert_string_equal(out.ptr, "b\xC3\xA9" "b");
+        wk_buf_free(&out);
+        wk_charsmap_free(m);
+    }
+    memset(p + 4, 0, sizeof p - 4);
+    for (size_t n = 0; n < 5; n++) assert_int_equal(wk_charsmap_new(p, n, "x", &m), WICK_E_FORMAT);
+    assert_int_equal(wk_charsmap_new(p, N - 4, "x", &m), WICK_E_FORMAT);
+    assert_true(says("cut off"));
+    p[1] = 3;
+    assert_int_equal(wk_charsmap_new(p, N, "x", &m), WICK_E_FORMAT);
+    assert_true(says("whole blocks"));
+    p[1] = 4;
+    p[N - 1] = 'x';
+    assert_int_equal(wk_charsmap_new(p, N, "x", &m), WICK_E_FORMAT);
+    assert_true(says("has no end"));
+    p[N - 1] = 0;
+    p[N - 2] = 0xFF;
+    assert_int_equal(wk_charsmap_new(p, N, "x", &m), WICK_E_FORMAT);
+    assert_true(says("not UTF-8"));
+}
+
+/* As ids come one by one, what has gone out is whole characters: the new kinds, over all texts of the steps. */
+static void test_whole_characters(void **state) {
+    (void)state;
+    json_t *all, *d, *c;
+    size_t i, k, n_kinds = 0, bad;
+    if (wk_json_read("data/tokenizers/steps.json", 1 << 28, &all)) fail_msg("%s", wick_last_error());
+    json_array_foreach(json_object_get(all, "tokenizers"), i, d) {
+        const char *model = json_string_value(json_object_get(d, "model"));
+        if (strncmp(model, "unigram", 7) && strncmp(model, "word", 4)) continue;
+        json_t *j = whole_tokenizer(json_object_get(all, "models"), d);
+        wk_tokenizer *t;
+        if (wk_tokenizer_from_json(j, NULL, model, &t)) fail_msg("%s", wick_last_error());
+        json_array_foreach(json_object_get(d, "cases"), k, c) {
+            const json_t *ids = json_object_get(c, "ids");
+            wk_buf out = { 0 };
+            wk_decoder s;
+            wk_decoder_init(&s, t, true);
+            for (size_t m = 0; m < json_array_size(ids); m++) {
+                wk_decode(&s, (int32_t)json_integer_value(json_array_get(ids, m)), &out);
+                assert_true(!out.len || wk_utf8_valid(out.ptr, out.len, &bad));
+            }
+            wk_buf_free(&out);
+        }
+        n_kinds++;
+        wk_tokenizer_free(t);
+        json_decref(j);
+    }
+    assert_true(n_kinds > 15);
+    json_decref(all);
 }
 
 /* ---- texts that are hard ---- */
@@ -947,14 +1297,41 @@ static void test_failed_allocations(void **state) {
     assert_int_equal(load(&b, &o), WICK_OK);
     sweep(run_gguf, o.g);
     close_it(&o);
+    const struct { const gguf_key *keys; size_t n; } kinds[] = { { t5_keys, COUNT(t5_keys) }, { bert_keys, COUNT(bert_keys) } };
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        build(&b, kinds[i].keys, kinds[i].n, NULL);
+        if (load(&b, &o)) fail_msg("%s", wick_last_error());
+        sweep(run_gguf, o.g);
+        close_it(&o);
+    }
     wk_buf_free(&b);
     json_decref(j);
     json_decref(p);
 }
 
+/* The same for unigram with a table of replacements, and WordPiece, from JSON. */
+static void test_failed_allocations_of_models(void **state) {
+    (void)state;
+    static const char *const names[] = { "Unigram, bytes", "WordPiece, BERT, cleanup True", "WordLevel" };
+    json_t *all, *d;
+    size_t i, n = 0;
+    if (wk_json_read("data/tokenizers/steps.json", 1 << 28, &all)) fail_msg("%s", wick_last_error());
+    json_array_foreach(json_object_get(all, "tokenizers"), i, d)
+        for (size_t k = 0; k < COUNT(names); k++) {
+            if (strcmp(names[k], json_string_value(json_object_get(d, "name")))) continue;
+            json_t *j = whole_tokenizer(json_object_get(all, "models"), d);
+            sweep(run_json, j);
+            json_decref(j);
+            n++;
+        }
+    assert_int_equal(n, COUNT(names));
+    json_decref(all);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gguf_cases),
+        cmocka_unit_test(test_unigram_gguf),
         cmocka_unit_test(test_json_cases),
         cmocka_unit_test(test_llama_cpp_blocks),
         cmocka_unit_test(test_steps),
@@ -967,10 +1344,18 @@ int main(void) {
         cmocka_unit_test(test_config),
         cmocka_unit_test(test_gguf_small),
         cmocka_unit_test(test_bad_gguf),
+        cmocka_unit_test(test_gguf_models),
+        cmocka_unit_test(test_pre_names),
+        cmocka_unit_test(test_pre_cuts),
+        cmocka_unit_test(test_bad_gguf_models),
+        cmocka_unit_test(test_bad_unigram_json),
+        cmocka_unit_test(test_bad_charsmap),
+        cmocka_unit_test(test_whole_characters),
         cmocka_unit_test(test_bad_text),
         cmocka_unit_test(test_hard_text),
         cmocka_unit_test(test_long_and_short),
         cmocka_unit_test(test_failed_allocations),
+        cmocka_unit_test(test_failed_allocations_of_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
