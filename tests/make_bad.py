@@ -406,6 +406,9 @@ def bad_models():
     yield "template-broken", tiny(keys={"tokenizer__chat_template": (STR, "{% for m in messages %}{{ m.content }}")})
 
 
+TEMPLATE = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content | trim }}<|im_end|>{% endfor %}"
+
+
 def good_gguf():
     every = [key("t.u8", U8, 200), key("t.i8", I8, -100), key("t.u16", U16, 60000), key("t.i16", I16, -30000),
              key("t.u32", U32, 4000000000), key("t.i32", I32, -2000000000), key("t.f32", F32, 0.5), key("t.bool", BOOL, 1),
@@ -417,6 +420,7 @@ def good_gguf():
              key("a.u64", ARR, (U64, [1, 1 << 62]))]
     yield "tiny.gguf", tiny()
     yield "tiny-spm.gguf", tiny(True)
+    yield "tiny-chat.gguf", tiny(keys={"tokenizer__chat_template": (STR, TEMPLATE)})
     yield "vocab.gguf", gguf(model_keys())
     yield "every-type.gguf", gguf(every)
     yield "version-2.gguf", gguf([ARCH], TWO, version=2)
@@ -447,3 +451,53 @@ good_st = {"mixed": pack({"a": ("F32", [2, 3]), "b": ("F16", [4]), "c": ("I32", 
            "metadata": st({"__metadata__": {"format": "pt", "x": "y"}, "w": entry([1], 0, 4)}, bytes(4)),
            "padded": st("{}" + " " * 6)}
 for name, data in good_st.items(): write(f"fuzz/corpus/safetensors/{name}.safetensors", data)
+
+
+# ---- seeds of the fuzz targets that take a folder's JSON, a whole model, any JSON ----
+
+SMALL = {"architectures": ["LlamaForCausalLM"], "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1,
+         "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64, "vocab_size": 10, "rms_norm_eps": 1e-5,
+         "tie_word_embeddings": False}
+ROPES = {"linear": {"rope_type": "linear", "factor": 2.0},
+         "yarn": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16},
+         "llama3": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                    "original_max_position_embeddings": 16, "rope_theta": 5e5}}
+
+
+def config_seeds():
+    """config.json, NUL, generation_config.json, NUL, tokenizer_config.json."""
+    def parts(*dicts): return "\0".join(json.dumps(d) for d in dicts)
+    yield "llama", parts(SMALL, {"eos_token_id": [2, 3], "do_sample": True, "temperature": 0.7, "top_k": 5, "top_p": 0.9,
+                                 "repetition_penalty": 1.1}, {"chat_template": "{{ messages }}"})
+    for name, rope in ROPES.items(): yield f"rope-{name}", parts({**SMALL, "rope_scaling": rope, "rope_theta": 1e4})
+    yield "rope-parameters", parts({**SMALL, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}})
+    yield "mistral", parts({**SMALL, "architectures": ["MistralForCausalLM"], "sliding_window": 4, "head_dim": 4})
+    yield "qwen2", parts({**SMALL, "architectures": ["Qwen2ForCausalLM"], "use_sliding_window": True, "max_window_layers": 0,
+                          "sliding_window": 4, "tie_word_embeddings": True})
+    yield "qwen3", parts({**SMALL, "architectures": ["Qwen3ForCausalLM"], "head_dim": 4, "layer_types": ["full_attention"]})
+    yield "qwen3-moe", parts({**SMALL, "architectures": ["Qwen3MoeForCausalLM"], "num_experts": 4, "num_experts_per_tok": 2,
+                              "moe_intermediate_size": 16, "decoder_sparse_step": 1, "mlp_only_layers": [0],
+                              "norm_topk_prob": True})
+    yield "gemma3", parts({**SMALL, "architectures": ["Gemma3ForCausalLM"], "head_dim": 4, "query_pre_attn_scalar": 4,
+                           "sliding_window": 8, "sliding_window_pattern": 6, "rope_local_base_freq": 1e4,
+                           "final_logit_softcapping": 30.0})
+    yield "classify", parts({**SMALL, "architectures": ["LlamaForSequenceClassification"], "id2label": {"0": "no", "1": "yes"},
+                             "pad_token_id": 0})
+    yield "gptq", parts({**SMALL, "quantization_config": GPTQ})
+
+
+def json_seeds():
+    talk = {"messages": [{"role": "user", "content": "ab <s>"}, {"role": "assistant", "content": None, "n": [1, -2.5e3, True]}]}
+    yield "chat", json.dumps({**talk, "tools": [{"type": "function"}], "x": 3, "add_generation_prompt": False})
+    yield "parts", json.dumps({"messages": [{"role": "user", "content": [{"type": "text", "text": "\u00e4\u2028\0"}]}], "x": "é<s>"})
+    yield "numbers", "[0,-0,1e5,1E-5,0.1,9223372036854775807,-9223372036854775808,18446744073709551616,1.7976931348623157e308,5e-9]"
+    yield "strings", '["\\u0000\\ud83d\\ude00\\/\\b\\f\\n\\r\\t\\"","ä€😀"]'
+    yield "deep", "[" * 40 + '{"a":{"b":[]}}' + "]" * 40
+    yield "odd", ' \r\n\t{ "a" : null , "" : [ ] , "true" : true , "x" : false } '
+    yield "twice", '{"a":1,"a":2}'
+
+
+for name, data in config_seeds(): write(f"fuzz/corpus/config/{name}.txt", data)
+for name, data in json_seeds(): write(f"fuzz/corpus/json/{name}.json", data)
+for name, data in good_gguf():
+    if name.startswith("tiny"): write(f"fuzz/corpus/model_gguf/{name}", data)

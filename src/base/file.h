@@ -4,7 +4,9 @@
 #include "base/mem.h"
 #include "base/status.h"
 
-/* A file mapped read-only and private. A file that shrinks while it is mapped gives SIGBUS, as with any program that maps. */
+/* A file mapped read-only and private. Its size is what it is when it is opened, and everything is checked against that. A file that is
+ * cut in place while it is mapped gives SIGBUS, as with any program that maps: catching the signal is the program's business, and
+ * reading instead would cost a copy of every model. Removing a file, or renaming another over it, is fine. */
 typedef struct wk_file {
     const uint8_t *data;  /* NULL for an empty file */
     size_t size;
@@ -20,11 +22,21 @@ wick_status wk_file_read(const char *path, size_t limit, wk_buf *out);
 /* Writes the parts one after the other to path by way of a temporary name beside it: whole or not at all.
  * Errors  WICK_E_IO, WICK_E_MEMORY. */
 wick_status wk_file_write(const char *path, const wk_str *part, size_t n_part);
-bool wk_file_exists(const char *path);
-bool wk_is_folder(const char *path);
+bool wk_file_exists(const char *path);  /* for messages: what cannot be looked at counts as absent */
+/* Is it there, whatever it is? Errors  WICK_E_IO: a link to nothing, links in a circle, a folder that may not be looked into. */
+wick_status wk_file_look(const char *path, bool *there);
+/* Is it a folder? Errors  WICK_E_IO: it is not there, or as above. */
+wick_status wk_folder_look(const char *path, bool *folder);
 /* Is there an entry in the folder whose name ends so? */
 bool wk_folder_has(const char *folder, const char *ending);
 /* "folder/name", new; NULL: no memory. */
 char *wk_path_join(const char *folder, const char *name);
+
+/* For tests: the k-th of the system's calls from now (open, stat, mmap, read, write, fsync, rename; 0: none) fails with errno `how`, or
+ * if it is WK_IO_SHORT reads or writes a single byte. */
+enum { WK_IO_SHORT = -1 };
+void wk_io_fail_at(uint64_t k, int how);
+/* For tests: such calls so far in this process. */
+uint64_t wk_io_count(void);
 
 #endif

@@ -12,6 +12,8 @@ wick_status wk_fail(wick_status code, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    for (char *p = text; *p; p++)  /* a file's words may be in it: nothing there commands a terminal */
+        if (((unsigned char)*p < ' ' && *p != '\n' && *p != '\t') || *p == 0x7f) *p = '?';
     memcpy(message, text, sizeof text);
     return code;
 }

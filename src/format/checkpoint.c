@@ -5,8 +5,8 @@
  * The files are a stranger's: shards are plain names in the folder, JSON files have size limits. */
 #include "format/checkpoint.h"
 #include "base/file.h"
+#include "format/names.h"
 #include "format/quantised.h"
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,10 +28,10 @@ struct wk_checkpoint {
 
 /* The files of a folder that wick reads. */
 static const struct { const char *name; size_t limit; size_t field; } files[] = {
-    { "config.json", 16 << 20, offsetof(wk_checkpoint, config) },
-    { "generation_config.json", 16 << 20, offsetof(wk_checkpoint, generation_config) },
+    { "config.json", 4 << 20, offsetof(wk_checkpoint, config) },
+    { "generation_config.json", 1 << 20, offsetof(wk_checkpoint, generation_config) },
     { "tokenizer.json", 256 << 20, offsetof(wk_checkpoint, tokenizer_json) },
-    { "tokenizer_config.json", 64 << 20, offsetof(wk_checkpoint, tokenizer_config) },
+    { "tokenizer_config.json", 16 << 20, offsetof(wk_checkpoint, tokenizer_config) },
 };
 enum { TEMPLATE_LIMIT = 16 << 20, INDEX_LIMIT = 256 << 20 };
 
@@ -39,8 +39,7 @@ enum { TEMPLATE_LIMIT = 16 << 20, INDEX_LIMIT = 256 << 20 };
 static wick_status look(const char *folder, const char *name, char **out, bool *there) {
     *there = false;
     if (!(*out = wk_path_join(folder, name))) return wk_fail_memory(strlen(folder) + strlen(name), "a file's name");
-    *there = wk_file_exists(*out);
-    return WICK_OK;
+    return wk_file_look(*out, there);
 }
 
 static wick_status there_is(const char *folder, const char *name, bool *there) {
@@ -110,9 +109,9 @@ static wick_status add_shard(wk_checkpoint *c, const char *name) {
     if (c->n_shard == MAX_SHARD) return wk_fail(WICK_E_FORMAT, "%s: its index names more than %d files", c->path, MAX_SHARD);
     char *path = wk_path_join(c->path, name);
     if (!path) return wk_fail_memory(strlen(name), "a file's name");
-    wick_status st = WICK_OK;
-    if (!wk_file_exists(path))
-        st = wk_fail(WICK_E_IO, "%s: %s, but the index names it: download the missing file", path, strerror(errno));
+    bool there;
+    wick_status st = wk_file_look(path, &there);
+    if (!st && !there) st = wk_fail(WICK_E_IO, "%s: No such file or directory, but the index names it: download the missing file", path);
     if (!st) st = wk_safetensors_open(path, &c->shard[c->n_shard]);
     if (!st) c->n_shard++;
     wk_free(path);
@@ -294,7 +293,9 @@ wick_status wk_checkpoint_open(const char *path, bool vocab_only, wk_checkpoint 
         wk_free(c);
         return wk_fail_memory(sizeof *c, path);
     }
-    wick_status st = wk_is_folder(path) ? open_folder(c, vocab_only) : open_file(c);
+    bool folder;
+    wick_status st = wk_folder_look(path, &folder);
+    if (!st) st = folder ? open_folder(c, vocab_only) : open_file(c);
     if (st) wk_checkpoint_free(c);
     else *out = c;
     return st;
