@@ -4,9 +4,9 @@
 #include "base/mem.h"
 #include "base/status.h"
 
-/* A file mapped read-only and private. Its size is what it is when it is opened, and everything is checked against that. A file that is
- * cut in place while it is mapped gives SIGBUS, as with any program that maps: catching the signal is the program's business, and
- * reading instead would cost a copy of every model. Removing a file, or renaming another over it, is fine. */
+/* A file mapped read-only and private. Its size is what it is when it is opened; everything is checked against that. A file that
+ * is cut in place while it is mapped gives SIGBUS, as with any program that maps: catching the signal is the program's business,
+ * and reading instead would cost a copy of every model. Removing a file, or renaming another over it, is fine. */
 typedef struct wk_file {
     const uint8_t *data;  /* NULL for an empty file */
     size_t size;
@@ -32,8 +32,8 @@ bool wk_folder_has(const char *folder, const char *ending);
 /* "folder/name", new; NULL: no memory. */
 char *wk_path_join(const char *folder, const char *name);
 
-/* For tests: the k-th of the system's calls from now (open, stat, mmap, read, write, fsync, rename; 0: none) fails with errno `how`, or
- * if it is WK_IO_SHORT reads or writes a single byte. */
+/* For tests: the k-th of the system's calls from now (open, stat, mmap, read, write, fsync, rename; 0: none) fails with errno
+ * `how`, or if that is WK_IO_SHORT reads or writes a single byte. */
 enum { WK_IO_SHORT = -1 };
 void wk_io_fail_at(uint64_t k, int how);
 /* For tests: such calls so far in this process. */

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* jansson allocates through base/mem.h from the first parsing on (what it had before was malloc()'s, as ours is). Its lexer does not look
- * whether it got memory: characters go missing, blocks are lost, it crashes. So while it parses, what it takes and gives back is written
- * down, and the first allocation that fails leaves it by longjmp(); it holds nothing but memory then. */
+/* jansson allocates through base/mem.h from the first parsing on (what it had before was malloc()'s, as ours is). Its lexer does
+ * not look whether it got memory: characters go missing, blocks are lost, it crashes. So while it parses, what it takes and gives back
+ * is written down, and the first allocation that fails leaves it by longjmp(); it holds nothing but memory then. */
 typedef struct block_list { void **p; size_t n, cap; } block_list;
 static _Thread_local struct { bool on, no_memory; block_list made, freed; jmp_buf out; } parsing;
 

@@ -7,8 +7,8 @@
 #include <jansson.h>
 
 /* Parses n bytes. what names the source in errors ("model/config.json": "line 3, column 7: ...").
- * Integers above 2^63-1 become reals; "\u0000" is allowed; a key that is there twice is an error; depth is limited (2048, jansson's).
- * *out is freed with json_decref().
+ * Integers above 2^63-1 become reals; "\u0000" is allowed; a key that is there twice is an error; depth is limited (2048,
+ * jansson's). *out is freed with json_decref().
  * Errors  WICK_E_FORMAT, WICK_E_MEMORY. */
 wick_status wk_json_parse(const char *text, size_t n, const char *what, json_t **out);
 /* Reads and parses a file of at most limit bytes. */

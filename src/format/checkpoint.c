@@ -111,7 +111,8 @@ static wick_status add_shard(wk_checkpoint *c, const char *name) {
     if (!path) return wk_fail_memory(strlen(name), "a file's name");
     bool there;
     wick_status st = wk_file_look(path, &there);
-    if (!st && !there) st = wk_fail(WICK_E_IO, "%s: No such file or directory, but the index names it: download the missing file", path);
+    if (!st && !there)
+        st = wk_fail(WICK_E_IO, "%s: No such file or directory, but the index names it: download the missing file", path);
     if (!st) st = wk_safetensors_open(path, &c->shard[c->n_shard]);
     if (!st) c->n_shard++;
     wk_free(path);
