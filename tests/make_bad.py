@@ -432,6 +432,109 @@ def good_gguf():
         yield f"split-0000{i + 1}-of-00003.gguf", split(i, 3, tensors, 6 if not i else None)
 
 
+# ---- templates ----
+
+def nest(before, middle, after, n): return before * n + middle + after * n
+
+
+def bad_templates():
+    """Each asks for too much time, memory, depth or output, looks where it may not, or breaks off. messages has one entry."""
+    yield "range-huge", "{% for i in range(10**9) %}{% endfor %}"
+    yield "range-list", "{{ range(999999999) | list | length }}"
+    yield "range-step-0", "{{ range(1, 9, 0) | list }}"
+    yield "loops-nested", nest("{% for i in range(1000) %}", "x", "{% endfor %}", 6)
+    yield "loops-empty", nest("{% for i in range(1000) %}", "", "{% endfor %}", 4)
+    yield "loop-over-text", "{% set s = 'x' * 1000000 %}{% for a in s %}{% for b in s %}{% endfor %}{% endfor %}"
+    yield "class", "{{ ''.__class__.__mro__ }}"
+    yield "class-item", "{{ ''['__class__'] + 1 }}"
+    yield "class-filter", "{{ ('' | attr('__class__')) + 1 }}"
+    yield "class-format", "{{ '{0.__class__.__mro__}'.format(messages) }}"
+    yield "class-format-map", "{{ '{a.__init__.__globals__}'.format_map({'a': cycler}) }}"
+    yield "class-map", "{{ messages | map(attribute='__class__.__mro__') | list }}"
+    yield "globals", "{{ cycler.__init__.__globals__.os.popen('id').read() }}"
+    yield "private", "{{ messages[0]._private.x }}"
+    yield "mutation", "{{ messages.append(1) }}"
+    yield "include", "{% include '/etc/passwd' %}"
+    yield "import", "{% import 'os' as os %}{{ os }}"
+    yield "extends", "{% extends messages[0].content %}"
+    yield "deep-parentheses", "{{ " + nest("(", "1", ")", 300) + " }}"
+    yield "deep-lists", "{{ " + nest("[", "", "]", 190) + " }}{{ " + nest("[", "", "]", 300) + " }}"
+    yield "deep-dicts", "{{ " + nest("{'a':", "1", "}", 300) + " }}"
+    yield "deep-blocks", nest("{% if 1 %}", "x", "{% endif %}", 250)
+    yield "deep-not", "{{ " + "not " * 1000 + "1 }}"
+    yield "deep-minus", "{{ " + "-" * 3000 + "1 }}"
+    yield "deep-conditions", "{{ " + "1 if 0 else " * 400 + "1 }}"
+    yield "deep-power", "{{ " + "1**" * 1800 + "1 }}"
+    yield "deep-sum", "{{ " + "1+" * 1800 + "1 }}"
+    yield "deep-attributes", "{{ messages" + ".a" * 1800 + " }}"
+    yield "deep-filters", "{{ 'x'" + "|trim" * 1800 + " }}"
+    yield "deep-elif", "{% if 0 %}" + "{% elif 0 %}" * 400 + "{% endif %}"
+    yield "deep-values", "{% set ns = namespace(a=[]) %}{% for i in range(9999) %}{% set ns.a = [ns.a] %}{% endfor %}{{ ns.a }}"
+    yield "deep-tojson", ("{% set ns = namespace(a=1) %}{% for i in range(9999) %}{% set ns.a = {'a': ns.a} %}{% endfor %}"
+                          "{{ ns.a | tojson }}")
+    yield "deep-equal", ("{% set ns = namespace(a=1, b=1) %}{% for i in range(9999) %}{% set ns.a = [ns.a] %}"
+                         "{% set ns.b = [ns.b] %}{% endfor %}{{ ns.a == ns.b }}")
+    yield "macro-itself", "{% macro f(x) %}{{ f(x + 1) }}{% endmacro %}{{ f(0) }}"
+    yield "macros-each-other", "{% macro f() %}{{ g() }}{% endmacro %}{% macro g() %}{{ f() }}{% endmacro %}{{ f() }}"
+    yield "macro-caller", "{% macro f() %}{% call f() %}{{ caller() }}{% endcall %}{% endmacro %}{{ f() }}"
+    yield "macro-twice", "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(150) }}"
+    yield "loop-recursive", "{% for x in [1] recursive %}{{ loop([x]) }}{% endfor %}"
+    yield "multiply-text", "{{ 'x' * 10**9 }}"
+    yield "multiply-list", "{{ ([0] * 10**9) | length }}"
+    yield "multiply-max", "{{ 'xy' * 9223372036854775807 }}"
+    yield "double", "{% set ns = namespace(s='x') %}{% for i in range(64) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}"
+    yield "double-list", "{% set ns = namespace(s=[1]) %}{% for i in range(64) %}{% set ns.s = ns.s + ns.s %}{% endfor %}"
+    yield "output-many", "{% for i in range(99999) %}" + "x" * 1000 + "{% endfor %}"
+    yield "join", "{{ (['x' * 10000] * 10000) | join('x' * 10000) }}"
+    yield "replace", "{{ ('a' * 10000) | replace('a', 'b' * 10000) }}"
+    yield "replace-empty", "{{ ('a' * 100000).replace('', 'b' * 10000) }}"
+    yield "quadratic-find", "{% set s = 'a' * 1000000 %}{% for i in range(9999) %}{{ s.count('a' * 500000 ~ 'b') }}{% endfor %}"
+    yield "unique", "{{ range(99999) | unique | list | length }}"
+    yield "dict-many", ("{% set ns = namespace(d={}) %}{% for i in range(99999) %}{% set ns.d = dict(ns.d, **{i ~ '': 1}) %}"
+                        "{% endfor %}")
+    yield "center", "{{ 'x' | center(10**9) }}"
+    yield "ljust", "{{ 'x'.ljust(9223372036854775807) }}"
+    yield "zfill", "{{ '1'.zfill(10**9) }}"
+    yield "indent", "{{ 'a\\nb' | indent(10**9) }}"
+    yield "expandtabs", "{{ '\\t'.expandtabs(10**9) }}"
+    yield "batch", "{{ [1] | batch(10**9, 'x') | list }}"
+    yield "slice", "{{ [1] | slice(10**9) | list }}"
+    yield "tojson-indent", "{{ messages | tojson(indent=10**9) }}"
+    yield "format-width", "{{ '{:999999999}'.format(1) }}"
+    yield "format-width-huge", "{{ '{:99999999999999999999}'.format(1) }}"
+    yield "format-precision", "{{ '{:.999999999f}'.format(0.1) }}"
+    yield "percent-width", "{{ '%999999999d' % 1 }}"
+    yield "percent-star", "{{ '%*d' % (10**9, 1) }}"
+    yield "percent-precision", "{{ '%.999999999f' % 0.1 }}"
+    yield "percent-zeros", "{{ '%.999999999d' % 1 }}"
+    yield "format-filter", "{{ '%0999999999d' | format(1) }}"
+    yield "namespace-cycle", "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns | tojson }}"
+    yield "namespace-cycle-list", "{% set ns = namespace() %}{% set ns.a = [ns] %}{{ ns.a | tojson }}"
+    yield "integer-literal", "{{ 99999999999999999999 }}"
+    yield "integer-sum", "{{ 9223372036854775807 + 1 }}"
+    yield "integer-product", "{{ 4611686018427387904 * 4 }}"
+    yield "integer-power", "{{ 3 ** 10**9 }}"
+    yield "integer-negated", "{{ -(-9223372036854775807 - 1) }}"
+    yield "integer-divided", "{{ (-9223372036854775807 - 1) // -1 }}"
+    yield "integer-abs", "{{ (-9223372036854775807 - 1) | abs }}"
+    yield "integer-of-infinity", "{{ 1e308 * 10 }}{{ (1e308 * 10) | round | int + 1 }}"
+    yield "power-float", "{{ 10.0 ** 400 }}"
+    yield "time-format", "{{ strftime_now('%Y' * 1000000) }}"
+    yield "lipsum", "{{ lipsum(n=10**9) }}"
+    yield "unclosed-if", "a\n{% if messages %}b"
+    yield "unclosed-for", "{% for m in messages %}{{ m.content }}"
+    yield "unclosed-macro", "{% macro f() %}x"
+    yield "unclosed-output", "a\n\n{{ messages"
+    yield "unclosed-tag", "{% if messages"
+    yield "unclosed-comment", "x\n{# and on"
+    yield "unclosed-raw", "{% raw %}{{ x }}"
+    yield "unclosed-text", "{{ 'abc }}"
+    yield "unclosed-bracket", "{{ [1, (2] }}"
+    yield "end-alone", "{% endfor %}"
+    yield "end-of-other", "{% if 1 %}{% endfor %}"
+    yield "else-alone", "{% else %}"
+
+
 def write(path, data):
     path = os.path.join(HERE, path)
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -444,6 +547,7 @@ for name, data in bad_safetensors(): write(f"bad/safetensors/{name}.safetensors"
 for name, data in bad_models(): write(f"bad/model/{name}.gguf", data)
 for name, inside in bad_folders():
     for file, data in inside.items(): write(f"bad/folder/{name}/{file}", data)
+for name, data in bad_templates(): write(f"bad/template/{name}.jinja", data)
 for name, data in good_gguf():
     write(f"data/gguf/{name}", data)
     if not name.startswith("split"): write(f"fuzz/corpus/gguf/{name}", data)
@@ -489,7 +593,7 @@ def config_seeds():
 def json_seeds():
     talk = {"messages": [{"role": "user", "content": "ab <s>"}, {"role": "assistant", "content": None, "n": [1, -2.5e3, True]}]}
     yield "chat", json.dumps({**talk, "tools": [{"type": "function"}], "x": 3, "add_generation_prompt": False})
-    yield "parts", json.dumps({"messages": [{"role": "user", "content": [{"type": "text", "text": "\u00e4\u2028\0"}]}], "x": "é<s>"})
+    yield "parts", json.dumps({"messages": [{"role": "user", "content": [{"type": "text", "text": "\u00e4\u2028\0"}]}], "x": "é"})
     yield "numbers", "[0,-0,1e5,1E-5,0.1,9223372036854775807,-9223372036854775808,18446744073709551616,1.7976931348623157e308,5e-9]"
     yield "strings", '["\\u0000\\ud83d\\ude00\\/\\b\\f\\n\\r\\t\\"","ä€😀"]'
     yield "deep", "[" * 40 + '{"a":{"b":[]}}' + "]" * 40
