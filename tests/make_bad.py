@@ -152,6 +152,17 @@ def bad_splits():
     yield "twice-00001-of-00002.gguf", split(0, 2, a, 2)
     yield "twice-00002-of-00002.gguf", split(1, 2, a, 2)
     yield "count-huge-00001-of-60000.gguf", split(0, 60000, a, 2)
+    name = [key("general.name", STR, "other")]
+    yield "other-model-00001-of-00002.gguf", gguf([ARCH, key("general.name", STR, "one"), key("split.no", U16, 0),
+                                                   key("split.count", U16, 2)], a)
+    yield "other-model-00002-of-00002.gguf", gguf(name + [key("split.no", U16, 1), key("split.count", U16, 2)], b)
+    yield "other-architecture-00001-of-00002.gguf", split(0, 2, a, 2)
+    yield "other-architecture-00002-of-00002.gguf", gguf([key("general.architecture", STR, "qwen2"), key("split.no", U16, 1),
+                                                          key("split.count", U16, 2)], b)
+    yield "no-split-keys-00001-of-00002.gguf", split(0, 2, a, 2)
+    yield "no-split-keys-00002-of-00002.gguf", gguf([ARCH], b)[:-4]
+    yield "count-negative-00001-of-00002.gguf", gguf([ARCH, key("split.no", U16, 0), key("split.count", I16, -2)], a)
+    yield "count-string-00001-of-00002.gguf", gguf([ARCH, key("split.count", STR, "2")], a)
     yield "part-cut-00001-of-00002.gguf", split(0, 2, a, 2)
     yield "part-cut-00002-of-00002.gguf", split(1, 2, b, 2)[:-100]
 
@@ -273,6 +284,22 @@ def bad_folders():
     yield "index-nul", {**sharded, idx: index({"a": name + "\0x"})}
     yield "index-folder", {**sharded, idx: index({"a": ".."})}
     yield "index-empty-name", {**sharded, idx: index({"a": ""})}
+    second = {**sharded, "model-00002-of-00002.safetensors": pack({"b": ("F32", [4])})}
+    yield "index-tensor-twice", {**second, idx: '{"weight_map":{"a":"%s","b":"x","a":"%s"}}' % (name, name)}
+    yield "index-shards-swapped", {**second, idx: index({"a": "model-00002-of-00002.safetensors", "b": name})}
+    yield "shard-twice", {**sharded, "copy.safetensors": one, idx: index({"a": name, "b": "copy.safetensors"})}
+    yield "shards-share-tensor", {**sharded, "other.safetensors": pack({"a": ("F32", [4]), "b": ("F32", [1])}),
+                                  idx: index({"a": name, "b": "other.safetensors"})}
+    yield "config-key-twice", {"config.json": CONFIG[:-1] + ', "model_type": "qwen2"}', "model.safetensors": one}
+    yield "config-number-huge", {"config.json": '{"rms_norm_eps": 1e999}', "model.safetensors": one}
+    yield "config-nan", {"config.json": '{"rms_norm_eps": NaN}', "model.safetensors": one}
+    yield "config-empty", {"config.json": "", "model.safetensors": one}
+    yield "config-cut", {"config.json": CONFIG[:-5], "model.safetensors": one}
+    yield "generation-array", {**base, "model.safetensors": one, "generation_config.json": "[1]"}
+    yield "tokenizer-config-string", {**base, "model.safetensors": one, "tokenizer_config.json": '"x"'}
+    yield "tokenizer-not-object", {**base, "model.safetensors": one, "tokenizer.json": "[]"}
+    for kind, v in ("number", "7"), ("object", "{}"), ("list", '["x"]'), ("entry", '[{"name":"default","template":1}]'):
+        yield f"template-{kind}", {**base, "model.safetensors": one, "tokenizer_config.json": '{"chat_template":%s}' % v}
     yield "shard-cut", {**base, name: one[:-3], idx: index({"a": name})}
     yield "template-nul", {**base, "model.safetensors": one, "tokenizer_config.json": '{"chat_template":"a\\u0000b"}'}
     yield "quant-method-unknown", gptq_folder({"quant_method": "bitsandbytes"})
@@ -305,7 +332,7 @@ SPM = ["<unk>", "<s>", "</s>", "<0x0A>", "<0x20>", "<0x61>", "▁", "a", "b", "c
 SPM_TYPES = [2, 3, 3, 6, 6, 6] + [1] * 10
 
 
-def model_keys(spm=False, **change):
+def model_values(spm=False, **change):
     """name with '__' for '.', value (type, value), or None to leave the key out."""
     k = {
         "general.architecture": (STR, "llama"), "general.name": (STR, "tiny"),
@@ -328,7 +355,10 @@ def model_keys(spm=False, **change):
         name = name.replace("__", ".")
         if v is None: k.pop(name)
         else: k[name] = v
-    return [key(n, *v) for n, v in k.items()]
+    return k
+
+
+def model_keys(spm=False, **change): return [key(n, *v) for n, v in model_values(spm, **change).items()]
 
 
 def model_tensors(**change):
@@ -345,6 +375,20 @@ def model_tensors(**change):
 
 
 def tiny(spm=False, keys={}, tensors={}): return gguf(model_keys(spm, **keys), model_tensors(**tensors))
+
+
+def tiny_moe(**change):
+    """The tiny model as a Qwen3-MoE of 4 experts."""
+    k = {n.replace("llama.", "qwen3moe."): v for n, v in model_values().items()}
+    k["general.architecture"] = (STR, "qwen3moe")
+    for n, v in change.items():
+        if v is not None: k["qwen3moe." + n] = v
+    b = "blk.0."
+    t = model_tensors(blk__0__ffn_gate=None, blk__0__ffn_up=None, blk__0__ffn_down=None)
+    t += [tensor(b + n + ".weight", s, TENSOR_F32 if len(s) == 1 else TENSOR_Q4_0) for n, s in {
+        "attn_q_norm": [16], "attn_k_norm": [16], "ffn_gate_inp": [32, 4], "ffn_gate_exps": [32, 32, 4],
+        "ffn_up_exps": [32, 32, 4], "ffn_down_exps": [32, 32, 4]}.items()]
+    return gguf([key(n, *v) for n, v in k.items()], t)
 
 
 def bad_models():
@@ -379,6 +423,14 @@ def bad_models():
     yield "tensor-missing", tiny(tensors={"blk__0__attn_k": None})
     yield "tensor-shape", tiny(tensors={"blk__0__attn_q": [32, 64]})
     yield "tensor-dimensions", tiny(tensors={"output_norm": [32, 1]})
+    moe = {"expert_count": (U32, 4), "expert_used_count": (U32, 2), "expert_feed_forward_length": (U32, 32)}
+    yield "experts-more", tiny_moe(**{**moe, "expert_count": (U32, 8)})
+    yield "experts-fewer", tiny_moe(**{**moe, "expert_count": (U32, 2)})
+    yield "experts-0", tiny_moe(**{**moe, "expert_count": (U32, 0)})
+    yield "experts-huge", tiny_moe(**{**moe, "expert_count": (U32, 1 << 31)})
+    yield "experts-used-5", tiny_moe(**{**moe, "expert_used_count": (U32, 5)})
+    yield "experts-used-missing", tiny_moe(**{**moe, "expert_used_count": None})
+    yield "experts-width-differs", tiny_moe(**{**moe, "expert_feed_forward_length": (U32, 64)})
     yield "embedding-rows-differ", tiny(tensors={"token_embd": [32, 8]})
     t = "tokenizer__ggml__"
     yield "tokens-missing", tiny(keys={t + "tokens": None})
@@ -420,6 +472,7 @@ def good_gguf():
              key("a.u64", ARR, (U64, [1, 1 << 62]))]
     yield "tiny.gguf", tiny()
     yield "tiny-spm.gguf", tiny(True)
+    yield "tiny-moe.gguf", tiny_moe(expert_count=(U32, 4), expert_used_count=(U32, 2), expert_feed_forward_length=(U32, 32))
     yield "tiny-chat.gguf", tiny(keys={"tokenizer__chat_template": (STR, TEMPLATE)})
     yield "vocab.gguf", gguf(model_keys())
     yield "every-type.gguf", gguf(every)

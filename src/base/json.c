@@ -10,8 +10,8 @@
 #include <string.h>
 
 /* jansson allocates through base/mem.h from the first parsing on (what it had before was malloc()'s, as ours is). Its lexer does
- * not look whether it got memory: characters go missing, blocks are lost, it crashes. So while it parses, what it takes and gives back
- * is written down, and the first allocation that fails leaves it by longjmp(); it holds nothing but memory then. */
+ * not look whether it got memory: characters go missing, blocks are lost, it crashes. So while it parses, what it takes and gives
+ * back is written down, and the first allocation that fails leaves it by longjmp(); it holds nothing but memory then. */
 typedef struct block_list { void **p; size_t n, cap; } block_list;
 static _Thread_local struct { bool on, no_memory; block_list made, freed; jmp_buf out; } parsing;
 
@@ -76,7 +76,8 @@ wick_status wk_json_parse(const char *text, size_t n, const char *what, json_t *
         wk_json_load(text, n, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &e, out);
     if (*out) return WICK_OK;
     if (parsing.no_memory) return wk_fail_memory(n, what);
-    return wk_fail(WICK_E_FORMAT, "%s: line %d, column %d: not JSON: %s", what, e.line, e.column, e.text);
+    return wk_fail(WICK_E_FORMAT, "%s: line %d, column %d: %s%s", what, e.line, e.column,
+                   json_error_code(&e) == json_error_duplicate_key ? "" : "not JSON: ", e.text);
 }
 
 wick_status wk_json_read(const char *path, size_t limit, json_t **out) {

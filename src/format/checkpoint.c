@@ -72,14 +72,21 @@ static wick_status set_template(wk_checkpoint *c, const char *text, size_t n, co
 static wick_status template_from_config(wk_checkpoint *c) {
     json_t *v = json_object_get(c->tokenizer_config, "chat_template"), *one;
     size_t i;
+    bool wrong = v && !json_is_null(v) && !json_is_string(v) && !json_is_array(v);
     if (json_is_array(v)) {
         json_t *list = v;
         v = NULL;
         json_array_foreach(list, i, one) {
             const char *name = json_string_value(json_object_get(one, "name"));
-            if (name && !strcmp(name, "default")) v = json_object_get(one, "template");
+            json_t *text = json_object_get(one, "template");
+            wrong = wrong || !name || !json_is_string(text);
+            if (name && !strcmp(name, "default")) v = text;
         }
     }
+    if (wrong)
+        return wk_fail(WICK_E_FORMAT,
+                       "%s: tokenizer_config.json: \"chat_template\" is neither text nor a list of {\"name\", \"template\"} texts",
+                       c->path);
     return json_is_string(v) ? set_template(c, json_string_value(v), json_string_length(v), "tokenizer_config.json: chat_template")
                              : WICK_OK;
 }
@@ -119,13 +126,16 @@ static wick_status add_shard(wk_checkpoint *c, const char *name) {
     return st;
 }
 
-/* Every tensor of the one file. */
-static wick_status take_single(wk_checkpoint *c) {
-    wick_status st = add_shard(c, "model.safetensors");
-    if (st) return st;
-    size_t n = wk_safetensors_n_tensor(c->shard[0]);
+/* Every tensor of every file, those too that an index leaves out. */
+static wick_status take_shards(wk_checkpoint *c) {
+    size_t n = 0;
+    for (size_t i = 0; i < c->n_shard; i++) n += wk_safetensors_n_tensor(c->shard[i]);
+    if (n > MAX_TENSOR)
+        return wk_fail(WICK_E_FORMAT, "%s: its files have %zu tensors, at most %d are allowed", c->path, n, MAX_TENSOR);
     if (n && !(c->tensor = wk_alloc_array(n, sizeof *c->tensor))) return wk_fail_memory(n * sizeof *c->tensor, "a list of tensors");
-    for (size_t i = 0; i < n; i++) c->tensor[c->n_tensor++] = *wk_safetensors_tensor(c->shard[0], i);
+    for (size_t i = 0; i < c->n_shard; i++)
+        for (size_t k = 0; k < wk_safetensors_n_tensor(c->shard[i]); k++)
+            c->tensor[c->n_tensor++] = *wk_safetensors_tensor(c->shard[i], k);
     return WICK_OK;
 }
 
@@ -149,11 +159,9 @@ static wick_status take_indexed(wk_checkpoint *c, json_t *opened, const char *na
         if (json_object_set_new(opened, file, at = json_integer((json_int_t)c->n_shard - 1)))
             return wk_fail_memory(sizeof *at, "a list of files");
     }
-    const wk_tensor *t = wk_safetensors_find(c->shard[json_integer_value(at)], name);
-    if (!t)
+    if (!wk_safetensors_find(c->shard[json_integer_value(at)], name))
         return wk_fail(WICK_E_FORMAT, "%s/%s: has no tensor \"%s\", which the index says it has", c->path, shown_file.text,
                        shown.text);
-    c->tensor[c->n_tensor++] = *t;
     return WICK_OK;
 }
 
@@ -162,14 +170,8 @@ static wick_status take_index(wk_checkpoint *c) {
     const char *name;
     wick_status st = read_object(c->path, "model.safetensors.index.json", INDEX_LIMIT, &index);
     map = json_object_get(index, "weight_map");
-    size_t n = json_object_size(map);
     if (!st && !json_is_object(map))
         st = wk_fail(WICK_E_FORMAT, "%s/model.safetensors.index.json: has no object \"weight_map\"", c->path);
-    if (!st && n > MAX_TENSOR)
-        st = wk_fail(WICK_E_FORMAT, "%s/model.safetensors.index.json: weight_map has %zu tensors, at most %d are allowed", c->path,
-                     n, MAX_TENSOR);
-    if (!st && n && !(c->tensor = wk_alloc_array(n, sizeof *c->tensor)))
-        st = wk_fail_memory(n * sizeof *c->tensor, "a list of tensors");
     if (!st && !(opened = json_object())) st = wk_fail_memory(64, "a list of files");
     if (!st) json_object_foreach(map, name, v) if ((st = take_indexed(c, opened, name, v))) break;
     json_decref(opened);
@@ -177,13 +179,22 @@ static wick_status take_index(wk_checkpoint *c) {
     return st;
 }
 
+/* A tensor that more than one file has: which two. */
+static wick_status there_twice(const wk_checkpoint *c, const wk_tensor *t) {
+    const char *in[2] = { c->path, c->path };
+    char *name = wk_strdup_n(t->name.ptr, t->name.len);
+    if (!name) return wk_fail_memory(t->name.len, "a tensor's name");
+    for (size_t i = 0, n = 0; i < c->n_shard && n < 2; i++)
+        if (wk_safetensors_find(c->shard[i], name)) in[n++] = wk_safetensors_path(c->shard[i]);
+    wk_free(name);
+    return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is there twice: %s has it too", in[1], wk_show(t->name).text, in[0]);
+}
+
 static wick_status index_tensors(wk_checkpoint *c) {
     size_t dup;
     wk_names_free(&c->names);
     wick_status st = wk_names_build(&c->names, c->tensor, c->n_tensor, sizeof *c->tensor, &dup);
-    if (!st && dup < c->n_tensor)
-        st = wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is there twice", c->path, wk_show(c->tensor[dup].name).text);
-    return st;
+    return !st && dup < c->n_tensor ? there_twice(c, &c->tensor[dup]) : st;
 }
 
 static wick_status group_quantised(wk_checkpoint *c) {
@@ -217,7 +228,8 @@ static wick_status read_weights(wk_checkpoint *c) {
     if (!single && !index) return no_weights(c);
     if (!(c->shard = wk_alloc_array(MAX_SHARD, sizeof(wk_safetensors *))))
         return wk_fail_memory(MAX_SHARD * sizeof(wk_safetensors *), "a list of files");
-    st = single ? take_single(c) : take_index(c);
+    st = single ? add_shard(c, "model.safetensors") : take_index(c);
+    if (!st) st = take_shards(c);
     if (!st) st = index_tensors(c);
     return st ? st : group_quantised(c);
 }

@@ -228,6 +228,7 @@ void wk_safetensors_free(wk_safetensors *s) {
     wk_free(s);
 }
 
+const char *wk_safetensors_path(const wk_safetensors *s) { return s->file.path; }
 size_t wk_safetensors_n_tensor(const wk_safetensors *s) { return s->n; }
 const wk_tensor *wk_safetensors_tensor(const wk_safetensors *s, size_t i) { return i < s->n ? &s->tensor[i] : NULL; }
 

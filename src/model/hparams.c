@@ -61,6 +61,15 @@ static wick_status config_number(const source *s, json_t *object, const char *na
     return WICK_OK;
 }
 
+/* true or false from config.json; *out stays where it is absent. */
+static wick_status config_flag(const source *s, const char *name, bool *out, bool *found) {
+    json_t *v = s->config ? member(s->config, name) : NULL;
+    *found = v != NULL;
+    if (v && !json_is_boolean(v)) return wk_fail(WICK_E_FORMAT, "%s: \"%s\" is neither true nor false", s->path, name);
+    if (v) *out = json_is_true(v);
+    return WICK_OK;
+}
+
 static wick_status gguf_number(const source *s, const char *suffix, bool integer, double *out, bool *found) {
     char key[128];
     snprintf(key, sizeof key, "%s.%s", s->prefix, suffix);
@@ -279,16 +288,16 @@ static wick_status read_pattern_gguf(const source *s, double *every, bool *each,
 static wick_status read_layer_types(const source *s, wk_hparams *hp) {
     int pattern = 0;
     for (const wk_arch *a = hp->arch; a && !pattern; a = a->base) pattern = a->window_pattern;
-    json_t *types = s->config ? member(s->config, "layer_types") : NULL,
-           *use = s->config ? member(s->config, "use_sliding_window") : NULL;
+    json_t *types = s->config ? member(s->config, "layer_types") : NULL;
     double p = pattern, first = 0;
-    bool found = false, each = false;
-    wick_status st = WICK_OK;
+    bool found = false, use = false, each = false;
+    wick_status st = config_flag(s, "use_sliding_window", &use, &found);
+    if (st) return st;
     if (types && (!json_is_array(types) || json_array_size(types) != (size_t)hp->n_layer))
         return wk_fail(WICK_E_FORMAT, "%s: \"layer_types\" does not name %lld layers", s->path, (long long)hp->n_layer);
     if (s->config && pattern > 0) st = config_number(s, s->config, "sliding_window_pattern", true, &p, &found);
     if (s->gguf && pattern > 0) st = read_pattern_gguf(s, &p, &each, hp);
-    if (!st && use && json_is_true(use)) {  /* Qwen: from this layer on */
+    if (!st && use) {  /* Qwen: from this layer on */
         st = config_number(s, s->config, "max_window_layers", true, &first, &found);
         pattern = WK_WINDOW_ALL;
     }
@@ -307,18 +316,21 @@ static wick_status read_layer_types(const source *s, wk_hparams *hp) {
 }
 
 static wick_status read_moe(const source *s, wk_hparams *hp) {
-    json_t *only = s->config ? member(s->config, "mlp_only_layers") : NULL,
-           *norm = s->config ? member(s->config, "norm_topk_prob") : NULL, *v;
+    json_t *only = s->config ? member(s->config, "mlp_only_layers") : NULL, *v;
     double step = 1;
     size_t i;
     bool found;
-    /* GGUF has no key: llama.cpp divides for these families */
-    hp->norm_topk = s->gguf || hp->features & WK_NORM_TOPK || (norm && json_is_true(norm));
+    hp->norm_topk = s->gguf || hp->features & WK_NORM_TOPK;  /* GGUF has no key: llama.cpp divides for these families */
+    bool norm = hp->norm_topk;
+    wick_status st = config_flag(s, "norm_topk_prob", &norm, &found);
+    hp->norm_topk = hp->norm_topk || norm;
+    if (st) return st;
+    if (only && !json_is_array(only)) return wk_fail(WICK_E_FORMAT, "%s: \"mlp_only_layers\" is not a list", s->path);
     if (hp->n_expert < 1 || hp->n_expert_used < 1 || hp->n_expert_used > hp->n_expert)
         return wk_fail(WICK_E_FORMAT, "%s: %lld of %lld experts are used, it must be 1 to all", s->path,
                        (long long)hp->n_expert_used, (long long)hp->n_expert);
     if (!hp->n_ff_expert) hp->n_ff_expert = hp->n_ff;
-    wick_status st = s->config ? config_number(s, s->config, "decoder_sparse_step", true, &step, &found) : WICK_OK;
+    if (s->config) st = config_number(s, s->config, "decoder_sparse_step", true, &step, &found);
     if (!st && !(step >= 1 && step <= WK_MAX_LAYERS))
         st = wk_fail(WICK_E_FORMAT, "%s: \"decoder_sparse_step\" is %g", s->path, step);
     for (int64_t l = 0; !st && l < hp->n_layer; l++) hp->dense[l] = (l + 1) % (int64_t)step != 0;
@@ -395,6 +407,7 @@ static wick_status read_labels(const source *s, wk_hparams *hp) {
     bool found;
     wick_status st = config_number(s, s->config, "num_labels", true, &n, &found);
     if (st) return st;
+    if (names && !json_is_object(names)) return wk_fail(WICK_E_FORMAT, "%s: \"id2label\" is not an object", s->path);
     if (names) n = (double)json_object_size(names);
     if (!(n >= 1 && n <= 1 << 20)) return wk_fail(WICK_E_FORMAT, "%s: %g labels, it must be 1 to 2^20", s->path, n);
     hp->n_label = (int64_t)n;
@@ -491,13 +504,11 @@ wick_status wk_hparams_read(const wk_checkpoint *c, wk_hparams *hp) {
     }
     for (size_t i = 0; !st && i < sizeof keys / sizeof *keys; i++) st = read_key(&s, &keys[i], hp);
     if (!st && s.config) st = check_act(&s, hp);
-    if (!st && s.config) {  /* Qwen has a window that it does not use */
-        json_t *use = member(s.config, "use_sliding_window");
-        if (use && json_is_false(use)) hp->window = 0;
-        json_t *tie = member(s.config, "tie_word_embeddings");
-        if (tie && json_is_boolean(tie))
-            hp->features = json_is_true(tie) ? hp->features | WK_TIED : hp->features & ~(unsigned)WK_TIED;
-    }
+    bool use = true, tie = false, found = false;
+    if (!st) st = config_flag(&s, "use_sliding_window", &use, &found);
+    if (!use) hp->window = 0;  /* Qwen has a window that it does not use */
+    if (!st) st = config_flag(&s, "tie_word_embeddings", &tie, &found);
+    if (!st && found) hp->features = tie ? hp->features | WK_TIED : hp->features & ~(unsigned)WK_TIED;
     if (!hp->rope.original_ctx) hp->rope.original_ctx = hp->n_ctx;
     if (!(hp->rope.theta > 0)) hp->rope.theta = 10000;
     if (hp->n_expert > 0) hp->features |= WK_MOE;  /* GGUF files of Mixtral say "llama" */

@@ -410,6 +410,13 @@ static void generation_configs(void **state) {
     static const struct { const char *text, *words; } bad[] = {
         { "{\"temperature\":\"hot\"}", "\"temperature\" is not a number from 0 to 1e+06" }, { "{\"top_p\":1.5}", "\"top_p\"" },
         { "{\"repetition_penalty\":0}", "\"repetition_penalty\"" },
+        { "{\"do_sample\":\"yes\"}", "/generation_config.json: \"do_sample\" is neither true nor false" },
+        { "{\"top_k\":2.5}", "\"top_k\" is not a whole number from -1 to" }, { "{\"top_k\":1e300}", "\"top_k\"" },
+        { "{\"eos_token_id\":\"</s>\"}", "/generation_config.json: \"eos_token_id\" is no id and no list of ids" },
+        { "{\"eos_token_id\":[2,{}]}", "\"eos_token_id\" is no id" },
+        { "{\"eos_token_id\":4294967298}", "\"eos_token_id\" is 4294967298, it has to be in 0..2147483646" },
+        { "{\"eos_token_id\":[1,-2]}", "\"eos_token_id\" is -2" },
+        { "{\"eos_token_id\":1,\"eos_token_id\":2}", "duplicate object key" },
     };
     char path[64];
     wick_model *m;

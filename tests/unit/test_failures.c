@@ -13,6 +13,7 @@ typedef struct kind { const char *path, *adapter; bool chat, classify, reference
 static const kind kinds[] = {
     { .path = "data/gguf/tiny-chat.gguf", .chat = true },
     { .path = "data/gguf/tiny-spm.gguf" },
+    { .path = "data/gguf/tiny-moe.gguf" },
     { .path = "data/models/llama", .adapter = "data/adapters/llama/r4-all" },
     { .path = "data/models/llama", .reference = true },
     { .path = "data/models/llama-chat", .chat = true },
