@@ -226,7 +226,8 @@ static const bad bad_folders[] = {
     { "index-tensor-twice", WICK_E_FORMAT, "/model.safetensors.index.json: line 1, column 65: duplicate object key near '\"a\"'" },
     { "shard-twice", WICK_E_FORMAT, "/copy.safetensors: has no tensor \"b\", which the index says it has" },
     { "shards-share-tensor", WICK_E_FORMAT,
-      "other.safetensors: tensor \"a\" is there twice: bad/folder/shards-share-tensor/model-00001-of-00001.safetensors has it too" },
+      "other.safetensors: tensor \"a\" is there twice: "
+      "bad/folder/shards-share-tensor/model-00001-of-00001.safetensors has it too" },
     { "template-entry", WICK_E_FORMAT, "tokenizer_config.json: \"chat_template\" is neither text nor a list" },
     { "template-list", WICK_E_FORMAT, "tokenizer_config.json: \"chat_template\" is neither text nor a list" },
     { "template-number", WICK_E_FORMAT, "tokenizer_config.json: \"chat_template\" is neither text nor a list" },
