@@ -152,6 +152,17 @@ def bad_splits():
     yield "twice-00001-of-00002.gguf", split(0, 2, a, 2)
     yield "twice-00002-of-00002.gguf", split(1, 2, a, 2)
     yield "count-huge-00001-of-60000.gguf", split(0, 60000, a, 2)
+    name = [key("general.name", STR, "other")]
+    yield "other-model-00001-of-00002.gguf", gguf([ARCH, key("general.name", STR, "one"), key("split.no", U16, 0),
+                                                   key("split.count", U16, 2)], a)
+    yield "other-model-00002-of-00002.gguf", gguf(name + [key("split.no", U16, 1), key("split.count", U16, 2)], b)
+    yield "other-architecture-00001-of-00002.gguf", split(0, 2, a, 2)
+    yield "other-architecture-00002-of-00002.gguf", gguf([key("general.architecture", STR, "qwen2"), key("split.no", U16, 1),
+                                                          key("split.count", U16, 2)], b)
+    yield "no-split-keys-00001-of-00002.gguf", split(0, 2, a, 2)
+    yield "no-split-keys-00002-of-00002.gguf", gguf([ARCH], b)[:-4]
+    yield "count-negative-00001-of-00002.gguf", gguf([ARCH, key("split.no", U16, 0), key("split.count", I16, -2)], a)
+    yield "count-string-00001-of-00002.gguf", gguf([ARCH, key("split.count", STR, "2")], a)
     yield "part-cut-00001-of-00002.gguf", split(0, 2, a, 2)
     yield "part-cut-00002-of-00002.gguf", split(1, 2, b, 2)[:-100]
 
@@ -273,6 +284,22 @@ def bad_folders():
     yield "index-nul", {**sharded, idx: index({"a": name + "\0x"})}
     yield "index-folder", {**sharded, idx: index({"a": ".."})}
     yield "index-empty-name", {**sharded, idx: index({"a": ""})}
+    second = {**sharded, "model-00002-of-00002.safetensors": pack({"b": ("F32", [4])})}
+    yield "index-tensor-twice", {**second, idx: '{"weight_map":{"a":"%s","b":"x","a":"%s"}}' % (name, name)}
+    yield "index-shards-swapped", {**second, idx: index({"a": "model-00002-of-00002.safetensors", "b": name})}
+    yield "shard-twice", {**sharded, "copy.safetensors": one, idx: index({"a": name, "b": "copy.safetensors"})}
+    yield "shards-share-tensor", {**sharded, "other.safetensors": pack({"a": ("F32", [4]), "b": ("F32", [1])}),
+                                  idx: index({"a": name, "b": "other.safetensors"})}
+    yield "config-key-twice", {"config.json": CONFIG[:-1] + ', "model_type": "qwen2"}', "model.safetensors": one}
+    yield "config-number-huge", {"config.json": '{"rms_norm_eps": 1e999}', "model.safetensors": one}
+    yield "config-nan", {"config.json": '{"rms_norm_eps": NaN}', "model.safetensors": one}
+    yield "config-empty", {"config.json": "", "model.safetensors": one}
+    yield "config-cut", {"config.json": CONFIG[:-5], "model.safetensors": one}
+    yield "generation-array", {**base, "model.safetensors": one, "generation_config.json": "[1]"}
+    yield "tokenizer-config-string", {**base, "model.safetensors": one, "tokenizer_config.json": '"x"'}
+    yield "tokenizer-not-object", {**base, "model.safetensors": one, "tokenizer.json": "[]"}
+    for kind, v in ("number", "7"), ("object", "{}"), ("list", '["x"]'), ("entry", '[{"name":"default","template":1}]'):
+        yield f"template-{kind}", {**base, "model.safetensors": one, "tokenizer_config.json": '{"chat_template":%s}' % v}
     yield "shard-cut", {**base, name: one[:-3], idx: index({"a": name})}
     yield "template-nul", {**base, "model.safetensors": one, "tokenizer_config.json": '{"chat_template":"a\\u0000b"}'}
     yield "quant-method-unknown", gptq_folder({"quant_method": "bitsandbytes"})
@@ -305,7 +332,7 @@ SPM = ["<unk>", "<s>", "</s>", "<0x0A>", "<0x20>", "<0x61>", "▁", "a", "b", "c
 SPM_TYPES = [2, 3, 3, 6, 6, 6] + [1] * 10
 
 
-def model_keys(spm=False, **change):
+def model_values(spm=False, **change):
     """name with '__' for '.', value (type, value), or None to leave the key out."""
     k = {
         "general.architecture": (STR, "llama"), "general.name": (STR, "tiny"),
@@ -328,7 +355,10 @@ def model_keys(spm=False, **change):
         name = name.replace("__", ".")
         if v is None: k.pop(name)
         else: k[name] = v
-    return [key(n, *v) for n, v in k.items()]
+    return k
+
+
+def model_keys(spm=False, **change): return [key(n, *v) for n, v in model_values(spm, **change).items()]
 
 
 def model_tensors(**change):
@@ -345,6 +375,20 @@ def model_tensors(**change):
 
 
 def tiny(spm=False, keys={}, tensors={}): return gguf(model_keys(spm, **keys), model_tensors(**tensors))
+
+
+def tiny_moe(**change):
+    """The tiny model as a Qwen3-MoE of 4 experts."""
+    k = {n.replace("llama.", "qwen3moe."): v for n, v in model_values().items()}
+    k["general.architecture"] = (STR, "qwen3moe")
+    for n, v in change.items():
+        if v is not None: k["qwen3moe." + n] = v
+    b = "blk.0."
+    t = model_tensors(blk__0__ffn_gate=None, blk__0__ffn_up=None, blk__0__ffn_down=None)
+    t += [tensor(b + n + ".weight", s, TENSOR_F32 if len(s) == 1 else TENSOR_Q4_0) for n, s in {
+        "attn_q_norm": [16], "attn_k_norm": [16], "ffn_gate_inp": [32, 4], "ffn_gate_exps": [32, 32, 4],
+        "ffn_up_exps": [32, 32, 4], "ffn_down_exps": [32, 32, 4]}.items()]
+    return gguf([key(n, *v) for n, v in k.items()], t)
 
 
 def bad_models():
@@ -379,6 +423,14 @@ def bad_models():
     yield "tensor-missing", tiny(tensors={"blk__0__attn_k": None})
     yield "tensor-shape", tiny(tensors={"blk__0__attn_q": [32, 64]})
     yield "tensor-dimensions", tiny(tensors={"output_norm": [32, 1]})
+    moe = {"expert_count": (U32, 4), "expert_used_count": (U32, 2), "expert_feed_forward_length": (U32, 32)}
+    yield "experts-more", tiny_moe(**{**moe, "expert_count": (U32, 8)})
+    yield "experts-fewer", tiny_moe(**{**moe, "expert_count": (U32, 2)})
+    yield "experts-0", tiny_moe(**{**moe, "expert_count": (U32, 0)})
+    yield "experts-huge", tiny_moe(**{**moe, "expert_count": (U32, 1 << 31)})
+    yield "experts-used-5", tiny_moe(**{**moe, "expert_used_count": (U32, 5)})
+    yield "experts-used-missing", tiny_moe(**{**moe, "expert_used_count": None})
+    yield "experts-width-differs", tiny_moe(**{**moe, "expert_feed_forward_length": (U32, 64)})
     yield "embedding-rows-differ", tiny(tensors={"token_embd": [32, 8]})
     t = "tokenizer__ggml__"
     yield "tokens-missing", tiny(keys={t + "tokens": None})
@@ -406,6 +458,9 @@ def bad_models():
     yield "template-broken", tiny(keys={"tokenizer__chat_template": (STR, "{% for m in messages %}{{ m.content }}")})
 
 
+TEMPLATE = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content | trim }}<|im_end|>{% endfor %}"
+
+
 def good_gguf():
     every = [key("t.u8", U8, 200), key("t.i8", I8, -100), key("t.u16", U16, 60000), key("t.i16", I16, -30000),
              key("t.u32", U32, 4000000000), key("t.i32", I32, -2000000000), key("t.f32", F32, 0.5), key("t.bool", BOOL, 1),
@@ -417,6 +472,8 @@ def good_gguf():
              key("a.u64", ARR, (U64, [1, 1 << 62]))]
     yield "tiny.gguf", tiny()
     yield "tiny-spm.gguf", tiny(True)
+    yield "tiny-moe.gguf", tiny_moe(expert_count=(U32, 4), expert_used_count=(U32, 2), expert_feed_forward_length=(U32, 32))
+    yield "tiny-chat.gguf", tiny(keys={"tokenizer__chat_template": (STR, TEMPLATE)})
     yield "vocab.gguf", gguf(model_keys())
     yield "every-type.gguf", gguf(every)
     yield "version-2.gguf", gguf([ARCH], TWO, version=2)
@@ -426,6 +483,109 @@ def good_gguf():
     for i, name in enumerate("abc"):
         tensors = [tensor(name, [32]), tensor(name + "2", [32, 2])]
         yield f"split-0000{i + 1}-of-00003.gguf", split(i, 3, tensors, 6 if not i else None)
+
+
+# ---- templates ----
+
+def nest(before, middle, after, n): return before * n + middle + after * n
+
+
+def bad_templates():
+    """Each asks for too much time, memory, depth or output, looks where it may not, or breaks off. messages has one entry."""
+    yield "range-huge", "{% for i in range(10**9) %}{% endfor %}"
+    yield "range-list", "{{ range(999999999) | list | length }}"
+    yield "range-step-0", "{{ range(1, 9, 0) | list }}"
+    yield "loops-nested", nest("{% for i in range(1000) %}", "x", "{% endfor %}", 6)
+    yield "loops-empty", nest("{% for i in range(1000) %}", "", "{% endfor %}", 4)
+    yield "loop-over-text", "{% set s = 'x' * 1000000 %}{% for a in s %}{% for b in s %}{% endfor %}{% endfor %}"
+    yield "class", "{{ ''.__class__.__mro__ }}"
+    yield "class-item", "{{ ''['__class__'] + 1 }}"
+    yield "class-filter", "{{ ('' | attr('__class__')) + 1 }}"
+    yield "class-format", "{{ '{0.__class__.__mro__}'.format(messages) }}"
+    yield "class-format-map", "{{ '{a.__init__.__globals__}'.format_map({'a': cycler}) }}"
+    yield "class-map", "{{ messages | map(attribute='__class__.__mro__') | list }}"
+    yield "globals", "{{ cycler.__init__.__globals__.os.popen('id').read() }}"
+    yield "private", "{{ messages[0]._private.x }}"
+    yield "mutation", "{{ messages.append(1) }}"
+    yield "include", "{% include '/etc/passwd' %}"
+    yield "import", "{% import 'os' as os %}{{ os }}"
+    yield "extends", "{% extends messages[0].content %}"
+    yield "deep-parentheses", "{{ " + nest("(", "1", ")", 300) + " }}"
+    yield "deep-lists", "{{ " + nest("[", "", "]", 190) + " }}{{ " + nest("[", "", "]", 300) + " }}"
+    yield "deep-dicts", "{{ " + nest("{'a':", "1", "}", 300) + " }}"
+    yield "deep-blocks", nest("{% if 1 %}", "x", "{% endif %}", 250)
+    yield "deep-not", "{{ " + "not " * 1000 + "1 }}"
+    yield "deep-minus", "{{ " + "-" * 3000 + "1 }}"
+    yield "deep-conditions", "{{ " + "1 if 0 else " * 400 + "1 }}"
+    yield "deep-power", "{{ " + "1**" * 1800 + "1 }}"
+    yield "deep-sum", "{{ " + "1+" * 1800 + "1 }}"
+    yield "deep-attributes", "{{ messages" + ".a" * 1800 + " }}"
+    yield "deep-filters", "{{ 'x'" + "|trim" * 1800 + " }}"
+    yield "deep-elif", "{% if 0 %}" + "{% elif 0 %}" * 400 + "{% endif %}"
+    yield "deep-values", "{% set ns = namespace(a=[]) %}{% for i in range(9999) %}{% set ns.a = [ns.a] %}{% endfor %}{{ ns.a }}"
+    yield "deep-tojson", ("{% set ns = namespace(a=1) %}{% for i in range(9999) %}{% set ns.a = {'a': ns.a} %}{% endfor %}"
+                          "{{ ns.a | tojson }}")
+    yield "deep-equal", ("{% set ns = namespace(a=1, b=1) %}{% for i in range(9999) %}{% set ns.a = [ns.a] %}"
+                         "{% set ns.b = [ns.b] %}{% endfor %}{{ ns.a == ns.b }}")
+    yield "macro-itself", "{% macro f(x) %}{{ f(x + 1) }}{% endmacro %}{{ f(0) }}"
+    yield "macros-each-other", "{% macro f() %}{{ g() }}{% endmacro %}{% macro g() %}{{ f() }}{% endmacro %}{{ f() }}"
+    yield "macro-caller", "{% macro f() %}{% call f() %}{{ caller() }}{% endcall %}{% endmacro %}{{ f() }}"
+    yield "macro-twice", "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(150) }}"
+    yield "loop-recursive", "{% for x in [1] recursive %}{{ loop([x]) }}{% endfor %}"
+    yield "multiply-text", "{{ 'x' * 10**9 }}"
+    yield "multiply-list", "{{ ([0] * 10**9) | length }}"
+    yield "multiply-max", "{{ 'xy' * 9223372036854775807 }}"
+    yield "double", "{% set ns = namespace(s='x') %}{% for i in range(64) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}"
+    yield "double-list", "{% set ns = namespace(s=[1]) %}{% for i in range(64) %}{% set ns.s = ns.s + ns.s %}{% endfor %}"
+    yield "output-many", "{% for i in range(99999) %}" + "x" * 1000 + "{% endfor %}"
+    yield "join", "{{ (['x' * 10000] * 10000) | join('x' * 10000) }}"
+    yield "replace", "{{ ('a' * 10000) | replace('a', 'b' * 10000) }}"
+    yield "replace-empty", "{{ ('a' * 100000).replace('', 'b' * 10000) }}"
+    yield "quadratic-find", "{% set s = 'a' * 1000000 %}{% for i in range(9999) %}{{ s.count('a' * 500000 ~ 'b') }}{% endfor %}"
+    yield "unique", "{{ range(99999) | unique | list | length }}"
+    yield "dict-many", ("{% set ns = namespace(d={}) %}{% for i in range(99999) %}{% set ns.d = dict(ns.d, **{i ~ '': 1}) %}"
+                        "{% endfor %}")
+    yield "center", "{{ 'x' | center(10**9) }}"
+    yield "ljust", "{{ 'x'.ljust(9223372036854775807) }}"
+    yield "zfill", "{{ '1'.zfill(10**9) }}"
+    yield "indent", "{{ 'a\\nb' | indent(10**9) }}"
+    yield "expandtabs", "{{ '\\t'.expandtabs(10**9) }}"
+    yield "batch", "{{ [1] | batch(10**9, 'x') | list }}"
+    yield "slice", "{{ [1] | slice(10**9) | list }}"
+    yield "tojson-indent", "{{ messages | tojson(indent=10**9) }}"
+    yield "format-width", "{{ '{:999999999}'.format(1) }}"
+    yield "format-width-huge", "{{ '{:99999999999999999999}'.format(1) }}"
+    yield "format-precision", "{{ '{:.999999999f}'.format(0.1) }}"
+    yield "percent-width", "{{ '%999999999d' % 1 }}"
+    yield "percent-star", "{{ '%*d' % (10**9, 1) }}"
+    yield "percent-precision", "{{ '%.999999999f' % 0.1 }}"
+    yield "percent-zeros", "{{ '%.999999999d' % 1 }}"
+    yield "format-filter", "{{ '%0999999999d' | format(1) }}"
+    yield "namespace-cycle", "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns | tojson }}"
+    yield "namespace-cycle-list", "{% set ns = namespace() %}{% set ns.a = [ns] %}{{ ns.a | tojson }}"
+    yield "integer-literal", "{{ 99999999999999999999 }}"
+    yield "integer-sum", "{{ 9223372036854775807 + 1 }}"
+    yield "integer-product", "{{ 4611686018427387904 * 4 }}"
+    yield "integer-power", "{{ 3 ** 10**9 }}"
+    yield "integer-negated", "{{ -(-9223372036854775807 - 1) }}"
+    yield "integer-divided", "{{ (-9223372036854775807 - 1) // -1 }}"
+    yield "integer-abs", "{{ (-9223372036854775807 - 1) | abs }}"
+    yield "integer-of-infinity", "{{ 1e308 * 10 }}{{ (1e308 * 10) | round | int + 1 }}"
+    yield "power-float", "{{ 10.0 ** 400 }}"
+    yield "time-format", "{{ strftime_now('%Y' * 1000000) }}"
+    yield "lipsum", "{{ lipsum(n=10**9) }}"
+    yield "unclosed-if", "a\n{% if messages %}b"
+    yield "unclosed-for", "{% for m in messages %}{{ m.content }}"
+    yield "unclosed-macro", "{% macro f() %}x"
+    yield "unclosed-output", "a\n\n{{ messages"
+    yield "unclosed-tag", "{% if messages"
+    yield "unclosed-comment", "x\n{# and on"
+    yield "unclosed-raw", "{% raw %}{{ x }}"
+    yield "unclosed-text", "{{ 'abc }}"
+    yield "unclosed-bracket", "{{ [1, (2] }}"
+    yield "end-alone", "{% endfor %}"
+    yield "end-of-other", "{% if 1 %}{% endfor %}"
+    yield "else-alone", "{% else %}"
 
 
 def write(path, data):
@@ -440,6 +600,7 @@ for name, data in bad_safetensors(): write(f"bad/safetensors/{name}.safetensors"
 for name, data in bad_models(): write(f"bad/model/{name}.gguf", data)
 for name, inside in bad_folders():
     for file, data in inside.items(): write(f"bad/folder/{name}/{file}", data)
+for name, data in bad_templates(): write(f"bad/template/{name}.jinja", data)
 for name, data in good_gguf():
     write(f"data/gguf/{name}", data)
     if not name.startswith("split"): write(f"fuzz/corpus/gguf/{name}", data)
@@ -447,3 +608,53 @@ good_st = {"mixed": pack({"a": ("F32", [2, 3]), "b": ("F16", [4]), "c": ("I32", 
            "metadata": st({"__metadata__": {"format": "pt", "x": "y"}, "w": entry([1], 0, 4)}, bytes(4)),
            "padded": st("{}" + " " * 6)}
 for name, data in good_st.items(): write(f"fuzz/corpus/safetensors/{name}.safetensors", data)
+
+
+# ---- seeds of the fuzz targets that take a folder's JSON, a whole model, any JSON ----
+
+SMALL = {"architectures": ["LlamaForCausalLM"], "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1,
+         "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64, "vocab_size": 10, "rms_norm_eps": 1e-5,
+         "tie_word_embeddings": False}
+ROPES = {"linear": {"rope_type": "linear", "factor": 2.0},
+         "yarn": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16},
+         "llama3": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                    "original_max_position_embeddings": 16, "rope_theta": 5e5}}
+
+
+def config_seeds():
+    """config.json, NUL, generation_config.json, NUL, tokenizer_config.json."""
+    def parts(*dicts): return "\0".join(json.dumps(d) for d in dicts)
+    yield "llama", parts(SMALL, {"eos_token_id": [2, 3], "do_sample": True, "temperature": 0.7, "top_k": 5, "top_p": 0.9,
+                                 "repetition_penalty": 1.1}, {"chat_template": "{{ messages }}"})
+    for name, rope in ROPES.items(): yield f"rope-{name}", parts({**SMALL, "rope_scaling": rope, "rope_theta": 1e4})
+    yield "rope-parameters", parts({**SMALL, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}})
+    yield "mistral", parts({**SMALL, "architectures": ["MistralForCausalLM"], "sliding_window": 4, "head_dim": 4})
+    yield "qwen2", parts({**SMALL, "architectures": ["Qwen2ForCausalLM"], "use_sliding_window": True, "max_window_layers": 0,
+                          "sliding_window": 4, "tie_word_embeddings": True})
+    yield "qwen3", parts({**SMALL, "architectures": ["Qwen3ForCausalLM"], "head_dim": 4, "layer_types": ["full_attention"]})
+    yield "qwen3-moe", parts({**SMALL, "architectures": ["Qwen3MoeForCausalLM"], "num_experts": 4, "num_experts_per_tok": 2,
+                              "moe_intermediate_size": 16, "decoder_sparse_step": 1, "mlp_only_layers": [0],
+                              "norm_topk_prob": True})
+    yield "gemma3", parts({**SMALL, "architectures": ["Gemma3ForCausalLM"], "head_dim": 4, "query_pre_attn_scalar": 4,
+                           "sliding_window": 8, "sliding_window_pattern": 6, "rope_local_base_freq": 1e4,
+                           "final_logit_softcapping": 30.0})
+    yield "classify", parts({**SMALL, "architectures": ["LlamaForSequenceClassification"], "id2label": {"0": "no", "1": "yes"},
+                             "pad_token_id": 0})
+    yield "gptq", parts({**SMALL, "quantization_config": GPTQ})
+
+
+def json_seeds():
+    talk = {"messages": [{"role": "user", "content": "ab <s>"}, {"role": "assistant", "content": None, "n": [1, -2.5e3, True]}]}
+    yield "chat", json.dumps({**talk, "tools": [{"type": "function"}], "x": 3, "add_generation_prompt": False})
+    yield "parts", json.dumps({"messages": [{"role": "user", "content": [{"type": "text", "text": "\u00e4\u2028\0"}]}], "x": "é"})
+    yield "numbers", "[0,-0,1e5,1E-5,0.1,9223372036854775807,-9223372036854775808,18446744073709551616,1.7976931348623157e308,5e-9]"
+    yield "strings", '["\\u0000\\ud83d\\ude00\\/\\b\\f\\n\\r\\t\\"","ä€😀"]'
+    yield "deep", "[" * 40 + '{"a":{"b":[]}}' + "]" * 40
+    yield "odd", ' \r\n\t{ "a" : null , "" : [ ] , "true" : true , "x" : false } '
+    yield "twice", '{"a":1,"a":2}'
+
+
+for name, data in config_seeds(): write(f"fuzz/corpus/config/{name}.txt", data)
+for name, data in json_seeds(): write(f"fuzz/corpus/json/{name}.json", data)
+for name, data in good_gguf():
+    if name.startswith("tiny"): write(f"fuzz/corpus/model_gguf/{name}", data)

@@ -7,13 +7,12 @@
  * model, and refused as a whole with every tensor that does not fit, before anything is uploaded. */
 #include "adapter/adapter.h"
 #include "base/file.h"
+#include "base/regex.h"
 #include "format/names.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
 
 enum { MAX_CONFIG_BYTES = 1 << 20, MAX_PATTERNS = 1024, MATCH_LIMIT = 100000 };
 
@@ -21,7 +20,7 @@ enum { MAX_CONFIG_BYTES = 1 << 20, MAX_PATTERNS = 1024, MATCH_LIMIT = 100000 };
 
 /* A key of rank_pattern or alpha_pattern: a regular expression that the end of a module's name must match. */
 typedef struct pattern { pcre2_code *code; double value; } pattern;
-typedef struct pattern_list { pattern *p; size_t n; } pattern_list;
+typedef struct pattern_list { pattern *p; size_t n; pcre2_general_context *memory; } pattern_list;
 typedef struct peft_config {
     double r, alpha;
     bool rslora;
@@ -30,6 +29,7 @@ typedef struct peft_config {
 
 static void free_patterns(pattern_list *l) {
     for (size_t i = 0; i < l->n; i++) pcre2_code_free(l->p[i].code);
+    pcre2_general_context_free(l->memory);
     wk_free(l->p);
     *l = (pattern_list){ 0 };
 }
@@ -39,6 +39,21 @@ static wick_status read_number(json_t *config, const char *path, const char *key
     *out = json_number_value(v);
     if (json_is_number(v) && *out >= min && *out <= max) return WICK_OK;
     return wk_fail(WICK_E_FORMAT, "%s: \"%s\" must be a number from %g to %g", path, key, min, max);
+}
+
+/* One key of a pattern list, compiled. */
+static wick_status compile_pattern(const pattern_list *l, const char *path, const char *key, const char *name, pcre2_code **out) {
+    int code = PCRE2_ERROR_HEAP_FAILED;
+    size_t at;
+    wk_buf regex = { 0 };
+    wk_buf_printf(&regex, "(?:.*\\.)?(?:%s)$", name);
+    pcre2_compile_context *how = regex.failed ? NULL : pcre2_compile_context_create(l->memory);
+    *out = how ? pcre2_compile((PCRE2_SPTR)regex.ptr, regex.len, PCRE2_ANCHORED | PCRE2_NEVER_BACKSLASH_C, &code, &at, how) : NULL;
+    pcre2_compile_context_free(how);
+    wk_buf_free(&regex);
+    if (*out) return WICK_OK;
+    if (code == PCRE2_ERROR_HEAP_FAILED) return wk_fail_memory(strlen(name), key);
+    return wk_fail(WICK_E_FORMAT, "%s: \"%s\" has \"%.64s\", which is not a regular expression", path, key, name);
 }
 
 /* PEFT's get_pattern_key(): re.match("(.*\.)?(KEY)$", module); the first key that matches wins. */
@@ -51,21 +66,14 @@ static wick_status read_patterns(json_t *config, const char *path, const char *k
     if (n > MAX_PATTERNS)
         return wk_fail(WICK_E_FORMAT, "%s: \"%s\" has %zu members, at most %d are read", path, key, n, MAX_PATTERNS);
     if (!n) return WICK_OK;
-    if (!(out->p = wk_alloc_array(n, sizeof *out->p))) return wk_fail_memory(n * sizeof *out->p, key);
+    if (!(out->p = wk_alloc_array(n, sizeof *out->p)) || !(out->memory = wk_regex_memory()))
+        return wk_fail_memory(n * sizeof *out->p, key);
     json_object_foreach(object, name, v) {
-        int code;
-        size_t at;
-        wk_buf regex = { 0 };
+        pcre2_code *p;
         if (!json_is_number(v) || !(json_number_value(v) >= min && json_number_value(v) <= max))
             return wk_fail(WICK_E_FORMAT, "%s: \"%.64s\" of \"%s\" must be a number from %g to %g", path, name, key, min, max);
-        wk_buf_printf(&regex, "(?:.*\\.)?(?:%s)$", name);
-        if (regex.failed) {
-            wk_buf_free(&regex);
-            return wk_fail_memory(strlen(name), key);
-        }
-        pcre2_code *p = pcre2_compile((PCRE2_SPTR)regex.ptr, regex.len, PCRE2_ANCHORED | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
-        wk_buf_free(&regex);
-        if (!p) return wk_fail(WICK_E_FORMAT, "%s: \"%s\" has \"%.64s\", which is not a regular expression", path, key, name);
+        wick_status st = compile_pattern(out, path, key, name, &p);
+        if (st) return st;
         out->p[out->n++] = (pattern){ p, json_number_value(v) };
     }
     return WICK_OK;
@@ -74,20 +82,22 @@ static wick_status read_patterns(json_t *config, const char *path, const char *k
 /* The value for a module: the first matching pattern's, else the usual one. */
 static wick_status value_for(const pattern_list *l, wk_str module, double usual, double *out) {
     *out = usual;
-    pcre2_match_context *limits = l->n ? pcre2_match_context_create(NULL) : NULL;
-    pcre2_match_data *found = l->n ? pcre2_match_data_create(1, NULL) : NULL;
-    bool ok = !l->n || (limits && found);
+    pcre2_match_context *limits = l->n ? pcre2_match_context_create(l->memory) : NULL;
+    pcre2_match_data *found = l->n ? pcre2_match_data_create(1, l->memory) : NULL;
+    bool ok = true, room = !l->n || (limits && found);
     if (limits) pcre2_set_match_limit(limits, MATCH_LIMIT);
-    for (size_t i = 0; ok && i < l->n; i++) {
+    for (size_t i = 0; ok && room && i < l->n; i++) {
         int n = pcre2_match(l->p[i].code, (PCRE2_SPTR)module.ptr, module.len, 0, 0, found, limits);
         if (n >= 0) {
             *out = l->p[i].value;
             break;
         }
         ok = n == PCRE2_ERROR_NOMATCH;
+        room = n != PCRE2_ERROR_NOMEMORY;
     }
     pcre2_match_data_free(found);
     pcre2_match_context_free(limits);
+    if (!room) return wk_fail_memory(module.len, "a pattern of the adapter");
     return ok ? WICK_OK
               : wk_fail(WICK_E_UNSUPPORTED, "a pattern of the adapter needs too many steps on \"%s\"", wk_show(module).text);
 }
@@ -357,8 +367,10 @@ void wk_adapter_free(wick_adapter *a) {
 static wick_status open_tensors(const char *folder, char **path, wk_safetensors **out) {
     char *pickle = wk_path_join(folder, "adapter_model.bin");
     *path = wk_path_join(folder, "adapter_model.safetensors");
-    wick_status st = !pickle || !*path ? wk_fail_memory(strlen(folder), "a path") : WICK_OK;
-    if (!st && !wk_file_exists(*path) && wk_file_exists(pickle))
+    bool there = false, pickled = false;
+    wick_status st = !pickle || !*path ? wk_fail_memory(strlen(folder), "a path") : wk_file_look(*path, &there);
+    if (!st && !there) st = wk_file_look(pickle, &pickled);
+    if (!st && pickled)
         st = wk_fail(WICK_E_UNSUPPORTED, "%s: pickle files can run code when they are read: save the adapter as safetensors "
                      "(save_pretrained with safe_serialization=True)", pickle);
     if (!st) st = wk_safetensors_open(*path, out);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +15,76 @@
 
 static wick_status fail_errno(const char *path) { return wk_fail(WICK_E_IO, "%s: %s", path, strerror(errno)); }
 
-/* Opens a regular file and tells its size. */
+/* ---- the system's calls, one of which may have to fail ---- */
+
+static atomic_uint_fast64_t n_call, fail_at;
+static atomic_int fail_how;
+
+void wk_io_fail_at(uint64_t k, int how) {
+    atomic_store(&fail_how, how);
+    atomic_store(&fail_at, k ? atomic_load(&n_call) + k : 0);
+}
+uint64_t wk_io_count(void) { return atomic_load(&n_call); }
+
+/* Counts one call. If it is the one: true with errno set where it has to fail, *few where it has to read less than it could. */
+static bool injected(bool *few) {
+    uint64_t n = atomic_fetch_add_explicit(&n_call, 1, memory_order_relaxed) + 1;
+    int how = n == atomic_load_explicit(&fail_at, memory_order_relaxed) ? atomic_load(&fail_how) : 0;
+    *few = how == WK_IO_SHORT;
+    if (how > 0) errno = how;
+    return how > 0;
+}
+
+static int sys_open(const char *path, int flags, mode_t mode) {
+    bool few;
+    int fd;
+    do fd = injected(&few) ? -1 : open(path, flags, mode);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+static int sys_fstat(int fd, struct stat *st) {
+    bool few;
+    return injected(&few) && errno != EINTR ? -1 : fstat(fd, st);
+}
+static int sys_stat(const char *path, struct stat *st) {
+    bool few;
+    return injected(&few) && errno != EINTR ? -1 : stat(path, st);
+}
+static void *sys_mmap(int fd, size_t n) {
+    bool few;
+    return injected(&few) && errno != EINTR ? MAP_FAILED : mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
+}
+static ssize_t sys_read(int fd, void *p, size_t n) {
+    bool few;
+    if (injected(&few)) return -1;
+    return read(fd, p, few && n > 1 ? 1 : n);
+}
+static ssize_t sys_write(int fd, const void *p, size_t n) {
+    bool few;
+    if (injected(&few)) return -1;
+    return write(fd, p, few && n > 1 ? 1 : n);
+}
+static int sys_fsync(int fd) {
+    bool few;
+    int r;
+    do r = injected(&few) ? -1 : fsync(fd);
+    while (r < 0 && errno == EINTR);
+    return r;
+}
+static int sys_rename(const char *from, const char *to) {
+    bool few;
+    return injected(&few) && errno != EINTR ? -1 : rename(from, to);
+}
+
+/* ---- reading ---- */
+
+/* Opens a regular file and tells its size. Without O_NONBLOCK a FIFO would be waited on before it can be refused. */
 static wick_status open_regular(const char *path, int *fd, size_t *size) {
     struct stat st;
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    *fd = sys_open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
     if (*fd < 0) return fail_errno(path);
     wick_status s = WICK_OK;
-    if (fstat(*fd, &st)) s = fail_errno(path);
+    if (sys_fstat(*fd, &st)) s = fail_errno(path);
     else if (S_ISDIR(st.st_mode)) s = wk_fail(WICK_E_IO, "%s: is a folder, a file is needed", path);
     else if (!S_ISREG(st.st_mode)) s = wk_fail(WICK_E_IO, "%s: is not a regular file", path);
     else *size = (size_t)st.st_size;
@@ -35,7 +99,7 @@ wick_status wk_file_map(wk_file *f, const char *path) {
     if (st) return st;
     if (!(f->path = wk_strdup(path))) st = wk_fail_memory(strlen(path), "a file's name");
     if (!st && f->size) {
-        void *p = mmap(NULL, f->size, PROT_READ, MAP_PRIVATE, fd, 0);
+        void *p = sys_mmap(fd, f->size);
         if (p == MAP_FAILED) st = fail_errno(path);
         else f->data = p;
     }
@@ -66,7 +130,7 @@ wick_status wk_file_read(const char *path, size_t limit, wk_buf *out) {
         return wk_fail(WICK_E_LENGTH, "%s: has %zu bytes, at most %zu are read", path, size, limit);
     }
     char chunk[65536];
-    for (ssize_t n; !st && (n = read(fd, chunk, sizeof chunk)) != 0;) {
+    for (ssize_t n; !st && (n = sys_read(fd, chunk, sizeof chunk)) != 0;) {
         if (n < 0) st = errno == EINTR ? WICK_OK : fail_errno(path);
         else if (out->len + (size_t)n > limit)
             st = wk_fail(WICK_E_LENGTH, "%s: grew past %zu bytes while it was read", path, limit);
@@ -74,6 +138,8 @@ wick_status wk_file_read(const char *path, size_t limit, wk_buf *out) {
     }
     close(fd);
     wk_buf_add(out, "", 0);
+    if (!st && !out->failed && out->len < size)
+        st = wk_fail(WICK_E_IO, "%s: had %zu bytes and ended after %zu: it shrank while it was read", path, size, out->len);
     if (!st && out->failed) st = wk_fail_memory(size, path);
     return st;
 }
@@ -102,7 +168,7 @@ wick_status wk_out_open(wk_out *o, const char *path) {
     wick_status st = find_target(path, &o->to, &through);
     if (st) return st;
     if (through) {
-        o->fd = open(o->to, O_WRONLY | O_CLOEXEC);
+        o->fd = sys_open(o->to, O_WRONLY | O_CLOEXEC, 0);
     } else {
         wk_buf tmp = { 0 };
         wk_buf_printf(&tmp, "%s.tmp-%ld", o->to, (long)getpid());
@@ -110,14 +176,14 @@ wick_status wk_out_open(wk_out *o, const char *path) {
         if (!tmp.ptr) return wk_fail_memory(strlen(path), "a file's name");
         o->tmp = tmp.ptr;
         unlink(o->tmp);  /* an earlier process of this number may have died; O_EXCL follows nobody's link */
-        o->fd = open(o->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        o->fd = sys_open(o->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     }
     return o->fd >= 0 ? WICK_OK : wk_fail(WICK_E_IO, "%s: could not be written: %s", path, strerror(errno));
 }
 
 wick_status wk_out_write(wk_out *o, const void *p, size_t n) {
     for (const char *at = p; n;) {
-        ssize_t k = write(o->fd, at, n < 1 << 30 ? n : 1 << 30);
+        ssize_t k = sys_write(o->fd, at, n < 1 << 30 ? n : 1 << 30);
         if (k < 0 && errno == EINTR) continue;
         if (k <= 0) return wk_fail(WICK_E_IO, "%s: could not be written: %s", o->path, strerror(k ? errno : ENOSPC));
         at += k;
@@ -128,13 +194,13 @@ wick_status wk_out_write(wk_out *o, const void *p, size_t n) {
 }
 
 wick_status wk_out_close(wk_out *o, wick_status st) {
-    bool ok = !st && (!fsync(o->fd) || !o->tmp);  /* pipes cannot be synced */
+    bool ok = !st && (!sys_fsync(o->fd) || !o->tmp);  /* pipes cannot be synced */
     int why = errno;
     if (o->fd >= 0 && close(o->fd) && ok) {
         ok = false;
         why = errno;
     }
-    if (ok && o->tmp && rename(o->tmp, o->to)) {
+    if (ok && o->tmp && sys_rename(o->tmp, o->to)) {
         ok = false;
         why = errno;
     }
@@ -153,13 +219,30 @@ wick_status wk_file_write(const char *path, const wk_str *part, size_t n_part) {
     return wk_out_close(&o, st);
 }
 
-/* ---- folders ---- */
+/* ---- looking, and folders ---- */
 
 bool wk_file_exists(const char *path) { return access(path, F_OK) == 0; }
+
+wick_status wk_file_look(const char *path, bool *there) {
+    struct stat st;
+    *there = !sys_stat(path, &st);
+    if (*there) return WICK_OK;
+    if (errno != ENOENT) return fail_errno(path);
+    if (!lstat(path, &st)) return wk_fail(WICK_E_IO, "%s: is a link to a file that is not there", path);
+    return WICK_OK;
+}
 
 bool wk_is_folder(const char *path) {
     struct stat st;
     return !stat(path, &st) && S_ISDIR(st.st_mode);
+}
+
+wick_status wk_folder_look(const char *path, bool *folder) {
+    struct stat st;
+    *folder = false;
+    if (sys_stat(path, &st)) return fail_errno(path);
+    *folder = S_ISDIR(st.st_mode);
+    return WICK_OK;
 }
 
 bool wk_folder_has(const char *folder, const char *ending) {

@@ -4,7 +4,9 @@
 #include "base/mem.h"
 #include "base/status.h"
 
-/* A file mapped read-only and private. A file that shrinks while it is mapped gives SIGBUS, as with any program that maps. */
+/* A file mapped read-only and private. Its size is what it is when it is opened; everything is checked against that. A file that
+ * is cut in place while it is mapped gives SIGBUS, as with any program that maps: catching the signal is the program's business,
+ * and reading instead would cost a copy of every model. Removing a file, or renaming another over it, is fine. */
 typedef struct wk_file {
     const uint8_t *data;  /* NULL for an empty file */
     size_t size;
@@ -27,8 +29,12 @@ wick_status wk_out_open(wk_out *o, const char *path);
 wick_status wk_out_write(wk_out *o, const void *p, size_t n);
 /* Gives the file its name if st is WICK_OK, else takes it away; returns st, or why that failed. Frees *o in every case. */
 wick_status wk_out_close(wk_out *o, wick_status st);
-bool wk_file_exists(const char *path);
-bool wk_is_folder(const char *path);
+bool wk_file_exists(const char *path);  /* for messages: what cannot be looked at counts as absent */
+/* Is it there, whatever it is? Errors  WICK_E_IO: a link to nothing, links in a circle, a folder that may not be looked into. */
+wick_status wk_file_look(const char *path, bool *there);
+/* Is it a folder? Errors  WICK_E_IO: it is not there, or as above. */
+wick_status wk_folder_look(const char *path, bool *folder);
+bool wk_is_folder(const char *path);  /* the same where what cannot be looked at counts as none */
 /* Is there an entry in the folder whose name ends so? */
 bool wk_folder_has(const char *folder, const char *ending);
 /* Is it a folder without entries? */
@@ -47,5 +53,12 @@ wick_status wk_folder_move(const char *from, const char *to);
 uint64_t wk_free_space(const char *path);
 /* "folder/name", new; NULL: no memory. */
 char *wk_path_join(const char *folder, const char *name);
+
+/* For tests: the k-th of the system's calls from now (open, stat, mmap, read, write, fsync, rename; 0: none) fails with errno
+ * `how`, or if that is WK_IO_SHORT reads or writes a single byte. */
+enum { WK_IO_SHORT = -1 };
+void wk_io_fail_at(uint64_t k, int how);
+/* For tests: such calls so far in this process. */
+uint64_t wk_io_count(void);
 
 #endif

@@ -7,11 +7,17 @@
 #include <jansson.h>
 
 /* Parses n bytes. what names the source in errors ("model/config.json": "line 3, column 7: ...").
- * Integers above 2^63-1 become reals; "\u0000" is allowed; depth is limited (2048, jansson's). *out is freed with json_decref().
+ * Integers above 2^63-1 become reals; "\u0000" is allowed; a key that is there twice is an error; depth is limited (2048,
+ * jansson's). *out is freed with json_decref().
  * Errors  WICK_E_FORMAT, WICK_E_MEMORY. */
 wick_status wk_json_parse(const char *text, size_t n, const char *what, json_t **out);
 /* Reads and parses a file of at most limit bytes. */
 wick_status wk_json_read(const char *path, size_t limit, json_t **out);
+
+/* jansson's json_loadb() with its memory through base/mem.h, for callers that word their own errors; and whether
+ * this thread's last one failed for want of memory. */
+bool wk_json_load(const char *text, size_t n, size_t flags, json_error_t *e, json_t **out);
+bool wk_json_no_memory(void);
 
 /* Writers: append to a wk_buf. */
 void wk_json_put_str(wk_buf *b, const char *s, size_t n);  /* quoted; invalid UTF-8 becomes U+FFFD */

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static atomic_uint_fast64_t n_alloc, fail_at;
+static atomic_uint_fast64_t n_alloc, fail_at, n_live;
 
 /* Counts one allocation; true if this is the one that has to fail. */
 static bool injected(void) {
@@ -17,8 +17,15 @@ static bool injected(void) {
 
 void wk_alloc_fail_at(uint64_t k) { atomic_store(&fail_at, k ? atomic_load(&n_alloc) + k : 0); }
 uint64_t wk_alloc_count(void) { return atomic_load(&n_alloc); }
+uint64_t wk_alloc_live(void) { return atomic_load(&n_live); }
 
-void *wk_alloc(size_t n) { return n && !injected() ? calloc(1, n) : NULL; }
+/* A fresh block, or NULL, as it is given out. */
+static void *given(void *p) {
+    if (p) atomic_fetch_add_explicit(&n_live, 1, memory_order_relaxed);
+    return p;
+}
+
+void *wk_alloc(size_t n) { return n && !injected() ? given(calloc(1, n)) : NULL; }
 
 void *wk_alloc_array(size_t n, size_t size) {
     size_t total;
@@ -27,7 +34,8 @@ void *wk_alloc_array(size_t n, size_t size) {
 
 void *wk_realloc_array(void *p, size_t n, size_t size) {
     size_t total;
-    return wk_mul_size(n, size, &total) && total && !injected() ? realloc(p, total) : NULL;
+    if (!wk_mul_size(n, size, &total) || !total || injected()) return NULL;
+    return p ? realloc(p, total) : given(realloc(NULL, total));
 }
 
 void *wk_alloc_aligned(size_t n) {
@@ -36,11 +44,14 @@ void *wk_alloc_aligned(size_t n) {
     if (!n || n > SIZE_MAX - HUGE_PAGE || injected()) return NULL;
     if (posix_memalign(&p, n >= 8 * HUGE_PAGE ? HUGE_PAGE : 64, n)) return NULL;
     if (n >= 8 * HUGE_PAGE) madvise(p, n, MADV_HUGEPAGE);  /* advice: refusal is fine */
-    return p;
+    return given(p);
 }
 
-void wk_free(void *p) { free(p); }
-void wk_free_aligned(void *p) { free(p); }
+void wk_free(void *p) {
+    if (p) atomic_fetch_sub_explicit(&n_live, 1, memory_order_relaxed);
+    free(p);
+}
+void wk_free_aligned(void *p) { wk_free(p); }
 
 char *wk_strdup_n(const char *s, size_t n) {
     char *p = n < SIZE_MAX ? wk_alloc(n + 1) : NULL;

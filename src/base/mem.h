@@ -29,6 +29,8 @@ static inline bool wk_add_size(size_t a, size_t b, size_t *out) { return !__buil
 void wk_alloc_fail_at(uint64_t k);
 /* For tests: allocations so far in this process. */
 uint64_t wk_alloc_count(void);
+/* For tests: blocks that are out and not yet given back. */
+uint64_t wk_alloc_live(void);
 
 /* Makes room for one more element in a growing array: *cap is in elements. False: no memory. */
 bool wk_grow(void **p, size_t *cap, size_t need, size_t size);

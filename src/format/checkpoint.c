@@ -5,8 +5,8 @@
  * The files are a stranger's: shards are plain names in the folder, JSON files have size limits. */
 #include "format/checkpoint.h"
 #include "base/file.h"
+#include "format/names.h"
 #include "format/quantised.h"
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,10 +28,10 @@ struct wk_checkpoint {
 
 /* The files of a folder that wick reads. */
 static const struct { const char *name; size_t limit; size_t field; } files[] = {
-    { "config.json", 16 << 20, offsetof(wk_checkpoint, config) },
-    { "generation_config.json", 16 << 20, offsetof(wk_checkpoint, generation_config) },
+    { "config.json", 4 << 20, offsetof(wk_checkpoint, config) },
+    { "generation_config.json", 1 << 20, offsetof(wk_checkpoint, generation_config) },
     { "tokenizer.json", 256 << 20, offsetof(wk_checkpoint, tokenizer_json) },
-    { "tokenizer_config.json", 64 << 20, offsetof(wk_checkpoint, tokenizer_config) },
+    { "tokenizer_config.json", 16 << 20, offsetof(wk_checkpoint, tokenizer_config) },
 };
 enum { TEMPLATE_LIMIT = 16 << 20, INDEX_LIMIT = 256 << 20 };
 
@@ -39,8 +39,7 @@ enum { TEMPLATE_LIMIT = 16 << 20, INDEX_LIMIT = 256 << 20 };
 static wick_status look(const char *folder, const char *name, char **out, bool *there) {
     *there = false;
     if (!(*out = wk_path_join(folder, name))) return wk_fail_memory(strlen(folder) + strlen(name), "a file's name");
-    *there = wk_file_exists(*out);
-    return WICK_OK;
+    return wk_file_look(*out, there);
 }
 
 static wick_status there_is(const char *folder, const char *name, bool *there) {
@@ -73,14 +72,21 @@ static wick_status set_template(wk_checkpoint *c, const char *text, size_t n, co
 static wick_status template_from_config(wk_checkpoint *c) {
     json_t *v = json_object_get(c->tokenizer_config, "chat_template"), *one;
     size_t i;
+    bool wrong = v && !json_is_null(v) && !json_is_string(v) && !json_is_array(v);
     if (json_is_array(v)) {
         json_t *list = v;
         v = NULL;
         json_array_foreach(list, i, one) {
             const char *name = json_string_value(json_object_get(one, "name"));
-            if (name && !strcmp(name, "default")) v = json_object_get(one, "template");
+            json_t *text = json_object_get(one, "template");
+            wrong = wrong || !name || !json_is_string(text);
+            if (name && !strcmp(name, "default")) v = text;
         }
     }
+    if (wrong)
+        return wk_fail(WICK_E_FORMAT,
+                       "%s: tokenizer_config.json: \"chat_template\" is neither text nor a list of {\"name\", \"template\"} texts",
+                       c->path);
     return json_is_string(v) ? set_template(c, json_string_value(v), json_string_length(v), "tokenizer_config.json: chat_template")
                              : WICK_OK;
 }
@@ -110,22 +116,26 @@ static wick_status add_shard(wk_checkpoint *c, const char *name) {
     if (c->n_shard == MAX_SHARD) return wk_fail(WICK_E_FORMAT, "%s: its index names more than %d files", c->path, MAX_SHARD);
     char *path = wk_path_join(c->path, name);
     if (!path) return wk_fail_memory(strlen(name), "a file's name");
-    wick_status st = WICK_OK;
-    if (!wk_file_exists(path))
-        st = wk_fail(WICK_E_IO, "%s: %s, but the index names it: download the missing file", path, strerror(errno));
+    bool there;
+    wick_status st = wk_file_look(path, &there);
+    if (!st && !there)
+        st = wk_fail(WICK_E_IO, "%s: No such file or directory, but the index names it: download the missing file", path);
     if (!st) st = wk_safetensors_open(path, &c->shard[c->n_shard]);
     if (!st) c->n_shard++;
     wk_free(path);
     return st;
 }
 
-/* Every tensor of the one file. */
-static wick_status take_single(wk_checkpoint *c) {
-    wick_status st = add_shard(c, "model.safetensors");
-    if (st) return st;
-    size_t n = wk_safetensors_n_tensor(c->shard[0]);
+/* Every tensor of every file, those too that an index leaves out. */
+static wick_status take_shards(wk_checkpoint *c) {
+    size_t n = 0;
+    for (size_t i = 0; i < c->n_shard; i++) n += wk_safetensors_n_tensor(c->shard[i]);
+    if (n > MAX_TENSOR)
+        return wk_fail(WICK_E_FORMAT, "%s: its files have %zu tensors, at most %d are allowed", c->path, n, MAX_TENSOR);
     if (n && !(c->tensor = wk_alloc_array(n, sizeof *c->tensor))) return wk_fail_memory(n * sizeof *c->tensor, "a list of tensors");
-    for (size_t i = 0; i < n; i++) c->tensor[c->n_tensor++] = *wk_safetensors_tensor(c->shard[0], i);
+    for (size_t i = 0; i < c->n_shard; i++)
+        for (size_t k = 0; k < wk_safetensors_n_tensor(c->shard[i]); k++)
+            c->tensor[c->n_tensor++] = *wk_safetensors_tensor(c->shard[i], k);
     return WICK_OK;
 }
 
@@ -149,11 +159,9 @@ static wick_status take_indexed(wk_checkpoint *c, json_t *opened, const char *na
         if (json_object_set_new(opened, file, at = json_integer((json_int_t)c->n_shard - 1)))
             return wk_fail_memory(sizeof *at, "a list of files");
     }
-    const wk_tensor *t = wk_safetensors_find(c->shard[json_integer_value(at)], name);
-    if (!t)
+    if (!wk_safetensors_find(c->shard[json_integer_value(at)], name))
         return wk_fail(WICK_E_FORMAT, "%s/%s: has no tensor \"%s\", which the index says it has", c->path, shown_file.text,
                        shown.text);
-    c->tensor[c->n_tensor++] = *t;
     return WICK_OK;
 }
 
@@ -162,14 +170,8 @@ static wick_status take_index(wk_checkpoint *c) {
     const char *name;
     wick_status st = read_object(c->path, "model.safetensors.index.json", INDEX_LIMIT, &index);
     map = json_object_get(index, "weight_map");
-    size_t n = json_object_size(map);
     if (!st && !json_is_object(map))
         st = wk_fail(WICK_E_FORMAT, "%s/model.safetensors.index.json: has no object \"weight_map\"", c->path);
-    if (!st && n > MAX_TENSOR)
-        st = wk_fail(WICK_E_FORMAT, "%s/model.safetensors.index.json: weight_map has %zu tensors, at most %d are allowed", c->path,
-                     n, MAX_TENSOR);
-    if (!st && n && !(c->tensor = wk_alloc_array(n, sizeof *c->tensor)))
-        st = wk_fail_memory(n * sizeof *c->tensor, "a list of tensors");
     if (!st && !(opened = json_object())) st = wk_fail_memory(64, "a list of files");
     if (!st) json_object_foreach(map, name, v) if ((st = take_indexed(c, opened, name, v))) break;
     json_decref(opened);
@@ -177,13 +179,22 @@ static wick_status take_index(wk_checkpoint *c) {
     return st;
 }
 
+/* A tensor that more than one file has: which two. */
+static wick_status there_twice(const wk_checkpoint *c, const wk_tensor *t) {
+    const char *in[2] = { c->path, c->path };
+    char *name = wk_strdup_n(t->name.ptr, t->name.len);
+    if (!name) return wk_fail_memory(t->name.len, "a tensor's name");
+    for (size_t i = 0, n = 0; i < c->n_shard && n < 2; i++)
+        if (wk_safetensors_find(c->shard[i], name)) in[n++] = wk_safetensors_path(c->shard[i]);
+    wk_free(name);
+    return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is there twice: %s has it too", in[1], wk_show(t->name).text, in[0]);
+}
+
 static wick_status index_tensors(wk_checkpoint *c) {
     size_t dup;
     wk_names_free(&c->names);
     wick_status st = wk_names_build(&c->names, c->tensor, c->n_tensor, sizeof *c->tensor, &dup);
-    if (!st && dup < c->n_tensor)
-        st = wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is there twice", c->path, wk_show(c->tensor[dup].name).text);
-    return st;
+    return !st && dup < c->n_tensor ? there_twice(c, &c->tensor[dup]) : st;
 }
 
 static wick_status group_quantised(wk_checkpoint *c) {
@@ -217,7 +228,8 @@ static wick_status read_weights(wk_checkpoint *c) {
     if (!single && !index) return no_weights(c);
     if (!(c->shard = wk_alloc_array(MAX_SHARD, sizeof(wk_safetensors *))))
         return wk_fail_memory(MAX_SHARD * sizeof(wk_safetensors *), "a list of files");
-    st = single ? take_single(c) : take_index(c);
+    st = single ? add_shard(c, "model.safetensors") : take_index(c);
+    if (!st) st = take_shards(c);
     if (!st) st = index_tensors(c);
     return st ? st : group_quantised(c);
 }
@@ -294,7 +306,9 @@ wick_status wk_checkpoint_open(const char *path, bool vocab_only, wk_checkpoint 
         wk_free(c);
         return wk_fail_memory(sizeof *c, path);
     }
-    wick_status st = wk_is_folder(path) ? open_folder(c, vocab_only) : open_file(c);
+    bool folder;
+    wick_status st = wk_folder_look(path, &folder);
+    if (!st) st = folder ? open_folder(c, vocab_only) : open_file(c);
     if (st) wk_checkpoint_free(c);
     else *out = c;
     return st;

@@ -371,6 +371,18 @@ static size_t split_stem(const char *path) {
     return n - m;
 }
 
+/* A part need not say whose it is; where it does, it has to be the first's. */
+static wick_status same_model(const wk_gguf *g, const keys *k, const char *path) {
+    static const char *const names[] = { "general.architecture", "general.name" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const key *a = find_key(&g->keys, names[i]), *b = find_key(k, names[i]);
+        size_t n = a && b ? (size_t)(a->value.end - a->value.data) : 0;
+        if (n && (n != (size_t)(b->value.end - b->value.data) || memcmp(a->value.data, b->value.data, n)))
+            return wk_fail(WICK_E_FORMAT, "%s: is a part of another model than %s: key \"%s\" differs", path, g->path, names[i]);
+    }
+    return WICK_OK;
+}
+
 /* Maps part i (from 0) of n and reads it; its keys only say that it is that part. */
 static wick_status open_part(wk_gguf *g, int64_t i, int64_t n) {
     wk_buf path = { 0 };
@@ -388,6 +400,7 @@ static wick_status open_part(wk_gguf *g, int64_t i, int64_t n) {
     if (!st && (no != i || count != n))
         st = wk_fail(WICK_E_FORMAT, "%s: says it is part %" PRId64 " of %" PRId64 ", its name says %" PRId64 " of %" PRId64,
                      f->path, no + 1, count, i + 1, n);
+    if (!st) st = same_model(g, &k, f->path);
     keys_free(&k);
     wk_buf_free(&path);
     return st;

@@ -162,14 +162,14 @@ static wick_status read_tensors(wk_safetensors *s, json_t *header, const uint8_t
     return wk_names_build(&s->names, s->tensor, s->n, sizeof *s->tensor, &dup);  /* JSON keys: no two are equal */
 }
 
-/* The header's bytes as JSON. Names given twice are refused here: json_loadb would keep the last. */
+/* The header's bytes as JSON. */
 static wick_status parse_header(const wk_safetensors *s, const char *text, size_t n, json_t **out) {
     json_error_t e;
-    if ((*out = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e))) {
+    if (wk_json_load(text, n, 0, &e, out)) {
         if (json_is_object(*out)) return WICK_OK;
         return wk_fail(WICK_E_FORMAT, "%s: its header is %s, an object is needed", s->path, kind(*out));
     }
-    if (json_error_code(&e) == json_error_out_of_memory) return wk_fail_memory(n, "a safetensors header");
+    if (wk_json_no_memory()) return wk_fail_memory(n, "a safetensors header");
     wk_str text_of_e = { e.text, strlen(e.text) };
     if (json_error_code(&e) == json_error_duplicate_key)
         return wk_fail(WICK_E_FORMAT, "%s: header, byte %d: a name is there twice: %s", s->path, e.position,
@@ -228,6 +228,7 @@ void wk_safetensors_free(wk_safetensors *s) {
     wk_free(s);
 }
 
+const char *wk_safetensors_path(const wk_safetensors *s) { return s->file.path; }
 size_t wk_safetensors_n_tensor(const wk_safetensors *s) { return s->n; }
 const wk_tensor *wk_safetensors_tensor(const wk_safetensors *s, size_t i) { return i < s->n ? &s->tensor[i] : NULL; }
 

@@ -12,6 +12,7 @@ typedef struct wk_safetensors wk_safetensors;
 wick_status wk_safetensors_open(const char *path, wk_safetensors **out);
 wick_status wk_safetensors_open_memory(const uint8_t *data, size_t n, const char *path, wk_safetensors **out);
 void wk_safetensors_free(wk_safetensors *s);
+const char *wk_safetensors_path(const wk_safetensors *s);  /* NULL for one in memory */
 size_t wk_safetensors_n_tensor(const wk_safetensors *s);
 const wk_tensor *wk_safetensors_tensor(const wk_safetensors *s, size_t i);
 const wk_tensor *wk_safetensors_find(const wk_safetensors *s, const char *name);  /* NULL: not there */

@@ -5,6 +5,7 @@
  * wick's. Keys in the file win either way. A repetition_penalty looks back on the whole context, as there.
  * GGUF: general.sampling.*, as llama.cpp reads them. */
 #include "generate/generate.h"
+#include <math.h>
 #include <string.h>
 
 static const wick_generate_options own = {
@@ -51,6 +52,8 @@ static wick_status from_gguf(const wk_gguf *g, wick_generate_options *o) {
 static wick_status from_config(json_t *config, const char *path, wick_generate_options *o) {
     json_t *sample = json_object_get(config, "do_sample");
     bool greedy = json_is_false(sample);
+    if (sample && !json_is_boolean(sample) && !json_is_null(sample))
+        return wk_fail(WICK_E_FORMAT, "%s/generation_config.json: \"do_sample\" is neither true nor false", path);
     if (json_is_true(sample)) {
         o->temperature = 1;
         o->top_k = 50;
@@ -61,9 +64,9 @@ static wick_status from_config(json_t *config, const char *path, wick_generate_o
         json_t *v = keys[i].hf ? json_object_get(config, keys[i].hf) : NULL;
         if (!v || json_is_null(v)) continue;
         double x = json_number_value(v);
-        if (!json_is_number(v) || !(x >= keys[i].min && x <= keys[i].max))
-            return wk_fail(WICK_E_FORMAT, "%s/generation_config.json: \"%s\" is not a number from %g to %g", path, keys[i].hf,
-                           keys[i].min, keys[i].max);
+        if (!json_is_number(v) || !(x >= keys[i].min && x <= keys[i].max) || (keys[i].integer && x != floor(x)))
+            return wk_fail(WICK_E_FORMAT, "%s/generation_config.json: \"%s\" is not a %snumber from %g to %g", path, keys[i].hf,
+                           keys[i].integer ? "whole " : "", keys[i].min, keys[i].max);
         set(o, keys[i].at, keys[i].integer, x);
         if (!strcmp(keys[i].hf, "repetition_penalty")) o->penalty_last_n = -1;
     }

@@ -339,18 +339,21 @@ static wick_status read_layer_types(const source *s, wk_hparams *hp) {
 }
 
 static wick_status read_moe(const source *s, wk_hparams *hp) {
-    json_t *only = s->config ? member(s->config, "mlp_only_layers") : NULL,
-           *norm = s->config ? member(s->config, "norm_topk_prob") : NULL, *v;
+    json_t *only = s->config ? member(s->config, "mlp_only_layers") : NULL, *v;
     double step = 1;
     size_t i;
     bool found;
-    /* GGUF has no key: llama.cpp divides for these families */
-    hp->norm_topk = s->gguf || hp->features & WK_NORM_TOPK || (norm && json_is_true(norm));
+    hp->norm_topk = s->gguf || hp->features & WK_NORM_TOPK;  /* GGUF has no key: llama.cpp divides for these families */
+    bool norm = hp->norm_topk;
+    wick_status st = config_flag(s, "norm_topk_prob", &norm, &found);
+    hp->norm_topk = hp->norm_topk || norm;
+    if (st) return st;
+    if (only && !json_is_array(only)) return wk_fail(WICK_E_FORMAT, "%s: \"mlp_only_layers\" is not a list", s->path);
     if (hp->n_expert < 1 || hp->n_expert_used < 1 || hp->n_expert_used > hp->n_expert)
         return wk_fail(WICK_E_FORMAT, "%s: %lld of %lld experts are used, it must be 1 to all", s->path,
                        (long long)hp->n_expert_used, (long long)hp->n_expert);
     if (!hp->n_ff_expert) hp->n_ff_expert = hp->n_ff;
-    wick_status st = s->config ? config_number(s, s->config, "decoder_sparse_step", true, &step, &found) : WICK_OK;
+    if (s->config) st = config_number(s, s->config, "decoder_sparse_step", true, &step, &found);
     if (!st && !(step >= 1 && step <= WK_MAX_LAYERS))
         st = wk_fail(WICK_E_FORMAT, "%s: \"decoder_sparse_step\" is %g", s->path, step);
     for (int64_t l = 0; !st && l < hp->n_layer; l++) hp->dense[l] = (l + 1) % (int64_t)step != 0;
@@ -464,6 +467,7 @@ static wick_status read_labels(const source *s, wk_hparams *hp) {
     bool found;
     wick_status st = config_number(s, s->config, "num_labels", true, &n, &found);
     if (st) return st;
+    if (names && !json_is_object(names)) return wk_fail(WICK_E_FORMAT, "%s: \"id2label\" is not an object", s->path);
     if (names) n = (double)json_object_size(names);
     if (!(n >= 1 && n <= 1 << 20)) return wk_fail(WICK_E_FORMAT, "%s: %g labels, it must be 1 to 2^20", s->path, n);
     hp->n_label = (int64_t)n;

@@ -27,19 +27,24 @@ static wick_status count_types(wk_model *m) {
     return b.failed ? wk_fail_memory(64, "a list of types") : WICK_OK;
 }
 
+static wick_status add_end(wk_model *m, const json_t *id, const char *file) {
+    json_int_t v = json_integer_value(id), limit = m->tokenizer ? wk_tokenizer_n_vocab(m->tokenizer) : INT32_MAX;
+    const char *path = wk_checkpoint_path(m->ckpt);
+    if (!json_is_integer(id)) return wk_fail(WICK_E_FORMAT, "%s/%s: \"eos_token_id\" is no id and no list of ids", path, file);
+    if (v < 0 || v >= limit)
+        return wk_fail(WICK_E_FORMAT, "%s/%s: \"eos_token_id\" is %lld, it has to be in 0..%lld", path, file, (long long)v,
+                       (long long)limit - 1);
+    return m->tokenizer ? wk_tokenizer_add_end(m->tokenizer, (int32_t)v) : WICK_OK;
+}
+
 /* Every id that ends a turn, as generation_config.json lists them: one or several. */
-static wick_status add_ends(wk_model *m, json_t *config) {
+static wick_status add_ends(wk_model *m, json_t *config, const char *file) {
     json_t *ids = json_object_get(config, "eos_token_id"), *one;
     size_t i;
     wick_status st = WICK_OK;
-    if (!ids || !m->tokenizer) return WICK_OK;
-    if (json_is_integer(ids)) return wk_tokenizer_add_end(m->tokenizer, (int32_t)json_integer_value(ids));
-    json_array_foreach(ids, i, one) {
-        json_int_t id = json_is_integer(one) ? json_integer_value(one) : -1;
-        if (id < 0 || id > INT32_MAX)
-            return wk_fail(WICK_E_FORMAT, "%s: \"eos_token_id\"[%zu] is not a token id", wk_checkpoint_path(m->ckpt), i);
-        if (!st) st = wk_tokenizer_add_end(m->tokenizer, (int32_t)id);
-    }
+    if (!ids || json_is_null(ids)) return WICK_OK;
+    if (!json_is_array(ids)) return add_end(m, ids, file);
+    json_array_foreach(ids, i, one) if ((st = add_end(m, one, file))) break;
     return st;
 }
 
@@ -50,8 +55,8 @@ static wick_status open_text(wk_model *m, const char *chat_template) {
     if (g && wk_gguf_has(g, "tokenizer.ggml.tokens")) st = wk_tokenizer_from_gguf(g, &m->tokenizer);
     else if (tj)
         st = wk_tokenizer_from_json(tj, wk_checkpoint_tokenizer_config(m->ckpt), wk_checkpoint_path(m->ckpt), &m->tokenizer);
-    if (!st) st = add_ends(m, wk_checkpoint_generation_config(m->ckpt));
-    if (!st && !g) st = add_ends(m, wk_checkpoint_config(m->ckpt));
+    if (!st) st = add_ends(m, wk_checkpoint_generation_config(m->ckpt), "generation_config.json");
+    if (!st && !g) st = add_ends(m, wk_checkpoint_config(m->ckpt), "config.json");
     const char *text = chat_template ? chat_template : wk_checkpoint_chat_template(m->ckpt);
     if (!st && text && !(m->chat_text = wk_strdup(text))) st = wk_fail_memory(strlen(text), "the chat template");
     if (st || !text) return st;

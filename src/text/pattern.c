@@ -5,15 +5,11 @@
  * start positions that keep one call short, and a deadline for the whole text. */
 #include "text/tokenizer_parts.h"
 #include "base/clock.h"
+#include "base/regex.h"
 #include <string.h>
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
 
 enum { MATCH_LIMIT = 4000000, HEAP_LIMIT_KIB = 64 << 10, FIRST_WINDOW = 256 };
 struct wk_pattern { pcre2_general_context *memory; pcre2_match_context *limits; pcre2_code *code; char *where; };
-
-static void *memory_new(size_t n, void *user) { (void)user; return wk_alloc(n); }
-static void memory_free(void *p, void *user) { (void)user; wk_free(p); }
 
 /* What Oniguruma would read otherwise, or NULL. */
 static const char *foreign(const char *s, size_t n) {
@@ -53,7 +49,7 @@ wick_status wk_pattern_new(const char *regex, size_t n, const char *where, wk_pa
     wk_pattern *p = wk_alloc(sizeof *p);
     if (!p) return wk_fail_memory(sizeof *p, where);
     p->where = wk_strdup(where);
-    p->memory = pcre2_general_context_create(memory_new, memory_free, NULL);
+    p->memory = wk_regex_memory();
     p->limits = p->memory ? pcre2_match_context_create(p->memory) : NULL;
     pcre2_compile_context *how = p->memory ? pcre2_compile_context_create(p->memory) : NULL;
     if (p->limits && how)

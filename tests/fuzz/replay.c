@@ -1,11 +1,24 @@
 /* replay.c: gives a fuzz target a main() that runs it over every file of the folders and files named, so that corpora
- * are replayed by any compiler and under Valgrind too. With libFuzzer this file is left out. */
+ * are replayed by any compiler and under Valgrind too; a target with a mutator of its own also runs over a few mutants of each.
+ * With libFuzzer this file is left out. */
 #include "base/file.h"
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed) __attribute__((weak));
+
+static void replay_mutants(const wk_buf *b) {
+    enum { MUTANTS = 16, ROOM = 4096 };
+    size_t max = b->len + ROOM;
+    uint8_t *data = wk_alloc(max);
+    for (unsigned seed = 0; data && seed < MUTANTS; seed++) {
+        if (b->len) memcpy(data, b->ptr, b->len);
+        LLVMFuzzerTestOneInput(data, LLVMFuzzerCustomMutator(data, b->len, max, seed));
+    }
+    wk_free(data);
+}
 
 static int replay_file(const char *path) {
     wk_buf b = { 0 };
@@ -14,6 +27,7 @@ static int replay_file(const char *path) {
         return 0;
     }
     LLVMFuzzerTestOneInput((const uint8_t *)(b.ptr ? b.ptr : ""), b.len);
+    if (LLVMFuzzerCustomMutator) replay_mutants(&b);
     wk_buf_free(&b);
     return 1;
 }

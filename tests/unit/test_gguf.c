@@ -258,6 +258,17 @@ static const bad bad_files[] = {
 
 static const bad bad_splits[] = {
     { "count-huge-00001-of-60000", WICK_E_FORMAT, "\"split.count\" is 60000, it has to be in 0..1024" },
+    { "count-negative-00001-of-00002", WICK_E_FORMAT, "\"split.count\" is -2, it has to be in 0..1024" },
+    { "count-string-00001-of-00002", WICK_E_FORMAT, "\"split.count\" is a string, a whole number is needed" },
+    { "no-split-keys-00001-of-00002", WICK_E_FORMAT, "no-split-keys-00002-of-00002.gguf: tensor \"b\" at byte 0" },
+    { "no-split-keys-00002-of-00002", WICK_E_FORMAT, "ends 4 bytes past" },
+    { "other-architecture-00001-of-00002", WICK_E_FORMAT,
+      "other-architecture-00002-of-00002.gguf: is a part of another model than "
+      "bad/split/other-architecture-00001-of-00002.gguf: key \"general.architecture\" differs" },
+    { "other-architecture-00002-of-00002", WICK_E_FORMAT, "open the first" },
+    { "other-model-00001-of-00002", WICK_E_FORMAT,
+      "other-model-00002-of-00002.gguf: is a part of another model than bad/split/other-model-00001-of-00002.gguf" },
+    { "other-model-00002-of-00002", WICK_E_FORMAT, "open the first" },
     { "missing-00001-of-00002", WICK_E_IO, "bad/split/missing-00002-of-00002.gguf: No such file" },
     { "other-count-00001-of-00002", WICK_E_FORMAT,
       "is part 1 of 3 of a split file, so its name has to end in \"-00001-of-00003.gguf\"" },

@@ -103,7 +103,7 @@ static void test_real_templates(void **state) {
     const char *cache = getenv("WICK_TEST_CACHE");
     char folder[4000];
     snprintf(folder, sizeof folder, "%s/models/templates", cache ? cache : "");
-    if (!cache || !wk_is_folder(folder)) {
+    if (!cache || !wk_file_exists(folder)) {
         print_message("the chat templates of llama-cpp-python are not in WICK_TEST_CACHE/models/templates: fetch them with "
                       "scripts/fetch.py\n");
         skip();
