@@ -2,13 +2,13 @@
 BUILD ?= build/release
 PREFIX ?= /usr/local
 CMAKE_FLAGS ?=
-export BUILD CMAKE_FLAGS
+export BUILD CMAKE_FLAGS QUESTION
 
 build:  ## the library, the program, examples and tests in $(BUILD)
 	@scripts/build.sh
 
-demo:  ## installs what is missing, builds, fetches a small model, answers a question
-	@scripts/demo.sh $(QUESTION)
+demo:  ## installs what is missing, builds, fetches a small model, answers QUESTION="..."
+	@scripts/demo.sh
 
 test:  ## installs what is missing, builds, fetches test data, runs every test (ctest)
 	@scripts/test.sh
@@ -41,6 +41,7 @@ golden:  ## remakes the expected outputs of tests/golden from what the program p
 
 install: build  ## into PREFIX (/usr/local), under DESTDIR
 	@cmake --install $(BUILD) --prefix $(PREFIX)
+	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
 
 clean:  ## removes build/
 	rm -rf build

@@ -94,7 +94,8 @@ int out_finish(int code) {
 
 /* ---- terminal ---- */
 
-bool term_utf8(void) { return !strcmp(nl_langinfo(CODESET), "UTF-8"); }
+bool term_plain;
+bool term_utf8(void) { return !term_plain && !strcmp(nl_langinfo(CODESET), "UTF-8"); }
 
 static bool is_dumb(void) {
     const char *term = getenv("TERM");

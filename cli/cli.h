@@ -37,6 +37,7 @@ bool out_buf(wk_buf *b);
 int out_finish(int code);
 
 /* ---- terminal ---- */
+extern bool term_plain;  /* the locale that was asked for is none with UTF-8 */
 bool term_utf8(void);  /* the locale can show it; else decorations are ASCII */
 /* Colours on f (stdout or stderr)? By --color, NO_COLOR, TERM and whether it is a terminal. */
 bool term_color(const opts *o, FILE *f);

@@ -45,9 +45,17 @@ static int about(int argc, char **argv) {
 /* Verbs that take no words besides the model say so. */
 static bool takes_words(verb_id v) { return v == VERB_RUN || v == VERB_TOKENIZE; }
 
+/* A bare system has no locale set; the line editor would then turn every character beyond ASCII into question marks. What is typed
+ * passes as UTF-8, while decorations stay ASCII, since the terminal did not say that it shows more. */
+static void plain_locale(void) {
+    term_plain = true;
+    if (!setlocale(LC_CTYPE, "C.UTF-8")) setlocale(LC_CTYPE, "C.utf8");
+}
+
 int main(int argc, char **argv) {
     opts o;
     setlocale(LC_ALL, "");
+    if (!term_utf8()) plain_locale();
     setlocale(LC_NUMERIC, "C");  /* numbers are read and written with a point everywhere */
     sig_begin();
     if (argc < 2) {

@@ -143,6 +143,10 @@ int cli_session(const opts *o, int n_ctx, cli_model *m) {
     so.n_batch = cli_batch(o);
     so.shift = o->context_shift;
     code = cli_status(wick_session_new(m->model, &so, &m->session));
+    wick_model_info info = { .size = sizeof info };
+    if (!code && !o->quiet && !wick_model_describe(m->model, &info) && wick_session_n_ctx(m->session) > info.n_ctx_train)
+        fprintf(stderr, "wick: a context of %d tokens, but the model was trained for %d: answers beyond that get worse\n",
+                wick_session_n_ctx(m->session), info.n_ctx_train);
     if (!code) code = apply_adapter(o, m);
     return code;
 }

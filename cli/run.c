@@ -123,6 +123,8 @@ static void put_summary(const opts *o, const wick_session *s, const wick_result 
                 r->n_shifted);
     else if (r->finish_reason == WICK_FINISH_LENGTH && r->n_prompt + r->n_generated >= n_ctx)
         fprintf(stderr, "wick: stopped: the context of %d tokens is full; -c makes it longer, --context-shift goes on\n", n_ctx);
+    else if (r->finish_reason == WICK_FINISH_LENGTH)
+        fprintf(stderr, "wick: cut off after %d tokens; -n sets how many\n", r->n_generated);
     fprintf(stderr, "%s%d prompt tokens, %.1f tok/s", dim ? "\033[2m" : "", r->n_prompt,
             rate(r->n_prompt - r->n_cached, r->prompt_s));
     fprintf(stderr, "; %d generated, %.1f tok/s", r->n_generated, rate(r->n_generated, r->generate_s));

@@ -26,7 +26,7 @@ done
 
 give_up() {
     echo "$1 Missing packages:$missing" >&2
-    echo "Install them with: apt-get install --no-install-recommends$missing" >&2
+    echo "Install them as root: apt-get update && apt-get install --no-install-recommends$missing" >&2
     [ "$what" = check ] && exit 0
     exit 1
 }
@@ -39,6 +39,14 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 echo "Installing Debian packages (a minute or so):$missing"
 apt="$root DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0"
-$apt update >/dev/null || echo "apt-get update failed; trying with the lists that are there" >&2
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
+$apt update >"$said" 2>&1 || true  # what was fetched before may do
 # shellcheck disable=SC2086 # words on purpose
-$apt install -y --no-install-recommends $missing >/dev/null || give_up "Installing failed."
+if ! $apt install -y --no-install-recommends $missing >>"$said" 2>&1; then
+    grep '^E:' "$said" | tail -n 2 | cut -c1-200 >&2
+    if grep -q 'resolving\|Could not connect\|Failed to fetch' "$said"; then
+        give_up "The packages could not be downloaded; is there a network?"
+    fi
+    give_up "Installing failed."
+fi
