@@ -1,8 +1,10 @@
 /* test_models.c: whole models against what transformers computes from the same files (tests/data/models), on both backends,
  * in both spellings of config.json; and the promise that rows in a batch, threads and chunks change no bit. */
+#include "base/cpu.h"
 #include "base/file.h"
 #include "format/safetensors.h"
 #include "model/model.h"
+#include "support/sets.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -117,7 +119,7 @@ static void check_causal(const char *folder, const char *reference, const model_
     int64_t per = want.shape[1] * want.shape[2];
     float *out = calloc((size_t)per, sizeof *out);
     char what[128];
-    snprintf(what, sizeof what, "%s (%s)", c->name, on_reference ? "reference" : "cpu");
+    snprintf(what, sizeof what, "%s (%s)", c->name, on_reference ? "reference" : wk_cpu_name());
     for (int64_t b = 0; b < ids.shape[0]; b++) {
         logits_of(r, ids.f + b * ids.shape[1], (int)ids.shape[1], out);
         near(what, out, want.f + b * per, per, c->tol);
@@ -148,7 +150,10 @@ static void decoders(bool reference) {
     }
 }
 static void decoders_on_reference(void **state) { (void)state; decoders(true); }
-static void decoders_on_cpu(void **state) { (void)state; decoders(false); }
+static void decoders_on_cpu(void **state) {
+    (void)state;
+    for (int i = 0; sets_use(i); i++) decoders(false);
+}
 
 static void classify(void **state) {
     (void)state;
@@ -211,8 +216,7 @@ static void old_spelling(void **state) {
 }
 
 /* One sequence alone, token by token on one thread, against chunks, threads and neighbours: the same bytes. */
-static void same_bits(void **state) {
-    (void)state;
+static void check_same_bits(void) {
     enum { N = 40 };
     for (size_t i = 0; i < COUNT(causal); i++) {
         char folder[200];
@@ -234,7 +238,7 @@ static void same_bits(void **state) {
                 r = runner(m, chunks[k], 1);
                 logits_of(r, ids, N, other);
                 if (memcmp(alone, other, n_bytes))
-                    fail_msg("%s: %d threads, chunks of %d: other bits", causal[i].name, threads, chunks[k]);
+                    fail_msg("%s, %s: %d threads, chunks of %d: other bits", causal[i].name, wk_cpu_name(), threads, chunks[k]);
                 wk_runner_free(r);
             }
             r = runner(m, 64, 3);  /* two neighbours that come and go in the same steps */
@@ -250,13 +254,18 @@ static void same_bits(void **state) {
                 assert_int_equal(wk_runner_step(r, rows, n), WICK_OK);
                 memcpy(other + t * n_vocab, wk_runner_logits(r, before), (size_t)n_vocab * sizeof *other);
             }
-            if (memcmp(alone, other, n_bytes)) fail_msg("%s: %d threads, with neighbours: other bits", causal[i].name, threads);
+            if (memcmp(alone, other, n_bytes)) fail_msg("%s, %s: %d threads, with neighbours: other bits", causal[i].name, wk_cpu_name(), threads);
             wk_runner_free(r);
             wk_model_free(m);
         }
         free(alone);
         free(other);
     }
+}
+
+static void same_bits(void **state) {
+    (void)state;
+    for (int i = 0; sets_use(i); i++) check_same_bits();
 }
 
 /* The same weights as GGUF and as a folder: the same bytes, in float32 and in float16. */

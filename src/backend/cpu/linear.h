@@ -115,7 +115,8 @@ typedef struct wk_tile {
     const float *bias;         /* [n_col] added at the end, or NULL */
 } wk_tile;
 
-/* The inner parts that are written once per instruction set; NULL: the set before serves. expand and mul go together. */
+/* The inner parts that are written once per instruction set; NULL: the set before serves. A mul without an
+ * expand takes panels as the set before makes them. */
 typedef struct wk_linear_set {
     unsigned need;  /* processor features */
     const char *name;
@@ -131,7 +132,8 @@ typedef struct wk_linear_set {
     void (*grad)(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, float *acc);
 } wk_linear_set;
 
-extern const wk_linear_set wk_linear_c, wk_linear_avx2, wk_linear_avx512, wk_linear_neon;
+extern const wk_linear_set wk_linear_c, wk_linear_avx2, wk_linear_avx512, wk_linear_neon, wk_linear_dotprod,
+    wk_linear_i8mm;
 
 /* The parts for this machine (as wk_cpu_features() has it now). */
 wk_linear_set wk_linear_fns(void);
