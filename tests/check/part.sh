@@ -94,7 +94,7 @@ arm64)  # built for aarch64 and run by qemu as processors without dot products, 
     rm -f "$build/skipped.txt"
     as() {  # CPU TESTS
         echo "$1"
-        WICK_LAUNCH="qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu $1" \
+        WICK_TEST_FEW=1 WICK_LAUNCH="qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu $1" \
             ctest --test-dir "$build" -j "$cores" --output-on-failure --no-tests=error --timeout 600 -L unit -R "^($2)\$"
     }
     as cortex-a72 'test_(cpu|linear|cpu_ops|same_bits)'

@@ -297,7 +297,7 @@ static void test_products(void **unused) {
     (void)unused;
     for (int s = 0; sets_use(s); s++)
         for (int kind = 0; kind < N_KIND; kind++)
-            for (uint64_t i = 0; i < (kinds[kind].type == WK_GPTQ ? 24u : 8u); i++)
+            for (uint64_t i = 0; i < (uint64_t)sets_cases(kinds[kind].type == WK_GPTQ ? 24 : 8); i++)
                 check_kind(wk_cpu_name(), kind, (first_seed + i) * 1000 + (uint64_t)kind);
 }
 

@@ -178,7 +178,7 @@ static void test_same_bits(void **state) {
     for (int k = 0; sets_use(k); k++)
         for (size_t type = 0; type < 3; type++) {
             uint64_t seed = first_seed + 100 * (uint64_t)k + type;
-            int n_mixture = k ? MIXTURES : MIXTURES_C;
+            int n_mixture = sets_cases(k ? MIXTURES : MIXTURES_C);
             lab_rng r = { seed + 7, 0 };
             run_alone(kv_types[type], seed, want);
             for (int i = 0; i < n_mixture; i++) {
