@@ -36,6 +36,7 @@ static int run_once(cli_model *m, int n, int at_once) {
     wk_runner *r = m->session->runner;
     wk_row *rows = m->session->rows;
     wk_runner_keep(r, 0, 0);
+    wk_runner_expect(r, 0, n);
     for (int from = 0; from < n; from += at_once) {
         int step = n - from < at_once ? n - from : at_once;
         for (int i = 0; i < step; i++)

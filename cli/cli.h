@@ -17,6 +17,7 @@ int verb_tokenize(const opts *o);
 int verb_logits(const opts *o);
 int verb_eval(const opts *o);
 int verb_bench(const opts *o);
+int verb_convert(const opts *o);
 
 /* ---- errors: one line on standard error ---- */
 int cli_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));   /* "wick: error: ...", EXIT_FAILED */

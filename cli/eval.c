@@ -34,6 +34,7 @@ static int score_window(cli_model *m, const int32_t *ids, int n, int32_t bos, sc
     wk_row *rows = m->session->rows;
     int n_vocab = m->info.n_vocab, n_batch = wk_runner_n_batch(r);
     wk_runner_keep(r, 0, 0);
+    wk_runner_expect(r, 0, n);
     for (int from = 0; from < n; from += n_batch) {
         int step = n - from < n_batch ? n - from : n_batch, out = 0;
         for (int i = 0; i < step; i++) {

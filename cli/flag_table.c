@@ -9,7 +9,8 @@
 #define LOGITS (1u << VERB_LOGITS)
 #define EVAL (1u << VERB_EVAL)
 #define BENCH (1u << VERB_BENCH)
-#define ALL (RUN | CHAT | INSPECT | TOKENIZE | LOGITS | EVAL | BENCH)
+#define CONVERT (1u << VERB_CONVERT)
+#define ALL (RUN | CHAT | INSPECT | TOKENIZE | LOGITS | EVAL | BENCH | CONVERT)
 #define TALK (RUN | CHAT)
 #define COMPUTE (RUN | CHAT | LOGITS | EVAL | BENCH)
 #define AT(field) offsetof(opts, field)
@@ -50,6 +51,13 @@ const verb verbs[N_VERB] = {
         "left out, as llama-bench does. Prints tokens per second, mean and standard deviation.",
         { "wick bench model.gguf", "wick bench model.gguf -p 128,512 -n 0 -t 4 -r 5",
           "wick bench model.gguf -p 512 -n 64 -o json" } },
+    [VERB_CONVERT] = { "convert", NULL, "MODEL -o OUT", "write a GGUF file from a folder, or a folder from a GGUF file",
+        "OUT ends in .gguf: a GGUF file is written, from a Hugging Face folder or with other types from another GGUF file; else a "
+        "folder, from a GGUF file. Tokenizer and chat template go along. Weights that keep their type keep every bit; quantised "
+        "weights become floats in a folder. In a GGUF file norms, biases and routers are F32, and rows that are no multiple of 32 "
+        "stay F16; q8_0 holds for all other matrices, q4_0 for all but the embedding and the output, which are Q8_0.",
+        { "wick convert model.gguf -o folder --type bf16", "wick convert folder -o model.gguf",
+          "wick convert folder -o model.gguf --type q8_0" } },
 };
 
 const char *const group_names[N_GROUP] = { "Prompt", "Sampling", "Model and speed", "Output" };
@@ -163,6 +171,19 @@ const flag flags[] = {
       "json is stable for programs", "wick tokenize model.gguf -o json Hello" },
     { { "--output", "-o" }, FLAG_CHOICE, 0, 0, AT(output), BENCH, GROUP_OUTPUT, "md|json|jsonl|csv",
       "a table, or for programs", "wick bench model.gguf -p 16 -n 4 -r 1 -o json" },
+    { { "--output", "-o", "--out" }, FLAG_STR, 0, 0, AT(out), CONVERT, GROUP_OUTPUT, "OUT",
+      "what to write: a name that ends in .gguf, or a folder", "wick convert model.gguf -o folder" },
+    { { "--type", "--outtype" }, FLAG_CHOICE, 0, 0, AT(type), CONVERT, GROUP_OUTPUT, "f32|f16|bf16|q8_0|q4_0",
+      "type of the weights (what they are; quantised ones f16); a folder has floats",
+      "wick convert model.gguf -o folder --type f32" },
+    { { "--max-shard-size" }, FLAG_STR, 0, 0, AT(max_shard_size), CONVERT, GROUP_OUTPUT, "SIZE",
+      "cut a folder's weights into files of this size, as 500MB (5GB)",
+      "wick convert model.gguf -o folder --max-shard-size 100kB" },
+    { { "--pre" }, FLAG_STR, 0, 0, AT(pre), CONVERT, GROUP_OUTPUT, "NAME",
+      "llama.cpp's name for how text is cut into words, where it cannot be found from tokenizer.json",
+      "wick convert model.gguf -o folder --pre llama-bpe" },
+    { { "--force" }, FLAG_BOOL, 0, 0, AT(force), CONVERT, GROUP_OUTPUT, NULL,
+      "overwrite OUT if it is there", "wick convert model.gguf -o folder --force" },
     { { "--quiet", "-q" }, FLAG_BOOL, 0, 0, AT(quiet), ALL, GROUP_OUTPUT, NULL,
       "no progress and no summary", "wick run model.gguf -q -n 16 Hello" },
     { { "--color" }, FLAG_CHOICE, 0, 0, AT(color), ALL, GROUP_OUTPUT, "auto|always|never",

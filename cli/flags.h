@@ -6,7 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum verb_id { VERB_RUN, VERB_CHAT, VERB_INSPECT, VERB_TOKENIZE, VERB_LOGITS, VERB_EVAL, VERB_BENCH, N_VERB } verb_id;
+typedef enum verb_id {
+    VERB_RUN, VERB_CHAT, VERB_INSPECT, VERB_TOKENIZE, VERB_LOGITS, VERB_EVAL, VERB_BENCH, VERB_CONVERT, N_VERB
+} verb_id;
 
 typedef struct verb {
     const char *name, *alias;  /* alias: NULL if none */
@@ -41,7 +43,8 @@ typedef struct opts {
     const char *type_k, *type_v, *backend, *lora, *lora_scaled;
     bool context_shift;
     /* one verb's own */
-    bool keys, tensors, no_warmup;
+    bool keys, tensors, no_warmup, force;
+    const char *type, *max_shard_size, *pre;
     const char *ids, *out, *n_prompt, *n_gen;
     int64_t repetitions, chunks;
     const char *output;

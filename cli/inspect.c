@@ -94,6 +94,11 @@ static int plan_memory(const opts *o, facts *f) {
 
 /* ---- text ---- */
 
+/* A file's strings may hold line ends and worse, also where the output is not a terminal. */
+static void one_line(char *s) {
+    for (; *s; s++) if ((unsigned char)*s < 0x20 || *s == 0x7f) *s = '?';
+}
+
 static void put_field(const char *name, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void put_field(const char *name, const char *fmt, ...) {
     char text[2048], line[2100];
@@ -101,6 +106,7 @@ static void put_field(const char *name, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    one_line(text);
     int n = snprintf(line, sizeof line, "  %-14s %s", name, text);
     out_text(line, n < (int)sizeof line ? (size_t)n : sizeof line - 1);
     out_str("\n");
@@ -162,13 +168,15 @@ static void put_text(const opts *o, const facts *f) {
     char n[32], bytes[32];
     const wk_hparams *h = &f->model.hp;
     bool bold = term_color(o, stdout);
-    const char *name = f->runs && h->name && *h->name ? h->name : o->model;
+    char name[256];
+    snprintf(name, sizeof name, "%s", f->runs && h->name && *h->name ? h->name : o->model);
+    one_line(name);
     out_str(bold ? "\033[1m" : "");
     out_text(name, strlen(name));
     out_str(bold ? "\033[0m\n" : "\n");
     const char *format = wk_checkpoint_gguf(f->ckpt) ? "GGUF" : f->n_tensor ? "safetensors" : "tokenizer.json";
     put_field("format", "%s, %zu tensors, %s", format, f->n_tensor, show_bytes(f->n_bytes, bytes));
-    if (f->runs) put_field("architecture", "%s", h->arch->name);
+    if (f->runs) put_field("architecture", "%s%s", h->arch->name, h->wrapped ? " (the text part; pictures are not read)" : "");
     else if (f->n_tensor) put_field("architecture", "cannot be run: %s", f->hp_error);
     else put_field("architecture", "none: a vocabulary without weights");
     if (f->n_tensor) put_field("parameters", "%s", show_count(f->n_params, n));

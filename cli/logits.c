@@ -1,6 +1,7 @@
 /* logits.c: wick logits: token ids in from a safetensors file, float32 logits out to another.
  * Rows of a batch are computed one after the other: a result depends on its row alone, so that changes no bit. */
 #include "cli.h"
+#include "base/file.h"
 #include "format/safetensors.h"
 #include <inttypes.h>
 #include <string.h>
@@ -86,6 +87,7 @@ int verb_logits(const opts *o) {
     wk_safetensors *file = NULL;
     cli_model m = { 0 };
     if (!o->ids || !o->out) return cli_usage("logits needs both files: --ids FILE.safetensors --out FILE.safetensors");
+    if (wk_same_file(o->ids, o->out)) return cli_usage("--ids and --out are the same file; logits would overwrite the ids");
     int code = cli_status(wk_safetensors_open(o->ids, &file));
     if (code) return code;
     input in = { .path = o->ids, .ids = wk_safetensors_find(file, "input_ids"),

@@ -9,6 +9,7 @@
 static int (*const run_verb[N_VERB])(const opts *o) = {
     [VERB_RUN] = verb_run, [VERB_CHAT] = verb_chat, [VERB_INSPECT] = verb_inspect, [VERB_TOKENIZE] = verb_tokenize,
     [VERB_LOGITS] = verb_logits, [VERB_EVAL] = verb_eval, [VERB_BENCH] = verb_bench,
+    [VERB_CONVERT] = verb_convert,
 };
 
 static int unknown_verb(const char *word) {

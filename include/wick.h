@@ -92,7 +92,8 @@ WICK_API void wick_model_defaults(wick_model_options *o);
 
 /* Opens a GGUF file (the first part of a split one too) or a Hugging Face folder; which it is, is
  * found from its content. The file may be removed once this returns.
- * Errors  WICK_E_IO, WICK_E_FORMAT, WICK_E_UNSUPPORTED, WICK_E_MEMORY, WICK_E_CANCELLED; *out is NULL then.
+ * Errors  WICK_E_ARG (an option), WICK_E_TEMPLATE (options' chat_template; the model's own, where it cannot be read, fails when a
+ *         chat is rendered), WICK_E_IO, WICK_E_FORMAT, WICK_E_UNSUPPORTED, WICK_E_MEMORY, WICK_E_CANCELLED; *out is NULL then.
  * Threads safe. */
 WICK_API wick_status wick_model_open(const char *path, const wick_model_options *o, wick_model **out);
 /* Frees a model. Its sessions, streams and adapters must be gone. */
@@ -174,7 +175,8 @@ typedef struct wick_session_options {
 /* Fills *o with the defaults. */
 WICK_API void wick_session_defaults(wick_session_options *o);
 /* Makes a session of a model, which must outlive it.
- * Errors  WICK_E_ARG (an option out of range; a model opened with vocab_only), WICK_E_UNSUPPORTED (type_kv), WICK_E_MEMORY. */
+ * Errors  WICK_E_ARG (an option out of range or unknown; a model opened with vocab_only), WICK_E_UNSUPPORTED (heads that are no
+ *         whole blocks of type_kv), WICK_E_MEMORY. */
 WICK_API wick_status wick_session_new(wick_model *m, const wick_session_options *o, wick_session **out);
 /* Frees a session. */
 WICK_API void wick_session_free(wick_session *s);
@@ -311,6 +313,40 @@ WICK_API void wick_adapter_free(wick_adapter *a);
 WICK_API wick_status wick_session_apply_adapter(wick_session *s, wick_adapter *a, float scale);
 /* Takes the session's adapter off again; outputs are then what they were before, to the byte. */
 WICK_API void wick_session_remove_adapter(wick_session *s);
+
+/* ---- converting ---- */
+
+/* How to convert. Fill with wick_convert_defaults(). */
+typedef struct wick_convert_options {
+    size_t size;               /* sizeof(wick_convert_options) */
+    const char *type;          /* of the weights: "f32", "f16", "bf16", and for a GGUF file "q8_0", "q4_0"; NULL: what they
+                                * are, quantised ones F16 */
+    uint64_t max_shard_bytes;  /* a folder's weights are cut into files of at most so many bytes of tensors; 0: 5 GB */
+    const char *pre;           /* a GGUF file's tokenizer.ggml.pre, where tokenizer.json has no known pattern; NULL: found */
+    bool force;                /* overwrite what is there */
+    wick_progress_fn progress; /* may be NULL; called with "converting", and bytes written */
+    void *progress_user;
+} wick_convert_options;
+/* Fills *o with the defaults. */
+WICK_API void wick_convert_defaults(wick_convert_options *o);
+
+/* What a conversion did. The strings are static, notes are the struct's own. */
+typedef struct wick_convert_result {
+    const char *from, *to;     /* "GGUF" or "folder" */
+    const char *type;          /* of the matrices written: "BF16"; "" where none were, or each kept its own */
+    uint64_t n_tensors, n_bytes; /* written */
+    bool dequantised;          /* quantised weights became floats (and perhaps another quantised type) */
+    bool vocab_only;           /* there were no weights */
+    char notes[1024];          /* what the other format cannot say, a line each; "" if nothing */
+} wick_convert_result;
+/* Converts a Hugging Face folder to a GGUF file (out ends in ".gguf") or a GGUF file to a folder, tokenizer and chat template
+ * included; from one GGUF file to another it changes the weights' type. Weights that keep their type keep every bit. Nothing
+ * of the name out is there until all of it is. result may be NULL.
+ * Errors  WICK_E_ARG (out exists, or is path; an option), WICK_E_IO (also: not enough room), WICK_E_UNSUPPORTED (what the
+ *         other format or wick cannot say: the message names it), WICK_E_FORMAT, WICK_E_MEMORY, WICK_E_CANCELLED; nothing is
+ *         left behind then.
+ * Threads safe. */
+WICK_API wick_status wick_convert(const char *path, const char *out, const wick_convert_options *o, wick_convert_result *result);
 
 #ifdef __cplusplus
 }

@@ -189,7 +189,7 @@ def bad_safetensors():
     yield "tensor-not-object", st({"a": [1]}, d)
     yield "dtype-missing", st({"a": {"shape": [4], "data_offsets": [0, 16]}}, d)
     yield "dtype-number", st({"a": entry([4], 0, 16, 7)}, d)
-    yield "dtype-unknown", st({"a": entry([16], 0, 16, "F8_E4M3")}, d)
+    yield "dtype-unknown", st({"a": entry([16], 0, 16, "C64")}, d)
     yield "shape-missing", st({"a": {"dtype": "F32", "data_offsets": [0, 16]}}, d)
     yield "shape-string", st({"a": entry("4", 0, 16)}, d)
     yield "shape-negative", st({"a": entry([-4], 0, 16)}, d)
@@ -275,7 +275,7 @@ def bad_folders():
     yield "index-empty-name", {**sharded, idx: index({"a": ""})}
     yield "shard-cut", {**base, name: one[:-3], idx: index({"a": name})}
     yield "template-nul", {**base, "model.safetensors": one, "tokenizer_config.json": '{"chat_template":"a\\u0000b"}'}
-    yield "awq", gptq_folder({"quant_method": "awq"})
+    yield "quant-method-unknown", gptq_folder({"quant_method": "bitsandbytes"})
     yield "quant-method-missing", gptq_folder({"quant_method": None})
     yield "gptq-3-bits", gptq_folder({"bits": 3})
     yield "gptq-bits-string", gptq_folder({"bits": "4"})
@@ -365,6 +365,13 @@ def bad_models():
     yield "context-0", tiny(keys={"llama__context_length": (U32, 0)})
     yield "epsilon-string", tiny(keys={a + "layer_norm_rms_epsilon": (STR, "1e-5")})
     yield "epsilon-nan", tiny(keys={a + "layer_norm_rms_epsilon": (F32, float("nan"))})
+    yield "experts-without-router", tiny(keys={"llama__expert_count": (U32, 4), "llama__expert_used_count": (U32, 2)})
+    yield "experts-used-above", tiny(keys={"llama__expert_count": (U32, 4), "llama__expert_used_count": (U32, 5)})
+    yield "longrope-one-list", tiny(tensors={"rope_factors_short": [8]})
+    yield "longrope-list-short", tiny(tensors={"rope_factors_short": [8], "rope_factors_long": [4]})
+    yield "longrope-original-1", tiny(keys={"llama__rope__scaling__original_context_length": (U32, 1)},
+                                      tensors={"rope_factors_short": [8], "rope_factors_long": [8]})
+    yield "qkv-shape", tiny(tensors={"blk__0__attn_q": None, "blk__0__attn_k": None, "blk__0__attn_v": None, "blk__0__attn_qkv": [32, 80]})
     yield "rope-base-0", tiny(keys={"llama__rope__freq_base": (F32, 0.0)})
     yield "architecture-missing", tiny(keys={"general__architecture": None})
     yield "architecture-number", tiny(keys={"general__architecture": (U32, 1)})

@@ -149,8 +149,9 @@ static wick_status read_config(const char *folder, peft_config *c) {
 
 /* ---- tensors ---- */
 
-/* The two halves of one slot. */
-typedef struct pair { const wk_tensor *a, *b; wk_str module; int64_t n_in, n_out; float scale; } pair;
+/* The two halves of one slot. An adapter of fused projections (Phi-3's qkv_proj) is one for each of them: the same A, and rows
+ * [first, first + n_out) of a B with n_b rows. */
+typedef struct pair { const wk_tensor *a, *b; wk_str module; int64_t n_in, n_out, first, n_b; float scale; } pair;
 
 /* A whole list of what does not fit. wrong: at least one is malformed, not just beyond what wick applies. */
 typedef struct problems { wk_buf text; size_t n; bool wrong; } problems;
@@ -180,7 +181,14 @@ static bool cut_end(wk_str *s, const char *end) {
     return true;
 }
 
-/* "model.layers.3.self_attn.q_proj" to layer and role; false: the model has no such linear layer. */
+static bool is_role(const wk_model *m, int layer, wk_role role, wk_str module) {
+    const char *name = wk_arch_tensor(m->hp.arch, role, false);
+    const wk_weight *w = m->layer[layer].w[role];
+    return name && w && w->n_mat == 1 && w->n_row > 1 && wk_str_eq(module, name);
+}
+
+/* "model.layers.3.self_attn.q_proj" to layer and role, or several roles where the module is fused (role 0 after the last);
+ * false: the model has no such linear layer. */
 static bool find_layer(const wk_model *m, wk_str module, int *layer, wk_role *role) {
     int64_t n = 0;
     cut_start(&module, "model.");  /* absent where the adapter was trained on the bare model */
@@ -190,10 +198,15 @@ static bool find_layer(const wk_model *m, wk_str module, int *layer, wk_role *ro
     if (n >= m->hp.n_layer || !cut_start(&module, ".")) return false;
     *layer = (int)n;
     for (int i = WK_T_Q; i <= WK_T_DOWN; i++) {
-        const char *name = wk_arch_tensor(m->hp.arch, (wk_role)i, false);
-        const wk_weight *w = m->layer[n].w[i];
-        *role = (wk_role)i;
-        if (name && w && w->n_mat == 1 && w->n_row > 1 && wk_str_eq(module, name)) return true;
+        role[0] = (wk_role)i;
+        role[1] = 0;
+        if (is_role(m, *layer, role[0], module)) return true;
+    }
+    for (const wk_fusion *u = wk_fusions; u->whole; u++) {
+        const char *name = wk_arch_tensor(m->hp.arch, u->whole, false);
+        const wk_weight *w = m->layer[n].w[u->part[0]];
+        memcpy(role, u->part, sizeof u->part);
+        if (name && w && w->n_mat == 1 && wk_str_eq(module, name)) return true;
     }
     return false;
 }
@@ -202,23 +215,29 @@ static bool find_layer(const wk_model *m, wk_str module, int *layer, wk_role *ro
 static void place(const wk_model *m, const wk_tensor *t, pair *pairs, problems *bad) {
     wk_str module = t->name;
     int layer;
-    wk_role role;
+    wk_role role[4];
+    int64_t rows = 0;
     bool known = cut_start(&module, "base_model.model."), a = cut_end(&module, ".lora_A.weight"),
          b = !a && cut_end(&module, ".lora_B.weight");
     if (!known || (!a && !b)) {
         add_problem(bad, false, t->name, "is neither a lora_A nor a lora_B of a linear layer");
         return;
     }
-    if (!find_layer(m, module, &layer, &role)) {
+    if (!find_layer(m, module, &layer, role)) {
         add_problem(bad, true, t->name, "belongs to no attention or MLP projection of this model");
         return;
     }
-    pair *p = &pairs[wk_model_slot(m, layer, role)];
-    const wk_weight *w = m->layer[layer].w[role];
-    *(a ? &p->a : &p->b) = t;
-    p->module = module;
-    p->n_in = w->n_col;
-    p->n_out = w->n_row;
+    for (int i = 0; role[i]; i++) {
+        pair *p = &pairs[wk_model_slot(m, layer, role[i])];
+        const wk_weight *w = m->layer[layer].w[role[i]];
+        *(a ? &p->a : &p->b) = t;
+        p->module = module;
+        p->n_in = w->n_col;
+        p->n_out = w->n_row;
+        p->first = rows;
+        rows += w->n_row;
+    }
+    for (int i = 0; role[i]; i++) pairs[wk_model_slot(m, layer, role[i])].n_b = rows;
 }
 
 /* A half's shape and numbers. */
@@ -256,7 +275,7 @@ static wick_status check_pair(const peft_config *c, pair *p, problems *bad) {
     wick_status st = value_for(&c->ranks, p->module, c->r, &r);
     if (!st) st = value_for(&c->alphas, p->module, c->alpha, &alpha);
     if (!st) st = check_half(p->a, (int64_t)r, p->n_in, bad);
-    if (!st) st = check_half(p->b, p->n_out, (int64_t)r, bad);
+    if (!st) st = check_half(p->b, p->n_b, (int64_t)r, bad);
     if (!st) p->scale = (float)(alpha / (c->rslora ? sqrt(r) : r));
     return st;
 }
@@ -283,14 +302,16 @@ static wick_status fit(const wk_model *m, const wk_safetensors *file, const peft
 
 /* ---- into the backend ---- */
 
-/* Always as a float32 matrix, whatever the file has: adapters are small, and training will want them so. */
-static wick_status upload(wk_backend *be, const wk_tensor *t, const wk_weight **out) {
+/* Rows [first, first + rows), always as a float32 matrix, whatever the file has: adapters are small, and training will want
+ * them so. */
+static wick_status upload(wk_backend *be, const wk_tensor *t, int64_t first, int64_t rows, const wk_weight **out) {
     size_t cols = (size_t)wk_tensor_cols(t), n;
     wk_weight *w = NULL;
-    float *data = wk_mul_size((size_t)wk_tensor_rows(t), cols, &n) ? wk_alloc_array(n, sizeof *data) : NULL;
+    float *data = wk_mul_size((size_t)rows, cols, &n) ? wk_alloc_array(n, sizeof *data) : NULL;
     if (!data) return wk_fail_memory(n * sizeof *data, "an adapter");
-    for (int64_t r = 0; r < wk_tensor_rows(t); r++) wk_tensor_row(t, r, data + (size_t)r * cols);
+    for (int64_t r = 0; r < rows; r++) wk_tensor_row(t, first + r, data + (size_t)r * cols);
     wk_tensor f = *t;
+    f.shape[0] = rows;
     f.dtype = WK_F32;
     f.data = (const uint8_t *)data;
     f.n_bytes = n * sizeof *data;
@@ -305,8 +326,8 @@ static wick_status upload_all(wick_adapter *a, const pair *pairs) {
     for (int i = 0; !st && i < a->set.n_slot; i++) {
         if (!pairs[i].a) continue;
         a->term[i].scale = pairs[i].scale;
-        st = upload(a->model->backend, pairs[i].a, &a->term[i].a);
-        if (!st) st = upload(a->model->backend, pairs[i].b, &a->term[i].b);
+        st = upload(a->model->backend, pairs[i].a, 0, wk_tensor_rows(pairs[i].a), &a->term[i].a);
+        if (!st) st = upload(a->model->backend, pairs[i].b, pairs[i].first, pairs[i].n_out, &a->term[i].b);
     }
     return st;
 }

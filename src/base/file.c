@@ -3,10 +3,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static wick_status fail_errno(const char *path) { return wk_fail(WICK_E_IO, "%s: %s", path, strerror(errno)); }
@@ -75,35 +78,82 @@ wick_status wk_file_read(const char *path, size_t limit, wk_buf *out) {
     return st;
 }
 
-static bool write_all(int fd, wk_str s) {
-    while (s.len) {
-        ssize_t k = write(fd, s.ptr, s.len < 1 << 30 ? s.len : 1 << 30);
-        if (k < 0 && errno == EINTR) continue;
-        if (k <= 0) return false;
-        s = (wk_str){ s.ptr + k, s.len - (size_t)k };
+/* ---- writing ---- */
+
+/* Where the bytes go: links are followed, so that the file behind one is what is replaced. *through: it is a pipe or a device,
+ * which is written to as it is; a rename would put a plain file in its place. */
+static wick_status find_target(const char *path, char **to, bool *through) {
+    char real[PATH_MAX];
+    struct stat st;
+    const char *at = realpath(path, real);
+    *through = false;
+    if (!at && errno != ENOENT) return wk_fail(WICK_E_IO, "%s: could not be written: %s", path, strerror(errno));
+    if (!at && !lstat(path, &st))
+        return wk_fail(WICK_E_IO, "%s: could not be written: it is a link to a file that is not there", path);
+    if (at && stat(at, &st)) return fail_errno(path);
+    if (at && S_ISDIR(st.st_mode)) return wk_fail(WICK_E_IO, "%s: could not be written: it is a folder", path);
+    *through = at && !S_ISREG(st.st_mode);
+    return (*to = wk_strdup(at ? at : path)) ? WICK_OK : wk_fail_memory(strlen(path), "a file's name");
+}
+
+wick_status wk_out_open(wk_out *o, const char *path) {
+    bool through;
+    *o = (wk_out){ .fd = -1, .path = path };
+    wick_status st = find_target(path, &o->to, &through);
+    if (st) return st;
+    if (through) {
+        o->fd = open(o->to, O_WRONLY | O_CLOEXEC);
+    } else {
+        wk_buf tmp = { 0 };
+        wk_buf_printf(&tmp, "%s.tmp-%ld", o->to, (long)getpid());
+        if (tmp.failed) wk_buf_free(&tmp);
+        if (!tmp.ptr) return wk_fail_memory(strlen(path), "a file's name");
+        o->tmp = tmp.ptr;
+        unlink(o->tmp);  /* an earlier process of this number may have died; O_EXCL follows nobody's link */
+        o->fd = open(o->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     }
-    return true;
+    return o->fd >= 0 ? WICK_OK : wk_fail(WICK_E_IO, "%s: could not be written: %s", path, strerror(errno));
+}
+
+wick_status wk_out_write(wk_out *o, const void *p, size_t n) {
+    for (const char *at = p; n;) {
+        ssize_t k = write(o->fd, at, n < 1 << 30 ? n : 1 << 30);
+        if (k < 0 && errno == EINTR) continue;
+        if (k <= 0) return wk_fail(WICK_E_IO, "%s: could not be written: %s", o->path, strerror(k ? errno : ENOSPC));
+        at += k;
+        n -= (size_t)k;
+        o->n += (uint64_t)k;
+    }
+    return WICK_OK;
+}
+
+wick_status wk_out_close(wk_out *o, wick_status st) {
+    bool ok = !st && (!fsync(o->fd) || !o->tmp);  /* pipes cannot be synced */
+    int why = errno;
+    if (o->fd >= 0 && close(o->fd) && ok) {
+        ok = false;
+        why = errno;
+    }
+    if (ok && o->tmp && rename(o->tmp, o->to)) {
+        ok = false;
+        why = errno;
+    }
+    if (!st && !ok) st = wk_fail(WICK_E_IO, "%s: could not be written: %s", o->path, strerror(why));
+    if (!ok && o->tmp && o->fd >= 0) unlink(o->tmp);
+    wk_free(o->tmp);
+    wk_free(o->to);
+    *o = (wk_out){ .fd = -1 };
+    return st;
 }
 
 wick_status wk_file_write(const char *path, const wk_str *part, size_t n_part) {
-    wk_buf tmp = { 0 };
-    wk_buf_printf(&tmp, "%s.tmp-%ld", path, (long)getpid());
-    if (tmp.failed) {
-        wk_buf_free(&tmp);
-        return wk_fail_memory(strlen(path), "a file's name");
-    }
-    unlink(tmp.ptr);  /* an earlier process of this number may have died; O_EXCL follows nobody's link */
-    int fd = open(tmp.ptr, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    bool ok = fd >= 0;
-    for (size_t i = 0; ok && i < n_part; i++) ok = write_all(fd, part[i]);
-    ok = ok && !fsync(fd);
-    if (fd >= 0) ok = !close(fd) && ok;
-    ok = ok && !rename(tmp.ptr, path);
-    wick_status st = ok ? WICK_OK : wk_fail(WICK_E_IO, "%s: could not be written: %s", path, strerror(errno));
-    if (!ok && fd >= 0) unlink(tmp.ptr);
-    wk_buf_free(&tmp);
-    return st;
+    wk_out o;
+    wick_status st = wk_out_open(&o, path);
+    for (size_t i = 0; !st && i < n_part; i++) st = wk_out_write(&o, part[i].ptr, part[i].len);
+    return wk_out_close(&o, st);
 }
+
+/* ---- folders ---- */
 
 bool wk_file_exists(const char *path) { return access(path, F_OK) == 0; }
 
@@ -121,6 +171,79 @@ bool wk_folder_has(const char *folder, const char *ending) {
     }
     if (d) closedir(d);
     return found;
+}
+
+/* The next file of a folder that is neither itself nor its parent. */
+static const char *next_name(DIR *d) {
+    struct dirent *e;
+    while ((e = readdir(d)) && (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))) {}
+    return e ? e->d_name : NULL;
+}
+
+bool wk_folder_empty(const char *folder) {
+    DIR *d = opendir(folder);
+    bool empty = d && !next_name(d);
+    if (d) closedir(d);
+    return empty;
+}
+
+bool wk_same_file(const char *a, const char *b) {
+    struct stat x, y;
+    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+wick_status wk_folder_make(const char *path) { return mkdir(path, 0777) ? fail_errno(path) : WICK_OK; }
+
+void wk_folder_clear(const char *folder, const char *begin, const char *end) {
+    DIR *d = opendir(folder);
+    for (const char *name; d && (name = next_name(d));) {
+        size_t n = strlen(name), a = strlen(begin), b = strlen(end);
+        if (n >= a + b && !memcmp(name, begin, a) && !strcmp(name + n - b, end)) unlinkat(dirfd(d), name, 0);
+    }
+    if (d) closedir(d);
+}
+
+void wk_folder_remove(const char *folder) {
+    wk_folder_clear(folder, "", "");
+    rmdir(folder);
+}
+
+/* A folder's entries are on the disk only once it is synced itself; where that cannot be asked for, nothing is lost. */
+static void sync_folder(const char *path) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    fsync(fd);
+    close(fd);
+}
+
+wick_status wk_folder_move(const char *from, const char *to) {
+    sync_folder(from);
+    if (!rename(from, to)) return WICK_OK;
+    if (errno != ENOTEMPTY && errno != EEXIST) return fail_errno(to);
+    DIR *a = opendir(from);
+    int b = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    wick_status st = a && b >= 0 ? WICK_OK : fail_errno(to);
+    for (const char *name; !st && (name = next_name(a));)
+        if (renameat(dirfd(a), name, b, name)) st = wk_fail(WICK_E_IO, "%s/%s: %s", to, name, strerror(errno));
+    if (a) closedir(a);
+    if (b >= 0) close(b);
+    if (!st) rmdir(from);
+    return st;
+}
+
+uint64_t wk_free_space(const char *path) {
+    struct statvfs v = { 0 };
+    char at[4096];
+    uint64_t n;
+    if (strlen(path) >= sizeof at) return UINT64_MAX;
+    snprintf(at, sizeof at, "%s", path);
+    while (statvfs(at, &v)) {  /* the nearest folder above it that is there */
+        char *slash = strrchr(at, '/');
+        if (slash && slash != at) { *slash = 0; continue; }
+        if (statvfs(slash ? "/" : ".", &v)) return UINT64_MAX;
+        break;
+    }
+    return __builtin_mul_overflow((uint64_t)v.f_bavail, (uint64_t)v.f_frsize, &n) ? UINT64_MAX : n;
 }
 
 char *wk_path_join(const char *folder, const char *name) {

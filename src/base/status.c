@@ -12,6 +12,9 @@ wick_status wk_fail(wick_status code, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    /* Files' strings stand in messages, and messages go to terminals. */
+    for (char *p = text; *p; p++)
+        if (((unsigned char)*p < 0x20 && *p != '\n' && *p != '\t') || *p == 0x7f) *p = '?';
     memcpy(message, text, sizeof text);
     return code;
 }

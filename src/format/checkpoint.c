@@ -1,12 +1,11 @@
 /* checkpoint.c: finds out what a path holds and gives its tensors and its metadata files under one roof.
  * Layouts: a GGUF file; a Hugging Face folder as transformers' save_pretrained() writes it (config.json, model.safetensors or
- * model.safetensors.index.json with shards, tokenizer files); GPTQ layers as AutoGPTQ's checkpoints have them.
+ * model.safetensors.index.json with shards, tokenizer files).
  * Load: one file of 0.1-40 GB, or 1-200 shards with up to 100,000 tensors; tokenizer.json up to 40 MB.
- * The files are a stranger's: shards are plain names in the folder, JSON files have size limits, layers' arrays are checked
- * against each other before anything reads them. */
+ * The files are a stranger's: shards are plain names in the folder, JSON files have size limits. */
 #include "format/checkpoint.h"
 #include "base/file.h"
-#include "format/names.h"
+#include "format/quantised.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,7 +23,7 @@ struct wk_checkpoint {
     wk_names names;
     json_t *config, *generation_config, *tokenizer_json, *tokenizer_config;
     char *chat_template;
-    wk_arena own;            /* GPTQ descriptions and the names of their tensors */
+    wk_arena own;            /* quantised weights' descriptions and names */
 };
 
 /* The files of a folder that wick reads. */
@@ -178,136 +177,6 @@ static wick_status take_index(wk_checkpoint *c) {
     return st;
 }
 
-/* ---- GPTQ ---- */
-
-typedef struct gptq_config { int bits; int64_t group; bool v2, desc_act; } gptq_config;
-
-static wick_status gptq_int(const wk_checkpoint *c, const json_t *q, const char *field, int64_t *out) {
-    const json_t *v = json_object_get(q, field);
-    if (!json_is_integer(v))
-        return wk_fail(WICK_E_FORMAT, "%s/config.json: quantization_config: \"%s\" has to be a whole number", c->path, field);
-    *out = json_integer_value(v);
-    return WICK_OK;
-}
-
-static wick_status read_gptq_config(const wk_checkpoint *c, const json_t *q, gptq_config *g) {
-    int64_t bits = 0;
-    wick_status st = gptq_int(c, q, "bits", &bits);
-    if (!st) st = gptq_int(c, q, "group_size", &g->group);
-    if (st) return st;
-    if (bits != 4 && bits != 8)
-        return wk_fail(WICK_E_UNSUPPORTED, "%s/config.json: quantization_config: bits is %" PRId64 ", wick reads GPTQ with 4 or 8",
-                       c->path, bits);
-    if (g->group != -1 && (g->group < 1 || g->group > 1 << 20))
-        return wk_fail(WICK_E_FORMAT, "%s/config.json: quantization_config: group_size is %" PRId64 ", it has to be -1 or in 1..%d",
-                       c->path, g->group, 1 << 20);
-    g->bits = (int)bits;
-    const char *format = json_string_value(json_object_get(q, "checkpoint_format"));
-    if (format && strcmp(format, "gptq") && strcmp(format, "gptq_v2"))
-        return wk_fail(WICK_E_UNSUPPORTED,
-                       "%s/config.json: quantization_config: checkpoint_format is \"%s\", wick reads gptq and gptq_v2", c->path,
-                       wk_show((wk_str){ format, strlen(format) }).text);
-    g->v2 = format && !strcmp(format, "gptq_v2");
-    g->desc_act = json_is_true(json_object_get(q, "desc_act"));
-    return WICK_OK;
-}
-
-/* "<module>.<what>", or NULL. */
-static const wk_tensor *part_of(const wk_checkpoint *c, const wk_tensor *qweight, const char *what, wk_buf *name) {
-    name->len = 0;
-    wk_buf_add(name, qweight->name.ptr, qweight->name.len - strlen("qweight"));
-    wk_buf_str(name, what);
-    size_t i = name->failed ? SIZE_MAX : wk_names_find(&c->names, name->ptr, name->len);
-    return i == SIZE_MAX ? NULL : &c->tensor[i];
-}
-
-/* The array is there, of this type and shape. */
-static wick_status fits(const wk_checkpoint *c, const wk_tensor *q, const wk_tensor *t, const char *what, bool type_ok, int64_t d0,
-                        int64_t d1) {
-    wk_shown layer = wk_show((wk_str){ q->name.ptr, q->name.len - strlen(".qweight") });
-    if (!t) return wk_fail(WICK_E_FORMAT, "%s: GPTQ layer \"%s\" has no %s", c->path, layer.text, what);
-    if (type_ok && t->n_dim == (d1 < 0 ? 1 : 2) && t->shape[0] == d0 && (d1 < 0 || t->shape[1] == d1)) return WICK_OK;
-    return wk_fail(WICK_E_FORMAT,
-                   "%s: GPTQ layer \"%s\": %s is %s [%" PRId64 ", %" PRId64 "] with %d dimensions, %" PRId64 " x %" PRId64
-                   " %s needed",
-                   c->path, layer.text, what, wk_dtypes[t->dtype].name, t->shape[0], t->shape[1], t->n_dim, d0, d1 < 0 ? 1 : d1,
-                   type_ok ? "is" : "of another type is");
-}
-
-/* Groups in range; an order that is i / group is dropped, so that only real act-order layers are permuted. */
-static wick_status check_g_idx(const wk_checkpoint *c, const wk_tensor *t, int64_t n_in, wk_gptq *g) {
-    bool plain = true;
-    for (int64_t i = 0; i < n_in; i++) {
-        int32_t v;
-        memcpy(&v, t->data + 4 * i, 4);
-        if (v < 0 || v >= g->n_group)
-            return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\": element %" PRId64 " is %" PRId32 ", it has to be in 0..%" PRId64,
-                           c->path, wk_show(t->name).text, i, v, g->n_group - 1);
-        plain = plain && v == i / g->group;
-    }
-    g->g_idx = plain ? NULL : t->data;
-    return WICK_OK;
-}
-
-/* Makes *q, a qweight, the whole layer. used [n_tensor] marks the arrays that it took. */
-static wick_status group_layer(wk_checkpoint *c, const gptq_config *cfg, wk_tensor *q, bool *used, wk_buf *name) {
-    const wk_tensor *z = part_of(c, q, "qzeros", name), *s = part_of(c, q, "scales", name), *x = part_of(c, q, "g_idx", name);
-    const wk_tensor *w = part_of(c, q, "weight", name);  /* last: name stays "<module>.weight" */
-    wk_gptq *g = wk_arena_alloc(&c->own, sizeof *g);
-    char *own_name = name->failed ? NULL : wk_arena_str(&c->own, name->ptr, name->len);
-    if (!g || !own_name) return wk_fail_memory(sizeof *g + name->len, "a GPTQ layer");
-    if (w) return wk_fail(WICK_E_FORMAT, "%s: has both \"%s\" and a quantised form of it", c->path, wk_show(w->name).text);
-    int64_t per = 32 / cfg->bits, n_in, n_out = q->shape[1];
-    wick_status st = fits(c, q, q, "qweight", q->dtype == WK_I32, q->shape[0], n_out);
-    if (st) return st;
-    if (!q->shape[0] || !n_out || n_out % per || q->shape[0] > INT32_MAX || n_out > INT32_MAX)
-        return wk_fail(WICK_E_FORMAT,
-                       "%s: tensor \"%s\" has shape [%" PRId64 ", %" PRId64
-                       "]; its second dimension has to be a multiple of %" PRId64,
-                       c->path, wk_show(q->name).text, q->shape[0], n_out, per);
-    n_in = q->shape[0] * per;
-    if (cfg->group == -1 && n_in > INT32_MAX)
-        return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is too large", c->path, wk_show(q->name).text);
-    *g = (wk_gptq){ .bits = cfg->bits, .group = (int)(cfg->group == -1 ? n_in : cfg->group), .v2 = cfg->v2, .qweight = q->data };
-    g->n_group = (n_in + g->group - 1) / g->group;
-    if ((st = fits(c, q, z, "qzeros", z && z->dtype == WK_I32, g->n_group, n_out / per))) return st;
-    if ((st = fits(c, q, s, "scales", s && (s->dtype == WK_F16 || s->dtype == WK_BF16 || s->dtype == WK_F32), g->n_group, n_out)))
-        return st;
-    if (cfg->desc_act && !x) return fits(c, q, NULL, "g_idx, which desc_act needs", false, 0, 0);
-    if (x && ((st = fits(c, q, x, "g_idx", x->dtype == WK_I32, n_in, -1)) || (st = check_g_idx(c, x, n_in, g)))) return st;
-    g->qzeros = z->data;
-    g->scales = s->data;
-    g->scale_type = s->dtype;
-    used[z - c->tensor] = used[s - c->tensor] = true;
-    if (x) used[x - c->tensor] = true;
-    uint64_t n_bytes = q->n_bytes + z->n_bytes + s->n_bytes + (x ? x->n_bytes : 0);
-    *q = (wk_tensor){ .name = { own_name, name->len }, .dtype = WK_GPTQ, .n_dim = 2, .shape = { n_out, n_in, 1, 1 },
-                      .data = g->qweight, .n_bytes = n_bytes, .gptq = g };
-    return WICK_OK;
-}
-
-static bool is_qweight(wk_str s) { return s.len > 8 && !memcmp(s.ptr + s.len - 8, ".qweight", 8); }
-
-/* Replaces each layer's arrays by one tensor, made in the qweight's place of a copy, so that the index holds meanwhile. */
-static wick_status group_layers(wk_checkpoint *c, const gptq_config *cfg) {
-    bool *used = c->n_tensor ? wk_alloc_array(c->n_tensor, sizeof *used) : NULL;
-    wk_tensor *grouped = c->n_tensor ? wk_alloc_array(c->n_tensor, sizeof *grouped) : NULL;
-    wk_buf name = { 0 };
-    size_t n = 0;
-    wick_status st =
-        c->n_tensor && (!used || !grouped) ? wk_fail_memory(c->n_tensor * sizeof *grouped, "a list of tensors") : WICK_OK;
-    for (size_t i = 0; !st && i < c->n_tensor; i++) {
-        grouped[i] = c->tensor[i];
-        if (is_qweight(grouped[i].name)) st = group_layer(c, cfg, &grouped[i], used, &name);
-    }
-    for (size_t i = 0; !st && i < c->n_tensor; i++) if (!used[i]) c->tensor[n++] = grouped[i];
-    if (!st) c->n_tensor = n;
-    wk_buf_free(&name);
-    wk_free(grouped);
-    wk_free(used);
-    return st;
-}
-
 static wick_status index_tensors(wk_checkpoint *c) {
     size_t dup;
     wk_names_free(&c->names);
@@ -317,18 +186,12 @@ static wick_status index_tensors(wk_checkpoint *c) {
     return st;
 }
 
-static wick_status unquantise(wk_checkpoint *c) {
+static wick_status group_quantised(wk_checkpoint *c) {
     const json_t *q = json_object_get(c->config, "quantization_config");
-    const char *method = json_string_value(json_object_get(q, "quant_method"));
-    gptq_config g = { 0 };
     if (!json_is_object(q)) return WICK_OK;
-    if (!method || strcmp(method, "gptq"))
-        return wk_fail(
-            WICK_E_UNSUPPORTED,
-            "%s/config.json: quantization_config: quant_method is \"%s\", wick reads gptq; take the model unquantised, or as GGUF",
-            c->path, method ? wk_show((wk_str){ method, strlen(method) }).text : "");
-    wick_status st = read_gptq_config(c, q, &g);
-    if (!st) st = group_layers(c, &g);
+    wk_tensor_list list = { c->path, c->tensor, c->n_tensor, &c->names, &c->own };
+    wick_status st = wk_quantised_group(&list, q);
+    c->n_tensor = list.n_tensor;
     return st ? st : index_tensors(c);
 }
 
@@ -356,7 +219,7 @@ static wick_status read_weights(wk_checkpoint *c) {
         return wk_fail_memory(MAX_SHARD * sizeof(wk_safetensors *), "a list of files");
     st = single ? take_single(c) : take_index(c);
     if (!st) st = index_tensors(c);
-    return st ? st : unquantise(c);
+    return st ? st : group_quantised(c);
 }
 
 /* A vocabulary that only SentencePiece's own library reads. */

@@ -8,8 +8,7 @@
 
 typedef struct wk_checkpoint wk_checkpoint;
 /* vocab_only: a folder needs no weights (nor config.json), only a tokenizer.json.
- * A GPTQ folder's qweight/qzeros/scales/g_idx come as one tensor "<module>.weight" of dtype WK_GPTQ, their sizes checked against
- * each other.
+ * The arrays of a folder's quantised weights (codes, zeros, scales) come as one tensor each: format/quantised.h.
  * Errors  as the formats'; pickle .bin and bare tokenizer.model folders are WICK_E_UNSUPPORTED with the way to convert them. */
 wick_status wk_checkpoint_open(const char *path, bool vocab_only, wk_checkpoint **out);
 void wk_checkpoint_free(wk_checkpoint *c);

@@ -497,6 +497,8 @@ wk_str wk_gguf_key(const wk_gguf *g, size_t i, wk_gguf_type *type, wk_gguf_type 
     return k->name;
 }
 
+wk_gguf_array wk_gguf_value(const wk_gguf *g, size_t i) { return g->keys.ptr[i].value; }
+
 /* ---- values ---- */
 
 bool wk_gguf_has(const wk_gguf *g, const char *name) { return find_key(&g->keys, name); }

@@ -39,6 +39,8 @@ wick_status wk_gguf_bool(const wk_gguf *g, const char *key, bool *out, bool *fou
 wick_status wk_gguf_str(const wk_gguf *g, const char *key, wk_str *out, bool *found);
 /* Arrays. *n elements; strings are handed out one after the other without a copy. */
 typedef struct wk_gguf_array { wk_gguf_type type; uint64_t n; const uint8_t *data; const uint8_t *end; } wk_gguf_array;
+/* Key i's value as it lies in the file, one that is no array being one element. */
+wk_gguf_array wk_gguf_value(const wk_gguf *g, size_t i);
 wick_status wk_gguf_arr(const wk_gguf *g, const char *key, wk_gguf_array *out, bool *found);
 /* Element i of a numeric or bool array (0 for strings), as a double (exact to 2^53) or an integer (reals are cut off;
  * a u64 above 2^63 wraps). */

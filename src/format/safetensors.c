@@ -1,4 +1,4 @@
-/* safetensors.c: reads a file's header and maps its data; writes a file whole or not at all.
+/* safetensors.c: reads a file's header and maps its data; safetensors_write.c writes one.
  * Layout: safetensors README, "Format": u64 header length, JSON header, the tensors' bytes one after the other.
  * Load: a header of 10 KB to 15 MB with 100 to 100,000 tensors; 1 MB to 10 GB of data that stays in the map.
  * The file is a stranger's. Refused: a header above 100 MB or beyond the file, what is not UTF-8 JSON, names twice, offsets
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEADER_MAX = 100000000, MAX_DIM = 4 };  /* HEADER_MAX: the reference implementation's */
+enum { HEADER_MAX = WK_SAFETENSORS_HEADER_MAX, MAX_DIM = 4 };
 
 struct wk_safetensors {
     wk_file file;        /* not mapped when opened from memory */
@@ -234,82 +234,4 @@ const wk_tensor *wk_safetensors_tensor(const wk_safetensors *s, size_t i) { retu
 const wk_tensor *wk_safetensors_find(const wk_safetensors *s, const char *name) {
     size_t i = wk_names_find(&s->names, name, strlen(name));
     return i == SIZE_MAX ? NULL : &s->tensor[i];
-}
-
-/* ---- writing ---- */
-
-static wick_status check_writable(const char *path, const wk_tensor *t, size_t n) {
-    wk_names names;
-    size_t dup;
-    for (size_t i = 0; i < n; i++) {
-        const wk_dtype_info *d = &wk_dtypes[t[i].dtype];
-        size_t row, bytes;
-        wk_shown name = wk_show(t[i].name);
-        if (!d->st_name)
-            return wk_fail(WICK_E_ARG, "%s: tensor \"%s\" has type %s, which safetensors does not know", path, name.text, d->name);
-        if (wk_str_eq(t[i].name, "__metadata__")) return wk_fail(WICK_E_ARG, "%s: a tensor cannot be named \"__metadata__\"", path);
-        if (!wk_row_bytes(t[i].dtype, wk_tensor_cols(&t[i]), &row) || !wk_mul_size(row, (size_t)wk_tensor_rows(&t[i]), &bytes) ||
-            bytes != t[i].n_bytes)
-            return wk_fail(WICK_E_ARG, "%s: tensor \"%s\" has %" PRIu64 " bytes, which is not what its shape and type need", path,
-                           name.text, t[i].n_bytes);
-    }
-    wick_status st = wk_names_build(&names, t, n, sizeof *t, &dup);
-    if (!st && dup < n) st = wk_fail(WICK_E_ARG, "%s: tensor \"%s\" is there twice", path, wk_show(t[dup].name).text);
-    wk_names_free(&names);
-    return st;
-}
-
-/* Wide types first, so that every tensor begins on a multiple of its element's size: order[k] is the k-th to write. */
-static void order_by_width(const wk_tensor *t, size_t n, size_t *order) {
-    for (int width = 8; width; width /= 2)
-        for (size_t i = 0; i < n; i++)
-            if (wk_dtypes[t[i].dtype].bytes == width) *order++ = i;
-}
-
-/* Length and JSON, padded with spaces to a multiple of 8. */
-static void put_header(wk_buf *b, const wk_tensor *t, size_t n, const size_t *order) {
-    uint64_t at = 0;
-    wk_buf_add(b, "\0\0\0\0\0\0\0", 8);
-    wk_buf_str(b, "{\"__metadata__\":{\"format\":\"pt\"}");
-    for (size_t k = 0; k < n; k++) {
-        const wk_tensor *x = &t[order[k]];
-        wk_buf_char(b, ',');
-        wk_json_put_str(b, x->name.ptr, x->name.len);
-        wk_buf_printf(b, ":{\"dtype\":\"%s\",\"shape\":[", wk_dtypes[x->dtype].st_name);
-        for (int i = 0; i < x->n_dim; i++) wk_buf_printf(b, "%s%" PRId64, i ? "," : "", x->shape[i]);
-        wk_buf_printf(b, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", at, at + x->n_bytes);
-        at += x->n_bytes;
-    }
-    wk_buf_char(b, '}');
-    while (b->len % 8 && !b->failed) wk_buf_char(b, ' ');
-    if (b->failed) return;
-    uint64_t len = b->len - 8;
-    memcpy(b->ptr, &len, 8);
-}
-
-static wick_status write_file(const char *path, const wk_tensor *t, size_t n, const size_t *order, const wk_buf *header) {
-    wk_str *part = wk_alloc_array(n + 1, sizeof *part);
-    if (!part) return wk_fail_memory((n + 1) * sizeof *part, path);
-    part[0] = (wk_str){ header->ptr, header->len };
-    for (size_t k = 0; k < n; k++) part[k + 1] = (wk_str){ (const char *)t[order[k]].data, t[order[k]].n_bytes };
-    wick_status st = wk_file_write(path, part, n + 1);
-    wk_free(part);
-    return st;
-}
-
-wick_status wk_safetensors_write(const char *path, const wk_tensor *t, size_t n) {
-    wk_buf header = { 0 };
-    size_t *order = NULL;
-    wick_status st = check_writable(path, t, n);
-    if (st) return st;
-    if (n && !(order = wk_alloc_array(n, sizeof *order))) return wk_fail_memory(n * sizeof *order, path);
-    order_by_width(t, n, order);
-    put_header(&header, t, n, order);
-    if (header.failed) st = wk_fail_memory(header.len, "a safetensors header");
-    else if (header.len - 8 > HEADER_MAX)
-        st = wk_fail(WICK_E_ARG, "%s: its header would have %zu bytes, at most %d are allowed", path, header.len - 8, HEADER_MAX);
-    if (!st) st = write_file(path, t, n, order, &header);
-    wk_buf_free(&header);
-    wk_free(order);
-    return st;
 }

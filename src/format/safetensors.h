@@ -1,7 +1,10 @@
 /* safetensors.h: one safetensors file, mapped; and writing one. */
 #ifndef WK_SAFETENSORS_H
 #define WK_SAFETENSORS_H
+#include "base/file.h"
 #include "tensor/tensor.h"
+
+enum { WK_SAFETENSORS_HEADER_MAX = 100000000 };  /* the reference implementation's */
 
 typedef struct wk_safetensors wk_safetensors;
 /* Errors  WICK_E_IO, WICK_E_FORMAT (header too large, gaps, overlaps, shape and offsets that differ, invalid UTF-8, ...),
@@ -16,5 +19,9 @@ const wk_tensor *wk_safetensors_find(const wk_safetensors *s, const char *name);
 /* Writes tensors (dtypes that safetensors knows) to path by way of a temporary name beside it. Errors  WICK_E_IO, WICK_E_ARG,
  * WICK_E_MEMORY. */
 wick_status wk_safetensors_write(const char *path, const wk_tensor *t, size_t n);
+/* The same with tensors whose data need not be there (or not yet): each is asked for once, to write exactly its n_bytes. The
+ * writers of both formats take such a function. Errors  also what fill gives. */
+typedef wick_status (*wk_fill_fn)(const wk_tensor *t, wk_out *out, void *user);
+wick_status wk_safetensors_put(const char *path, const wk_tensor *t, size_t n, wk_fill_fn fill, void *user);
 
 #endif

@@ -11,8 +11,8 @@ void wick_session_defaults(wick_session_options *o) {
 
 static wick_status kv_type(const wk_model *m, const char *name, wk_dtype *out) {
     *out = name ? wk_dtype_of_name(name) : wk_model_kv_type(m);
-    if (*out == WK_F32 || *out == WK_F16 || *out == WK_BF16 || *out == WK_Q8_0) return WICK_OK;
-    return wk_fail(WICK_E_ARG, "type_kv is \"%s\", it can be f32, f16, bf16 or q8_0", name);
+    if (*out == WK_F32 || *out == WK_F16 || *out == WK_Q8_0) return WICK_OK;
+    return wk_fail(WICK_E_ARG, "type_kv is \"%s\", it can be f32, f16 or q8_0", name);
 }
 
 wick_status wick_session_new(wick_model *m, const wick_session_options *o, wick_session **out) {
@@ -115,6 +115,7 @@ static wick_status step(wick_session *s, const int32_t *ids, int n, bool want_al
 
 wick_status wk_session_feed(wick_session *s, const int32_t *ids, int n) {
     wick_status st = WICK_OK;
+    wk_runner_expect(s->runner, 0, s->n_ids + n);
     for (int i = 0, part; !st && i < n; i += part) {
         part = n - i < s->n_batch ? n - i : s->n_batch;
         st = step(s, ids + i, part, false, i + part == n);
@@ -140,6 +141,7 @@ static wick_status run_logits(wick_session *s, const int32_t *ids, int n, float 
     size_t width = (size_t)wk_runner_n_logits(s->runner);
     wick_status st = WICK_OK;
     wk_session_keep(s, 0);
+    wk_runner_expect(s->runner, 0, n);
     for (int i = 0, part; !st && i < n; i += part) {
         part = n - i < s->n_batch ? n - i : s->n_batch;
         st = step(s, ids + i, part, !classify, i + part == n);

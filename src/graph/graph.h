@@ -126,6 +126,7 @@ typedef struct wk_batch {
     const wk_lora_set *const *adapters; int n_adapter;
     int n_out;
     const int32_t *out_row;       /* [n_out] rows whose result is wanted, ascending */
+    const int32_t *rope;          /* [T] which set of a rope's frequencies, where it has several; NULL: the first */
     const int32_t *page;          /* block table [n_seq][max_page]: page of positions p*page_len.. */
     int max_page, n_seq;
 } wk_batch;

@@ -4,5 +4,5 @@
 
 extern const wk_arch wk_arch_llama, wk_arch_mistral;
 const wk_arch wk_arch_mistral = {
-    .base = &wk_arch_llama, .name = "mistral", .hf = "MistralForCausalLM", .window_pattern = WK_WINDOW_ALL
+    .base = &wk_arch_llama, .name = "mistral", .gguf = "llama", .hf = "MistralForCausalLM", .window_pattern = WK_WINDOW_ALL
 };

@@ -2,4 +2,6 @@
 #include "model/arch.h"
 
 extern const wk_arch wk_arch_qwen3, wk_arch_qwen3_moe;
-const wk_arch wk_arch_qwen3_moe = { .base = &wk_arch_qwen3, .name = "qwen3moe", .hf = "Qwen3MoeForCausalLM", .features = WK_MOE };
+const wk_arch wk_arch_qwen3_moe = {
+    .base = &wk_arch_qwen3, .name = "qwen3moe", .hf = "Qwen3MoeForCausalLM", .hf_type = "qwen3_moe", .features = WK_MOE,
+};

@@ -5,27 +5,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char MODEL[] = "model.";
+
 typedef struct binder {
     wk_model *m;
     const wk_checkpoint *c;
     bool gguf;
+    const char *root;   /* what names of a folder begin with, in place of "model." */
     const wk_tensor **used; size_t n_used, cap_used;
     wick_progress_fn progress; void *user;
     uint64_t done, total;
     int32_t *row_from;  /* scratch for permuted q and k rows */
+    wk_arena own;       /* descriptions of slices of quantised layers */
 } binder;
 
-/* "blk.3.attn_q.weight" or "model.layers.3.self_attn.q_proj.weight"; expert < 0: no '*' in it. */
-static bool tensor_name(const binder *b, wk_role role, int64_t layer, int64_t expert, const char *suffix, char *out, size_t cap) {
-    const char *base = wk_arch_tensor(b->m->hp.arch, role, b->gguf);
-    char prefix[48] = "", number[24];
-    if (!base) return false;
-    if (layer >= 0) snprintf(prefix, sizeof prefix, b->gguf ? "blk.%lld." : "model.layers.%lld.", (long long)layer);
-    const char *star = strchr(base, '*');
-    snprintf(number, sizeof number, "%lld", (long long)expert);
-    if (star) snprintf(out, cap, "%s%.*s%s%s.%s", prefix, (int)(star - base), base, number, star + 1, suffix);
-    else snprintf(out, cap, "%s%s.%s", prefix, base, suffix);
-    return true;
+static bool tensor_name(const binder *b, wk_role role, int i, int64_t layer, int64_t expert, const char *suffix, char *out,
+                        size_t cap) {
+    return wk_arch_tensor_name(b->m->hp.arch, b->gguf ? NULL : b->root, role, i, layer, expert, suffix, out, cap);
 }
 
 static wick_status take(binder *b, const wk_tensor *t) {
@@ -57,21 +53,18 @@ static bool fits(const wk_tensor *t, int64_t n_mat, int64_t rows, int64_t cols, 
 }
 
 static wick_status check_type(const binder *b, const wk_tensor *t) {
-    if (t->dtype == WK_GPTQ || wk_dtypes[t->dtype].decode) return WICK_OK;
+    if (t->parts || wk_dtypes[t->dtype].decode) return WICK_OK;
     return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%.*s\" has type %s, which weights cannot have", wk_checkpoint_path(b->c),
                    (int)t->name.len, t->name.ptr, wk_dtypes[t->dtype].name);
 }
 
 static wick_status upload(binder *b, const wk_weight_source *s, wk_weight **out) {
     wk_model *m = b->m;
-    wick_status st = WICK_OK;
-    for (int i = 0; !st && i < s->n_tensor; i++) {
-        st = check_type(b, s->tensor[i]);
-        if (!st) st = take(b, s->tensor[i]);
+    for (int i = 0; i < s->n_tensor; i++) {
         b->done += s->tensor[i]->n_bytes;
         m->n_params += (uint64_t)wk_tensor_rows(s->tensor[i]) * (uint64_t)wk_tensor_cols(s->tensor[i]);
     }
-    if (!st) st = m->backend->ops->weight_new(m->backend, s, out);
+    wick_status st = m->backend->ops->weight_new(m->backend, s, out);
     if (!st) m->n_bytes_weights += (*out)->n_bytes;
     if (!st && b->progress && !b->progress("loading", b->done, b->total, b->user))
         st = wk_fail(WICK_E_CANCELLED, "loading was stopped");
@@ -88,75 +81,175 @@ static void unpermute(int64_t n_head, int64_t head_dim, int32_t *row_from) {
         }
 }
 
-/* Gathers the tensors of one role: one, or one per expert. */
-static wick_status find(binder *b, wk_role role, int64_t layer, const char *suffix, const wk_tensor **t, int *n) {
+/* A role's tensors as a file has them: one, or one per matrix; each matrix may hold other roles' rows around those wanted. */
+typedef struct found { const wk_tensor **t; int n; int64_t first, n_row; } found;
+
+/* The tensors of one spelling, if the file has it. */
+static wick_status find_spelling(const binder *b, wk_role role, int i, int64_t layer, const char *suffix, int64_t n_mat, found *f) {
     char name[160];
-    int64_t n_mat = wk_hparams_dim(&b->m->hp, wk_roles[role].n_mat);
-    *n = 0;
-    if (!tensor_name(b, role, layer, 0, suffix, name, sizeof name)) return WICK_OK;
-    if ((t[0] = wk_checkpoint_find(b->c, name))) *n = 1;
-    bool each = *n && n_mat > 1 && strchr(wk_arch_tensor(b->m->hp.arch, role, b->gguf), '*');
-    for (int64_t e = 1; each && e < n_mat; e++) {
-        tensor_name(b, role, layer, e, suffix, name, sizeof name);
-        if (!(t[e] = wk_checkpoint_find(b->c, name)))
+    wk_str base;
+    tensor_name(b, role, i, layer, 0, suffix, name, sizeof name);
+    if (!(f->t[0] = wk_checkpoint_find(b->c, name))) return WICK_OK;
+    f->n = 1;
+    wk_arch_spelling(wk_arch_tensor(b->m->hp.arch, role, b->gguf), i, &base);
+    for (int64_t e = 1; memchr(base.ptr, '*', base.len) && e < n_mat; e++) {
+        tensor_name(b, role, i, layer, e, suffix, name, sizeof name);
+        if (!(f->t[e] = wk_checkpoint_find(b->c, name)))
             return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is missing, the configuration has %lld experts",
                            wk_checkpoint_path(b->c), name, (long long)n_mat);
-        *n = (int)e + 1;
+        f->n = (int)e + 1;
     }
     return WICK_OK;
 }
 
-/* Binds a role's weight (and its bias where there is one). */
-static wick_status bind(binder *b, wk_role role, int64_t layer, bool required, wk_layer *into) {
-    const wk_hparams *hp = &b->m->hp;
-    const wk_role_info *info = &wk_roles[role];
-    int64_t n_mat = wk_hparams_dim(hp, info->n_mat), rows = wk_hparams_dim(hp, info->rows), cols = wk_hparams_dim(hp, info->cols);
-    bool vector = info->rows == WK_D_ONE,
-         permuted = b->gguf && hp->features & WK_GGUF_PERMUTED && (role == WK_T_Q || role == WK_T_K);
-    const wk_tensor **t = wk_alloc_array((size_t)n_mat, sizeof *t);
+static wick_status find_role(const binder *b, wk_role role, int64_t layer, const char *suffix, found *f) {
+    int64_t n_mat = wk_hparams_dim(&b->m->hp, wk_roles[role].n_mat);
     char name[160];
-    int n = 0;
-    if (!t) return wk_fail_memory((size_t)n_mat * sizeof *t, "a list of experts");
-    wick_status st = find(b, role, layer, "weight", t, &n);
-    if (!st && !n && required) {
-        tensor_name(b, role, layer, 0, "weight", name, sizeof name);
-        st = wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is missing", wk_checkpoint_path(b->c), name);
+    wick_status st = WICK_OK;
+    f->n = 0;
+    for (int i = 0; !st && !f->n && tensor_name(b, role, i, layer, 0, suffix, name, sizeof name); i++) {
+        st = find_spelling(b, role, i, layer, suffix, n_mat, f);
+        if (!st && !f->n && n_mat > 1 && !strcmp(suffix, "weight")) st = find_spelling(b, role, i, layer, "", n_mat, f);
     }
-    for (int i = 0; !st && i < n; i++)
-        if (!fits(t[i], n_mat / n, rows, cols, vector)) st = misfit(b, t[i], n_mat / n, rows, cols);
-    if (permuted) unpermute(rows / hp->head_dim, hp->head_dim, b->row_from);
-    wk_weight_source s = { .tensor = t, .n_tensor = n, .row_from = permuted ? b->row_from : NULL, .vector = vector, .release = true,
-                           .add = vector && !b->gguf && hp->features & WK_NORM_PLUS_ONE ? 1 : 0 };
-    if (!st && n) st = upload(b, &s, &into->w[role]);
-    if (!st && n && !vector && n_mat == 1) st = find(b, role, layer, "bias", t, &n);
-    else n = 0;
-    bool need_bias = hp->features & WK_QKV_BIAS && (role == WK_T_Q || role == WK_T_K || role == WK_T_V);
-    if (!st && need_bias && !n) {
-        tensor_name(b, role, layer, 0, "bias", name, sizeof name);
-        st = wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is missing", wk_checkpoint_path(b->c), name);
+    return st;
+}
+
+static int64_t rows_of(const binder *b, wk_role role) { return wk_hparams_dim(&b->m->hp, wk_roles[role].rows); }
+static int64_t rows_in(const wk_tensor *t) { return t->n_dim >= 2 ? t->shape[t->n_dim - 2] : wk_tensor_cols(t); }
+
+/* A role's tensors, its own or a slice of fused ones. GGUF names gate and up together "ffn_up", as up alone: rows tell. */
+static wick_status find(const binder *b, wk_role role, int64_t layer, const char *suffix, found *f) {
+    wick_status st = find_role(b, role, layer, suffix, f);
+    f->first = 0;
+    f->n_row = rows_of(b, role);
+    for (const wk_fusion *u = wk_fusions; !st && u->whole; u++) {
+        int64_t before = -1, all = 0;
+        bool own_name = false;
+        const char *whole = wk_arch_tensor(b->m->hp.arch, u->whole, b->gguf);
+        for (int i = 0; u->part[i]; i++) {
+            const char *part = wk_arch_tensor(b->m->hp.arch, u->part[i], b->gguf);
+            if (u->part[i] == role) before = all;
+            all += rows_of(b, u->part[i]);
+            own_name = own_name || (whole && part && !strcmp(part, whole));
+        }
+        if (before < 0 || (f->n && !own_name)) continue;
+        const wk_tensor *own = f->n ? f->t[0] : NULL;
+        int n = f->n;
+        st = find_role(b, u->whole, layer, suffix, f);
+        bool fused = f->n && !(own && own != f->t[0]) && (!own_name || rows_in(f->t[0]) == all);
+        if (fused) f->first = before, f->n_row = all;
+        else f->t[0] = own, f->n = n;
     }
-    if (!st && n && permuted)
-        st = wk_fail(WICK_E_UNSUPPORTED, "%s: biases on permuted q and k are not known", wk_checkpoint_path(b->c));
-    if (!st && n && !fits(t[0], 1, 1, rows, true)) st = misfit(b, t[0], 1, 1, rows);
-    s = (wk_weight_source){ .tensor = t, .n_tensor = 1, .vector = true };
-    if (!st && n) st = upload(b, &s, &into->bias[role]);
-    wk_free(t);
+    return st;
+}
+
+/* Rows [first, first + n) of matrix m of t, as a tensor of its own. */
+static wick_status slice(binder *b, const wk_tensor *t, int64_t m, int64_t first, int64_t n, wk_tensor *out) {
+    size_t row, at, n_bytes;
+    bool vector = t->n_dim < 2;
+    *out = *t;
+    out->n_dim = vector ? 1 : 2;
+    out->shape[0] = n;
+    out->shape[1] = vector ? 1 : wk_tensor_cols(t);
+    out->shape[2] = out->shape[3] = 1;
+    if (t->parts) {
+        wk_parts *p = wk_arena_alloc(&b->own, sizeof *p);
+        if (!p) return wk_fail_memory(sizeof *p, "a quantised layer");
+        *p = *t->parts;
+        p->first += m * rows_in(t) + first;
+        out->parts = p;
+        out->n_bytes = t->n_bytes / (uint64_t)wk_tensor_rows(t) * (uint64_t)n;
+        return WICK_OK;
+    }
+    if (!wk_row_bytes(t->dtype, vector ? 1 : wk_tensor_cols(t), &row) ||
+        !wk_mul_size((size_t)(m * rows_in(t) + first), row, &at) || !wk_mul_size((size_t)n, row, &n_bytes) || at > t->n_bytes ||
+        n_bytes > t->n_bytes - at)
+        return wk_fail(WICK_E_FORMAT, "%s: tensor \"%.*s\" has %llu bytes, fewer than its shape needs", wk_checkpoint_path(b->c),
+                       (int)t->name.len, t->name.ptr, (unsigned long long)t->n_bytes);
+    out->data = t->data + at;
+    out->n_bytes = n_bytes;
+    return WICK_OK;
+}
+
+/* Checks what was found, marks it as used, and cuts the role's rows out where they are fused: f->t becomes slices in room
+ * [n_mat]. */
+static wick_status check_and_cut(binder *b, wk_role role, bool vector, found *f, wk_tensor *room) {
+    const wk_role_info *info = &wk_roles[role];
+    int64_t n_mat = wk_hparams_dim(&b->m->hp, info->n_mat), n_row = rows_of(b, role), each = f->n ? n_mat / f->n : 0;
+    bool bias = vector && info->rows != WK_D_ONE;
+    int64_t cols = bias ? f->n_row : wk_hparams_dim(&b->m->hp, info->cols);
+    wick_status st = WICK_OK;
+    for (int i = 0; !st && i < f->n; i++) {
+        if (!fits(f->t[i], each, vector ? 1 : f->n_row, cols, vector)) st = misfit(b, f->t[i], each, vector ? 1 : f->n_row, cols);
+        if (!st) st = check_type(b, f->t[i]);
+        if (!st) st = take(b, f->t[i]);
+    }
+    if (st || f->n_row == n_row) return st;
+    for (int64_t m = n_mat - 1; !st && m >= 0; m--) st = slice(b, f->t[m / each], m % each, f->first, n_row, &room[m]);
+    for (int64_t m = 0; m < n_mat; m++) f->t[m] = &room[m];
+    f->n = (int)n_mat;
+    return st;
+}
+
+static wick_status missing(const binder *b, wk_role role, int64_t layer, const char *suffix) {
+    char name[160] = "";
+    tensor_name(b, role, 0, layer, 0, suffix, name, sizeof name);
+    return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is missing", wk_checkpoint_path(b->c), name);
+}
+
+static wick_status bind_weight(binder *b, wk_role role, int64_t layer, found *f, wk_tensor *room, wk_layer *into) {
+    const wk_hparams *hp = &b->m->hp;
+    bool vector = wk_roles[role].rows == WK_D_ONE,
+         permuted = b->gguf && hp->features & WK_GGUF_PERMUTED && (role == WK_T_Q || role == WK_T_K);
+    wick_status st = find(b, role, layer, "weight", f);
+    if (!st && !f->n) st = missing(b, role, layer, "weight");
+    if (!st) st = check_and_cut(b, role, vector, f, room);
+    if (permuted) unpermute(rows_of(b, role) / hp->head_dim, hp->head_dim, b->row_from);
+    wk_weight_source s = { .tensor = f->t, .n_tensor = f->n, .row_from = permuted ? b->row_from : NULL, .vector = vector,
+                           .release = true, .add = vector && !b->gguf && hp->features & WK_NORM_PLUS_ONE ? 1 : 0 };
+    return st ? st : upload(b, &s, &into->w[role]);
+}
+
+static wick_status bind_bias(binder *b, wk_role role, int64_t layer, found *f, wk_tensor *room, wk_layer *into) {
+    const wk_hparams *hp = &b->m->hp;
+    bool qkv = role == WK_T_Q || role == WK_T_K || role == WK_T_V;
+    wick_status st = find(b, role, layer, "bias", f);
+    if (!st && !f->n && qkv && hp->features & WK_QKV_BIAS) st = missing(b, role, layer, "bias");
+    if (st || !f->n) return st;
+    if (b->gguf && hp->features & WK_GGUF_PERMUTED && (role == WK_T_Q || role == WK_T_K))
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: biases on permuted q and k are not known", wk_checkpoint_path(b->c));
+    st = check_and_cut(b, role, true, f, room);
+    return st ? st : upload(b, &(wk_weight_source){ .tensor = f->t, .n_tensor = 1, .vector = true }, &into->bias[role]);
+}
+
+/* Binds a role's weight (and its bias where there is one). */
+static wick_status bind(binder *b, wk_role role, int64_t layer, wk_layer *into) {
+    const wk_role_info *info = &wk_roles[role];
+    size_t n_mat = (size_t)wk_hparams_dim(&b->m->hp, info->n_mat);
+    found f = { .t = wk_alloc_array(n_mat, sizeof *f.t) };
+    wk_tensor *room = wk_alloc_array(n_mat, sizeof *room);
+    wick_status st = f.t && room ? WICK_OK : wk_fail_memory(n_mat * sizeof *room, "a list of experts");
+    if (!st) st = bind_weight(b, role, layer, &f, room, into);
+    if (!st && info->rows != WK_D_ONE && n_mat == 1) st = bind_bias(b, role, layer, &f, room, into);
+    wk_free(f.t);
+    wk_free(room);
     return st;
 }
 
 static wick_status bind_layer(binder *b, int64_t l) {
     const wk_hparams *hp = &b->m->hp;
     wk_layer *into = &b->m->layer[l];
-    bool moe = hp->features & WK_MOE && !hp->dense[l], post = hp->features & WK_POST_NORMS;
+    bool moe = hp->features & WK_MOE && !hp->dense[l], post = hp->features & WK_POST_NORMS,
+         pre = !(hp->features & WK_NO_PRE_NORMS);
     const struct { wk_role role; bool there; } all[] = {
-        { WK_T_ATTN_NORM, true }, { WK_T_Q, true }, { WK_T_K, true }, { WK_T_V, true }, { WK_T_O, true },
+        { WK_T_ATTN_NORM, pre }, { WK_T_Q, true }, { WK_T_K, true }, { WK_T_V, true }, { WK_T_O, true },
         { WK_T_Q_NORM, hp->features & WK_QK_NORM }, { WK_T_K_NORM, hp->features & WK_QK_NORM },
-        { WK_T_POST_ATTN_NORM, post }, { WK_T_FFN_NORM, true }, { WK_T_POST_FFN_NORM, post },
+        { WK_T_POST_ATTN_NORM, post }, { WK_T_FFN_NORM, pre }, { WK_T_POST_FFN_NORM, post },
         { WK_T_GATE, !moe }, { WK_T_UP, !moe }, { WK_T_DOWN, !moe },
         { WK_T_ROUTER, moe }, { WK_T_GATE_EXPS, moe }, { WK_T_UP_EXPS, moe }, { WK_T_DOWN_EXPS, moe },
     };
     wick_status st = WICK_OK;
-    for (size_t i = 0; !st && i < sizeof all / sizeof *all; i++) if (all[i].there) st = bind(b, all[i].role, l, true, into);
+    for (size_t i = 0; !st && i < sizeof all / sizeof *all; i++) if (all[i].there) st = bind(b, all[i].role, l, into);
     return st;
 }
 
@@ -167,7 +260,8 @@ static int by_address(const void *a, const void *b) {
 
 /* Buffers that some exporters write and that are derived here. */
 static bool ignorable(const binder *b, wk_str name) {
-    static const char *const ends[] = { "rotary_emb.inv_freq", "rope_freqs.weight", "masked_bias", "attn.bias" };
+    static const char *const ends[] = { "rotary_emb.inv_freq", "rope_freqs.weight", "rope_factors_long.weight",
+                                        "rope_factors_short.weight", "masked_bias", "attn.bias" };
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         size_t n = strlen(ends[i]);
         if (name.len >= n && !memcmp(name.ptr + name.len - n, ends[i], n)) return true;
@@ -175,11 +269,33 @@ static bool ignorable(const binder *b, wk_str name) {
     return b->m->hp.features & WK_TIED && (wk_str_eq(name, "lm_head.weight") || wk_str_eq(name, "output.weight"));
 }
 
+/* Of a wrapper's part that is not text: pictures' tower, and what fits its output to the text's embedding. */
+static bool other_part(const binder *b, wk_str name) {
+    static const char *const parts[] = { "vision_tower.", "multi_modal_projector." };
+    size_t model = strlen(MODEL);
+    if (!b->m->hp.wrapped) return false;
+    if (name.len > model && !memcmp(name.ptr, MODEL, model)) name = (wk_str){ name.ptr + model, name.len - model };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (name.len > strlen(parts[i]) && !memcmp(name.ptr, parts[i], strlen(parts[i]))) return true;
+    return false;
+}
+
+/* Where a wrapper keeps the text part: transformers has moved it. */
+static const char *find_root(const binder *b) {
+    static const char *const roots[] = { "language_model.model.", "model.language_model." };
+    for (size_t i = 0; b->m->hp.wrapped && i < sizeof roots / sizeof *roots; i++) {
+        char name[80];
+        snprintf(name, sizeof name, "%sembed_tokens.weight", roots[i]);
+        if (wk_checkpoint_find(b->c, name)) return roots[i];
+    }
+    return MODEL;
+}
+
 static wick_status refuse_unused(binder *b) {
     qsort(b->used, b->n_used, sizeof *b->used, by_address);
     for (size_t i = 0; i < wk_checkpoint_n_tensor(b->c); i++) {
         const wk_tensor *t = wk_checkpoint_tensor(b->c, i);
-        if (!bsearch(&t, b->used, b->n_used, sizeof *b->used, by_address) && !ignorable(b, t->name))
+        if (!bsearch(&t, b->used, b->n_used, sizeof *b->used, by_address) && !ignorable(b, t->name) && !other_part(b, t->name))
             return wk_fail(WICK_E_UNSUPPORTED,
                            "%s: tensor \"%.*s\" has no place in architecture %s: the model has a part that wick does not know",
                            wk_checkpoint_path(b->c), (int)t->name.len, t->name.ptr, b->m->hp.arch->name);
@@ -187,12 +303,13 @@ static wick_status refuse_unused(binder *b) {
     return WICK_OK;
 }
 
-/* One rope's frequencies, as a weight. */
-static wick_status make_freqs(binder *b, const wk_rope_params *p, const float *factors, wk_weight **out, float *mscale) {
-    int64_t n = b->m->hp.rot_dim / 2;
+/* One rope's frequencies, as a weight: as many sets, one after the other, as there are lists of factors (at least one). */
+static wick_status make_freqs(binder *b, const wk_rope_params *p, const float *const *factors, int n_set, wk_weight **out,
+                              float *mscale) {
+    int64_t half = b->m->hp.rot_dim / 2, n = half * n_set;
     float *f = wk_alloc_array((size_t)n, sizeof *f);
     if (!f) return wk_fail_memory((size_t)n * sizeof *f, "rope frequencies");
-    wk_rope_freqs(p, 2 * n, factors, f, mscale);
+    for (int i = 0; i < n_set; i++) wk_rope_freqs(p, 2 * half, factors[i], f + i * half, mscale);
     wk_tensor t = { WK_STR("rope"), WK_F32, 1, { n, 1, 1, 1 }, (const uint8_t *)f, (uint64_t)n * sizeof *f, NULL };
     wk_weight_source s = { .tensor = (const wk_tensor *[]){ &t }, .n_tensor = 1, .vector = true };
     wick_status st = b->m->backend->ops->weight_new(b->m->backend, &s, out);
@@ -200,50 +317,57 @@ static wick_status make_freqs(binder *b, const wk_rope_params *p, const float *f
     return st;
 }
 
+/* GGUF's divisors of LLaMA 3's frequencies: into factors [rot_dim / 2]. */
+static wick_status read_freq_factors(const binder *b, const wk_tensor *t, float *factors) {
+    int64_t half = b->m->hp.rot_dim / 2;
+    if (!fits(t, 1, 1, half, true)) return misfit(b, t, 1, 1, half);
+    wick_status st = check_type(b, t);
+    if (!st) wk_tensor_row(t, 0, factors);
+    for (int64_t i = 0; !st && i < half; i++)
+        if (!(factors[i] > 0))
+            st = wk_fail(WICK_E_FORMAT, "%s: tensor \"rope_freqs.weight\" [%lld] is %g, it must be above zero",
+                         wk_checkpoint_path(b->c), (long long)i, (double)factors[i]);
+    return st;
+}
+
 static wick_status bind_rope(binder *b) {
     wk_model *m = b->m;
     const wk_tensor *t = b->gguf ? wk_checkpoint_find(b->c, "rope_freqs.weight") : NULL;
-    float *factors = NULL;
-    wick_status st = WICK_OK;
-    if (t) {
-        if (!fits(t, 1, 1, m->hp.rot_dim / 2, true)) return misfit(b, t, 1, 1, m->hp.rot_dim / 2);
-        if ((st = check_type(b, t))) return st;
-        factors = wk_alloc_array((size_t)m->hp.rot_dim, sizeof *factors);
-        if (!factors) return wk_fail_memory((size_t)m->hp.rot_dim * sizeof *factors, "rope factors");
-        wk_tensor_row(t, 0, factors);
-        for (int64_t i = 0; !st && i < m->hp.rot_dim / 2; i++)
-            if (!(factors[i] > 0))
-                st = wk_fail(WICK_E_FORMAT, "%s: tensor \"rope_freqs.weight\" [%lld] is %g, it must be above zero",
-                             wk_checkpoint_path(b->c), (long long)i, (double)factors[i]);
-    }
-    if (!st) st = make_freqs(b, &m->hp.rope, factors, &m->freqs, &m->mscale);
-    if (!st && m->hp.rope_local.theta > 0) st = make_freqs(b, &m->hp.rope_local, NULL, &m->freqs_local, &m->mscale_local);
-    wk_free(factors);
+    bool twice = m->hp.rope.kind == WK_ROPE_LONG;
+    float *own = t ? wk_alloc_array((size_t)m->hp.rot_dim, sizeof *own) : NULL;
+    if (t && !own) return wk_fail_memory((size_t)m->hp.rot_dim * sizeof *own, "rope factors");
+    wick_status st = t ? read_freq_factors(b, t, own) : WICK_OK;
+    const float *sets[2] = { twice ? m->hp.rope_short : own, m->hp.rope_long }, *none[1] = { NULL };
+    if (!st) st = make_freqs(b, &m->hp.rope, sets, twice ? 2 : 1, &m->freqs, &m->mscale);
+    if (!st && m->hp.rope_local.theta > 0) st = make_freqs(b, &m->hp.rope_local, none, 1, &m->freqs_local, &m->mscale_local);
+    wk_free(own);
     return st;
 }
 
 /* The output projection: the file's own, else the embedding's where they may be tied. */
 static wick_status bind_output(binder *b) {
     wk_model *m = b->m;
-    if (m->hp.classify) return bind(b, WK_T_SCORE, -1, true, &m->top);
+    if (m->hp.classify) return bind(b, WK_T_SCORE, -1, &m->top);
     if (b->gguf && !wk_checkpoint_find(b->c, "output.weight")) m->hp.features |= WK_TIED;
-    return m->hp.features & WK_TIED ? WICK_OK : bind(b, WK_T_OUTPUT, -1, true, &m->top);
+    return m->hp.features & WK_TIED ? WICK_OK : bind(b, WK_T_OUTPUT, -1, &m->top);
 }
 
 wick_status wk_model_bind(wk_model *m, wick_progress_fn progress, void *user) {
     binder b = { .m = m, .c = m->ckpt, .gguf = wk_checkpoint_gguf(m->ckpt) != NULL, .progress = progress, .user = user };
     for (size_t i = 0; i < wk_checkpoint_n_tensor(b.c); i++) b.total += wk_checkpoint_tensor(b.c, i)->n_bytes;
     m->n_bytes_file = b.total;
+    b.root = find_root(&b);
     m->layer = wk_alloc_array((size_t)m->hp.n_layer, sizeof *m->layer);
     b.row_from = wk_alloc_array((size_t)(m->hp.n_head * m->hp.head_dim), sizeof *b.row_from);
     wick_status st = m->layer && b.row_from ? WICK_OK : wk_fail_memory((size_t)m->hp.n_layer * sizeof *m->layer, "the layers");
-    if (!st) st = bind(&b, WK_T_EMBED, -1, true, &m->top);
+    if (!st) st = bind(&b, WK_T_EMBED, -1, &m->top);
     for (int64_t l = 0; !st && l < m->hp.n_layer; l++) st = bind_layer(&b, l);
-    if (!st) st = bind(&b, WK_T_OUT_NORM, -1, true, &m->top);
+    if (!st) st = bind(&b, WK_T_OUT_NORM, -1, &m->top);
     if (!st) st = bind_output(&b);
     if (!st) st = bind_rope(&b);
     if (!st) st = refuse_unused(&b);
     wk_free(b.used);
     wk_free(b.row_from);
+    wk_arena_free(&b.own);
     return st;
 }

@@ -17,9 +17,10 @@ static const wk_layer *layer_of(const builder *b) { return b->layer < 0 ? &b->m-
 
 /* "blk.3.attn_q", or "output" outside the layers. */
 static const char *name_of(const builder *b, wk_role role, char *buf, size_t cap) {
-    const char *base = wk_arch_tensor(b->m->hp.arch, role, true);
-    if (b->layer < 0) snprintf(buf, cap, "%s", base);
-    else snprintf(buf, cap, "blk.%d.%s", b->layer, base);
+    wk_str base = { "", 0 };
+    wk_arch_spelling(wk_arch_tensor(b->m->hp.arch, role, true), 0, &base);
+    if (b->layer < 0) snprintf(buf, cap, "%.*s", (int)base.len, base.ptr);
+    else snprintf(buf, cap, "blk.%d.%.*s", b->layer, (int)base.len, base.ptr);
     return buf;
 }
 
@@ -52,8 +53,8 @@ static wk_val linear(const builder *b, wk_val x, wk_role role) {
 static wk_val attention(const builder *b, wk_val x) {
     const wk_hparams *hp = &b->m->hp;
     bool windowed = hp->windowed[b->layer], local = windowed && b->m->freqs_local;
-    wk_val q = norm(b, linear(b, x, WK_T_Q), WK_T_Q_NORM, (int)hp->head_dim);
-    wk_val k = norm(b, linear(b, x, WK_T_K), WK_T_K_NORM, (int)hp->head_dim);
+    wk_val q = norm(b, linear(b, x, WK_T_Q), WK_T_Q_NORM, (int)wk_hparams_dim(hp, WK_D_Q_NORM));
+    wk_val k = norm(b, linear(b, x, WK_T_K), WK_T_K_NORM, (int)wk_hparams_dim(hp, WK_D_K_NORM));
     wk_val v = linear(b, x, WK_T_V);
     wk_val freqs = wk_graph_param(b->g, local ? b->m->freqs_local : b->m->freqs, local ? "rope_local" : "rope");
     wk_attr a = { .n_head = (int)hp->n_head,

@@ -3,6 +3,7 @@
  * config.json comes in two spellings: transformers 5's (rope_parameters, dtype) and 4's (rope_theta, rope_scaling), see
  * interfaces.md; both are read the same way, by looking for either. */
 #include "model/hparams.h"
+#include "format/names.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,7 +37,9 @@ static const key_info keys[] = {
     { AT(n_expert),         "expert_count",                     { "num_experts", "num_local_experts" }, INT,        0,    65536 },
     { AT(n_expert_used),    "expert_used_count",                { "num_experts_per_tok" },              INT,        0,    1024 },
     { AT(n_ff_expert),      "expert_feed_forward_length",       { "moe_intermediate_size" },            INT,        1,    1 << 24 },
-    { AT(rope.theta),       "rope.freq_base",                   { NULL },                               REAL,       1e-3, 1e12 },
+    { AT(query_scalar),     NULL,                               { "query_pre_attn_scalar" },            REAL,       1e-3, 1e9 },
+    { AT(rope.theta),       "rope.freq_base",                   { "rope_theta" },                       REAL,       1e-3, 1e12 },
+    { AT(rope.original_ctx), "rope.scaling.original_context_length", { "original_max_position_embeddings" }, INT, 1, 1 << 30 },
     { AT(rope_local.theta), "rope.freq_base_swa",               { "rope_local_base_freq" },             REAL,       1e-3, 1e12 },
     { AT(pad_token),        NULL,                               { "pad_token_id" },                     INT,        -1,   1 << 28 },
 };
@@ -80,7 +83,8 @@ static wick_status read_key(const source *s, const key_info *k, wk_hparams *hp) 
             st = config_number(s, s->config, name = k->hf[i], k->flags & INT, &v, &found);
     if (st) return st;
     const char *dot = s->gguf ? "." : "", *prefix = s->gguf ? s->prefix : "";
-    if (!found && k->flags & MUST)
+    bool has_default = k->flags & INT ? *(int64_t *)((char *)hp + k->at) > 0 : *(double *)((char *)hp + k->at) > 0;
+    if (!found && k->flags & MUST && !has_default)
         return wk_fail(WICK_E_FORMAT, "%s: \"%s%s%s\" is missing: this model cannot be run without it", s->path, prefix, dot, name);
     if (!found) return WICK_OK;
     if (!(v >= k->min && v <= k->max))
@@ -91,12 +95,26 @@ static wick_status read_key(const source *s, const key_info *k, wk_hparams *hp) 
     return WICK_OK;
 }
 
+/* A value that a file leaves out and the family has: over the base's. In config.json null is not left out: it means none. */
+static void set_defaults(const source *s, const wk_arch *a, wk_hparams *hp) {
+    if (!a) return;
+    set_defaults(s, a->base, hp);
+    for (const wk_arch_default *d = a->defaults; d && d->key; d++)
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+            const key_info *k = &keys[i];
+            if (!k->hf[0] || strcmp(k->hf[0], d->key)) continue;
+            double v = s->gguf ? d->gguf : json_object_get(s->config, d->key) ? 0 : d->hf;
+            if (k->flags & INT) *(int64_t *)((char *)hp + k->at) = (int64_t)v;
+            else *(double *)((char *)hp + k->at) = v;
+        }
+}
+
 /* ---- rope ---- */
 
 static const struct { const char *name; wk_rope_kind kind;
 } rope_kinds[] = {
     { "default", WK_ROPE_DEFAULT }, { "none", WK_ROPE_DEFAULT }, { "linear", WK_ROPE_LINEAR },
-    { "llama3", WK_ROPE_LLAMA3 },   { "yarn", WK_ROPE_YARN },
+    { "llama3", WK_ROPE_LLAMA3 },   { "yarn", WK_ROPE_YARN },    { "longrope", WK_ROPE_LONG }, { "su", WK_ROPE_LONG },
 };
 
 static wick_status rope_kind(const source *s, const char *name, size_t n, wk_rope_kind *out) {
@@ -105,8 +123,9 @@ static wick_status rope_kind(const source *s, const char *name, size_t n, wk_rop
             *out = rope_kinds[i].kind;
             return WICK_OK;
         }
-    return wk_fail(WICK_E_UNSUPPORTED, "%s: rope scaling \"%.*s\" is not one that wick knows (default, linear, llama3, yarn)",
-                   s->path, (int)(n > 40 ? 40 : n), name);
+    return wk_fail(WICK_E_UNSUPPORTED,
+                   "%s: rope scaling \"%.*s\" is not one that wick knows (default, linear, llama3, yarn, longrope)", s->path,
+                   (int)(n > 40 ? 40 : n), name);
 }
 
 static wick_status check_rope(const source *s, const wk_rope_params *p) {
@@ -114,8 +133,11 @@ static wick_status check_rope(const source *s, const wk_rope_params *p) {
         return wk_fail(WICK_E_FORMAT, "%s: rope base %g is not above zero", s->path, p->theta);
     if (p->kind != WK_ROPE_DEFAULT && !(p->factor > 0 && p->factor <= 1e6))
         return wk_fail(WICK_E_FORMAT, "%s: rope scaling factor %g is not in 0..1000000", s->path, p->factor);
-    if (p->kind >= WK_ROPE_LLAMA3 && p->original_ctx < 1)
-        return wk_fail(WICK_E_FORMAT, "%s: rope scaling needs original_max_position_embeddings", s->path);
+    if (p->kind >= WK_ROPE_LLAMA3 && p->original_ctx < (p->kind == WK_ROPE_LONG ? 2 : 1))
+        return wk_fail(WICK_E_FORMAT, "%s: rope scaling needs original_max_position_embeddings%s", s->path,
+                       p->kind == WK_ROPE_LONG ? " above 1" : "");
+    if (!(p->attention_factor >= 0 && p->attention_factor <= 1e6))
+        return wk_fail(WICK_E_FORMAT, "%s: rope scaling's attention factor %g is not in 0..1000000", s->path, p->attention_factor);
     if (p->kind == WK_ROPE_LLAMA3 && !(p->low_freq_factor > 0 && p->high_freq_factor > p->low_freq_factor))
         return wk_fail(WICK_E_FORMAT, "%s: rope low_freq_factor %g and high_freq_factor %g are not in order", s->path,
                        p->low_freq_factor, p->high_freq_factor);
@@ -135,69 +157,154 @@ static wick_status rope_from_config(const source *s, json_t *o, wk_rope_params *
     wick_status st = WICK_OK;
     if (kind && !json_is_string(kind)) return wk_fail(WICK_E_FORMAT, "%s: \"rope_type\" is not a string", s->path);
     if (kind) st = rope_kind(s, json_string_value(kind), json_string_length(kind), &p->kind);
+    if (member(o, "long_factor")) p->kind = WK_ROPE_LONG;  /* Phi-3 folders call it "su" or "yarn" too */
+    if (p->kind == WK_ROPE_LONG) p->factor = 0;
     for (size_t i = 0; !st && i < sizeof real / sizeof *real; i++)
         st = config_number(s, o, real[i].name, false, real[i].at, &found);
-    if (!st) st = config_number(s, o, "original_max_position_embeddings", true, &ctx, &found);
+    if (!st && !member(s->config, "original_max_position_embeddings"))  /* else that one counts, as in transformers */
+        st = config_number(s, o, "original_max_position_embeddings", true, &ctx, &found);
     if (!st && !(ctx >= 1 && ctx <= 1 << 30))
         st = wk_fail(WICK_E_FORMAT, "%s: \"original_max_position_embeddings\" is %g, it must be 1 to 2^30", s->path, ctx);
     if (!st) p->original_ctx = (int64_t)ctx;
     return st;
 }
 
-static wick_status read_rope_hf(const source *s, wk_hparams *hp) {
-    json_t *o = member(s->config, "rope_parameters"), *local = NULL;
-    bool found;
-    wick_status st = config_number(s, s->config, "rope_theta", false, &hp->rope.theta, &found);
+/* The object with the rope's words, that of layers which see everything where there are two; local: of the others, or NULL. */
+static json_t *rope_object(const source *s, json_t **local) {
+    json_t *o = member(s->config, "rope_parameters");
     if (!o) o = member(s->config, "rope_scaling");
-    if (o && member(o, "full_attention")) {
-        local = member(o, "sliding_attention");
-        o = member(o, "full_attention");
-    }
+    *local = o && member(o, "full_attention") ? member(o, "sliding_attention") : NULL;
+    return o && member(o, "full_attention") ? member(o, "full_attention") : o;
+}
+
+/* What longrope divides each frequency by: [rot_dim / 2] numbers above zero. */
+static wick_status check_factors(const source *s, const char *name, const float *f, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (!(f[i] > 0 && f[i] <= 1e6f))
+            return wk_fail(WICK_E_FORMAT, "%s: \"%s\"[%lld] is %g, it must be above zero and at most 1000000", s->path, name,
+                           (long long)i, (double)f[i]);
+    return WICK_OK;
+}
+
+static wick_status factors_from_config(const source *s, json_t *o, const char *name, int64_t n, float **out) {
+    json_t *list = member(o, name), *v;
+    size_t i;
+    if (!json_is_array(list) || json_array_size(list) != (size_t)n)
+        return wk_fail(WICK_E_FORMAT, "%s: longrope needs \"%s\", a list of %lld numbers (half of the rotating dimensions)",
+                       s->path, name, (long long)n);
+    if (!(*out = wk_alloc_array((size_t)n, sizeof **out))) return wk_fail_memory((size_t)n * sizeof **out, "rope factors");
+    json_array_foreach(list, i, v) (*out)[i] = json_is_number(v) ? (float)json_number_value(v) : 0;
+    return check_factors(s, name, *out, n);
+}
+
+static wick_status read_rope_hf(const source *s, wk_hparams *hp) {
+    json_t *local, *o = rope_object(s, &local);
+    wick_status st = WICK_OK;
     if (o && !json_is_object(o)) return wk_fail(WICK_E_FORMAT, "%s: the rope parameters are not an object", s->path);
-    if (!st && o) st = rope_from_config(s, o, &hp->rope);
+    if (o) st = rope_from_config(s, o, &hp->rope);
+    if (!st && hp->rope.kind == WK_ROPE_LONG) {
+        st = factors_from_config(s, o, "short_factor", hp->rot_dim / 2, &hp->rope_short);
+        if (!st) st = factors_from_config(s, o, "long_factor", hp->rot_dim / 2, &hp->rope_long);
+    }
     if (!st && local) {
         hp->rope_local = (wk_rope_params){ .theta = 10000, .original_ctx = hp->n_ctx, .beta_fast = 32, .beta_slow = 1 };
         st = rope_from_config(s, local, &hp->rope_local);
+        if (!st && hp->rope_local.kind == WK_ROPE_LONG)
+            st = wk_fail(WICK_E_UNSUPPORTED, "%s: longrope on windowed layers alone is not known", s->path);
     }
     return st;
+}
+
+static wick_status factors_from_tensor(const source *s, const wk_tensor *t, int64_t n, float **out) {
+    if (t->n_dim != 1 || t->shape[0] != n || !wk_dtypes[t->dtype].decode)
+        return wk_fail(WICK_E_FORMAT, "%s: tensor \"%.*s\" is not a list of %lld numbers, half of the rotating dimensions", s->path,
+                       (int)t->name.len, t->name.ptr, (long long)n);
+    if (!(*out = wk_alloc_array((size_t)n, sizeof **out))) return wk_fail_memory((size_t)n * sizeof **out, "rope factors");
+    wk_tensor_row(t, 0, *out);
+    return check_factors(s, wk_show(t->name).text, *out, n);
+}
+
+/* GGUF files of Phi-3 do not name longrope: they have its factors. */
+static wick_status read_longrope_gguf(const source *s, wk_hparams *hp) {
+    const wk_tensor *t[2] = { wk_gguf_find(s->gguf, "rope_factors_short.weight"),
+                              wk_gguf_find(s->gguf, "rope_factors_long.weight") };
+    if (!t[0] && !t[1] && hp->rope.kind != WK_ROPE_LONG) return WICK_OK;
+    hp->rope.kind = WK_ROPE_LONG;
+    hp->rope.factor = 0;
+    for (int i = 0; i < 2; i++) {
+        if (!t[i])
+            return wk_fail(WICK_E_FORMAT, "%s: tensor \"rope_factors_%s.weight\" is missing: longrope needs it", s->path,
+                           i ? "long" : "short");
+        wick_status st = factors_from_tensor(s, t[i], hp->rot_dim / 2, i ? &hp->rope_long : &hp->rope_short);
+        if (st) return st;
+    }
+    return WICK_OK;
 }
 
 static wick_status read_rope_gguf(const source *s, wk_hparams *hp) {
     char key[128];
     wk_str kind;
     bool found = false;
-    double ctx = (double)hp->rope.original_ctx;
     snprintf(key, sizeof key, "%s.rope.scaling.type", s->prefix);
     wick_status st = wk_gguf_str(s->gguf, key, &kind, &found);
     if (!st && found) st = rope_kind(s, kind.ptr, kind.len, &hp->rope.kind);
     if (!st) st = gguf_number(s, "rope.scaling.factor", false, &hp->rope.factor, &found);
     if (!st) st = gguf_number(s, "rope.scaling.attn_factor", false, &hp->rope.attention_factor, &found);
-    if (!st) st = gguf_number(s, "rope.scaling.original_context_length", true, &ctx, &found);
-    if (!st && !(ctx >= 1 && ctx <= 1 << 30))
-        st = wk_fail(WICK_E_FORMAT, "%s: \"rope.scaling.original_context_length\" is %g, it must be 1 to 2^30", s->path, ctx);
-    hp->rope.original_ctx = st ? 0 : (int64_t)ctx;
-    return st;
+    if (!st) st = gguf_number(s, "rope.scaling.yarn_beta_fast", false, &hp->rope.beta_fast, &found);
+    if (!st) st = gguf_number(s, "rope.scaling.yarn_beta_slow", false, &hp->rope.beta_slow, &found);
+    return st ? st : read_longrope_gguf(s, hp);
 }
 
 /* ---- which layers see a window, which are dense ---- */
 
+/* GGUF's pattern: a number as the arch's, or for each layer whether it is windowed. */
+static wick_status read_pattern_gguf(const source *s, double *every, bool *each, wk_hparams *hp) {
+    char key[128];
+    wk_gguf_array a;
+    snprintf(key, sizeof key, "%s.attention.sliding_window_pattern", s->prefix);
+    *each = false;
+    for (size_t i = 0; i < wk_gguf_n_key(s->gguf); i++) {
+        wk_gguf_type type, element;
+        uint64_t n;
+        if (wk_str_eq(wk_gguf_key(s->gguf, i, &type, &element, &n), key)) *each = type == WK_GGUF_ARR && element != WK_GGUF_STR;
+    }
+    bool found;
+    if (!*each) return gguf_number(s, "attention.sliding_window_pattern", true, every, &found);
+    wick_status st = wk_gguf_arr(s->gguf, key, &a, &found);
+    if (!st && a.n != (uint64_t)hp->n_layer)
+        st = wk_fail(WICK_E_FORMAT, "%s: \"%s\" is for %llu layers, the model has %lld", s->path, key, (unsigned long long)a.n,
+                     (long long)hp->n_layer);
+    for (int64_t i = 0; !st && i < hp->n_layer; i++) hp->windowed[i] = hp->window && wk_gguf_arr_int(&a, (uint64_t)i);
+    return st;
+}
+
+static int window_pattern(const wk_arch *a) {
+    int pattern = WK_WINDOW_NONE;
+    for (; a && !pattern; a = a->base) pattern = a->window_pattern;
+    return pattern;
+}
+
+bool wk_hparams_window_default(const wk_hparams *hp, int64_t layer) {
+    int p = window_pattern(hp->arch);
+    return hp->window && (p == WK_WINDOW_ALL || (p > 0 && (layer + 1) % p));
+}
+
 static wick_status read_layer_types(const source *s, wk_hparams *hp) {
-    int pattern = 0;
-    for (const wk_arch *a = hp->arch; a && !pattern; a = a->base) pattern = a->window_pattern;
+    int pattern = window_pattern(hp->arch);
     json_t *types = s->config ? member(s->config, "layer_types") : NULL,
            *use = s->config ? member(s->config, "use_sliding_window") : NULL;
     double p = pattern, first = 0;
-    bool found = false;
+    bool found = false, each = false;
     wick_status st = WICK_OK;
     if (types && (!json_is_array(types) || json_array_size(types) != (size_t)hp->n_layer))
         return wk_fail(WICK_E_FORMAT, "%s: \"layer_types\" does not name %lld layers", s->path, (long long)hp->n_layer);
     if (s->config && pattern > 0) st = config_number(s, s->config, "sliding_window_pattern", true, &p, &found);
-    if (s->gguf && pattern > 0) st = gguf_number(s, "attention.sliding_window_pattern", true, &p, &found);
+    if (!st && s->gguf) st = read_pattern_gguf(s, &p, &each, hp);
     if (!st && use && json_is_true(use)) {  /* Qwen: from this layer on */
         st = config_number(s, s->config, "max_window_layers", true, &first, &found);
         pattern = WK_WINDOW_ALL;
     }
-    if (st) return st;
+    if (st || each) return st;
     if (pattern > 0 && !(p >= 1 && p <= WK_MAX_LAYERS))
         return wk_fail(WICK_E_FORMAT, "%s: \"sliding_window_pattern\" is %g, it must be 1 to %d", s->path, p, WK_MAX_LAYERS);
     for (int64_t i = 0; hp->window && i < hp->n_layer; i++) {
@@ -217,7 +324,8 @@ static wick_status read_moe(const source *s, wk_hparams *hp) {
     double step = 1;
     size_t i;
     bool found;
-    hp->norm_topk = s->gguf || (norm && json_is_true(norm));  /* GGUF has no key: llama.cpp divides for these families */
+    /* GGUF has no key: llama.cpp divides for these families */
+    hp->norm_topk = s->gguf || hp->features & WK_NORM_TOPK || (norm && json_is_true(norm));
     if (hp->n_expert < 1 || hp->n_expert_used < 1 || hp->n_expert_used > hp->n_expert)
         return wk_fail(WICK_E_FORMAT, "%s: %lld of %lld experts are used, it must be 1 to all", s->path,
                        (long long)hp->n_expert_used, (long long)hp->n_expert);
@@ -238,6 +346,17 @@ static wick_status read_moe(const source *s, wk_hparams *hp) {
 
 /* ---- the architecture ---- */
 
+/* Several families may have one name in GGUF; keys tell which it is: how many of the parts that differ are as in this one. */
+static int likeness(const source *s, const wk_arch *a) {
+    char key[128];
+    int pattern = window_pattern(a);
+    snprintf(key, sizeof key, "%s.attention.sliding_window", s->prefix);
+    bool window = wk_gguf_has(s->gguf, key);
+    snprintf(key, sizeof key, "%s.expert_count", s->prefix);
+    bool moe = wk_gguf_has(s->gguf, key);
+    return (window == (pattern != WK_WINDOW_NONE)) + 2 * (moe == !!(wk_arch_features(a) & WK_MOE));
+}
+
 static wick_status find_arch_gguf(const source *s, wk_hparams *hp, char *prefix, size_t cap) {
     wk_str name = { 0 };
     bool found = false;
@@ -245,11 +364,25 @@ static wick_status find_arch_gguf(const source *s, wk_hparams *hp, char *prefix,
     if (st) return st;
     if (!found) return wk_fail(WICK_E_FORMAT, "%s: \"general.architecture\" is missing", s->path);
     snprintf(prefix, cap, "%.*s", (int)(name.len < cap ? name.len : cap - 1), name.ptr);
-    for (const wk_arch *const *a = wk_archs; *a; a++) if (wk_str_eq(name, (*a)->name)) hp->arch = *a;
+    int best = -1;
+    for (const wk_arch *const *a = wk_archs; *a; a++) {
+        if (!wk_str_eq(name, wk_arch_gguf_name(*a))) continue;
+        int fit = likeness(s, *a);
+        if (fit > best) { best = fit; hp->arch = *a; }
+    }
     return hp->arch ? WICK_OK : wk_fail(WICK_E_UNSUPPORTED, "%s: architecture \"%s\" is not one that wick runs", s->path, prefix);
 }
 
-static wick_status find_arch_hf(const source *s, wk_hparams *hp) {
+/* The text part's configuration takes the whole's place. */
+static wick_status unwrap(source *s, wk_hparams *hp) {
+    json_t *text = member(s->config, "text_config");
+    if (!json_is_object(text)) return wk_fail(WICK_E_FORMAT, "%s: \"text_config\" is missing or not an object", s->path);
+    s->config = text;
+    hp->wrapped = true;
+    return WICK_OK;
+}
+
+static wick_status find_arch_hf(source *s, wk_hparams *hp) {
     const char *name = json_string_value(json_array_get(json_object_get(s->config, "architectures"), 0));
     if (!name) return wk_fail(WICK_E_FORMAT, "%s: \"architectures\" is missing or names none", s->path);
     for (const wk_arch *const *a = wk_archs; *a; a++) {
@@ -258,8 +391,29 @@ static wick_status find_arch_hf(const source *s, wk_hparams *hp) {
             hp->arch = *a;
             hp->classify = true;
         }
+        if ((*a)->hf_wrapper && !strcmp(name, (*a)->hf_wrapper)) {
+            hp->arch = *a;
+            return unwrap(s, hp);
+        }
     }
     return hp->arch ? WICK_OK : wk_fail(WICK_E_UNSUPPORTED, "%s: architecture \"%.60s\" is not one that wick runs", s->path, name);
+}
+
+/* The activation is the family's unless a folder names another. */
+static wick_status check_act(const source *s, wk_hparams *hp) {
+    static const struct { const char *name; wk_act act; } acts[] = {
+        { "silu", WK_ACT_SILU }, { "swish", WK_ACT_SILU }, { "gelu_pytorch_tanh", WK_ACT_GELU_TANH }, { "gelu", WK_ACT_GELU },
+    };
+    json_t *v = member(s->config, "hidden_activation") ? member(s->config, "hidden_activation") : member(s->config, "hidden_act");
+    const char *name = json_string_value(v);
+    if (!v) return WICK_OK;
+    for (size_t i = 0; name && i < sizeof acts / sizeof *acts; i++)
+        if (!strcmp(acts[i].name, name)) {
+            hp->act = acts[i].act;
+            return WICK_OK;
+        }
+    return wk_fail(WICK_E_UNSUPPORTED, "%s: the activation \"%.40s\" is not one that wick knows (silu, gelu, gelu_pytorch_tanh)",
+                   s->path, name ? name : "");
 }
 
 /* Class names in order of their numbers. */
@@ -314,7 +468,9 @@ static wick_status derive(const source *s, wk_hparams *hp) {
             return wk_fail(WICK_E_UNSUPPORTED, "%s: keys of %lld and values of %g dimensions differ", s->path,
                            (long long)hp->head_dim, v);
     } else {
-        st = config_number(s, s->config, "partial_rotary_factor", false, &v, &found);
+        json_t *local, *rope = rope_object(s, &local);
+        st = config_number(s, rope, "partial_rotary_factor", false, &v, &found);
+        if (!st && !found) st = config_number(s, s->config, "partial_rotary_factor", false, &v, &found);
         if (!st && found && !(v > 0 && v <= 1))
             return wk_fail(WICK_E_FORMAT, "%s: \"partial_rotary_factor\" is %g, it must be in 0..1", s->path, v);
         if (found) hp->rot_dim = (int64_t)((double)hp->head_dim * v);
@@ -324,12 +480,8 @@ static wick_status derive(const source *s, wk_hparams *hp) {
     if (hp->rot_dim % 2 || hp->rot_dim > hp->head_dim)
         return wk_fail(WICK_E_FORMAT, "%s: %lld rotating dimensions in heads of %lld", s->path, (long long)hp->rot_dim,
                        (long long)hp->head_dim);
-    hp->attn_scale = 1 / sqrt((double)hp->head_dim);
-    if (s->config) st = config_number(s, s->config, "query_pre_attn_scalar", false, &v, &found);
-    if (!st && s->config && found) {
-        if (!(v > 0)) return wk_fail(WICK_E_FORMAT, "%s: \"query_pre_attn_scalar\" is %g, it must be above zero", s->path, v);
-        hp->attn_scale = 1 / sqrt(v);
-    }
+    if (s->gguf && hp->n_layer == hp->arch->layers_scaled_by_embd) hp->query_scalar = (double)(hp->n_embd / hp->n_head);
+    hp->attn_scale = 1 / sqrt(hp->query_scalar > 0 ? hp->query_scalar : (double)hp->head_dim);
     if (hp->n_vocab < 1) return wk_fail(WICK_E_FORMAT, "%s: the size of the vocabulary is not given", s->path);
     return st;
 }
@@ -362,9 +514,11 @@ wick_status wk_hparams_read(const wk_checkpoint *c, wk_hparams *hp) {
     if (!st) {
         hp->features = wk_arch_features(hp->arch);
         for (const wk_arch *a = hp->arch; a && !hp->act; a = a->base) hp->act = a->act;
+        set_defaults(&s, hp->arch, hp);
         if (s.gguf) vocab_from_tensors(c, hp);
     }
     for (size_t i = 0; !st && i < sizeof keys / sizeof *keys; i++) st = read_key(&s, &keys[i], hp);
+    if (!st && s.config) st = check_act(&s, hp);
     if (!st && s.config) {  /* Qwen has a window that it does not use */
         json_t *use = member(s.config, "use_sliding_window");
         if (use && json_is_false(use)) hp->window = 0;
@@ -372,10 +526,13 @@ wick_status wk_hparams_read(const wk_checkpoint *c, wk_hparams *hp) {
         if (tie && json_is_boolean(tie))
             hp->features = json_is_true(tie) ? hp->features | WK_TIED : hp->features & ~(unsigned)WK_TIED;
     }
-    hp->rope.original_ctx = hp->n_ctx;
+    if (!hp->rope.original_ctx) hp->rope.original_ctx = hp->n_ctx;
     if (!(hp->rope.theta > 0)) hp->rope.theta = 10000;
+    if (hp->n_expert > 0) hp->features |= WK_MOE;  /* GGUF files of Mixtral say "llama" */
     if (!st) st = derive(&s, hp);
     if (!st) st = s.gguf ? read_rope_gguf(&s, hp) : read_rope_hf(&s, hp);
+    if (!st && hp->rope.kind == WK_ROPE_LONG && !(hp->rope.factor > 0))
+        hp->rope.factor = (double)hp->n_ctx / (double)hp->rope.original_ctx;
     if (!st) st = check_rope(&s, &hp->rope);
     if (!st && hp->rope_local.theta > 0) st = check_rope(&s, &hp->rope_local);
     if (!st) st = read_layer_types(&s, hp);
@@ -390,6 +547,9 @@ void wk_hparams_free(wk_hparams *hp) {
     for (int64_t i = 0; hp->label && i < hp->n_label_name; i++) wk_free(hp->label[i]);
     wk_free(hp->label);
     wk_free(hp->name);
+    wk_free(hp->rope_short);
+    wk_free(hp->rope_long);
+    hp->rope_short = hp->rope_long = NULL;
     hp->label = NULL;
     hp->name = NULL;
 }
@@ -402,11 +562,45 @@ int64_t wk_hparams_dim(const wk_hparams *hp, wk_dim d) {
     case WK_D_Q: return hp->n_head * hp->head_dim;
     case WK_D_KV: return hp->n_head_kv * hp->head_dim;
     case WK_D_FF: return hp->n_ff;
-    case WK_D_HEAD: return hp->head_dim;
+    case WK_D_Q_NORM: return hp->features & WK_QK_NORM_ROW ? hp->n_head * hp->head_dim : hp->head_dim;
+    case WK_D_K_NORM: return hp->features & WK_QK_NORM_ROW ? hp->n_head_kv * hp->head_dim : hp->head_dim;
     case WK_D_EXPERT: return hp->n_expert;
     case WK_D_FF_EXPERT: return hp->n_ff_expert;
     case WK_D_LABEL: return hp->n_label;
     case WK_D_ROT: return hp->rot_dim / 2;
     }
     return 0;
+}
+
+/* Is there a value that a file which leaves the key out would mean? */
+static bool has_default(const wk_arch *a, const char *key, bool gguf) {
+    for (; a && key; a = a->base)
+        for (const wk_arch_default *d = a->defaults; d && d->key; d++)
+            if (!strcmp(d->key, key)) return (gguf ? d->gguf : d->hf) != 0;
+    return false;
+}
+
+bool wk_hparams_key(const wk_hparams *hp, size_t i, bool gguf, wk_hparam *out) {
+    if (i >= sizeof keys / sizeof *keys) return false;
+    const key_info *k = &keys[i];
+    const char *at = (const char *)hp + k->at;
+    bool integer = k->flags & INT;
+    double v = integer ? (double)*(const int64_t *)at : *(const double *)at;
+    if (k->at == AT(query_scalar)) integer = v == floor(v);  /* transformers insists */
+    *out = (wk_hparam){ gguf ? k->gguf : k->hf[0], integer, v, v == 0 && has_default(hp->arch, k->hf[0], gguf) };
+    if (k->at == AT(pad_token) && v < 0) out->name = NULL;
+    if (k->at == AT(rope.original_ctx) && hp->rope.kind != (gguf && hp->rope.kind == WK_ROPE_YARN ? WK_ROPE_YARN : WK_ROPE_LONG))
+        out->name = NULL;
+    return true;
+}
+
+bool wk_hparams_gguf_scale(const wk_hparams *hp) {
+    double n = hp->n_layer == hp->arch->layers_scaled_by_embd ? (double)(hp->n_embd / hp->n_head) : (double)hp->head_dim;
+    return fabs(hp->attn_scale * sqrt(n) - 1) < 1e-9;
+}
+
+const char *wk_rope_name(wk_rope_kind kind) {
+    size_t i = 0;
+    while (rope_kinds[i].kind != kind) i++;
+    return rope_kinds[i].name;
 }

@@ -58,8 +58,11 @@ wick_status wk_runner_step(wk_runner *r, const wk_row *rows, int n);
 const float *wk_runner_logits(wk_runner *r, int i);
 int wk_runner_n_logits(const wk_runner *r); /* n_vocab or n_label */
 int wk_runner_len(const wk_runner *r, int seq);
-/* Forgets what a sequence holds from position n on (n <= len); pages go back. */
+/* Forgets what a sequence holds from position n on (n <= len), and what was expected of it; pages go back. */
 void wk_runner_keep(wk_runner *r, int seq, int n);
+/* Says how long a sequence is going to be with what is being fed (a prompt in chunks): a model whose rope depends on the length
+ * (longrope) then turns all of it alike. Other models do not care. */
+void wk_runner_expect(wk_runner *r, int seq, int n);
 /* The adapters that rows name by index; borrowed until set again. n = 0: none. */
 void wk_runner_adapters(wk_runner *r, const wk_lora_set *const *sets, int n);
 

@@ -1,5 +1,6 @@
 /* rope.c: the frequencies of rotary embedding, plain and stretched. Plain and linear: Su et al. 2021; Chen et al. 2023;
- * yarn: Peng et al. 2023, sections 3.2 to 3.4; llama3: the Llama 3.1 release's rope scaling, as transformers defines it. */
+ * yarn: Peng et al. 2023, sections 3.2 to 3.4; llama3: the Llama 3.1 release's rope scaling, as transformers defines it;
+ * longrope: Ding et al. 2024, section 3, with the factor on cos and sin that Phi-3 has. */
 #include "model/hparams.h"
 #include <math.h>
 
@@ -32,6 +33,10 @@ void wk_rope_freqs(const wk_rope_params *p, int64_t rot_dim, const float *factor
     *mscale = 1;
     if (p->kind == WK_ROPE_YARN)
         *mscale = (float)(p->attention_factor > 0 ? p->attention_factor : p->factor > 1 ? 0.1 * log(p->factor) + 1 : 1);
+    if (p->kind == WK_ROPE_LONG)
+        *mscale = (float)(p->attention_factor > 0 ? p->attention_factor
+                          : p->factor > 1         ? sqrt(1 + log(p->factor) / log((double)p->original_ctx))
+                                                  : 1);
     for (int64_t j = 0; j < rot_dim / 2; j++) {
         double f = pow(p->theta, -2.0 * (double)j / (double)rot_dim);
         if (p->kind == WK_ROPE_LINEAR) f /= p->factor;
@@ -42,4 +47,8 @@ void wk_rope_freqs(const wk_rope_params *p, int64_t rot_dim, const float *factor
         }
         out[j] = (float)(factors ? f / (double)factors[j] : f);
     }
+}
+
+void wk_rope_llama3_factors(const wk_rope_params *p, int64_t rot_dim, float *out) {
+    for (int64_t j = 0; j < rot_dim / 2; j++) out[j] = llama3_factor(p, pow(p->theta, -2.0 * (double)j / (double)rot_dim));
 }

@@ -68,6 +68,28 @@ static void encode_f64(const float *in, uint8_t *raw, int64_t n) {
     }
 }
 
+/* OCP 8-bit Floating Point Specification 1.0: E5M2 is the top byte of a float16; E4M3 has a bias of 7, no infinity and one NaN. */
+float wk_e4m3_to_f32(uint8_t b) {
+    union { uint32_t u; float f; } x = { (uint32_t)(b & 0x7F) << 20 };  /* 2^120 too small, subnormals included */
+    x.f *= 0x1p120f;
+    if ((b & 0x7F) == 0x7F) x.u = 0x7FC00000;
+    x.u |= (uint32_t)(b & 0x80) << 24;
+    return x.f;
+}
+static void decode_e4m3(const uint8_t *raw, float *out, int64_t n) {
+    for (int64_t i = 0; i < n; i++) out[i] = wk_e4m3_to_f32(raw[i]);
+}
+static void decode_e5m2(const uint8_t *raw, float *out, int64_t n) {
+    for (int64_t i = 0; i < n; i++) out[i] = wk_f16_to_f32((uint16_t)(raw[i] << 8));
+}
+/* OCP Microscaling Formats 1.0: 2^(byte - 127); 255 is NaN. */
+static void decode_e8m0(const uint8_t *raw, float *out, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        union { uint32_t u; float f; } x = { raw[i] == 255 ? 0x7FC00000 : raw[i] ? (uint32_t)raw[i] << 23 : 0x00400000 };
+        out[i] = x.f;
+    }
+}
+
 /*                    name       safetensors gguf block bytes quantised decode          encode */
 const wk_dtype_info wk_dtypes[WK_DTYPE_COUNT] = {
     [WK_F32]     = { "F32",      "F32",      0,  1,   4,   false, decode_f32,         encode_f32 },
@@ -102,8 +124,12 @@ const wk_dtype_info wk_dtypes[WK_DTYPE_COUNT] = {
     [WK_TQ1_0]   = { "TQ1_0",    NULL,       34, 256, 54,  true,  wk_decode_tq1_0,    NULL },
     [WK_TQ2_0]   = { "TQ2_0",    NULL,       35, 256, 66,  true,  wk_decode_tq2_0,    NULL },
     [WK_MXFP4]   = { "MXFP4",    NULL,       39, 32,  17,  true,  wk_decode_mxfp4,    wk_encode_mxfp4 },
-    /* A layer's arrays, not blocks of a row: wk_tensor_row() decodes it. */
+    [WK_F8_E4M3] = { "F8_E4M3",  "F8_E4M3",  -1, 1,   1,   false, decode_e4m3,        NULL },
+    [WK_F8_E5M2] = { "F8_E5M2",  "F8_E5M2",  -1, 1,   1,   false, decode_e5m2,        NULL },
+    [WK_F8_E8M0] = { "F8_E8M0",  "F8_E8M0",  -1, 1,   1,   false, decode_e8m0,        NULL },
+    /* A layer's arrays, not blocks of a row: wk_tensor_row() decodes them. */
     [WK_GPTQ]    = { "GPTQ",     NULL,       -1, 1,   0,   true,  NULL,               NULL },
+    [WK_AWQ]     = { "AWQ",      NULL,       -1, 1,   0,   true,  NULL,               NULL },
 };
 
 wk_dtype wk_dtype_of_gguf(uint32_t id) {

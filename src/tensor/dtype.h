@@ -10,7 +10,8 @@ typedef enum wk_dtype {
     WK_Q2_K, WK_Q3_K, WK_Q4_K, WK_Q5_K, WK_Q6_K,
     WK_IQ1_S, WK_IQ1_M, WK_IQ2_XXS, WK_IQ2_XS, WK_IQ2_S, WK_IQ3_XXS, WK_IQ3_S, WK_IQ4_NL, WK_IQ4_XS,
     WK_TQ1_0, WK_TQ2_0, WK_MXFP4,
-    WK_GPTQ,              /* a GPTQ linear layer: the tensor's gptq field says how */
+    WK_F8_E4M3, WK_F8_E5M2, WK_F8_E8M0,  /* E4M3 without infinities ("fn"); E8M0 is a power of two: a scale */
+    WK_GPTQ, WK_AWQ,      /* linear layers whose codes and scales lie apart: the tensor's parts say how */
     WK_DTYPE_COUNT
 } wk_dtype;
 
@@ -45,5 +46,6 @@ static inline float wk_bf16_to_f32(uint16_t h) {
     return x.f;
 }
 uint16_t wk_f32_to_bf16(float f);
+float wk_e4m3_to_f32(uint8_t b);
 
 #endif

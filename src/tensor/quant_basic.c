@@ -131,13 +131,15 @@ static void range_of(const float *x, int n, float *lo, float *hi) {
     }
 }
 
+/* A product and 8.5 rounded once, as llama.cpp built with fma and gguf-py have it: the file's bytes are theirs. */
+static int code_q4_0(float x, float inv) { return wk_clamp_int((float)((double)x * (double)inv + 8.5), 0, 15); }
+
 /* The largest element becomes -8 d, the one code that has no opposite. */
 void wk_encode_q4_0(const float *in, uint8_t *raw, int64_t n) {
     for (; n > 0; n -= 32, raw += 18, in += 32) {
         float d = signed_max(in, 32) / -8, inv = d != 0 ? 1 / d : 0;
         wk_put_f16(raw, d);
-        for (int j = 0; j < 16; j++)
-            raw[2 + j] = (uint8_t)(wk_clamp_int(in[j] * inv + 8.5f, 0, 15) | wk_clamp_int(in[j + 16] * inv + 8.5f, 0, 15) << 4);
+        for (int j = 0; j < 16; j++) raw[2 + j] = (uint8_t)(code_q4_0(in[j], inv) | code_q4_0(in[j + 16], inv) << 4);
     }
 }
 

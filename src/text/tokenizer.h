@@ -15,6 +15,15 @@ wick_status wk_tokenizer_from_gguf(const wk_gguf *g, wk_tokenizer **out);
 wick_status wk_tokenizer_from_json(json_t *tokenizer, json_t *config, const char *path, wk_tokenizer **out);
 void wk_tokenizer_free(wk_tokenizer *t);
 
+/* ---- GGUF's names for ways of cutting text into words (tokenizer.ggml.pre) ---- */
+enum { WK_MAX_PRE_PATTERN = 5 };
+#define WK_GPT2_PATTERN "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+/* The expressions behind a name, at most WK_MAX_PRE_PATTERN, fewer end with NULL; each cuts what the one before it left. *whole: a
+ * word that is an entry is taken without merging. NULL: a name that wick does not know. */
+const char *const *wk_pre_tokenizer_patterns(wk_str name, bool *whole);
+/* The first name that stands for these; NULL: none. */
+const char *wk_pre_tokenizer_name(const char *const *pattern, size_t n, bool whole, char out[64]);
+
 /* A piece of text and whether it may hold control tokens. What a request says comes with trusted = false: it
  * never forms (part of) a control token, while user-defined added tokens are recognised everywhere. */
 typedef struct wk_span { const char *ptr; size_t len; bool trusted; } wk_span;

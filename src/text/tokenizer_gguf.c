@@ -13,7 +13,7 @@
 
 /* ---- pre-tokenisers by name ---- */
 
-#define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+#define GPT2 WK_GPT2_PATTERN
 #define SHORT_FORMS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 #define CASED(digits) \
     SHORT_FORMS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
@@ -25,7 +25,7 @@
 #define NO_STOPS " ?[^(\\s|.,!?…。，、।۔،)]+"
 
 /* Each pattern cuts what the one before it left. merge_whole: a word that is an entry is taken without merging. */
-static const struct { const char *names; bool merge_whole, add_bos; const char *pattern[5]; } pre_tokenizers[] = {
+static const struct { const char *names; bool merge_whole, add_bos; const char *pattern[WK_MAX_PRE_PATTERN]; } pre_tokenizers[] = {
     { " default ", false, false, { "[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]" } },
     { " llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano ", true, true, { CASED("\\p{N}{1,3}") } },
     { " dbrx smaug-bpe chatglm-bpe ", false, false, { CASED("\\p{N}{1,3}") } },
@@ -49,20 +49,46 @@ static const struct { const char *names; bool merge_whole, add_bos; const char *
     { " viking ", false, false, { NO_STOPS, "\\p{N}" } },
 };
 
-static wick_status set_pre_tokenizer(wk_tokenizer *t, wk_str name, const char *path, bool *add_bos) {
-    enum { N = sizeof pre_tokenizers / sizeof *pre_tokenizers };
-    char padded[64], where[128];
-    size_t i = N;
-    wick_status st = WICK_OK;
-    if (name.len && name.len < 48 && !memchr(name.ptr, ' ', name.len) && !memchr(name.ptr, 0, name.len)) {
-        snprintf(padded, sizeof padded, " %.*s ", (int)name.len, name.ptr);
-        for (i = 0; i < N && !strstr(pre_tokenizers[i].names, padded);) i++;
+enum { N_PRE = sizeof pre_tokenizers / sizeof *pre_tokenizers };
+
+/* The row of a name, or N_PRE. */
+static size_t find_pre(wk_str name) {
+    char padded[64];
+    size_t i = 0;
+    if (!name.len || name.len >= 48 || memchr(name.ptr, ' ', name.len) || memchr(name.ptr, 0, name.len)) return N_PRE;
+    snprintf(padded, sizeof padded, " %.*s ", (int)name.len, name.ptr);
+    while (i < N_PRE && !strstr(pre_tokenizers[i].names, padded)) i++;
+    return i;
+}
+
+const char *const *wk_pre_tokenizer_patterns(wk_str name, bool *whole) {
+    size_t i = find_pre(name);
+    if (i == N_PRE) return NULL;
+    *whole = pre_tokenizers[i].merge_whole;
+    return pre_tokenizers[i].pattern;
+}
+
+const char *wk_pre_tokenizer_name(const char *const *pattern, size_t n, bool whole, char out[64]) {
+    for (size_t i = 0; i < N_PRE; i++) {
+        const char *const *have = pre_tokenizers[i].pattern;
+        bool same = n <= WK_MAX_PRE_PATTERN && pre_tokenizers[i].merge_whole == whole && (n == WK_MAX_PRE_PATTERN || !have[n]);
+        for (size_t k = 0; same && k < n; k++) same = have[k] && !strcmp(have[k], pattern[k]);
+        if (!same) continue;
+        snprintf(out, 64, "%.*s", (int)strcspn(pre_tokenizers[i].names + 1, " "), pre_tokenizers[i].names + 1);
+        return out;
     }
-    if (i == N)
+    return NULL;
+}
+
+static wick_status set_pre_tokenizer(wk_tokenizer *t, wk_str name, const char *path, bool *add_bos) {
+    char where[128];
+    size_t i = find_pre(name);
+    wick_status st = WICK_OK;
+    if (i == N_PRE)
         return wk_fail(WICK_E_UNSUPPORTED, "%s: the pre-tokenizer \"%s\" (" KEY("pre") ") is not known to wick", path,
                        wk_show(name).text);
     snprintf(where, sizeof where, KEY("pre") " \"%s\"", wk_show(name).text);
-    for (size_t k = 0; k < 5 && pre_tokenizers[i].pattern[k] && !st; k++)
+    for (size_t k = 0; k < WK_MAX_PRE_PATTERN && pre_tokenizers[i].pattern[k] && !st; k++)
         st = wk_add_split(t, pre_tokenizers[i].pattern[k], strlen(pre_tokenizers[i].pattern[k]), WK_ISOLATED, false, where);
     t->bpe.ignore_merges = pre_tokenizers[i].merge_whole;
     *add_bos = pre_tokenizers[i].add_bos;

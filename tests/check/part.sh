@@ -108,6 +108,10 @@ install)
     configure
     ninja -C "$build" --quiet
     tests/check/install.sh "$build" ;;
+peers)  # llama.cpp and transformers read what wick wrote; skipped by name where they are not installed. PEERS: their Python
+    configure -DCMAKE_BUILD_TYPE=Release
+    ninja -C "$build" --quiet wick-cli
+    WICK_TEST_PROGRAM=$build/wick "${PEERS:-python3}" tests/peers/convert_peers.py ;;
 *)
     echo "part.sh: no part $part" >&2
     exit 2 ;;

@@ -2,7 +2,8 @@
 """test_program.py: the program's behaviour where exact output is not the point: results against the references, JSON that
 parses, Ctrl-C, closed pipes, the environment, colours, every example of the manual, completion and manual syntax, and a
 conversation on a pseudo-terminal. Runs in tests/, standard library only; each test is a function that asserts."""
-import array, contextlib, json, math, os, pty, re, select, shlex, shutil, signal, struct, subprocess, sys, tempfile, time, traceback
+import array, contextlib, json, math, os, pty, re, select, shlex, shutil, signal, stat, struct, subprocess, sys, tempfile, time
+import traceback
 
 PROGRAM = os.path.abspath(os.environ.get("WICK_TEST_PROGRAM", "../build/release/wick"))
 CHAT = "data/models/llama-chat"
@@ -277,6 +278,35 @@ def test_full_disk(tmp):
             done = subprocess.run([PROGRAM, *args], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE,
                                   env=environment())
         assert done.returncode == 1 and b"No space left" in done.stderr, (args, done)
+
+
+def test_output_goes_where_its_name_leads(tmp):
+    """A pipe is written to, the file behind a link is replaced, and neither is put away for a plain file of the same name."""
+    ids = f"{tmp}/lead-ids.safetensors"
+    write_safetensors(ids, {"input_ids": ([1, 3], array.array("q", [1, 2, 3]))})
+    command = ["logits", "data/models/llama", "--ids", ids, "--out"]
+    wick(*command, f"{tmp}/plain.safetensors")
+    with open(f"{tmp}/plain.safetensors", "rb") as f:
+        want = f.read()
+    pipe, link, target = f"{tmp}/pipe", f"{tmp}/link.safetensors", f"{tmp}/target.safetensors"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE)
+    wick(*command, pipe)
+    assert reader.communicate(timeout=60)[0] == want and stat.S_ISFIFO(os.stat(pipe).st_mode)
+    with open(target, "w") as f:
+        f.write("old")
+    os.symlink("target.safetensors", link)
+    wick(*command, link)
+    with open(target, "rb") as f:
+        assert f.read() == want and os.path.islink(link)
+    os.remove(target)
+    assert b"link to a file that is not there" in wick(*command, link, code=1)[1]
+    assert b"is a folder" in wick(*command, tmp, code=1)[1]
+    with open(ids, "rb") as f:
+        before = f.read()
+    assert b"same file" in wick(*command, ids, code=2)[1]
+    with open(ids, "rb") as f:
+        assert f.read() == before
 
 
 # ---- environment and colours ----

@@ -8,7 +8,7 @@ import os, re, subprocess, sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # Top to bottom, as docs/architecture.md has it: a folder may include itself and what stands before it.
-FOLDERS = "base tensor format text graph backend model adapter generate train quantize embed hub serve".split()
+FOLDERS = "base tensor format text graph backend model adapter generate convert train quantize embed hub serve".split()
 MAX_LINE = 132
 
 

@@ -68,8 +68,9 @@ static void check_adapter(wick_model *m, wick_session *s, const char *path) {
 static void logits_with_and_without(void **state) {
     (void)state;
     static const char *const cases[][2] = { { "llama", "r8-qv" }, { "llama", "r4-all" }, { "llama", "layers-0-2" },
-                                            { "mistral-window", "rank-pattern" }, { "qwen2-tied", "r16-all-rslora" } };
-    for (int i = 0; i < 10; i++) {
+                                            { "mistral-window", "rank-pattern" }, { "qwen2-tied", "r16-all-rslora" },
+                                            { "phi3-crossing", "r4-fused" } };
+    for (int i = 0; i < 12; i++) {
         wick_model_options o;
         wick_model *m;
         char path[128];

@@ -128,8 +128,9 @@ static void test_gptq(void **state) {
     assert_non_null(t);
     assert_int_equal(t->dtype, WK_GPTQ);
     assert_true(t->shape[0] == 256 && t->shape[1] == 512);
-    assert_true(t->gptq->bits == 4 && t->gptq->group == 32 && t->gptq->n_group == 16 && !t->gptq->v2 && t->gptq->g_idx);
-    assert_int_equal(t->gptq->scale_type, WK_F16);
+    const wk_parts *p = t->parts;
+    assert_true(p->bits == 4 && p->group == 32 && p->n_group == 16 && p->zero_more == 1 && p->g_idx);
+    assert_int_equal(t->parts->scale_type, WK_F16);
     assert_int_equal(t->n_bytes, 256 * 512 / 2 + 16 * 256 / 2 + 16 * 256 * 2 + 512 * 4);
     assert_null(wk_checkpoint_find(c, "model.layers.0.mlp.down_proj.qweight"));
     assert_null(wk_checkpoint_find(c, "model.layers.0.mlp.down_proj.g_idx"));
@@ -154,7 +155,8 @@ static void test_gptq_v2(void **state) {
     assert_int_equal(wk_safetensors_write(path_of("model.safetensors"), t, 3), WICK_OK);
     wk_checkpoint *c = open_good(folder, false);
     const wk_tensor *w = wk_checkpoint_find(c, "m.weight");
-    assert_true(w && w->shape[0] == 4 && w->shape[1] == 64 && w->gptq->n_group == 1 && w->gptq->v2 && w->gptq->bits == 8);
+    assert_true(w && w->shape[0] == 4 && w->shape[1] == 64);
+    assert_true(w->parts->n_group == 1 && w->parts->zero_more == 0 && w->parts->bits == 8);
     float row[64];
     wk_tensor_row(w, 2, row);
     for (int i = 0; i < 64; i++) assert_true(row[i] == (float)(qweight[(i / 4 * 4 + 2) * 4 + i % 4] - 20) * 3);
@@ -211,7 +213,8 @@ static void test_single_before_index(void **state) {
 typedef struct bad { const char *name; wick_status st; const char *says; } bad;
 
 static const bad bad_folders[] = {
-    { "awq", WICK_E_UNSUPPORTED, "/config.json: quantization_config: quant_method is \"awq\", wick reads gptq" },
+    { "quant-method-unknown", WICK_E_UNSUPPORTED,
+      "/config.json: quantization_config: quant_method is \"bitsandbytes\", wick reads gptq, awq, fp8" },
     { "config-array", WICK_E_FORMAT, "/config.json: holds JSON, but no object" },
     { "config-deep", WICK_E_FORMAT, "not JSON: maximum parsing depth" },
     { "config-invalid-utf8", WICK_E_FORMAT, "unable to decode byte 0xff" },
@@ -223,17 +226,17 @@ static const bad bad_folders[] = {
     { "gptq-desc-act-no-g_idx", WICK_E_FORMAT, "GPTQ layer \"m\" has no g_idx" },
     { "gptq-g_idx-negative", WICK_E_FORMAT, "tensor \"m.g_idx\": element 63 is -1, it has to be in 0..1" },
     { "gptq-g_idx-range", WICK_E_FORMAT, "tensor \"m.g_idx\": element 63 is 2, it has to be in 0..1" },
-    { "gptq-g_idx-shape", WICK_E_FORMAT, "GPTQ layer \"m\": g_idx is I32 [63, 1]" },
+    { "gptq-g_idx-shape", WICK_E_FORMAT, "GPTQ layer \"m\": g_idx is I32 [63], I32 [64] is needed" },
     { "gptq-group-0", WICK_E_FORMAT, "group_size is 0, it has to be -1 or in 1..1048576" },
     { "gptq-marlin", WICK_E_UNSUPPORTED, "checkpoint_format is \"marlin\"" },
     { "gptq-no-qzeros", WICK_E_FORMAT, "GPTQ layer \"m\" has no qzeros" },
     { "gptq-no-scales", WICK_E_FORMAT, "GPTQ layer \"m\" has no scales" },
-    { "gptq-qweight-dimensions", WICK_E_FORMAT, "qweight is I32 [8, 16] with 3 dimensions" },
+    { "gptq-qweight-dimensions", WICK_E_FORMAT, "qweight is I32 [8, 16, 1], I32 [any, any] is needed" },
     { "gptq-qweight-odd", WICK_E_FORMAT, "has shape [8, 15]; its second dimension has to be a multiple of 8" },
     { "gptq-qweight-type", WICK_E_FORMAT, "qweight is F32" },
-    { "gptq-qzeros-shape", WICK_E_FORMAT, "qzeros is I32 [2, 16] with 2 dimensions, 2 x 2 is needed" },
-    { "gptq-scales-shape", WICK_E_FORMAT, "scales is F16 [3, 16] with 2 dimensions, 2 x 16 is needed" },
-    { "gptq-scales-type", WICK_E_FORMAT, "scales is I32" },
+    { "gptq-qzeros-shape", WICK_E_FORMAT, "qzeros is I32 [2, 16], I32 [2, 2] is needed" },
+    { "gptq-scales-shape", WICK_E_FORMAT, "scales is F16 [3, 16], F32, F16 or BF16 [2, 16] is needed" },
+    { "gptq-scales-type", WICK_E_FORMAT, "scales is I32 [2, 16], F32, F16 or BF16 [2, 16] is needed" },
     { "index-absolute", WICK_E_FORMAT,
       "weight_map \"a\" names the file \"/etc/passwd\"; only files in the folder itself are read" },
     { "index-array", WICK_E_FORMAT, "model.safetensors.index.json: holds JSON, but no object" },

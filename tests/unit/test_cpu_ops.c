@@ -15,7 +15,11 @@
 enum { MAX_T = 100, N_CASE = 12 };
 
 /* ---- the ops: each makes a node, or a few, of random shape ---- */
-typedef struct made { int vocab, n_pass, kv_heads, head_dim; wk_dtype kv_type; int n_adapter, rank, lora_in, lora_out; } made;
+typedef struct made {
+    int vocab, n_pass, kv_heads, head_dim, n_rope;
+    wk_dtype kv_type;
+    int n_adapter, rank, lora_in, lora_out;
+} made;
 
 static void make_embed(lab *l, made *m) {
     m->vocab = lab_pick(&l->rng, 1, 40);
@@ -53,8 +57,8 @@ static void make_lora(lab *l, made *m) {
 static void make_rope(lab *l, made *m) {
     int hd = lab_pick(&l->rng, 2, 130), half = lab_pick(&l->rng, 1, hd / 2), n_head = lab_pick(&l->rng, 1, 5);
     wk_attr a = { .n_head = n_head, .rot_dim = 2 * half, .mscale = 1.25f };
-    (void)m;
-    LAB_OP(l, WK_OP_ROPE, &a, lab_input(l, 1, n_head * hd), lab_vector(l, half, 0));
+    m->n_rope = lab_one_of(&l->rng, 1, 1, 2, 3);
+    LAB_OP(l, WK_OP_ROPE, &a, lab_input(l, 1, n_head * hd), lab_vector(l, m->n_rope * half, 0));
 }
 static void make_attention(lab *l, made *m) {
     m->kv_type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_F16, WK_Q8_0);
@@ -189,12 +193,15 @@ static void one_case(void (*make)(lab *, made *), int n_thread, uint64_t seed) {
     }
     lab_rows_new(&rows, &r, 3);
     for (int pass = 0; pass < m[0].n_pass; pass++) {
+        int32_t rope[LAB_ROWS];
+        for (int i = 0; i < LAB_ROWS; i++) rope[i] = m[0].n_rope ? i * 7 % 5 % m[0].n_rope : 0;
         random_rows(&r, &rows, &m[0], pass || lab_pick(&r, 0, 1) ? MAX_T : 5);
         lab_rng fill = { seed + 1000u * (unsigned)pass, 0 };
         for (int k = 0; k < 2; k++) {
             wk_batch b = rows.batch;
             b.adapters = sets[k];
             b.n_adapter = m[k].n_adapter;
+            if (m[k].n_rope > 1) b.rope = rope;
             lab_fill(&l[k], fill, b.n_row);
             if (l[k].be->ops->run(l[k].plan, &b, l[k].kv)) fail_msg("%s: %s", what, wick_last_error());
         }

@@ -135,6 +135,25 @@ static void test_half_floats(void **state) {
     assert_true(isnan(wk_bf16_to_f32(wk_f32_to_bf16(NAN))));
 }
 
+/* Every byte, as the OCP 8-bit specification says: sign, exponent, fraction. */
+static void test_eight_bit_floats(void **state) {
+    (void)state;
+    for (int b = 0; b < 256; b++) {
+        uint8_t raw = (uint8_t)b;
+        float x, sign = b & 0x80 ? -1.0f : 1.0f;
+        int e = b >> 3 & 15, m = b & 7;
+        wk_dtypes[WK_F8_E4M3].decode(&raw, &x, 1);
+        if ((b & 0x7F) == 0x7F) assert_true(isnan(x));
+        else assert_true(x == sign * (e ? ldexpf(1 + (float)m / 8, e - 7) : ldexpf((float)m / 8, -6)) && !signbit(x) == (b < 128));
+        wk_dtypes[WK_F8_E5M2].decode(&raw, &x, 1);
+        e = b >> 2 & 31, m = b & 3;
+        if (e == 31) assert_true(m ? isnan(x) : isinf(x) && !signbit(x) == (b < 128));
+        else assert_true(x == sign * (e ? ldexpf(1 + (float)m / 4, e - 15) : ldexpf((float)m / 4, -14)));
+        wk_dtypes[WK_F8_E8M0].decode(&raw, &x, 1);
+        assert_true(b == 255 ? isnan(x) : x == ldexpf(1, b - 127));
+    }
+}
+
 static void test_names_and_sizes(void **state) {
     (void)state;
     size_t n;
@@ -148,7 +167,7 @@ static void test_names_and_sizes(void **state) {
     assert_int_equal(wk_dtype_of_name("Q4"), WK_DTYPE_COUNT);
     assert_int_equal(wk_dtype_of_gguf(31), WK_DTYPE_COUNT);
     assert_int_equal(wk_dtype_of_gguf(UINT32_MAX), WK_DTYPE_COUNT);
-    assert_int_equal(wk_dtype_of_safetensors(WK_STR("F8_E4M3")), WK_DTYPE_COUNT);
+    assert_int_equal(wk_dtype_of_safetensors(WK_STR("F8_E3M4")), WK_DTYPE_COUNT);
     assert_true(wk_row_bytes(WK_Q4_K, 512, &n) && n == 288);
     assert_true(wk_row_bytes(WK_F32, 0, &n) && n == 0);
     assert_false(wk_row_bytes(WK_Q4_K, 128, &n));
@@ -171,8 +190,8 @@ static void check_gptq(const char *path, bool act_order, int group) {
         assert_non_null(want);
         assert_int_equal(t->shape[0], want->shape[0]);
         assert_int_equal(t->shape[1], want->shape[1]);
-        assert_int_equal(t->gptq->g_idx != NULL, act_order);
-        assert_int_equal(t->gptq->group, group);
+        assert_int_equal(t->parts->g_idx != NULL, act_order);
+        assert_int_equal(t->parts->group, group);
         float a[512], b[512];
         for (int64_t r = 0; r < t->shape[0]; r++) {
             wk_tensor_row(t, r, a);
@@ -199,6 +218,7 @@ int main(void) {
         cmocka_unit_test(test_encoders),
         cmocka_unit_test(test_encoders_at_the_edges),
         cmocka_unit_test(test_half_floats),
+        cmocka_unit_test(test_eight_bit_floats),
         cmocka_unit_test(test_names_and_sizes),
         cmocka_unit_test(test_gptq_rows),
     };

@@ -25,7 +25,10 @@ static void greedy_ids_of_each_model(void **state) {
                                          "llama3-rope",    "llama-yarn",
                                          "mistral-window", "qwen2-tied",
                                          "qwen3",          "gemma3",
-                                         "qwen3-moe",      "llama-256" };
+                                         "qwen3-moe",      "llama-256",
+                                         "gemma2",         "mixtral",
+                                         "phi3",           "phi3-crossing",
+                                         "olmo2" };
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         char path[128];
         size_t n;
@@ -158,6 +161,34 @@ static void chunks_and_reuse_change_nothing(void **state) {
     ok(wick_generate(s, &next, &o, run_on_token, &fresh, &r));
     assert_int_equal(r.n_cached, 0);
     run_same(&fresh, &reused);
+    wick_session_free(s);
+    wick_model_free(m);
+    free(ids);
+}
+
+/* Longrope: what a session holds of a long sequence is not taken for a short prompt that begins alike, nor the other way round. */
+static void longrope_reuse_changes_nothing(void **state) {
+    (void)state;
+    enum { N = 12 };
+    size_t n;
+    int64_t shape[4];
+    int32_t *ids = run_ids("data/models/phi3-crossing/reference.safetensors", "input_ids", &n, shape);
+    wick_model *m = run_open("data/models/phi3-crossing");
+    wick_generate_options o = run_greedy(m, N);
+    wick_session *s = run_session(m, 0, 8);
+    wick_result r;
+    static const struct { int n_prompt, cached; } turns[] = { { 24, 0 },  { 20, 19 }, { 48, 20 },
+                                                            { 24, 23 }, { 30, 24 }, { 40, 30 } };
+    for (size_t k = 0; k < sizeof turns / sizeof *turns; k++) {  /* the original context is 32 */
+        wick_session *fresh = run_session(m, 0, 64);
+        wick_prompt p = of_ids(ids, (size_t)turns[k].n_prompt);
+        run_log reused = { 0 }, alone = { 0 };
+        ok(wick_generate(s, &p, &o, run_on_token, &reused, &r));
+        assert_int_equal(r.n_cached, turns[k].cached);
+        ok(wick_generate(fresh, &p, &o, run_on_token, &alone, &r));
+        run_same(&alone, &reused);
+        wick_session_free(fresh);
+    }
     wick_session_free(s);
     wick_model_free(m);
     free(ids);
@@ -528,7 +559,7 @@ int main(void) {
         cmocka_unit_test(greedy_ids_of_each_model),
         cmocka_unit_test(a_chat_end_to_end),
         cmocka_unit_test(defaults_come_from_the_model),
-        cmocka_unit_test(chunks_and_reuse_change_nothing),
+        cmocka_unit_test(chunks_and_reuse_change_nothing), cmocka_unit_test(longrope_reuse_changes_nothing),
         cmocka_unit_test(sessions_side_by_side),
         cmocka_unit_test(stop_texts),
         cmocka_unit_test(end_ids_and_lengths),

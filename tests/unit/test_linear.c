@@ -15,18 +15,20 @@
 
 enum { GUARD = 48 };
 
-/* Block types, and where their float16 scales lie. */
-static const struct { wk_dtype type; int f16[2]; bool exact;
+/* Types, and where the float16 scales of their blocks lie. ROUNDED: packing changes values; APART: their arrays lie apart. */
+enum how { ROUNDED, EXACT, APART };
+static const struct { wk_dtype type; int f16[2]; enum how how;
 } kinds[] = {
-    { WK_F32, { -1, -1 }, true },     { WK_F16, { -1, -1 }, true },    { WK_BF16, { -1, -1 }, true },
-    { WK_Q4_0, { 0, -1 }, true },     { WK_Q4_1, { 0, 2 }, true },     { WK_Q5_0, { 0, -1 }, true },
-    { WK_Q5_1, { 0, 2 }, true },      { WK_Q8_0, { 0, -1 }, true },    { WK_Q3_K, { 108, -1 }, true },
-    { WK_Q4_K, { 0, 2 }, true },      { WK_Q5_K, { 0, 2 }, true },     { WK_Q6_K, { 208, -1 }, true },
-    { WK_IQ4_NL, { 0, -1 }, true },   { WK_IQ4_XS, { 0, -1 }, true },  { WK_MXFP4, { -1, -1 }, true },
-    { WK_Q2_K, { 80, 82 }, false },   { WK_TQ1_0, { 52, -1 }, false }, { WK_TQ2_0, { 64, -1 }, false },
-    { WK_IQ2_XXS, { 0, -1 }, false }, { WK_IQ2_XS, { 0, -1 }, false }, { WK_IQ2_S, { 0, -1 }, false },
-    { WK_IQ3_XXS, { 0, -1 }, false }, { WK_IQ3_S, { 0, -1 }, false },  { WK_IQ1_S, { 0, -1 }, false },
-    { WK_GPTQ, { -1, -1 }, true },
+    { WK_F32, { -1, -1 }, EXACT },     { WK_F16, { -1, -1 }, EXACT },    { WK_BF16, { -1, -1 }, EXACT },
+    { WK_Q4_0, { 0, -1 }, EXACT },     { WK_Q4_1, { 0, 2 }, EXACT },     { WK_Q5_0, { 0, -1 }, EXACT },
+    { WK_Q5_1, { 0, 2 }, EXACT },      { WK_Q8_0, { 0, -1 }, EXACT },    { WK_Q3_K, { 108, -1 }, EXACT },
+    { WK_Q4_K, { 0, 2 }, EXACT },      { WK_Q5_K, { 0, 2 }, EXACT },     { WK_Q6_K, { 208, -1 }, EXACT },
+    { WK_IQ4_NL, { 0, -1 }, EXACT },   { WK_IQ4_XS, { 0, -1 }, EXACT },  { WK_MXFP4, { -1, -1 }, EXACT },
+    { WK_Q2_K, { 80, 82 }, ROUNDED },   { WK_TQ1_0, { 52, -1 }, ROUNDED }, { WK_TQ2_0, { 64, -1 }, ROUNDED },
+    { WK_IQ2_XXS, { 0, -1 }, ROUNDED }, { WK_IQ2_XS, { 0, -1 }, ROUNDED }, { WK_IQ2_S, { 0, -1 }, ROUNDED },
+    { WK_IQ3_XXS, { 0, -1 }, ROUNDED }, { WK_IQ3_S, { 0, -1 }, ROUNDED },  { WK_IQ1_S, { 0, -1 }, ROUNDED },
+    { WK_GPTQ, { -1, -1 }, APART },   { WK_AWQ, { -1, -1 }, APART },   { WK_MXFP4, { -1, -1 }, APART },
+    { WK_F8_E4M3, { -1, -1 }, APART }, { WK_F8_E5M2, { -1, -1 }, APART },
 };
 enum { N_KIND = sizeof kinds / sizeof kinds[0] };
 
@@ -53,7 +55,7 @@ typedef struct test_case {
     int kind;
     int T, n_out, n_in;
     uint8_t *raw;
-    wk_gptq gptq;
+    wk_parts parts;
     wk_tensor t;
     wk_packed *w;
     float *weight;          /* [n_out][n_in] */
@@ -65,7 +67,7 @@ typedef struct test_case {
 
 static void say(const test_case *c, const char *what) {
     print_error("%s: set %s, type %s, T %d, n_out %d, n_in %d, seed %llu, group %d\n", what, c->set,
-                wk_dtypes[kinds[c->kind].type].name, c->T, c->n_out, c->n_in, (unsigned long long)c->seed, c->gptq.group);
+                wk_dtypes[kinds[c->kind].type].name, c->T, c->n_out, c->n_in, (unsigned long long)c->seed, (int)c->parts.group);
 }
 #define CHECK(c, cond) do { if (!(cond)) { say(c, #cond); fail(); } } while (0)
 
@@ -74,45 +76,76 @@ static float scale_value(scale_of_case s) {
     return s == TINY ? v * 1e-3f : s == LARGE ? v * 1e5f : v;
 }
 
-static void make_gptq(test_case *c, scale_of_case s) {
+/* Columns of each way for arrays to lie apart, at random; c->n_out and n_in are set. */
+static void choose_parts(test_case *c, wk_parts *p) {
     static const int groups[] = { 32, 64, 128, 1 << 20 };
-    wk_gptq *q = &c->gptq;
-    *q = (wk_gptq){ .bits = pick(0, 3) ? 4 : 8,
-                    .group = groups[pick(0, 3)],
-                    .v2 = pick(0, 1),
-                    .scale_type = pick(0, 2)   ? WK_F16
-                                  : pick(0, 1) ? WK_F32
-                                               : WK_BF16 };
-    bool symmetric = q->bits == 8 ? pick(0, 3) > 0 : pick(0, 1), act_order = pick(0, 1), irregular = act_order && pick(0, 4) == 0;
-    c->n_out = (c->n_out + 7) / 8 * 8;
-    if (q->group > c->n_in) q->group = c->n_in;
-    q->n_group = (c->n_in + q->group - 1) / q->group;
-    size_t n_code = (size_t)(c->n_in * q->bits / 32 * c->n_out), n_zero = (size_t)(q->n_group * c->n_out * q->bits / 32),
-           n_scale = (size_t)(q->n_group * c->n_out);
-    c->raw = test_malloc(4 * (n_code + n_zero + n_scale + (size_t)c->n_in) + 1);
-    uint8_t *p = c->raw + 1;  /* nothing is aligned */
-    q->qweight = p;
-    for (size_t i = 0; i < 4 * n_code; i++) *p++ = (uint8_t)rnd();
-    q->qzeros = p;
-    for (size_t i = 0; i < 4 * n_zero; i++)
-        *p++ = symmetric ? (uint8_t)((q->bits == 4 ? 0x88 : 0x80) - (q->v2 ? 0 : q->bits == 4 ? 0x11 : 1)) : (uint8_t)rnd();
-    q->scales = p;
-    for (size_t i = 0; i < n_scale; i++, p += wk_dtypes[q->scale_type].bytes) {
+    static const wk_dtype scales[] = { WK_F16, WK_F16, WK_F32, WK_BF16 };
+    wk_dtype type = kinds[c->kind].type;
+    *p = (wk_parts){ .bits = 4, .n_in = c->n_in, .group = 32, .rows = 1, .scale_row = 1, .scale_type = scales[pick(0, 3)] };
+    if (type == WK_GPTQ || type == WK_AWQ) {
+        p->order = type == WK_AWQ ? WK_CODES_AWQ : WK_CODES_GPTQ;
+        if (type == WK_GPTQ) p->bits = pick(0, 3) ? 4 : 8, p->zero_more = pick(0, 1);
+        p->group = groups[pick(0, 3)];
+        c->n_out = (c->n_out + 7) / 8 * 8;
+        p->scale_group = c->n_out;
+    } else if (wk_dtypes[type].quantised == false) {  /* one scale for all, for a row, for a block */
+        static const int64_t rows[] = { 1 << 20, 1, 128, 64, 20 }, cols[] = { 1 << 20, 1 << 20, 128, 64, 100 };
+        int k = pick(0, 4);
+        p->order = WK_CODES_BYTES;
+        p->bits = 8;
+        p->rows = rows[k];
+        p->group = cols[k];
+        p->scale_group = 1;
+    } else {
+        p->order = WK_CODES_FP4;
+        p->scale_type = WK_F8_E8M0;
+        p->scale_group = 1;
+    }
+    p->n_out = c->n_out;
+    if (p->group > c->n_in) p->group = c->n_in;
+    p->n_group = (c->n_in + p->group - 1) / p->group;
+    if (p->scale_group == 1) p->scale_row = p->n_group;
+}
+
+static void make_scales(uint8_t *to, size_t n, wk_dtype type, scale_of_case s) {
+    for (size_t i = 0; i < n; i++, to += wk_dtypes[type].bytes) {
         float v = scale_value(s == LARGE ? ORDINARY : s);
-        wk_dtypes[q->scale_type].encode(&v, p, 1);
+        if (type == WK_F8_E8M0) *to = (uint8_t)pick(s == TINY ? 0 : 110, s == TINY ? 60 : 140);
+        else wk_dtypes[type].encode(&v, to, 1);
     }
-    if (act_order) {
-        q->g_idx = p;
-        for (int i = 0; i < c->n_in; i++) {
-            uint32_t g = (uint32_t)(irregular ? pick(0, (int)q->n_group - 1) : i / q->group);
-            memcpy(p + 4 * i, &g, 4);
-        }
-        for (int i = c->n_in - 1; i > 0; i--) {
-            uint8_t *a = p + 4 * i, *b = p + 4 * pick(0, i), k[4];
-            memcpy(k, a, 4), memcpy(a, b, 4), memcpy(b, k, 4);
-        }
+}
+
+static void make_g_idx(test_case *c, uint8_t *p, bool irregular) {
+    for (int i = 0; i < c->n_in; i++) {
+        uint32_t g = (uint32_t)(irregular ? pick(0, (int)c->parts.n_group - 1) : i / (int)c->parts.group);
+        memcpy(p + 4 * i, &g, 4);
     }
-    c->t.gptq = q;
+    for (int i = c->n_in - 1; i > 0; i--) {
+        uint8_t *a = p + 4 * i, *b = p + 4 * pick(0, i), k[4];
+        memcpy(k, a, 4), memcpy(a, b, 4), memcpy(b, k, 4);
+    }
+}
+
+static void make_parts(test_case *c, scale_of_case s) {
+    wk_parts *p = &c->parts;
+    choose_parts(c, p);
+    bool symmetric = p->bits == 8 ? pick(0, 3) > 0 : pick(0, 1), act_order = kinds[c->kind].type == WK_GPTQ && pick(0, 1);
+    size_t n_code = (size_t)(c->n_in * c->n_out * p->bits / 8), n_zero = (size_t)(p->n_group * c->n_out * p->bits / 8),
+           n_scale = (size_t)(p->n_group * c->n_out);
+    c->raw = test_malloc(n_code + n_zero + 4 * (n_scale + (size_t)c->n_in) + 1);
+    uint8_t *at = c->raw + 1;  /* nothing is aligned */
+    p->codes = c->t.data = at;
+    for (size_t i = 0; i < n_code; i++) *at++ = (uint8_t)rnd();
+    for (size_t i = 0; p->order == WK_CODES_BYTES && i < n_code; i++)  /* numbers only */
+        if ((c->raw[1 + i] & 0x7f) >= (kinds[c->kind].type == WK_F8_E4M3 ? 0x7f : 0x7c)) c->raw[1 + i] ^= 0x40;
+    if (p->order == WK_CODES_GPTQ || p->order == WK_CODES_AWQ) p->zeros = at;
+    for (size_t i = 0; i < n_zero; i++)
+        *at++ = symmetric ? (uint8_t)(p->bits == 4 ? 0x88 - 0x11 * p->zero_more : 0x80 - p->zero_more) : (uint8_t)rnd();
+    p->scales = at;
+    make_scales(at, n_scale, p->scale_type, s);
+    at += n_scale * (size_t)wk_dtypes[p->scale_type].bytes;
+    if (act_order) make_g_idx(c, at, pick(0, 4) == 0), p->g_idx = at;
+    c->t.parts = p;
 }
 
 static void make_raw(test_case *c, scale_of_case s) {
@@ -145,18 +178,18 @@ static void case_make(test_case *c, uint64_t seed, const char *set, int kind, in
     wk_dtype type = kinds[kind].type;
     scale_of_case s = (scale_of_case)pick(0, N_SCALE - 1);
     c->t = (wk_tensor){ .name = WK_STR("w"), .dtype = type, .n_dim = 2, .shape = { n_out, n_in, 1, 1 } };
-    if (type == WK_GPTQ) make_gptq(c, s);
+    if (kinds[kind].how == APART) make_parts(c, s);
     else make_raw(c, s);
     c->t.shape[0] = c->n_out;
     assert_int_equal(wk_pack(pool, &c->t, 0, NULL, false, &c->w), WICK_OK);
     c->weight = test_malloc(sizeof(float) * (size_t)(c->n_out * n_in));
     for (int o = 0; o < c->n_out; o++) {
-        if (kinds[kind].exact) wk_tensor_row(&c->t, o, c->weight + (int64_t)o * n_in);
+        if (kinds[kind].how != ROUNDED) wk_tensor_row(&c->t, o, c->weight + (int64_t)o * n_in);
         else wk_packed_row(c->w, o, c->weight + (int64_t)o * n_in);
     }
-    if (type == WK_GPTQ && c->w->l.scale == WK_SCALE_F32 && !c->w->perm && c->gptq.g_idx)  /* irregular: rounded */
+    if (type == WK_GPTQ && c->w->l.scale == WK_SCALE_F32 && !c->w->perm && c->parts.g_idx)  /* irregular: rounded */
         for (int o = 0; o < c->n_out; o++) wk_packed_row(c->w, o, c->weight + (int64_t)o * n_in);
-    if (type == WK_GPTQ && c->gptq.bits == 8 && c->w->l.scale == WK_SCALE_F32)
+    if (type == WK_GPTQ && c->parts.bits == 8 && c->w->l.scale == WK_SCALE_F32)
         for (int o = 0; o < c->n_out; o++) wk_packed_row(c->w, o, c->weight + (int64_t)o * n_in);
     c->ldx = n_in + pick(0, 3);
     c->ldy = c->n_out + pick(0, 5);
@@ -185,7 +218,7 @@ static void case_free(test_case *c) {
 
 /* Activation i (packed order) of row r as the kernels see it. */
 static double act_at(const test_case *c, int r, int i) {
-    if (c->w->l.bits > 8) return ((const float *)c->act)[(int64_t)r * c->n_in + i];
+    if (wk_holds_floats(&c->w->l)) return ((const float *)c->act)[(int64_t)r * c->n_in + i];
     const wk_act *a = (const wk_act *)c->act + (int64_t)r * c->w->n_chunk + i / 32;
     return (double)a->q[i % 32] * (double)a->d;
 }
@@ -274,7 +307,7 @@ static void check_grad(const test_case *c) {
 
 static int unit_of(int kind) {
     wk_dtype type = kinds[kind].type;
-    return wk_dtypes[type].quantised ? wk_dtypes[type].block > 32 ? wk_dtypes[type].block : 32 : type == WK_GPTQ ? 32 : 1;
+    return wk_dtypes[type].quantised ? wk_dtypes[type].block > 32 ? wk_dtypes[type].block : 32 : 1;
 }
 
 static void check_kind(const char *set, int kind, uint64_t seed) {

@@ -20,7 +20,8 @@ static uint8_t random_byte(void) {
 }
 
 static const wk_dtype exact[] = { WK_F32,  WK_F16,  WK_BF16, WK_Q4_0, WK_Q4_1,   WK_Q5_0,   WK_Q5_1, WK_Q8_0,
-                                  WK_Q3_K, WK_Q4_K, WK_Q5_K, WK_Q6_K, WK_IQ4_NL, WK_IQ4_XS, WK_MXFP4 };
+                                  WK_Q3_K, WK_Q4_K, WK_Q5_K, WK_Q6_K, WK_IQ4_NL, WK_IQ4_XS, WK_MXFP4,
+                                  WK_F8_E4M3, WK_F8_E5M2 };
 static const wk_dtype rounded[] = { WK_Q2_K, WK_TQ1_0, WK_TQ2_0, WK_IQ1_S, WK_IQ2_XXS, WK_IQ2_XS, WK_IQ2_S, WK_IQ3_XXS, WK_IQ3_S };
 #define COUNT(a) (int)(sizeof(a) / sizeof((a)[0]))
 
@@ -155,15 +156,22 @@ static void test_gptq(void **unused) {
             uint32_t g = i * 37 % N_IN / (uint32_t)group;  /* 37 is odd: a permutation */
             memcpy(g_idx + 4 * i, &g, 4);
         }
-        wk_gptq q = { .bits = eight ? 8 : 4,
-                      .group = group,
-                      .n_group = n_group,
-                      .qweight = codes,
-                      .qzeros = zeros,
-                      .scales = scales,
-                      .scale_type = WK_F16,
-                      .g_idx = act_order ? g_idx : NULL };
-        wk_tensor t = { .name = WK_STR("q_proj"), .dtype = WK_GPTQ, .n_dim = 2, .shape = { N_OUT, N_IN, 1, 1 }, .gptq = &q };
+        wk_parts p = { .order = WK_CODES_GPTQ,
+                       .bits = eight ? 8 : 4,
+                       .n_out = N_OUT,
+                       .n_in = N_IN,
+                       .group = group,
+                       .rows = 1,
+                       .n_group = n_group,
+                       .codes = codes,
+                       .zeros = zeros,
+                       .zero_more = 1,
+                       .scales = scales,
+                       .scale_type = WK_F16,
+                       .scale_row = 1,
+                       .scale_group = N_OUT,
+                       .g_idx = act_order ? g_idx : NULL };
+        wk_tensor t = { .name = WK_STR("q_proj"), .dtype = WK_GPTQ, .n_dim = 2, .shape = { N_OUT, N_IN, 1, 1 }, .parts = &p };
         wk_packed *w = pack(&t, 0, from);
         bool regular = group % 32 == 0 && (!eight || symmetric);
         assert_int_equal(wk_act_kind(w) == -1, regular && act_order && group < N_IN);
@@ -235,16 +243,22 @@ static void test_failed_allocations(void **unused) {
         memcpy(g_idx + 4 * i, &g, 4);
     }
     for (int kind = 0; kind < 3; kind++) {
-        wk_gptq q = { .bits = 4,
-                      .group = kind == 1 ? 32 : 24,
-                      .n_group = kind == 1 ? 2 : 3,
-                      .qweight = zeros,
-                      .qzeros = zeros,
-                      .scales = zeros,
-                      .scale_type = WK_F16,
-                      .g_idx = g_idx };
+        wk_parts p = { .order = WK_CODES_GPTQ,
+                       .bits = 4,
+                       .n_out = 64,
+                       .n_in = 64,
+                       .group = kind == 1 ? 32 : 24,
+                       .rows = 1,
+                       .n_group = kind == 1 ? 2 : 3,
+                       .codes = zeros,
+                       .zeros = zeros,
+                       .scales = zeros,
+                       .scale_type = WK_F16,
+                       .scale_row = 1,
+                       .scale_group = 64,
+                       .g_idx = g_idx };
         wk_tensor t = { .name = WK_STR("w"), .dtype = kind ? WK_GPTQ : WK_F32, .n_dim = 2, .shape = { 64, 64, 1, 1 }, .data = zeros,
-                        .n_bytes = sizeof zeros, .gptq = kind ? &q : NULL };
+                        .n_bytes = sizeof zeros, .parts = kind ? &p : NULL };
         bool failed = true;
         for (uint64_t k = 1; failed && k < 20; k++) {
             wk_packed *w = (void *)1;
@@ -286,8 +300,7 @@ static void test_refused(void **unused) {
     bad = t, bad.dtype = WK_BOOL;                         refused(bad, 0, WICK_E_UNSUPPORTED, "BOOL");
     refused(t, 1, WICK_E_ARG, "no matrix 1");
     bad = t, bad.n_dim = 3, bad.shape[2] = 1;             refused(bad, 16, WICK_E_ARG, "no matrix 16");
-    wk_gptq q = { .bits = 3, .group = 32, .n_group = 2, .qweight = data, .qzeros = data, .scales = data, .scale_type = WK_F16 };
-    bad = t, bad.dtype = WK_GPTQ, bad.gptq = &q;          refused(bad, 0, WICK_E_UNSUPPORTED, "3 bits");
+    bad = t, bad.dtype = WK_AWQ;                          refused(bad, 0, WICK_E_UNSUPPORTED, "is of type AWQ");
 }
 
 static int setup(void **unused) {

@@ -121,7 +121,7 @@ static const bad bad_files[] = {
     { "data-cut", WICK_E_FORMAT, "tensor \"a\": data_offsets are [0, 16], the file has 9 bytes of data" },
     { "dtype-missing", WICK_E_FORMAT, "tensor \"a\": dtype is nothing, a string is needed" },
     { "dtype-number", WICK_E_FORMAT, "tensor \"a\": dtype is a whole number, a string is needed" },
-    { "dtype-unknown", WICK_E_UNSUPPORTED, "tensor \"a\" has dtype \"F8_E4M3\", which wick does not read" },
+    { "dtype-unknown", WICK_E_UNSUPPORTED, "tensor \"a\" has dtype \"C64\", which wick does not read" },
     { "empty", WICK_E_FORMAT, "has 0 bytes, a safetensors file has at least 8" },
     { "four-bytes", WICK_E_FORMAT, "has 4 bytes, a safetensors file has at least 8" },
     { "gap-between", WICK_E_FORMAT, "tensor \"b\" begins at byte 8 of the data, leaving a gap: after byte 4" },

@@ -1,7 +1,7 @@
 /* test_same_bits.c: a result depends on the request alone. A small random decoder (two layers, one with a window, one with
- * experts, head norms, adapters) runs sequences mixed at random: rows of several in one pass, in any chunks, on any pages,
- * with 1, 2 or 3 threads, other adapters beside. Every row's logits equal, byte for byte, those of the row run alone.
- * Nothing is allocated while it runs. */
+ * experts, head norms, capped scores and logits, two ropes that sequences choose from, adapters) runs sequences mixed at
+ * random: rows of several in one pass, in any chunks, on any pages, with 1, 2 or 3 threads, other adapters beside. Every row's
+ * logits equal, byte for byte, those of the row run alone. Nothing is allocated while it runs. */
 #include "base/cpu.h"
 #include "graph/op.h"
 #include "support/lab.h"
@@ -13,7 +13,8 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { D = 64, FF = 96, HEADS = 6, KV_HEADS = 2, HD = 32, VOCAB = 50, EXPERTS = 5, RANK = 4, ADAPTERS = 2, MAX_T = 90, LEN = 140 };
+enum { D = 64, FF = 96, HEADS = 6, KV_HEADS = 2, HD = 32, VOCAB = 50, EXPERTS = 5, RANK = 4, ADAPTERS = 2, MAX_T = 90, LEN = 140,
+       N_ROPE = 2 };
 enum { MIXTURES = 16, MIXTURES_C = 6 };  /* of each KV type, for each instruction set; plain C is slow */
 static const wk_dtype kv_types[] = { WK_F32, WK_F16, WK_Q8_0 };
 
@@ -50,6 +51,7 @@ static wk_val attention(net *n, wk_val x, int layer, wk_val freq) {
                   .head_dim = HD,
                   .scale = 0.3f,
                   .causal = true,
+                  .cap = 2,
                   .window = layer ? 70 : 0 };
     wk_val q = linear(n, x, HEADS * HD, D, layer * 4), k = linear(n, x, KV_HEADS * HD, D, -1),
            v = linear(n, x, KV_HEADS * HD, D, layer * 4 + 1);
@@ -85,7 +87,7 @@ static void net_new(net *n, int n_thread, int max_rows, wk_dtype kv_type, uint64
     assert_int_equal(wk_cpu_new(n_thread, &be), WICK_OK);
     lab *l = &n->l;
     lab_new(l, be, false, seed);
-    wk_val freq = lab_vector(l, HD / 2, 0.3f), e = matrix(l, VOCAB, D);
+    wk_val freq = lab_vector(l, N_ROPE * HD / 2, 0.3f), e = matrix(l, VOCAB, D);
     wk_val x = LAB_OP(l, WK_OP_EMBED, &embed, e);
     for (int layer = 0; layer < 2; layer++) {
         x = LAB_OP(l, WK_OP_ADD, NULL, x, attention(n, LAB_OP(l, WK_OP_RMS_NORM, &norm, x, lab_vector(l, D, 1)), layer, freq));
@@ -112,6 +114,9 @@ static int32_t adapter(int s) { return s % 3 - 1; }
 static void run(net *n, bool with_adapters) {
     wk_batch b = n->rows.batch;
     if (with_adapters) b.adapter = n->rows.adapter;
+    int32_t rope[MAX_T];
+    for (int i = 0; i < b.n_row; i++) rope[i] = b.seq[i] % N_ROPE;
+    b.rope = rope;
     b.adapters = n->sets;
     b.n_adapter = ADAPTERS;
     uint64_t before = wk_alloc_count();

@@ -195,6 +195,27 @@ static void cancelled_and_wrong(void **state) {
     wick_model_free(m);
 }
 
+/* Closing a stream while the prompt is still read stops it at the next pass: most of it was never computed. */
+static void closing_stops_a_long_prompt(void **state) {
+    (void)state;
+    enum { N = 4000 };
+    wick_model *m = run_open(CHAT);
+    wick_session_options so;
+    wick_session *s;
+    wick_session_defaults(&so);
+    so.n_ctx = N + 8;
+    so.n_batch = 8;
+    ok(wick_session_new(m, &so, &s));
+    static int32_t ids[N];
+    wick_generate_options o = sampled(m, 4);
+    wick_stream *st;
+    ok(wick_stream_new(s, &(wick_prompt){ .ids = ids, .n_ids = N }, &o, 4, &st));
+    wick_stream_free(st);
+    assert_in_range(wick_session_n_used(s), 0, N - 1);
+    wick_session_free(s);
+    wick_model_free(m);
+}
+
 /* The prompt and the options are the stream's own once it is there. */
 static void what_was_given_is_copied(void **state) {
     (void)state;
@@ -280,7 +301,7 @@ int main(void) {
         cmocka_unit_test(a_full_ring_makes_the_producer_wait),
         cmocka_unit_test(timeouts),
         cmocka_unit_test(closed_early),
-        cmocka_unit_test(cancelled_and_wrong),
+        cmocka_unit_test(cancelled_and_wrong), cmocka_unit_test(closing_stops_a_long_prompt),
         cmocka_unit_test(what_was_given_is_copied),
         cmocka_unit_test(no_allocation_for_a_token),
         cmocka_unit_test(failed_allocations),

@@ -5,11 +5,11 @@
 
 enum { KIND_ROUNDED, KIND_FLOAT, KIND_OWN = -1 };
 
-int wk_act_kind(const wk_packed *w) { return w->perm ? KIND_OWN : w->l.bits <= 8 ? KIND_ROUNDED : KIND_FLOAT; }
+int wk_act_kind(const wk_packed *w) { return w->perm ? KIND_OWN : wk_holds_floats(&w->l) ? KIND_FLOAT : KIND_ROUNDED; }
 
 /* Bytes of a prepared row. */
 static size_t row_bytes(const wk_packed *w) {
-    return w->l.bits <= 8 ? (size_t)w->n_chunk * sizeof(wk_act) : (size_t)w->n_in * sizeof(float);
+    return wk_holds_floats(&w->l) ? (size_t)w->n_in * sizeof(float) : (size_t)w->n_chunk * sizeof(wk_act);
 }
 
 size_t wk_act_bytes(const wk_packed *w, int64_t n_row) { return (size_t)n_row * row_bytes(w); }
@@ -30,7 +30,7 @@ void wk_act_prepare(const wk_packed *w, const float *x, int64_t ldx, int64_t r0,
     (void)n_row;
     for (int64_t r = r0; r < r1; r++) {
         uint8_t *row = (uint8_t *)act + (size_t)r * row_bytes(w);
-        if (w->l.bits > 8) memcpy(row, x + r * ldx, row_bytes(w));
+        if (wk_holds_floats(&w->l)) memcpy(row, x + r * ldx, row_bytes(w));
         else if (w->perm) round_permuted(&f, w, x + r * ldx, (wk_act *)(void *)row);
         else f.round(x + r * ldx, w->n_chunk, (wk_act *)(void *)row);
     }

@@ -28,6 +28,7 @@ wk_linear_set wk_linear_fns(void) {
         if (s->expand) f.expand = s->expand;
         if (s->mul) f.mul = s->mul;
         if (s->widen) f.widen = s->widen;
+        if (s->widen_f8) f.widen_f8 = s->widen_f8;
         if (s->mul_float) f.mul_float = s->mul_float;
         if (s->few) f.few = s->few;
         if (s->grad) f.grad = s->grad;
@@ -56,7 +57,7 @@ static void codes_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, w
 /* A block's weights of inputs [k, k + n) as float32: where they lie, or widened into buf. */
 static const float *float_block(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t k, int n, float *buf) {
     if (w->l.bits == 32) return (const float *)(const void *)w->code + (block * w->n_in + k) * 16;
-    f->widen(w, block, k, n, buf);
+    (w->l.eight ? f->widen_f8 : f->widen)(w, block, k, n, buf);
     return buf;
 }
 
@@ -72,16 +73,16 @@ static void floats_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, 
 
 /* The bytes of n chunks (inputs, for floats) of a block, from k on. */
 static int64_t bytes_of(const wk_packed *w, int64_t n) {
-    return w->l.bits <= 8 ? n * (w->l.bits == 8 ? 512 : 256) : n * 2 * w->l.bits;
+    return wk_holds_floats(&w->l) ? n * 2 * w->l.bits : n * (w->l.bits == 8 ? 512 : 256);
 }
 static const uint8_t *place_of(const wk_packed *w, int64_t block, int64_t k) {
-    return w->code + bytes_of(w, block * (w->l.bits <= 8 ? w->n_chunk : w->n_in) + k);
+    return w->code + bytes_of(w, block * (wk_holds_floats(&w->l) ? w->n_in : w->n_chunk) + k);
 }
 
 static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1,
                         float *y, int64_t ldy, const float *bias) {
     union { wk_panel codes[2]; float wide[2 * WK_PANEL_INPUTS * 16]; } panel;
-    bool codes = w->l.bits <= 8, outputs_first = wk_act_bytes(w, n_row) <= CACHED_BYTES;
+    bool codes = !wk_holds_floats(&w->l), outputs_first = wk_act_bytes(w, n_row) <= CACHED_BYTES;
     int64_t n_k = codes ? w->n_chunk : w->n_in, step = codes ? WK_PANEL_CHUNKS : WK_PANEL_INPUTS;
     int64_t n_o = (o1 - o0 + 31) / 32, n = (n_k + step - 1) / step;
     for (int64_t i = 0; i < n_o * n; i++) {
@@ -110,7 +111,7 @@ void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, i
     wk_linear_set f = wk_linear_fns();
     if (n_row < 1 || o0 >= o1) return;
     assert(o0 % WK_PACK_ROWS == 0 && (o1 % WK_PACK_ROWS == 0 || o1 == w->n_out) && o1 <= w->n_out);
-    if (n_row <= WK_FEW_ROWS && f.few)
+    if (n_row <= WK_FEW_ROWS && f.few && !w->l.eight)
         f.few(w, act, n_row, o0 / 16, (o1 - o0 + 15) / 16, y + o0, ldy, (int)(o1 - o0), bias ? bias + o0 : NULL);
     else linear_rows(&f, w, act, n_row, o0, o1, y, ldy, bias);
 }
@@ -161,8 +162,8 @@ void wk_linear_input_grad(const wk_packed *w, const float *g, int64_t ldg, int64
             for (int k = 0; k < n_o; k += 16) {
                 float *to = tile + k * GRAD_COLS;
                 if (w->perm) permuted_tile(w, (o + k) / 16, place, n, to);
-                else if (w->l.bits <= 8) codes_tile(&f, w, (o + k) / 16, i, n, &panel, to);
-                else floats_tile(&f, w, (o + k) / 16, i, n, wide, to);
+                else if (wk_holds_floats(&w->l)) floats_tile(&f, w, (o + k) / 16, i, n, wide, to);
+                else codes_tile(&f, w, (o + k) / 16, i, n, &panel, to);
             }
             for (int64_t r = 0; r < n_row; r += GRAD_ROWS) {
                 int64_t rows = least(n_row - r, GRAD_ROWS);

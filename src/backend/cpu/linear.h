@@ -7,8 +7,8 @@
  *          6 bits: the low four as above, and
  *   high     [2][16 rows][4] bytes; byte b of vector h holds inputs 4h + b + {0, 8, 16, 24}, two bits each, lowest first
  *          8 bits: [8][16 rows][4] bytes; byte b of vector j holds input 4j + b, plus 128
- *          floats: [n_in][16 rows]
- *   scale  [16 rows] a group: float32, float16, bfloat16, an exponent, or int8 under
+ *          floats, of 8 bits too: [n_in][16 rows]
+ *   scale  [16 rows], or one, a group: float32, float16, bfloat16, an exponent, or int8 under
  *   super    a float16 per 256 inputs
  *   zero   [16 rows] a group: uint8, or a minimum, stored as the scale is (uint8 under super_min)
  *
@@ -31,6 +31,7 @@ typedef enum wk_scale {
     WK_SCALE_E8M0,   /* half a power of two: 2^(byte - 128) */
     WK_SCALE_SUPER   /* int8 under a float16 per 256 */
 } wk_scale;
+typedef enum wk_eight { WK_EIGHT_INT, WK_EIGHT_E4M3, WK_EIGHT_E5M2 } wk_eight;
 typedef enum wk_zero {
     WK_ZERO_NONE,
     WK_ZERO_MID,  /* half the codes' range */
@@ -41,19 +42,24 @@ typedef enum wk_zero {
 /* The columns of a layout. */
 typedef struct wk_layout {
     int bits;            /* 4, 6, 8; 16 and 32: floats */
-    int group;           /* inputs that share a scale: 16, or a multiple of 32 */
+    int group;           /* inputs that share a scale: 16, or a multiple of 32; of 8-bit floats: any number */
     wk_scale scale;
     wk_zero zero;
     bool bf16;           /* 16-bit floats are bfloat16 */
     const int8_t *map;   /* [16] value of a code, or NULL: itself */
+    wk_eight eight;      /* 8 bits are a float, times a float32 scale */
+    bool one_scale;      /* a block's 16 rows share it */
 } wk_layout;
 
+/* Floats meet activations as they are; codes meet rounded ones. */
+static inline bool wk_holds_floats(const wk_layout *l) { return l->bits > 8 || l->eight; }
+
 /* Layouts that kernels are compiled for one by one, as constants, and all others. */
-#define WK_LAYOUT_Q4_0 ((wk_layout){ 4, 32, WK_SCALE_F16, WK_ZERO_MID, false, NULL })
-#define WK_LAYOUT_Q4_1 ((wk_layout){ 4, 32, WK_SCALE_F16, WK_ZERO_MIN, false, NULL })
-#define WK_LAYOUT_Q8_0 ((wk_layout){ 8, 32, WK_SCALE_F16, WK_ZERO_MID, false, NULL })
-#define WK_LAYOUT_Q4_K ((wk_layout){ 4, 32, WK_SCALE_SUPER, WK_ZERO_MIN, false, NULL })
-#define WK_LAYOUT_Q6_K ((wk_layout){ 6, 16, WK_SCALE_SUPER, WK_ZERO_MID, false, NULL })
+#define WK_LAYOUT_Q4_0 ((wk_layout){ 4, 32, WK_SCALE_F16, WK_ZERO_MID, false, NULL, WK_EIGHT_INT, false })
+#define WK_LAYOUT_Q4_1 ((wk_layout){ 4, 32, WK_SCALE_F16, WK_ZERO_MIN, false, NULL, WK_EIGHT_INT, false })
+#define WK_LAYOUT_Q8_0 ((wk_layout){ 8, 32, WK_SCALE_F16, WK_ZERO_MID, false, NULL, WK_EIGHT_INT, false })
+#define WK_LAYOUT_Q4_K ((wk_layout){ 4, 32, WK_SCALE_SUPER, WK_ZERO_MIN, false, NULL, WK_EIGHT_INT, false })
+#define WK_LAYOUT_Q6_K ((wk_layout){ 6, 16, WK_SCALE_SUPER, WK_ZERO_MID, false, NULL, WK_EIGHT_INT, false })
 typedef enum wk_like {
     WK_LIKE_CODES,
     WK_LIKE_Q4_0,
@@ -116,14 +122,15 @@ typedef struct wk_tile {
 } wk_tile;
 
 /* The inner parts that are written once per instruction set; NULL: the set before serves. A mul without an
- * expand takes panels as the set before makes them. */
+ * expand takes panels as the set before makes them. few has no case for 8-bit floats: they go through panels, whatever the rows. */
 typedef struct wk_linear_set {
     unsigned need;  /* processor features */
     const char *name;
     void (*round)(const float *x, int64_t n_chunk, wk_act *a);
     void (*expand)(const wk_packed *w, int64_t block, int64_t chunk, int n, wk_panel *p);
     void (*mul)(const wk_tile *t);
-    void (*widen)(const wk_packed *w, int64_t block, int64_t k, int n, float *out);  /* 16-bit floats to [n][16] */
+    void (*widen)(const wk_packed *w, int64_t block, int64_t k, int n, float *out);     /* 16-bit floats to [n][16] */
+    void (*widen_f8)(const wk_packed *w, int64_t block, int64_t k, int n, float *out);  /* 8-bit floats */
     void (*mul_float)(const wk_tile *t);
     /* at most WK_FEW_ROWS rows against whole blocks, without panels */
     void (*few)(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy,

@@ -407,8 +407,15 @@ AVX2 static void grad_avx2(const float *g, int64_t ldg, int64_t n_row, const flo
     }
 }
 
+/* ---- 8-bit floats ---- */
+
+#define WK_SIMD_AVX2
+#include "backend/cpu/simd.h"
+#include "backend/cpu/widen_body.h"
+WK_SIMD_END
+
 const wk_linear_set wk_linear_avx2 = {
     .need = WK_CPU_AVX2, .name = "avx2", .round = round_avx2, .expand = expand_avx2, .mul = mul_avx2, .widen = widen_avx2,
-    .mul_float = mul_float_avx2, .few = few_avx2, .grad = grad_avx2,
+    .widen_f8 = widen_f8, .mul_float = mul_float_avx2, .few = few_avx2, .grad = grad_avx2,
 };
 #endif

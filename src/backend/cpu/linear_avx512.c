@@ -421,9 +421,16 @@ VNNI static void grad_avx512(const float *g, int64_t ldg, int64_t n_row, const f
     for (; n_row > 0; n_row--, g += ldg, acc += 64) rows_grad(g, ldg, 1, w, n_o, acc);
 }
 
+/* ---- 8-bit floats ---- */
+
+#define WK_SIMD_AVX512
+#include "backend/cpu/simd.h"
+#include "backend/cpu/widen_body.h"
+WK_SIMD_END
+
 const wk_linear_set wk_linear_avx512 = {
     .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI, .name = "avx512-vnni",
-    .round = round_avx512, .expand = expand_avx512, .mul = mul_avx512, .widen = widen_avx512, .mul_float = mul_float_avx512,
-    .few = few_avx512, .grad = grad_avx512,
+    .round = round_avx512, .expand = expand_avx512, .mul = mul_avx512, .widen = widen_avx512, .widen_f8 = widen_f8,
+    .mul_float = mul_float_avx512, .few = few_avx512, .grad = grad_avx512,
 };
 #endif

@@ -102,6 +102,12 @@ static void grad_c(const float *g, int64_t ldg, int64_t n_row, const float *w, i
             for (int c = 0; c < 64; c++) acc[r * 64 + c] += g[r * ldg + o] * w[o * 64 + c];
 }
 
+/* ---- 8-bit floats ---- */
+
+#include "backend/cpu/simd.h"
+#include "backend/cpu/widen_body.h"
+WK_SIMD_END
+
 const wk_linear_set wk_linear_c = {
     .need = 0,
     .name = "c",
@@ -109,6 +115,7 @@ const wk_linear_set wk_linear_c = {
     .expand = expand_c,
     .mul = mul_c,
     .widen = widen_c,
+    .widen_f8 = widen_f8,
     .mul_float = mul_float_c,
     .grad = grad_c,
 };

@@ -161,8 +161,15 @@ static void grad_neon(const float *g, int64_t ldg, int64_t n_row, const float *w
         }
 }
 
+/* ---- 8-bit floats ---- */
+
+#define WK_SIMD_NEON
+#include "backend/cpu/simd.h"
+#include "backend/cpu/widen_body.h"
+WK_SIMD_END
+
 const wk_linear_set wk_linear_neon = {
     .need = WK_CPU_NEON, .name = "neon", .round = round_neon, .expand = expand_neon, .mul = mul_codes, .widen = widen_neon,
-    .mul_float = mul_float_neon, .grad = grad_neon,
+    .widen_f8 = widen_f8, .mul_float = mul_float_neon, .grad = grad_neon,
 };
 #endif

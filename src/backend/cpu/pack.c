@@ -56,7 +56,7 @@ static wk_like like_of(const wk_layout *l) {
         [WK_LIKE_Q4_0] = WK_LAYOUT_Q4_0, [WK_LIKE_Q4_1] = WK_LAYOUT_Q4_1, [WK_LIKE_Q8_0] = WK_LAYOUT_Q8_0,
         [WK_LIKE_Q4_K] = WK_LAYOUT_Q4_K, [WK_LIKE_Q6_K] = WK_LAYOUT_Q6_K,
     };
-    if (l->bits > 8) return WK_LIKE_FLOATS;
+    if (wk_holds_floats(l)) return WK_LIKE_FLOATS;
     for (int i = WK_LIKE_Q4_0; i <= WK_LIKE_Q6_K; i++) {
         const wk_layout *c = &common[i];
         if (l->bits == c->bits && l->group == c->group && l->scale == c->scale && l->zero == c->zero && l->map == c->map)
@@ -66,19 +66,19 @@ static wk_like like_of(const wk_layout *l) {
 }
 
 wick_status wk_packed_new(const wk_layout *l, int64_t n_out, int64_t n_in, bool permuted, wk_packed **out) {
-    bool codes = l->bits <= 8, super = codes && l->scale == WK_SCALE_SUPER;
+    bool codes = !wk_holds_floats(l), super = codes && l->scale == WK_SCALE_SUPER;
     wk_packed *w = wk_alloc(sizeof *w);
     if (!w) return wk_fail_memory(sizeof *w, "a packed weight");
     *w = (wk_packed){ .l = *l, .n_out = n_out, .n_in = n_in, .n_block = n_out / 16 + (n_out % 16 != 0), .like = like_of(l) };
+    if (l->group) w->n_group = n_in / l->group + (n_in % l->group != 0);
     if (codes) {
         w->n_chunk = n_in / WK_CHUNK;
-        w->n_group = n_in / l->group + (n_in % l->group != 0);
         w->n_super = super ? n_in / WK_SUPER : 0;
     }
     const struct { bool has; int64_t n, m; int size; void *to; } plane[] = {
         { true, w->n_block, n_in, l->bits == 6 ? 8 : 2 * l->bits, &w->code },
         { l->bits == 6, w->n_block, w->n_chunk, 128, &w->high },
-        { codes, w->n_block, w->n_group, 16 * scale_bytes(l), &w->scale },
+        { l->group > 0, w->n_block, w->n_group, (l->one_scale ? 1 : 16) * scale_bytes(l), &w->scale },
         { codes && l->zero >= WK_ZERO_U8, w->n_block, w->n_group, 16 * zero_bytes(l), &w->zero },
         { super, w->n_block, w->n_super, 32, &w->super },
         { super && l->zero == WK_ZERO_MIN, w->n_block, w->n_super, 32, &w->super_min },
@@ -183,7 +183,10 @@ void wk_weave_codes(wk_packed *w, int64_t block, int64_t span, const wk_part par
     switch (w->l.bits) {
     case 32: weave_words(w->code + at * 64, part->code, n); break;
     case 16: weave_halves(w->code + at * 32, part->code, n); break;
-    case 8:  weave_words(w->code + at * 16, part->code, n / 4); break;
+    case 8:
+        if (w->l.eight) weave_bytes(w->code + at * 16, part->code, n);
+        else weave_words(w->code + at * 16, part->code, n / 4);
+        break;
     default: weave_words(w->code + at * 8, part->code, n / 8);
     }
     if (w->high) weave_words(w->high + at * 4, part->high, n / 16);
@@ -251,13 +254,13 @@ static void pack_share(const wk_team *t, void *arg) {
     }
 }
 
-/* GPTQ layers whose inputs are not in regular groups: by way of float32 rows. */
+/* GPTQ and AWQ layers whose inputs are not in regular groups: by way of float32 rows. */
 static wick_status pack_irregular(wk_pool *pool, const wk_tensor *t, const int32_t *row_from, wk_packed **out) {
     int64_t n_out = t->shape[0], n_in = t->shape[1];
     size_t n;
     float *rows = wk_mul_size((size_t)n_out, (size_t)n_in, &n) ? wk_alloc_array(n, sizeof *rows) : NULL;
     wk_packed *w = NULL;
-    if (!rows) return wk_fail_memory(SIZE_MAX, "a GPTQ layer's weights");
+    if (!rows) return wk_fail_memory(SIZE_MAX, "a quantised layer's weights");
     for (int64_t r = 0; r < n_out; r++) wk_tensor_row(t, r, rows + r * n_in);
     wick_status st = wk_packed_new(&other_code.l, n_out, n_in, false, &w);
     job j = { w, &wk_dtypes[WK_F32], other_code.take, (const uint8_t *)rows, (size_t)n_in * sizeof *rows, row_from, false };
@@ -279,10 +282,10 @@ static wick_status check(const wk_tensor *t, int64_t m, const struct type *type)
                            t->shape[i], INT32_MAX);
     if (t->n_dim == 3 ? m < 0 || m >= t->shape[0] : m != 0)
         return wk_fail(WICK_E_ARG, "tensor \"%.*s\" has no matrix %" PRId64, name, t->name.ptr, m);
-    if (t->dtype != WK_GPTQ && !wk_dtypes[t->dtype].decode)
+    if (!t->parts && !wk_dtypes[t->dtype].decode)
         return wk_fail(WICK_E_UNSUPPORTED, "tensor \"%.*s\" is of type %s, which weights cannot be", name, t->name.ptr,
                        wk_dtypes[t->dtype].name);
-    int unit = type->l.bits > 8 ? 1 : WK_CHUNK;
+    int unit = wk_holds_floats(&type->l) ? 1 : WK_CHUNK;
     if (wk_dtypes[t->dtype].block > unit) unit = wk_dtypes[t->dtype].block;
     if (n_in % unit)
         return wk_fail(WICK_E_FORMAT, "tensor \"%.*s\" has rows of %" PRId64 "; type %s needs a multiple of %d", name, t->name.ptr,
@@ -290,24 +293,34 @@ static wick_status check(const wk_tensor *t, int64_t m, const struct type *type)
     return WICK_OK;
 }
 
+/* 8-bit floats without scales of their own. */
+static wick_status pack_f8(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t *row_from, bool release, wk_packed **out) {
+    const float one = 1;
+    int64_t n_out = t->shape[t->n_dim - 2], n_in = wk_tensor_cols(t);
+    wk_parts p = { .order = WK_CODES_BYTES, .bits = 8, .n_out = n_out, .n_in = n_in, .group = n_in, .rows = n_out, .n_group = 1,
+                   .codes = t->data, .scales = (const uint8_t *)&one, .scale_type = WK_F32 };
+    wk_tensor apart = *t;
+    apart.parts = &p;
+    return wk_pack_parts(pool, &apart, m, row_from, release, out);
+}
+
 wick_status wk_pack(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t *row_from, bool release, wk_packed **out) {
     const wk_dtype_info *d = &wk_dtypes[t->dtype];
-    const struct type *type = types[t->dtype].take                  ? &types[t->dtype]
-                              : t->dtype == WK_GPTQ || d->quantised ? &other_code
-                                                                    : &other_number;
+    const struct type *type = types[t->dtype].take ? &types[t->dtype] : d->quantised ? &other_code : &other_number;
     int64_t n_out = t->n_dim >= 2 ? t->shape[t->n_dim - 2] : 1, n_in = wk_tensor_cols(t);
     size_t row_bytes, bytes;
     *out = NULL;
     wick_status st = check(t, m, type);
     if (st) return st;
-    if (t->dtype == WK_GPTQ) {
-        st = wk_pack_gptq(pool, t, row_from, release, out);
+    if (t->parts) {
+        st = wk_pack_parts(pool, t, m, row_from, release, out);
         return st || *out ? st : pack_irregular(pool, t, row_from, out);
     }
     if (!wk_row_bytes(t->dtype, n_in, &row_bytes) || !wk_mul_size(row_bytes, (size_t)n_out, &bytes) ||
         (uint64_t)(m + 1) > t->n_bytes / bytes)
         return wk_fail(WICK_E_FORMAT, "tensor \"%.*s\" has %" PRIu64 " bytes, fewer than its shape needs", (int)t->name.len,
                        t->name.ptr, t->n_bytes);
+    if (t->dtype == WK_F8_E4M3 || t->dtype == WK_F8_E5M2) return pack_f8(pool, t, m, row_from, release, out);
     wk_packed *w;
     if ((st = wk_packed_new(&type->l, n_out, n_in, false, &w))) return st;
     job j = { w, d, type->take, t->data + (size_t)m * bytes, row_bytes, row_from, release };
@@ -337,7 +350,8 @@ static float scale_item(wk_scale kind, const uint8_t *plane, int64_t i) {
 }
 
 float wk_scale_at(const wk_packed *w, int64_t block, int64_t p, int r) {
-    int64_t i = (block * w->n_group + p / w->l.group) * 16 + r, s = (block * w->n_super + p / WK_SUPER) * 16 + r;
+    int64_t g = block * w->n_group + p / w->l.group, i = w->l.one_scale ? g : g * 16 + r,
+            s = (block * w->n_super + p / WK_SUPER) * 16 + r;
     if (w->l.scale == WK_SCALE_SUPER) return wk_f16_to_f32(u16_at(w->super, s)) * (float)(int8_t)w->scale[i];
     return scale_item(w->l.scale, w->scale, i);
 }
@@ -368,6 +382,10 @@ int wk_code_at(const wk_packed *w, int64_t block, int64_t p, int r) {
 float wk_weight_at(const wk_packed *w, int64_t block, int64_t p, int r) {
     int64_t i = (block * w->n_in + p) * 16 + r;
     float f;
+    if (w->l.eight) {
+        f = w->l.eight == WK_EIGHT_E4M3 ? wk_e4m3_to_f32(w->code[i]) : wk_f16_to_f32((uint16_t)(w->code[i] << 8));
+        return f * wk_scale_at(w, block, p, r);
+    }
     switch (w->l.bits) {
     case 32: memcpy(&f, w->code + 4 * i, 4); return f;
     case 16: return w->l.bf16 ? wk_bf16_to_f32(u16_at(w->code, i)) : wk_f16_to_f32(u16_at(w->code, i));
@@ -383,7 +401,7 @@ void wk_packed_row(const wk_packed *w, int64_t o, float *out) {
     float scale = 0, min = 0;
     for (int64_t p = 0; p < w->n_in; p++) {
         float *to = &out[w->perm ? w->perm[p] : p];
-        if (w->l.bits > 8) {
+        if (wk_holds_floats(&w->l)) {
             *to = wk_weight_at(w, block, p, r);
             continue;
         }

@@ -27,7 +27,8 @@ void wk_weave_codes(wk_packed *w, int64_t block, int64_t span, const wk_part par
 void *wk_weight_alloc(size_t n, struct wk_slab **slab);
 void wk_weight_free(struct wk_slab *slab);
 
-/* pack_gptq.c: the same result as wk_pack() for WK_GPTQ. *out stays NULL, without an error, if its groups are not regular. */
-wick_status wk_pack_gptq(wk_pool *pool, const wk_tensor *t, const int32_t *row_from, bool release, wk_packed **out);
+/* pack_parts.c: the same result as wk_pack() for a tensor with parts. *out stays NULL, without an error, if no layout holds it as
+ * it is (groups of odd lengths). */
+wick_status wk_pack_parts(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t *row_from, bool release, wk_packed **out);
 
 #endif

@@ -51,10 +51,11 @@ static void angles(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     float *cs = (float *)(void *)(p->mem + table->at), *sn = (float *)(void *)(p->mem + table->sin_at);
     int64_t from, to;
     wk_team_share(t, p->batch->n_row, 1, &from, &to);
+    const int32_t *set = s->weight->base.n_col > table->half ? p->batch->rope : NULL;
     for (int64_t r = from; r < to; r++)
         for (int64_t j = 0; j < table->half; j++) {
             double c, d;
-            sincos((double)p->batch->pos[r] * (double)s->weight->vec[j], &d, &c);
+            sincos((double)p->batch->pos[r] * (double)s->weight->vec[(set ? set[r] * table->half : 0) + j], &d, &c);
             cs[r * table->half + j] = (float)(c * (double)table->mscale);
             sn[r * table->half + j] = (float)(d * (double)table->mscale);
         }

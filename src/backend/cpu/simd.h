@@ -117,6 +117,28 @@ INLINE void vf_to_f16(uint16_t *p, vf v) {
 INLINE vf vf_from_i8(const int8_t *p) { return (vf){ p[0], p[1], p[2], p[3] }; }
 #endif
 
+/* 8-bit floats: fraction and exponent moved into place are 2^-120 (e4m3) or 2^-112 times their value; what is no number gets
+ * the rest. */
+#if defined(WK_SIMD_AVX512)
+INLINE vu vu_from_u8(const uint8_t *p) { return (vu)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)); }
+#elif defined(WK_SIMD_AVX2)
+INLINE vu vu_from_u8(const uint8_t *p) { return (vu)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)); }
+#else
+INLINE vu vu_from_u8(const uint8_t *p) { return (vu){ p[0], p[1], p[2], p[3] }; }
+#endif
+INLINE vf vf_from_e4m3(const uint8_t *p) {
+    vu b = vu_from_u8(p), mag = b & 0x7fu;
+    vf x = (vf)(mag << 20) * 0x1p120f;
+    vi nan = (vi)mag == 0x7f;
+    return (vf)((vu)x | ((b & 0x80u) << 24) | ((vu)nan & 0x7fc00000u));
+}
+INLINE vf vf_from_e5m2(const uint8_t *p) {
+    vu b = vu_from_u8(p), mag = b & 0x7fu;
+    vf x = (vf)(mag << 21) * 0x1p112f;
+    vi top = (vi)mag >= 0x7c;
+    return (vf)((vu)x | ((b & 0x80u) << 24) | ((vu)top & 0x7f800000u));
+}
+
 /* Sum and largest of all lanes, halves against each other: an order that is always the same. */
 #if defined(WK_SIMD_AVX512) || defined(WK_SIMD_AVX2)
 INLINE float half_sum(__m256 v) {

@@ -1,6 +1,7 @@
 /* rope.c: rotary position embedding. In each head, the pair (x[j], x[j + rot_dim/2]) turns by position * freq[j];
  * cos and sin are scaled by mscale (yarn). Columns of a head from rot_dim on stay. Su et al. 2021, section 3.4.2, with
- * the halves' pairing of GPT-NeoX. x [T, n_head * head_dim], freq [1, rot_dim / 2]. */
+ * the halves' pairing of GPT-NeoX. x [T, n_head * head_dim], freq [1, n_set * rot_dim / 2]: a row's batch.rope says which set
+ * turns it (longrope has one for short sequences and one for long ones). */
 #include "graph/ops/ops.h"
 #include <math.h>
 
@@ -9,7 +10,7 @@ static wick_status shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     const wk_attr *a = &n->attr;
     if (x.kind != WK_ROWS_T || x.n != 1) return wk_op_misfit(n, "needs one row per token");
     if (a->n_head <= 0 || x.cols % a->n_head) return wk_op_misfit(n, "%lld columns for %d heads", (long long)x.cols, a->n_head);
-    if (a->rot_dim <= 0 || a->rot_dim % 2 || a->rot_dim > x.cols / a->n_head || f.cols != a->rot_dim / 2)
+    if (a->rot_dim <= 0 || a->rot_dim % 2 || a->rot_dim > x.cols / a->n_head || !f.cols || f.cols % (a->rot_dim / 2))
         return wk_op_misfit(n, "%d rotating dimensions of %lld, %lld frequencies", a->rot_dim, (long long)(x.cols / a->n_head),
                             (long long)f.cols);
     out[0] = x;
@@ -23,9 +24,10 @@ static void reference(const wk_ref_call *c) {
         for (int64_t h = 0; h < a->n_head; h++) {
             const double *x = c->in[0].f + t * cols + h * hd;
             double *y = c->out[0].f + t * cols + h * hd;
+            const double *freq = c->in[1].f + (c->batch->rope && c->in[1].cols > half ? c->batch->rope[t] * half : 0);
             for (int64_t i = a->rot_dim; i < hd; i++) y[i] = x[i];
             for (int64_t j = 0; j < half; j++) {
-                double angle = c->batch->pos[t] * c->in[1].f[j];
+                double angle = c->batch->pos[t] * freq[j];
                 double cs = cos(angle) * (double)a->mscale, sn = sin(angle) * (double)a->mscale;
                 y[j] = x[j] * cs - x[j + half] * sn;
                 y[j + half] = x[j + half] * cs + x[j] * sn;

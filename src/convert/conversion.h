@@ -1,0 +1,81 @@
+/* conversion.h: what the files of this folder share. Reading order: convert.c (the call), collect.c (a model's weights by role, as
+ * their files have them), plan.c (the tensors to write), rows.c (their bytes), then what lies around them: to_gguf.c and
+ * to_folder.c (keys and configuration), vocab_gguf.c and vocab_json.c (the tokenizer). */
+#ifndef WK_CONVERSION_H
+#define WK_CONVERSION_H
+#include "format/gguf_write.h"
+#include "format/names.h"
+#include "model/model.h"
+
+/* A weight as the binder found it: rows of these tensors, in wick's own order. */
+typedef struct wk_found {
+    wk_weight base;           /* n_mat, n_row, n_col; dtype of the first tensor */
+    wk_tensor *tensor;        /* [n_tensor] */
+    wk_parts *parts;          /* [n_tensor] where codes and scales lie apart, or NULL */
+    int n_tensor;
+    int32_t *row_from;        /* [n_row] or NULL */
+    float add;
+} wk_found;
+
+/* Where a tensor to write comes from: matrices of found weights, one weight after the other. */
+enum { WK_MAX_PIECE = 3 };
+typedef struct wk_origin {
+    const wk_found *piece[WK_MAX_PIECE]; int n_piece;
+    int64_t mat;              /* -1: all matrices; else this one (an expert apart) */
+    int64_t head;             /* > 0: rows of heads of so many are interleaved, as GGUF has them */
+    float add;                /* to every element */
+    const wk_tensor *plain;   /* a tensor of the source in place of pieces */
+    const float *made;        /* ... or numbers of our own, float32 */
+} wk_origin;
+
+typedef struct wk_conversion {
+    const char *from, *to;
+    const wick_convert_options *o;
+    bool to_gguf;
+    wk_model *m;              /* its weights are wk_found; without hyperparameters and weights for a vocabulary alone */
+    bool vocab_only;
+    wk_dtype type;            /* of matrices */
+    bool typed;               /* the caller chose it */
+    wk_tensor *t; wk_origin *origin; size_t n, cap, cap_origin;  /* to write; data is NULL */
+    uint64_t done, total;     /* bytes written, of all tensors */
+    bool quantised;           /* some weights were: they are decoded */
+    wk_arena own;             /* names, numbers */
+    wk_buf notes;             /* lines for the caller */
+} wk_conversion;
+
+/* ---- collect.c ---- */
+
+/* A backend that computes nothing: its weights are wk_found. */
+wick_status wk_collector_new(wk_backend **out);
+
+/* ---- plan.c ---- */
+
+/* Fills c->t and c->origin with every tensor of the other format. Errors  WICK_E_UNSUPPORTED, WICK_E_MEMORY. */
+wick_status wk_plan_model(wk_conversion *c);
+/* The same from one GGUF to another: names stay. */
+wick_status wk_plan_gguf(wk_conversion *c, const wk_checkpoint *source);
+
+/* ---- rows.c ---- */
+
+/* A wk_fill_fn; user is the wk_conversion. */
+wick_status wk_convert_fill(const wk_tensor *t, wk_out *out, void *user);
+/* Does every number of a tensor's origin survive in this type? */
+wick_status wk_origin_is_exact(const wk_origin *o, wk_dtype type, bool *exact);
+int64_t wk_origin_rows(const wk_origin *o);
+
+/* ---- to_gguf.c, to_folder.c: write c->to ---- */
+
+wick_status wk_write_gguf(wk_conversion *c, const wk_gguf *copy);  /* copy: its keys are taken over; NULL: from the model */
+wick_status wk_write_folder(wk_conversion *c);
+wick_status wk_check_space(const wk_conversion *c, uint64_t need);
+
+/* ---- vocab_gguf.c, vocab_json.c ---- */
+
+/* tokenizer.ggml.* from tokenizer.json, n_vocab entries at least. */
+wick_status wk_put_vocabulary(wk_conversion *c, wk_gguf_keys *k);
+/* tokenizer.json from tokenizer.ggml.*. */
+wick_status wk_put_tokenizer_json(const wk_conversion *c, wk_buf *b);
+/* Are BOS and EOS (-1: the model has none) what the tokenizer puts around a text? Errors  WICK_E_UNSUPPORTED: something else is. */
+wick_status wk_tokenizer_adds(const wk_conversion *c, int32_t bos_id, int32_t eos_id, bool *bos, bool *eos);
+
+#endif

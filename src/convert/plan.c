@@ -1,0 +1,189 @@
+/* plan.c: which tensors the other format has, of which type and shape, and where their numbers come from. Everything follows from
+ * the tables of roles and families: a name, whether rows are interleaved, whether norms are kept less one, whether experts lie
+ * apart. Roles that share a name are parts of one tensor, one below the other.
+ *
+ * Types of a GGUF file are those of llama.cpp's converter: vectors, norms, biases and routers are F32; every matrix is of the type
+ * asked for, embedding and output too; rows that are no multiple of a block are F16. Q4_0, which that converter does not write,
+ * keeps the embedding and the output in Q8_0. In a folder vectors and routers have the matrices' type where that keeps every bit,
+ * else F32. Load: up to 100,000 tensors. */
+#include "convert/conversion.h"
+#include <stdio.h>
+#include <string.h>
+
+static wick_status add(wk_conversion *c, const char *name, const wk_tensor *t, const wk_origin *o) {
+    size_t row, bytes;
+    if (!wk_grow((void **)&c->t, &c->cap, c->n + 1, sizeof *c->t) ||
+        !wk_grow((void **)&c->origin, &c->cap_origin, c->n + 1, sizeof *c->origin))
+        return wk_fail_memory(c->n * sizeof *c->t, "a list of tensors");
+    wk_tensor *to = &c->t[c->n];
+    *to = *t;
+    for (int i = t->n_dim; i < 4; i++) to->shape[i] = 1;
+    char *own = wk_arena_str(&c->own, name, strlen(name));
+    if (!own) return wk_fail_memory(strlen(name), "a tensor's name");
+    to->name = (wk_str){ own, strlen(name) };
+    if (!wk_row_bytes(t->dtype, wk_tensor_cols(t), &row) || !wk_mul_size(row, (size_t)wk_tensor_rows(t), &bytes))
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%s\" does not divide into %s blocks", c->from, name,
+                       wk_dtypes[t->dtype].name);
+    to->n_bytes = bytes;
+    to->data = NULL;
+    c->origin[c->n++] = *o;
+    c->total += bytes;
+    return WICK_OK;
+}
+
+static bool is_float(wk_dtype t) { return t == WK_F32 || t == WK_F16 || t == WK_BF16; }
+
+/* A matrix's type in GGUF. */
+static wk_dtype gguf_type(const wk_conversion *c, bool outer, int64_t cols) {
+    wk_dtype t = c->type == WK_Q4_0 && outer ? WK_Q8_0 : c->type;
+    return cols % wk_dtypes[t].block ? WK_F16 : t;
+}
+
+static wick_status choose_type(const wk_conversion *c, wk_role role, bool small, const wk_origin *o, wk_dtype *out) {
+    const wk_found *f = o->piece[0];
+    small = small || role == WK_T_ROUTER;
+    if (c->to_gguf) {
+        *out = small ? WK_F32 : gguf_type(c, role == WK_T_EMBED || role == WK_T_OUTPUT, f->base.n_col);
+        return WICK_OK;
+    }
+    *out = !c->typed && is_float(f->base.dtype) && !small ? f->base.dtype : c->type;
+    bool exact = true;
+    wick_status st = small ? wk_origin_is_exact(o, *out, &exact) : WICK_OK;
+    if (!exact) *out = WK_F32;
+    return st;
+}
+
+/* The role by whose name it is written: that of several together, where the family's files have them so. */
+static wk_role written_as(const wk_conversion *c, wk_role role) {
+    for (const wk_fusion *u = wk_fusions; c->m->hp.arch->fused && u->whole; u++)
+        for (int i = 0; u->part[i]; i++) if (u->part[i] == role && wk_roles[role].n_mat == WK_D_ONE) return u->whole;
+    return role;
+}
+
+/* Has each expert a tensor of its own? */
+static bool apart(const wk_conversion *c, wk_role role) {
+    wk_str name;
+    return wk_arch_spelling(wk_arch_tensor(c->m->hp.arch, role, c->to_gguf), 0, &name) && memchr(name.ptr, '*', name.len);
+}
+
+/* One tensor of a role: all matrices, or (mat >= 0) one of them. */
+static wick_status add_role(wk_conversion *c, wk_role role, int64_t layer, int64_t mat, const char *suffix, const wk_found *f) {
+    const wk_hparams *hp = &c->m->hp;
+    bool bias = !strcmp(suffix, "bias"), vector = wk_roles[role].rows == WK_D_ONE || bias;
+    wk_origin o = { .piece = { f }, .n_piece = 1, .mat = mat };
+    wk_tensor t = { 0 };
+    char name[192];
+    if (!wk_arch_tensor_name(hp->arch, c->to_gguf ? NULL : WK_ROOT, written_as(c, role), 0, layer, mat < 0 ? 0 : mat, suffix, name,
+                             sizeof name))
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: %s files of architecture %s have no place for tensor \"%s\"", c->from,
+                       c->to_gguf ? "GGUF" : "Hugging Face", hp->arch->name, wk_show(f->tensor[0].name).text);
+    if (vector && !bias && hp->features & WK_NORM_PLUS_ONE) o.add = c->to_gguf ? f->add : -1;
+    if (c->to_gguf && hp->features & WK_GGUF_PERMUTED && (role == WK_T_Q || role == WK_T_K)) o.head = hp->head_dim;
+    if (o.head && bias)
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%s\": biases on rows that GGUF interleaves are not known to wick", c->from,
+                       wk_show(f->tensor[0].name).text);
+    wick_status st = choose_type(c, role, vector, &o, &t.dtype);
+    if (st) return st;
+    if (f->base.n_mat > 1 && mat < 0) t.shape[t.n_dim++] = f->base.n_mat;
+    if (!vector) t.shape[t.n_dim++] = f->base.n_row;
+    t.shape[t.n_dim++] = f->base.n_col;
+    size_t last = c->n - 1;  /* the role before may be a part of the same tensor: its rows come first */
+    if (c->n && wk_str_eq(c->t[last].name, name)) {
+        wk_origin *into = &c->origin[last];
+        if (into->n_piece == WK_MAX_PIECE || mat >= 0 || c->t[last].shape[c->t[last].n_dim - 1] != f->base.n_col)
+            return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%s\" cannot be put together", c->from, name);
+        into->piece[into->n_piece++] = f;
+        c->t[last].shape[c->t[last].n_dim - 2] += f->base.n_row;
+        uint64_t bytes = c->t[last].n_bytes / (uint64_t)(c->t[last].shape[c->t[last].n_dim - 2] - f->base.n_row) *
+                         (uint64_t)f->base.n_row;
+        c->t[last].n_bytes += bytes;
+        c->total += bytes;
+        return WICK_OK;
+    }
+    return add(c, name, &t, &o);
+}
+
+static wick_status add_weights(wk_conversion *c, const wk_layer *l, int64_t layer, int from, int to) {
+    wick_status st = WICK_OK;
+    for (int bias = 0; bias < 2; bias++)
+        for (int role = from; !st && role < to; role++) {
+            const wk_found *f = (const wk_found *)(bias ? l->bias[role] : l->w[role]);
+            if (!f) continue;
+            c->quantised = c->quantised || !is_float(f->base.dtype);
+            bool each = f->base.n_mat > 1 && apart(c, (wk_role)role);
+            for (int64_t e = each ? 0 : -1; !st && e < (each ? f->base.n_mat : 0); e++)
+                st = add_role(c, (wk_role)role, layer, e, bias ? "bias" : "weight", f);
+        }
+    return st;
+}
+
+static wick_status add_factors(wk_conversion *c, const char *name, const float *f) {
+    wk_tensor t = { .dtype = WK_F32, .n_dim = 1, .shape = { c->m->hp.rot_dim / 2 } };
+    return add(c, name, &t, &(wk_origin){ .made = f });
+}
+
+/* GGUF keeps what some ropes divide each frequency by as tensors. */
+static wick_status add_rope_factors(wk_conversion *c) {
+    const wk_hparams *hp = &c->m->hp;
+    wick_status st = WICK_OK;
+    if (c->to_gguf && hp->rope.kind == WK_ROPE_LONG) {
+        st = add_factors(c, "rope_factors_long.weight", hp->rope_long);
+        return st ? st : add_factors(c, "rope_factors_short.weight", hp->rope_short);
+    }
+    if (!c->to_gguf || hp->rope.kind != WK_ROPE_LLAMA3) return WICK_OK;
+    float *f = wk_arena_alloc(&c->own, (size_t)hp->rot_dim / 2 * sizeof *f);
+    if (!f) return wk_fail_memory((size_t)hp->rot_dim * sizeof *f, "rope factors");
+    wk_rope_llama3_factors(&hp->rope, hp->rot_dim, f);
+    return add_factors(c, "rope_freqs.weight", f);
+}
+
+wick_status wk_plan_model(wk_conversion *c) {
+    const wk_model *m = c->m;
+    if (m->hp.classify)
+        return wk_fail(WICK_E_UNSUPPORTED,
+                       "%s: a GGUF file has no place for the head of a %s: a classifier can stay a folder, "
+                       "which wick runs as it is",
+                       c->from, m->hp.arch->hf_classify);
+    wick_status st = add_weights(c, &m->top, -1, 0, WK_T_FIRST_LAYER);
+    if (!st) st = add_rope_factors(c);
+    for (int64_t l = 0; !st && l < m->hp.n_layer; l++) st = add_weights(c, &m->layer[l], l, WK_T_FIRST_LAYER, WK_T_COUNT);
+    return st;
+}
+
+/* ---- from GGUF to GGUF ---- */
+
+static bool is_router(wk_str name) {
+    const char *router = wk_roles[WK_T_ROUTER].gguf;
+    size_t n = strlen(router);
+    for (size_t i = 0; i + n < name.len; i++) if (!memcmp(name.ptr + i, router, n) && name.ptr[i + n] == '.') return true;
+    return false;
+}
+
+static bool is_outer(wk_str name) {
+    char text[64];
+    for (int i = 0; i < 2; i++) {
+        snprintf(text, sizeof text, "%s.weight", wk_roles[i ? WK_T_OUTPUT : WK_T_EMBED].gguf);
+        if (wk_str_eq(name, text)) return true;
+    }
+    return false;
+}
+
+wick_status wk_plan_gguf(wk_conversion *c, const wk_checkpoint *source) {
+    wick_status st = WICK_OK;
+    for (size_t i = 0; !st && i < wk_checkpoint_n_tensor(source); i++) {
+        const wk_tensor *s = wk_checkpoint_tensor(source, i);
+        wk_tensor t = *s;
+        char name[128];
+        if (s->n_dim > 1 && c->typed && is_float(s->dtype) && !is_router(s->name))
+            t.dtype = gguf_type(c, is_outer(s->name), wk_tensor_cols(s));
+        bool done = s->dtype == gguf_type(c, is_outer(s->name), wk_tensor_cols(s));
+        if (s->n_dim > 1 && c->typed && wk_dtypes[s->dtype].quantised && !done)
+            return wk_fail(WICK_E_UNSUPPORTED,
+                           "%s: tensor \"%s\" is %s already: quantising it again would lose more; convert a file with F32, F16 or "
+                           "BF16 weights",
+                           c->from, wk_show(s->name).text, wk_dtypes[s->dtype].name);
+        snprintf(name, sizeof name, "%.*s", (int)(s->name.len < 100 ? s->name.len : 100), s->name.ptr);
+        st = add(c, name, &t, &(wk_origin){ .plain = s });
+    }
+    return st;
+}

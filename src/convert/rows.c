@@ -1,0 +1,147 @@
+/* rows.c: the bytes of the tensors to write, made row by row: copied where nothing changes, else decoded to float32 and encoded.
+ * Load: every byte of a model once, 0.1 to 100 GB, in blocks of some megabytes; pages of the source are let go. */
+#include "convert/conversion.h"
+#include "base/file.h"
+#include <math.h>
+#include <string.h>
+
+enum { BLOCK = 4 << 20 };
+
+/* Row r of a found weight, all its matrices counted through: which tensor and which of its rows. */
+static const wk_tensor *row_of(const wk_found *f, int64_t r, int64_t *row) {
+    int64_t mat = r / f->base.n_row, in = r % f->base.n_row, per = f->base.n_mat / f->n_tensor;
+    *row = mat % per * f->base.n_row + (f->row_from ? f->row_from[in] : in);
+    return &f->tensor[mat / per];
+}
+
+/* Where rows of GGUF's interleaved heads come from: the halves of a head lie in turn (transformers' order to llama.cpp's). */
+static int64_t interleaved(int64_t r, int64_t head) { return r / head * head + r % 2 * (head / 2) + r % head / 2; }
+
+int64_t wk_origin_rows(const wk_origin *o) {
+    int64_t n = 0;
+    if (o->plain) return wk_tensor_rows(o->plain);
+    for (int i = 0; i < o->n_piece; i++) n += o->piece[i]->base.n_row * (o->mat < 0 ? o->piece[i]->base.n_mat : 1);
+    return o->made ? 1 : n;
+}
+
+/* The source of row r. Stacked matrices of several pieces: matrix by matrix, the pieces' rows one below the other. */
+static const wk_tensor *source_row(const wk_origin *o, int64_t r, int64_t *row) {
+    int64_t per = 0, mat = o->mat, i = 0;
+    if (o->plain) {
+        *row = r;
+        return o->plain;
+    }
+    for (int k = 0; k < o->n_piece; k++) per += o->piece[k]->base.n_row;
+    if (mat < 0) {
+        mat = r / per;
+        r %= per;
+    }
+    while (r >= o->piece[i]->base.n_row) r -= o->piece[i++]->base.n_row;
+    if (o->head) r = interleaved(r, o->head);
+    return row_of(o->piece[i], mat * o->piece[i]->base.n_row + r, row);
+}
+
+static void read_row(const wk_origin *o, int64_t r, int64_t cols, float *out) {
+    int64_t row;
+    if (o->made) {
+        memcpy(out, o->made, (size_t)cols * sizeof *out);
+        return;
+    }
+    const wk_tensor *t = source_row(o, r, &row);
+    wk_tensor_row(t, row, out);
+    for (int64_t i = 0; o->add != 0 && i < cols; i++) out[i] += o->add;
+}
+
+/* float16 ends at 65504: a larger number would become infinite. */
+static wick_status check_range(const wk_conversion *c, const wk_tensor *t, const float *x, int64_t n) {
+    if (t->dtype != WK_F16) return WICK_OK;
+    for (int64_t i = 0; i < n; i++)
+        if (fabsf(x[i]) >= 65520 && !isinf(x[i]))
+            return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%.*s\" holds %g, too large for F16: choose the type bf16 or f32",
+                           c->from,
+                           (int)t->name.len, t->name.ptr, (double)x[i]);
+    return WICK_OK;
+}
+
+static wick_status progress(wk_conversion *c, uint64_t n) {
+    c->done += n;
+    if (!c->o->progress || c->o->progress("converting", c->done, c->total, c->o->progress_user)) return WICK_OK;
+    return wk_fail(WICK_E_CANCELLED, "the conversion was stopped");
+}
+
+/* Rows [r, r + n) into raw. */
+static wick_status make_rows(const wk_conversion *c, const wk_tensor *t, const wk_origin *o, int64_t r, int64_t n, float *row,
+                             uint8_t *raw) {
+    int64_t cols = wk_tensor_cols(t), from;
+    size_t bytes;
+    wick_status st = WICK_OK;
+    wk_row_bytes(t->dtype, cols, &bytes);
+    for (int64_t i = 0; !st && i < n; i++) {
+        const wk_tensor *s = o->made ? NULL : source_row(o, r + i, &from);
+        if (s && s->dtype == t->dtype && !s->parts && o->add == 0) {
+            memcpy(raw + (size_t)i * bytes, s->data + (size_t)from * bytes, bytes);
+            continue;
+        }
+        read_row(o, r + i, cols, row);
+        st = check_range(c, t, row, cols);
+        if (!st) wk_dtypes[t->dtype].encode(row, raw + (size_t)i * bytes, cols);
+    }
+    return st;
+}
+
+static void release_tensor(const wk_tensor *t) {
+    if (!t->parts) wk_file_release(t->data, t->n_bytes);  /* parts do not lie together */
+}
+
+static void release(const wk_origin *o) {
+    if (o->plain) release_tensor(o->plain);
+    for (int i = 0; i < o->n_piece; i++)
+        for (int k = 0; k < o->piece[i]->n_tensor; k++)
+            if (o->mat < 0 || o->piece[i]->n_tensor == 1 || k == o->mat) release_tensor(&o->piece[i]->tensor[k]);
+}
+
+wick_status wk_convert_fill(const wk_tensor *t, wk_out *out, void *user) {
+    wk_conversion *c = user;
+    const wk_origin *o = &c->origin[t - c->t];
+    int64_t cols = wk_tensor_cols(t), rows = wk_tensor_rows(t);
+    size_t bytes;
+    if (!t->n_bytes) return WICK_OK;
+    wk_row_bytes(t->dtype, cols, &bytes);
+    int64_t step = bytes < BLOCK ? BLOCK / (int64_t)bytes : 1;
+    if (step > rows) step = rows;
+    float *row = wk_alloc_array((size_t)cols, sizeof *row);
+    uint8_t *raw = wk_alloc_array((size_t)step, bytes);
+    wick_status st = row && raw ? WICK_OK : wk_fail_memory((size_t)step * bytes, "rows of a tensor");
+    for (int64_t r = 0; !st && r < rows; r += step) {
+        int64_t n = rows - r < step ? rows - r : step;
+        st = make_rows(c, t, o, r, n, row, raw);
+        if (!st) st = wk_out_write(out, raw, (size_t)n * bytes);
+        if (!st) st = progress(c, (uint64_t)n * bytes);
+    }
+    if (!st) release(o);
+    wk_free(raw);
+    wk_free(row);
+    return st;
+}
+
+wick_status wk_origin_is_exact(const wk_origin *o, wk_dtype type, bool *exact) {
+    int64_t cols = o->piece[0]->base.n_col, rows = wk_origin_rows(o);
+    *exact = true;
+    if (type == WK_F32) return WICK_OK;
+    float *row = wk_alloc_array((size_t)cols * 2, sizeof *row);
+    uint8_t *raw = wk_alloc_array((size_t)cols, sizeof(float));
+    if (!row || !raw) {
+        wk_free(row);
+        wk_free(raw);
+        return wk_fail_memory((size_t)cols * 3 * sizeof *row, "a row");
+    }
+    for (int64_t r = 0; *exact && r < rows; r++) {
+        read_row(o, r, cols, row);
+        wk_dtypes[type].encode(row, raw, cols);
+        wk_dtypes[type].decode(raw, row + cols, cols);
+        *exact = !memcmp(row, row + cols, (size_t)cols * sizeof *row);
+    }
+    wk_free(row);
+    wk_free(raw);
+    return WICK_OK;
+}
