@@ -8,7 +8,8 @@ build="gcc libc6-dev make cmake ninja-build pkg-config libpcre2-dev libutf8proc-
 case "${1:-}" in
     demo)  want=$build ;;
     test)  want="$build libcmocka-dev" ;;
-    check) want="$build libcmocka-dev clang llvm libclang-rt-14-dev valgrind gcovr" ;;
+    check) want="$build libcmocka-dev clang llvm libclang-rt-14-dev valgrind gcovr"
+           want="$want gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user" ;;
     bench) want="$build g++" ;;
     *) echo "usage: scripts/deps.sh demo|test|check|bench" >&2; exit 2 ;;
 esac

@@ -4,7 +4,7 @@
 #define WK_SWITCHES_H
 
 typedef enum wk_switch_id {
-    WK_SWITCH_CPU,   /* WICK_CPU=c|avx2|avx512: use no better instructions than these */
+    WK_SWITCH_CPU,   /* WICK_CPU=c, avx2, avx512, neon, ... (cpu.c): use no better instructions than these */
     WK_SWITCH_DUMP,  /* WICK_DUMP=ops: after each op its name, shape and a checksum, on stderr */
     WK_N_SWITCH
 } wk_switch_id;

@@ -87,7 +87,8 @@ static wick_status find_llama3(const wk_conversion *c, wk_rope_params *p) {
     p->low_freq_factor = 1;
     p->high_freq_factor = 4;
     p->factor = (double)want[0];
-    for (int64_t i = 0; i < n; i++) p->factor = fmax(p->factor, (double)want[i]);
+    for (int64_t i = 0; i < n; i++)  /* fmax() here crashes GCC 12 for aarch64 */
+        if ((double)want[i] > p->factor) p->factor = (double)want[i];
     for (p->original_ctx = 8192; !found && p->original_ctx; p->original_ctx = p->original_ctx == 8192 ? 16 : p->original_ctx * 2) {
         if ((found = same_factors(p, want, n))) break;
         if (p->original_ctx > 1 << 24) break;

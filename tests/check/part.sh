@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 part=$1
 case $part in
-    tidy|examples|install) build=build/check-gcc ;;  # one release build, warnings being errors, for the three
+    tidy|sets|examples|install) build=build/check-gcc ;;  # one release build, warnings being errors, for the four
     *) build=build/check-$part ;;
 esac
 cores=$(nproc)
@@ -67,8 +67,39 @@ coverage)
     configure -DCMAKE_BUILD_TYPE=Debug -DWICK_COVERAGE=ON -DWICK_WERROR=OFF -DWICK_BUILD_EXAMPLES=OFF
     find "$build" -name '*.gcda' -delete
     build_and_test
-    WICK_CPU=avx2 ctest --test-dir "$build" -j "$cores" -Q -L unit -R 'linear|packed|attention|kernel' || true
     gcovr --root . --filter 'src/' --exclude-unreachable-branches --print-summary --fail-under-line 85 "$build" -j "$cores" ;;
+sets)  # what runs kernels, as on lesser machines; the kernels' own tests go through all sets by themselves
+    configure
+    ninja -C "$build" --quiet
+    for set in c avx2 avx512; do
+        echo "WICK_CPU=$set"
+        WICK_CPU=$set ctest --test-dir "$build" -j "$cores" --output-on-failure --no-tests=error \
+            -R '^test_(cpu|cpu_ops|linear|same_bits|gradients|models|adapter|generate|api|stream|dump|real|hparams)$'
+    done ;;
+arm64)  # built for aarch64 and run by qemu as processors without dot products, with them, and with all there is
+    need aarch64-linux-gnu-gcc qemu-aarch64 pkg-config
+    root=build/arm64-root
+    why=$(scripts/arm64-root.sh "$root" 2>&1) || { echo "$part is skipped: $why"; exit 77; }
+    cross() {
+        configure -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake -DWICK_ARM64_ROOT="$PWD/$root" "$@"
+    }
+    if command -v clang >/dev/null; then  # compiled only, without the tests
+        build=build/check-arm64-clang
+        CC=clang cross -DWICK_BUILD_TESTS=OFF -DWICK_BUILD_EXAMPLES=OFF
+        ninja -C "$build" --quiet
+        build=build/check-arm64
+    fi
+    cross
+    ninja -C "$build" --quiet
+    rm -f "$build/skipped.txt"
+    as() {  # CPU TESTS
+        echo "$1"
+        WICK_TEST_FEW=1 WICK_LAUNCH="qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu $1" \
+            ctest --test-dir "$build" -j "$cores" --output-on-failure --no-tests=error --timeout 600 -L unit -R "^($2)\$"
+    }
+    as cortex-a72 'test_(cpu|linear|cpu_ops|same_bits)'
+    as neoverse-n1 'test_(cpu|linear|same_bits)'
+    as max "$(paste -sd'|' tests/check/arm64.txt)" ;;
 examples)  # each is built from the public header alone; those that run a model run a tiny one
     configure
     ninja -C "$build" --quiet

@@ -85,7 +85,7 @@ def banned_calls(path, text, code):
 def instruction_sets(path, text, code):
     """Nothing outside src/backend/ and src/base/cpu.* knows an instruction set's name."""
     if path.startswith("src/") and is_c(path) and not path.startswith(("src/backend/", "src/base/cpu.")):
-        for line, m in found(r"\b_mm\d*_\w+|immintrin\.h|arm_neon\.h|\bWK_CPU_(?:AVX|NEON)\w*|__AVX\w*", code):
+        for line, m in found(r"\b_mm\d*_\w+|immintrin\.h|arm_neon\.h|\bWK_CPU_(?:AVX|NEON|DOTPROD|I8MM)\w*|__AVX\w*", code):
             yield line, f"{m.group(0)} belongs into src/backend/"
 
 

@@ -3,6 +3,7 @@
  * outside. On a failure: set, type, shape, seed. */
 #include "backend/cpu/linear.h"
 #include "base/cpu.h"
+#include "support/sets.h"
 #include "tensor/quant.h"
 #include <math.h>
 #include <setjmp.h>
@@ -12,13 +13,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-static const struct { const char *name; unsigned mask; } sets[] = {
-    { "c", 0 },
-    { "avx2", WK_CPU_AVX2 },
-    { "avx512", WK_CPU_AVX2 | WK_CPU_AVX512 },
-    { "all", ~0u },
-};
-enum { N_SET = sizeof sets / sizeof sets[0], GUARD = 48 };
+enum { GUARD = 48 };
 
 /* Types, and where the float16 scales of their blocks lie. ROUNDED: packing changes values; APART: their arrays lie apart. */
 enum how { ROUNDED, EXACT, APART };
@@ -333,40 +328,31 @@ static void check_kind(const char *set, int kind, uint64_t seed) {
 
 static void test_products(void **unused) {
     (void)unused;
-    unsigned have = wk_cpu_features(), before = ~0u;
-    for (int s = 0; s < N_SET; s++) {
-        if ((sets[s].mask & have) == before) continue;
-        before = sets[s].mask & have;
-        wk_cpu_limit(sets[s].mask);
+    for (int s = 0; sets_use(s); s++)
         for (int kind = 0; kind < N_KIND; kind++)
-            for (uint64_t i = 0; i < (kinds[kind].type == WK_GPTQ ? 24u : 8u); i++)
-                check_kind(wk_linear_fns().name, kind, (first_seed + i) * 1000 + (uint64_t)kind);
-        wk_cpu_limit(~0u);
-    }
+            for (uint64_t i = 0; i < (uint64_t)sets_cases(kinds[kind].type == WK_GPTQ ? 24 : 8); i++)
+                check_kind(wk_cpu_name(), kind, (first_seed + i) * 1000 + (uint64_t)kind);
 }
 
 /* The sets round activations, and multiply codes, to the same bits. */
 static void test_sets_agree(void **unused) {
     (void)unused;
-    unsigned have = wk_cpu_features();
     for (int kind = 0; kind < N_KIND; kind++) {
         int unit = unit_of(kind);
         if (unit == 1) continue;
         for (uint64_t seed = 0; seed < 4; seed++) {
             test_case c, v;
-            wk_cpu_limit(0);
+            sets_use(0);
             case_make(&c, seed, "c", kind, 9, 50, unit * (unit == 256 ? 1 : 5));
             wk_linear(c.w, c.act, c.T, 0, c.n_out, c.y, c.ldy, NULL);
-            for (int s = 1; s < N_SET; s++) {
-                wk_cpu_limit(sets[s].mask & have);
-                case_make(&v, seed, wk_linear_fns().name, kind, 9, 50, unit * (unit == 256 ? 1 : 5));
+            for (int s = 1; sets_use(s); s++) {
+                case_make(&v, seed, wk_cpu_name(), kind, 9, 50, unit * (unit == 256 ? 1 : 5));
                 CHECK(&v, !memcmp(v.act, c.act, wk_act_bytes(c.w, 9)));
                 wk_linear(v.w, v.act, v.T, 0, v.n_out, v.y, v.ldy, NULL);
                 CHECK(&v, !memcmp(v.y, c.y, sizeof(float) * (size_t)(c.T * c.ldy)));
                 case_free(&v);
             }
             case_free(&c);
-            wk_cpu_limit(~0u);
         }
     }
 }
@@ -374,12 +360,10 @@ static void test_sets_agree(void **unused) {
 /* NaN and infinity pass through; nothing crashes. */
 static void test_not_numbers(void **unused) {
     (void)unused;
-    unsigned have = wk_cpu_features();
-    for (int s = 0; s < N_SET; s++) {
-        wk_cpu_limit(sets[s].mask & have);
+    for (int s = 0; sets_use(s); s++) {
         for (int kind = 0; kind < N_KIND; kind++) {
             test_case c;
-            case_make(&c, 7, wk_linear_fns().name, kind, 3, 16, 256);
+            case_make(&c, 7, wk_cpu_name(), kind, 3, 16, 256);
             c.x[5] = NAN;
             c.x[c.ldx + 9] = INFINITY;
             wk_act_prepare(c.w, c.x, c.ldx, 0, 3, 3, c.act);
@@ -391,8 +375,31 @@ static void test_not_numbers(void **unused) {
             }
             case_free(&c);
         }
-        wk_cpu_limit(~0u);
     }
+}
+
+/* Whatever part of what is here is said to be here, the best set that needs no more serves. */
+static void test_dispatch(void **unused) {
+    (void)unused;
+    unsigned have = wk_cpu_features();
+    for (unsigned mask = 0; mask <= have; mask++) {
+        if (mask & ~have) continue;
+        wk_cpu_limit(mask);
+        wk_linear_set s = wk_linear_fns();
+        assert_true(s.round && s.expand && s.mul && s.widen && s.mul_float && s.grad);
+        const wk_linear_set *best = &wk_linear_c;
+#if defined(__x86_64__)
+        if (!(wk_linear_avx2.need & ~mask)) best = &wk_linear_avx2;
+        if (!(wk_linear_avx512.need & ~mask)) best = &wk_linear_avx512;
+#elif defined(__aarch64__)
+        if (!(wk_linear_neon.need & ~mask)) best = &wk_linear_neon;
+        if (!(wk_linear_dotprod.need & ~mask)) best = &wk_linear_dotprod;
+        if (!(wk_linear_i8mm.need & ~mask)) best = &wk_linear_i8mm;
+#endif
+        assert_string_equal(s.name, best->name);
+        assert_ptr_equal(s.mul, best->mul);
+    }
+    wk_cpu_limit(~0u);
 }
 
 static int setup(void **unused) {
@@ -413,6 +420,7 @@ int main(void) {
         cmocka_unit_test(test_products),
         cmocka_unit_test(test_sets_agree),
         cmocka_unit_test(test_not_numbers),
+        cmocka_unit_test(test_dispatch),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

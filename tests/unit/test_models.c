@@ -1,8 +1,10 @@
 /* test_models.c: whole models against what transformers computes from the same files (tests/data/models), on both backends,
  * in both spellings of config.json; and the promise that rows in a batch, threads and chunks change no bit. */
+#include "base/cpu.h"
 #include "base/file.h"
 #include "format/safetensors.h"
 #include "model/model.h"
+#include "support/sets.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -136,7 +138,7 @@ static void check_causal(const char *folder, const char *reference, const model_
     int64_t per = want.shape[1] * want.shape[2];
     float *out = calloc((size_t)per, sizeof *out);
     char what[128];
-    snprintf(what, sizeof what, "%s (%s)", c->name, on_reference ? "reference" : "cpu");
+    snprintf(what, sizeof what, "%s (%s)", c->name, on_reference ? "reference" : wk_cpu_name());
     for (int64_t b = 0; b < ids.shape[0]; b++) {
         logits_of(r, ids.f + b * ids.shape[1], (int)ids.shape[1], out);
         near(what, out, want.f + b * per, per, c->tol);
@@ -167,9 +169,15 @@ static void decoders(const model_case *c, size_t n, bool reference) {
     }
 }
 static void decoders_on_reference(void **state) { (void)state; decoders(causal, COUNT(causal), true); }
-static void decoders_on_cpu(void **state) { (void)state; decoders(causal, COUNT(causal), false); }
+static void decoders_on_cpu(void **state) {
+    (void)state;
+    for (int i = 0; sets_use(i); i++) decoders(causal, COUNT(causal), false);
+}
 static void quantised_on_reference(void **state) { (void)state; decoders(quantised, COUNT(quantised), true); }
-static void quantised_on_cpu(void **state) { (void)state; decoders(quantised, COUNT(quantised), false); }
+static void quantised_on_cpu(void **state) {
+    (void)state;
+    for (int i = 0; sets_use(i); i++) decoders(quantised, COUNT(quantised), false);
+}
 
 /* Both backends round activations alike, so that only the precision of sums differs, until a value between two integers falls
  * the other way: so few rows. Where inputs are in an order of their own, the CPU backend rounds by 32 in that order. */
@@ -258,9 +266,9 @@ static void old_spelling(void **state) {
     }
 }
 
-/* One sequence alone, token by token on one thread, against chunks, threads and neighbours: the same bytes. */
-static void same_bits(void **state) {
-    (void)state;
+/* One sequence alone, token by token on one thread, against chunks, threads and neighbours: the same bytes.
+ * all: 1 to 3 threads and chunks of many sizes, not one of each. */
+static void check_same_bits(bool all) {
     enum { N = 40 };
     for (size_t i = 0; i <= COUNT(causal) + COUNT(quantised); i++) {
         const char *model = i < COUNT(causal)                      ? causal[i].name
@@ -278,14 +286,14 @@ static void same_bits(void **state) {
         logits_of(r, ids, N, alone);
         wk_runner_free(r);
         wk_model_free(m);
-        for (int threads = 1; threads <= 3; threads++) {
+        for (int threads = all ? 1 : 2; threads <= (all ? 3 : 2); threads++) {
             m = open_model(folder, false, threads);
             const int chunks[] = { 1, 5, 32, 64 };
-            for (size_t k = 0; k < COUNT(chunks); k++) {
+            for (size_t k = all ? 0 : 1; k < (all ? COUNT(chunks) : 2); k++) {
                 r = runner(m, chunks[k], 1);
                 logits_of(r, ids, N, other);
                 if (memcmp(alone, other, n_bytes))
-                    fail_msg("%s: %d threads, chunks of %d: other bits", model, threads, chunks[k]);
+                    fail_msg("%s, %s: %d threads, chunks of %d: other bits", model, wk_cpu_name(), threads, chunks[k]);
                 wk_runner_free(r);
             }
             r = runner(m, 64, 3);  /* two neighbours that come and go in the same steps */
@@ -302,13 +310,20 @@ static void same_bits(void **state) {
                 assert_int_equal(wk_runner_step(r, rows, n), WICK_OK);
                 memcpy(other + t * n_vocab, wk_runner_logits(r, before), (size_t)n_vocab * sizeof *other);
             }
-            if (memcmp(alone, other, n_bytes)) fail_msg("%s: %d threads, with neighbours: other bits", model, threads);
+            if (memcmp(alone, other, n_bytes))
+                fail_msg("%s, %s: %d threads, with neighbours: other bits", model, wk_cpu_name(), threads);
             wk_runner_free(r);
             wk_model_free(m);
         }
         free(alone);
         free(other);
     }
+}
+
+static void same_bits(void **state) {
+    (void)state;
+    for (int i = 0; sets_use(i); i++) check_same_bits(false);
+    check_same_bits(sets_cases(4) == 4);  /* with the best */
 }
 
 /* The same weights as GGUF (as llama.cpp's converter names and turns them) and as a folder: the same bytes, in float32 and in

@@ -1,6 +1,7 @@
 /* cpu.c: the CPU backend: weights packed or as float32 vectors, the paged KV cache, and access to values.
  * plan.h says how it runs a graph. */
 #include "backend/cpu/plan.h"
+#include "base/cpu.h"
 #include <string.h>
 
 static void weight_free(wk_backend *be, wk_weight *weight) {
@@ -131,11 +132,13 @@ wick_status wk_cpu_new(int n_threads, wk_backend **out) {
         .write = write_value,
         .view = view_value,
     };
-    wk_backend *be = wk_alloc(sizeof *be);
+    wick_status st = wk_cpu_check();
     *out = NULL;
+    if (st) return st;
+    wk_backend *be = wk_alloc(sizeof *be);
     if (!be) return wk_fail_memory(sizeof *be, "a backend");
     be->ops = &ops;
-    wick_status st = wk_pool_new(n_threads, &be->pool);
+    st = wk_pool_new(n_threads, &be->pool);
     if (st) backend_free(be);
     else *out = be;
     return st;

@@ -5,7 +5,7 @@
 static const wk_kernels *const tables[] = {
 #if defined(__x86_64__)
     &wk_kernels_avx512, &wk_kernels_avx2,
-#elif defined(__ARM_NEON)
+#elif defined(__aarch64__)
     &wk_kernels_neon,
 #endif
     &wk_kernels_c,

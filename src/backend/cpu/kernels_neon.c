@@ -1,5 +1,5 @@
 /* kernels_neon.c: the rows' kernels and attention's for NEON. */
-#if defined(__ARM_NEON)
+#if defined(__aarch64__)
 #define WK_SIMD_NEON
 #include "backend/backend.h"
 #include "backend/cpu/kernels.h"

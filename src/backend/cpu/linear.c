@@ -13,7 +13,7 @@ static const wk_linear_set *const sets[] = {
 #if defined(__x86_64__)
     &wk_linear_avx2, &wk_linear_avx512,
 #elif defined(__aarch64__)
-    &wk_linear_neon,
+    &wk_linear_neon, &wk_linear_dotprod, &wk_linear_i8mm,
 #endif
 };
 
@@ -25,7 +25,8 @@ wk_linear_set wk_linear_fns(void) {
         if (s->need & ~have) continue;
         f.name = s->name;
         if (s->round) f.round = s->round;
-        if (s->expand) f.expand = s->expand, f.mul = s->mul;
+        if (s->expand) f.expand = s->expand;
+        if (s->mul) f.mul = s->mul;
         if (s->widen) f.widen = s->widen;
         if (s->widen_f8) f.widen_f8 = s->widen_f8;
         if (s->mul_float) f.mul_float = s->mul_float;

@@ -121,8 +121,8 @@ typedef struct wk_tile {
     const float *bias;         /* [n_col] added at the end, or NULL */
 } wk_tile;
 
-/* The inner parts that are written once per instruction set; NULL: the set before serves. expand and mul go together.
- * few has no case for 8-bit floats: they go through panels, whatever the rows. */
+/* The inner parts that are written once per instruction set; NULL: the set before serves. A mul without an
+ * expand takes panels as the set before makes them. few has no case for 8-bit floats: they go through panels, whatever the rows. */
 typedef struct wk_linear_set {
     unsigned need;  /* processor features */
     const char *name;
@@ -139,7 +139,8 @@ typedef struct wk_linear_set {
     void (*grad)(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, float *acc);
 } wk_linear_set;
 
-extern const wk_linear_set wk_linear_c, wk_linear_avx2, wk_linear_avx512, wk_linear_neon;
+extern const wk_linear_set wk_linear_c, wk_linear_avx2, wk_linear_avx512, wk_linear_neon, wk_linear_dotprod,
+    wk_linear_i8mm;
 
 /* The parts for this machine (as wk_cpu_features() has it now). */
 wk_linear_set wk_linear_fns(void);

@@ -1,6 +1,6 @@
-/* linear_neon.c: the kernels for NEON with dot products (Armv8.2); empty elsewhere.
- * sdot adds four products of signed bytes to each int32, so codes are held signed. A vector is 4 output rows of 4 inputs; a tile
- * is 16 outputs x 2 rows (floats: 4). Load: see linear.c. */
+/* linear_neon.c: the kernels for NEON as every aarch64 has it; empty elsewhere. linear_dotprod.c and linear_i8mm.c have better
+ * products. Codes are held signed, as all three multiply them. A vector is 4 output rows of 4 inputs; a tile is 16 outputs x 2 rows
+ * (floats: 4). Load: see linear.c. */
 #include "backend/cpu/linear.h"
 #if defined(__aarch64__)
 #include "backend/cpu/unroll.h"
@@ -8,16 +8,12 @@
 #include <arm_neon.h>
 #include <string.h>
 
-#if defined(__clang__)
-#define NEON __attribute__((target("dotprod")))
-#else
-#define NEON __attribute__((target("arch=armv8.2-a+dotprod")))
-#endif
-#define NEON_PART NEON __attribute__((always_inline)) static inline
+#define NEON  /* needs no target: every aarch64 has it */
+#define NEON_PART __attribute__((always_inline)) static inline
 
 /* ---- activations ---- */
 
-NEON static void round_neon(const float *x, int64_t n_chunk, wk_act *a) {
+static void round_neon(const float *x, int64_t n_chunk, wk_act *a) {
     const float32x4_t magic = vdupq_n_f32(12582912.0f);  /* as in linear_c.c */
     for (; n_chunk > 0; n_chunk--, a++, x += WK_CHUNK) {
         uint32x4_t m = vdupq_n_u32(0);
@@ -49,13 +45,13 @@ NEON_PART void widen_halves(const uint8_t *p, bool bf16, float out[16]) {
 }
 
 /* Scales of a chunk's half, or its minima. */
-NEON static void scales_of(const wk_packed *w, int64_t block, int64_t p, float out[16]) {
+static void scales_of(const wk_packed *w, int64_t block, int64_t p, float out[16]) {
     int64_t g = block * w->n_group + p / w->l.group;
     if (w->l.scale == WK_SCALE_F16 || w->l.scale == WK_SCALE_BF16)
         widen_halves(w->scale + 32 * g, w->l.scale == WK_SCALE_BF16, out);
     else for (int r = 0; r < 16; r++) out[r] = wk_scale_at(w, block, p, r);
 }
-NEON static void minima_of(const wk_packed *w, int64_t block, int64_t p, float out[16]) {
+static void minima_of(const wk_packed *w, int64_t block, int64_t p, float out[16]) {
     int64_t g = block * w->n_group + p / w->l.group;
     if (w->l.scale == WK_SCALE_F16 || w->l.scale == WK_SCALE_BF16) widen_halves(w->zero + 32 * g, w->l.scale == WK_SCALE_BF16, out);
     else for (int r = 0; r < 16; r++) out[r] = wk_min_at(w, block, p, r);
@@ -97,7 +93,7 @@ NEON_PART void load_codes(const wk_packed *w, int64_t i, int64_t g, int j, int8x
     UNROLL for (int s = 0; s < 8; s++) out[s] = vreinterpretq_s8_u8(vsubq_u8(v[s], zero));
 }
 
-NEON static void expand_neon(const wk_packed *w, int64_t block, int64_t chunk, int n, wk_panel *p) {
+static void expand_neon(const wk_packed *w, int64_t block, int64_t chunk, int n, wk_panel *p) {
     p->offset = 0;
     for (int c = 0; c < n; c++) {
         int64_t k = (chunk + c) * WK_CHUNK;
@@ -114,76 +110,24 @@ NEON static void expand_neon(const wk_packed *w, int64_t block, int64_t chunk, i
 
 /* ---- products ---- */
 
-/* y[r][16 b ..] of a tile, by way of an array: there is no masked load. */
-NEON_PART void load_y(const wk_tile *t, int b, int64_t r, float32x4_t y[4]) {
-    float v[16] = { 0 };
-    int n = t->n_col - 16 * b < 16 ? t->n_col - 16 * b : 16;
-    if (!t->first) memcpy(v, t->y + r * t->ldy + 16 * b, (size_t)n * sizeof *v);
-    UNROLL for (int j = 0; j < 4; j++) y[j] = vld1q_f32(v + 4 * j);
-}
-NEON_PART void store_y(const wk_tile *t, int b, int64_t r, const float32x4_t y[4]) {
-    float v[16];
-    int n = t->n_col - 16 * b < 16 ? t->n_col - 16 * b : 16;
-    UNROLL for (int j = 0; j < 4; j++) vst1q_f32(v + 4 * j, y[j]);
-    if (t->bias) for (int o = 0; o < n; o++) v[o] += t->bias[16 * b + o];
-    memcpy(t->y + r * t->ldy + 16 * b, v, (size_t)n * sizeof *v);
-}
-
-/* Adds products of 16 inputs with 16 outputs. */
-NEON_PART void add_products(const uint8_t *code, const int8_t *q, int32x4_t s[4]) {
-    UNROLL for (int k = 0; k < 4; k++) {
-        int32_t four;
-        memcpy(&four, q + 4 * k, 4);
-        int8x16_t a = vreinterpretq_s8_s32(vdupq_n_s32(four));
-        UNROLL for (int j = 0; j < 4; j++) s[j] = vdotq_s32(s[j], vld1q_s8((const int8_t *)code + 64 * k + 16 * j), a);
-    }
-}
-
-/* Block b, NT rows from r on. */
-NEON_PART void tile_codes(const wk_tile *t, int b, int64_t r, const int NT, const bool halves, const bool min) {
-    const wk_panel *p = t->panel[b];
-    float32x4_t y[2][4];
-    UNROLL for (int i = 0; i < NT; i++) load_y(t, b, r + i, y[i]);
-    for (int c = 0; c < t->n_k; c++) {
+/* The products of two registers of bytes fit 16 bits each (127 * 128); two by two they are added as 32. */
+NEON_PART void add_products(const int NT, const uint8_t *code, const int8_t *q0, const int8_t *q1, int32x4_t s[2][4]) {
+    UNROLL for (int k = 0; k < 4; k++)
         UNROLL for (int i = 0; i < NT; i++) {
-            const wk_act *a = &t->act[(r + i) * t->act_ld + c];
-            int32x4_t s[4];
-            float32x4_t v[4];
-            UNROLL for (int j = 0; j < 4; j++) s[j] = vdupq_n_s32(0);
-            add_products(p->code[c], a->q, s);
-            if (halves) {
-                UNROLL for (int j = 0; j < 4; j++) {
-                    v[j] = vmulq_f32(vcvtq_f32_s32(s[j]), vld1q_f32(p->scale[c][0] + 4 * j));
-                    s[j] = vdupq_n_s32(0);
-                }
-            }
-            add_products(p->code[c] + 256, a->q + 16, s);
+            int32_t four;
+            memcpy(&four, (i ? q1 : q0) + 4 * k, 4);
+            int8x16_t a = vreinterpretq_s8_s32(vdupq_n_s32(four));
             UNROLL for (int j = 0; j < 4; j++) {
-                float32x4_t f = vcvtq_f32_s32(s[j]);
-                if (halves) v[j] = vfmaq_f32(v[j], f, vld1q_f32(p->scale[c][1] + 4 * j));
-                else v[j] = vmulq_f32(f, vld1q_f32(p->scale[c][0] + 4 * j));
-                y[i][j] = vfmaq_n_f32(y[i][j], v[j], a->d);
-                if (min) y[i][j] = vfmaq_n_f32(y[i][j], vld1q_f32(p->min[c] + 4 * j), a->sum);
+                int8x16_t w = vld1q_s8((const int8_t *)code + 64 * k + 16 * j);
+                int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(w), vget_low_s8(a))), high = vpaddlq_s16(vmull_high_s8(w, a));
+                s[i][j] = vaddq_s32(s[i][j], vpaddq_s32(low, high));
             }
         }
-    }
-    UNROLL for (int i = 0; i < NT; i++) store_y(t, b, r + i, y[i]);
 }
 
-NEON_PART void rows_codes(const wk_tile *t, const bool halves, const bool min) {
-    for (int b = 0; b < (t->panel[1] ? 2 : 1); b++) {
-        int64_t r = 0;
-        for (; t->n_row - r >= 2; r += 2) tile_codes(t, b, r, 2, halves, min);
-        for (; r < t->n_row; r++) tile_codes(t, b, r, 1, halves, min);
-    }
-}
-NEON static void mul_neon(const wk_tile *t) {
-    if (t->halves) rows_codes(t, true, false);
-    else if (t->min) rows_codes(t, false, true);
-    else rows_codes(t, false, false);
-}
+#include "backend/cpu/linear_neon_body.h"
 
-NEON static void widen_neon(const wk_packed *w, int64_t block, int64_t k, int n, float *out) {
+static void widen_neon(const wk_packed *w, int64_t block, int64_t k, int n, float *out) {
     for (int i = 0; i < n; i++) widen_halves(w->code + (block * w->n_in + k + i) * 32, w->l.bf16, out + 16 * i);
 }
 
@@ -198,7 +142,7 @@ NEON_PART void tile_floats(const wk_tile *t, int b, int64_t r, const int NT) {
         }
     UNROLL for (int i = 0; i < NT; i++) store_y(t, b, r + i, y[i]);
 }
-NEON static void mul_float_neon(const wk_tile *t) {
+static void mul_float_neon(const wk_tile *t) {
     for (int b = 0; b < (t->weight[1] ? 2 : 1); b++) {
         int64_t r = 0;
         for (; t->n_row - r >= 4; r += 4) tile_floats(t, b, r, 4);
@@ -206,7 +150,7 @@ NEON static void mul_float_neon(const wk_tile *t) {
     }
 }
 
-NEON static void grad_neon(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, float *acc) {
+static void grad_neon(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, float *acc) {
     for (int64_t r = 0; r < n_row; r++)
         for (int c = 0; c < 64; c += 16) {
             float32x4_t s[4];
@@ -225,7 +169,7 @@ NEON static void grad_neon(const float *g, int64_t ldg, int64_t n_row, const flo
 WK_SIMD_END
 
 const wk_linear_set wk_linear_neon = {
-    .need = WK_CPU_NEON, .name = "neon", .round = round_neon, .expand = expand_neon, .mul = mul_neon, .widen = widen_neon,
+    .need = WK_CPU_NEON, .name = "neon", .round = round_neon, .expand = expand_neon, .mul = mul_codes, .widen = widen_neon,
     .widen_f8 = widen_f8, .mul_float = mul_float_neon, .grad = grad_neon,
 };
 #endif
