@@ -36,6 +36,9 @@ asan:  ## tests under ASan and UBSan
 fuzz:  ## fuzzes each parser for SECONDS (60), from its corpus
 	@SECONDS_EACH=$(or $(SECONDS),60) scripts/check.sh fuzz -V
 
+supported:  ## remakes docs/supported.md from what the tests show to work
+	@scripts/test.sh -L unit && scripts/supported.py $(BUILD)/tried.txt
+
 golden:  ## remakes the expected outputs of tests/golden from what the program prints now
 	@scripts/build.sh && WICK_GOLDEN=write ctest --test-dir $(BUILD) -L cli --output-on-failure
 
@@ -49,5 +52,5 @@ clean:  ## removes build/
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: build demo test check bench coverage tidy check-kernels asan fuzz golden install clean help
+.PHONY: build demo test check bench coverage tidy check-kernels asan fuzz supported golden install clean help
 .DEFAULT_GOAL := build

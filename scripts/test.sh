@@ -12,7 +12,8 @@ if scripts/fetch.py smollm2 templates minilm; then
 else
     echo "Tests that need the files that could not be fetched are skipped." >&2
 fi
-rm -f "$build/skipped.txt"
+rm -f "$build/skipped.txt" "$build/tried.txt"
+export WICK_TRIED="$PWD/$build/tried.txt"
 ctest --test-dir "$build" -j "$(nproc)" --output-on-failure "$@" 2>&1 |
     awk -v skipped="$build/skipped.txt" '
         /tests passed, .* tests failed out of/ {
@@ -20,3 +21,5 @@ ctest --test-dir "$build" -j "$(nproc)" --output-on-failure "$@" 2>&1 |
             print ""
         }
         { print; fflush() }'
+# The table of what works says what the tests showed; when some were skipped or left out, they showed less.
+if [ $# -eq 0 ] && [ ! -e "$build/skipped.txt" ]; then scripts/supported.py "$build/tried.txt" --check; fi

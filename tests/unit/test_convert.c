@@ -5,6 +5,7 @@
 #include "format/checkpoint.h"
 #include "format/gguf_write.h"
 #include "support/run.h"
+#include "support/tried.h"
 #include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
@@ -130,6 +131,11 @@ static void there_and_back(void **state) {
         same_tensors(e->d_name, from, back, has(from, "config.json", "Gemma"));
         ok(convert(back, in_dir("again.gguf"), NULL, NULL));
         same_tensors(e->d_name, gguf, in_dir("again.gguf"), false);
+        wick_model *m = run_open(from);
+        wick_model_info info = { .size = sizeof info };
+        ok(wick_model_describe(m, &info));
+        tried("family", info.architecture, "converted both ways", "random");
+        wick_model_free(m);
         clear();
         done++;
     }

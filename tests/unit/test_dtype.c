@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
+#include "support/tried.h"
 
 enum { ROWS = 4, COLS = 512 };
 
@@ -55,6 +56,7 @@ static void test_every_type_decodes_exactly(void **state) {
             wk_tensor_row(&typed, r, out);
             if (memcmp(out, want->data + (size_t)r * sizeof out, sizeof out)) fail_msg("%s: row %d differs", d->name, r);
         }
+        tried("type", d->name, "decoded", "");
         n++;
     }
     assert_int_equal(n, 24);  /* all that the file has */

@@ -4,6 +4,7 @@
 #include "backend/cpu/linear.h"
 #include "base/cpu.h"
 #include "support/sets.h"
+#include "support/tried.h"
 #include "tensor/quant.h"
 #include <math.h>
 #include <setjmp.h>
@@ -332,6 +333,8 @@ static void test_products(void **unused) {
         for (int kind = 0; kind < N_KIND; kind++)
             for (uint64_t i = 0; i < (uint64_t)sets_cases(kinds[kind].type == WK_GPTQ ? 24 : 8); i++)
                 check_kind(wk_cpu_name(), kind, (first_seed + i) * 1000 + (uint64_t)kind);
+    for (int kind = 0; kind < N_KIND; kind++)
+        tried("type", wk_dtypes[kinds[kind].type].name, kinds[kind].how == ROUNDED ? "product, rounded to 8 bits" : "product", "");
 }
 
 /* The sets round activations, and multiply codes, to the same bits. */

@@ -5,6 +5,7 @@
 #include "format/safetensors.h"
 #include "model/model.h"
 #include "support/sets.h"
+#include "support/tried.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,39 +15,40 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-typedef struct model_case { const char *name; double tol; bool greedy; } model_case;
+/* layout: of a checkpoint, for docs/supported.md; NULL: the model stands for its family */
+typedef struct model_case { const char *name; double tol; bool greedy; const char *layout; } model_case;
 static const model_case causal[] = {
-    { "llama", 1e-4, true },
-    { "llama-mha-linear-rope", 1e-4, true },
-    { "llama3-rope", 1e-4, true },
-    { "llama-yarn", 1e-4, true },
-    { "mistral-window", 1e-4, true },
-    { "qwen2-tied", 1e-4, true },
-    { "qwen3", 1e-4, true },
-    { "gemma3", 1e-4, true },
-    { "qwen3-moe", 1e-4, true },
-    { "gemma2", 1e-4, true },
-    { "gemma3-linear", 1e-4, true },
-    { "phi3", 1e-4, true },
-    { "phi3-partial", 1e-4, true },
-    { "phi3-crossing", 1e-4, true },
-    { "mixtral", 1e-4, true },
-    { "olmo2", 1e-4, true },
-    { "llama-256", 1e-4, true },
-    { "llama-256-gptq-g64", 5e-2, false },
-    { "llama-256-gptq-g32-actorder", 5e-2, false },
+    { "llama", 1e-4, true, NULL },
+    { "llama-mha-linear-rope", 1e-4, true, NULL },
+    { "llama3-rope", 1e-4, true, NULL },
+    { "llama-yarn", 1e-4, true, NULL },
+    { "mistral-window", 1e-4, true, NULL },
+    { "qwen2-tied", 1e-4, true, NULL },
+    { "qwen3", 1e-4, true, NULL },
+    { "gemma3", 1e-4, true, NULL },
+    { "qwen3-moe", 1e-4, true, NULL },
+    { "gemma2", 1e-4, true, NULL },
+    { "gemma3-linear", 1e-4, true, NULL },
+    { "phi3", 1e-4, true, NULL },
+    { "phi3-partial", 1e-4, true, NULL },
+    { "phi3-crossing", 1e-4, true, NULL },
+    { "mixtral", 1e-4, true, NULL },
+    { "olmo2", 1e-4, true, NULL },
+    { "llama-256", 1e-4, true, NULL },
+    { "llama-256-gptq-g64", 5e-2, false, "GPTQ, 4 bits, zeros v1" },
+    { "llama-256-gptq-g32-actorder", 5e-2, false, "GPTQ, 4 bits, act-order" },
 };
 /* make_quantised_models.py; floats of 8 bits meet activations that stay float32, as float weights do. */
 static const model_case quantised[] = {
-    { "llama-fp8-block", 1e-4, true },
-    { "llama-fp8-tensor", 1e-4, true },
-    { "llama-fp8-row", 1e-4, true },
-    { "llama-gptq-v2", 5e-2, false },
-    { "llama-gptq-8-bit", 5e-2, false },
-    { "llama-awq", 5e-2, false },
-    { "phi3-awq", 5e-2, false },
+    { "llama-fp8-block", 1e-4, true, "FP8, a scale for each block" },
+    { "llama-fp8-tensor", 1e-4, true, "FP8, a scale for each tensor" },
+    { "llama-fp8-row", 1e-4, true, "FP8, a scale for each row" },
+    { "llama-gptq-v2", 5e-2, false, "GPTQ, 4 bits, zeros v2" },
+    { "llama-gptq-8-bit", 5e-2, false, "GPTQ, 8 bits" },
+    { "llama-awq", 5e-2, false, "AWQ, 4 bits" },
+    { "phi3-awq", 5e-2, false, "AWQ, 4 bits, fused projections" },
 };
-static const model_case classifiers[] = { { "qwen2-classify", 1e-4, false }, { "llama-classify", 1e-4, false } };
+static const model_case classifiers[] = { { "qwen2-classify", 1e-4, false, NULL }, { "llama-classify", 1e-4, false, NULL } };
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
 static wk_model *open_model(const char *path, bool reference, int n_threads) {
@@ -148,6 +150,8 @@ static void check_causal(const char *folder, const char *reference, const model_
         check_greedy(r, what, g);
         free(g.f);
     }
+    tried(c->layout ? "checkpoint" : "family", c->layout ? c->layout : m->hp.arch->name,
+          strncmp(folder, "data/", 5) ? "folder, older config.json" : "folder", "random");
     free(out);
     free(ids.f);
     free(want.f);
@@ -230,6 +234,7 @@ static void classify(void **state) {
         assert_int_equal(wk_runner_n_logits(r), want.shape[1]);
         for (int b = 0; b < (int)want.shape[0]; b++)
             near(c->name, wk_runner_logits(r, b), want.f + b * want.shape[1], want.shape[1], c->tol);
+        tried("family", m->hp.arch->name, "classifier", "random");
         free(ids.f);
         free(mask.f);
         free(want.f);
@@ -356,6 +361,7 @@ static void other_files_same_bits(void **state) {
         for (size_t i = 0; i < COUNT(names); i++) {
             float *out[2];
             size_t n = 0;
+            const char *family = NULL;
             for (int folder = 0; folder < 2; folder++) {
                 if (!folder) snprintf(path, sizeof path, "%s/%s", dir, names[i].other);
                 else if (k) snprintf(path, sizeof path, "%s/%s", dir, names[i].folder);
@@ -365,11 +371,13 @@ static void other_files_same_bits(void **state) {
                 n = (size_t)(N * wk_runner_n_logits(r));
                 out[folder] = calloc(n, sizeof(float));
                 logits_of(r, ids, N, out[folder]);
+                family = m->hp.arch->name;  /* the folder's: GGUF files of Mixtral say llama */
                 wk_runner_free(r);
                 wk_model_free(m);
             }
             if (memcmp(out[0], out[1], n * sizeof(float)))
                 fail_msg("%s %s: other bits than %s", names[i].other, types[k], names[i].folder);
+            if (strstr(names[i].other, ".gguf")) tried("family", family, "GGUF", "random");
             free(out[0]);
             free(out[1]);
         }

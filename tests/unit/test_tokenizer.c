@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include "support/tried.h"
 
 static bool says(const char *text) { return strstr(wick_last_error(), text) != NULL; }
 
@@ -109,12 +110,12 @@ static const char with_eos[] = "<s>hi</s> <pad> [CLS] [SEP] [MASK]";
 
 static void test_gguf_cases(void **state) {
     (void)state;
-    static const struct { const char *gguf, *cases, *except; } all[] = {
-        { "SmolLM2-135M-Instruct.Q4_1.gguf", "data/tokenizers/smollm2.cases.jsonl", NULL },
-        { "models/ggml-vocab-llama-bpe.gguf", "data/tokenizers/llama-3.cases.jsonl", NULL },
-        { "models/ggml-vocab-llama-spm.gguf", "data/tokenizers/llama-2.cases.jsonl", NULL },
+    static const struct { const char *name, *gguf, *cases, *except; } all[] = {
+        { "smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "data/tokenizers/smollm2.cases.jsonl", NULL },
+        { "llama-bpe", "models/ggml-vocab-llama-bpe.gguf", "data/tokenizers/llama-3.cases.jsonl", NULL },
+        { "llama-spm", "models/ggml-vocab-llama-spm.gguf", "data/tokenizers/llama-2.cases.jsonl", NULL },
         /* llama.cpp makes </s> a control token wherever it occurs; this vocabulary does not */
-        { "models/ggml-vocab-qwen2.gguf", "data/tokenizers/qwen2.cases.jsonl", with_eos },
+        { "qwen2", "models/ggml-vocab-qwen2.gguf", "data/tokenizers/qwen2.cases.jsonl", with_eos },
     };
     int missing = 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -122,6 +123,7 @@ static void test_gguf_cases(void **state) {
         if (!path) { missing++; continue; }
         opened o = open_gguf(path);
         check_cases(o.t, all[i].cases, all[i].except);
+        tried("tokenizer", all[i].name, "GGUF", "real");
         close_it(&o);
     }
     if (missing) skip();
@@ -132,16 +134,17 @@ static void test_unigram_gguf(void **state) {
     (void)state;
     opened o = open_gguf("data/tokenizers/unigram-nfkc.gguf");
     check_cases(o.t, "data/tokenizers/unigram-nfkc.cases.jsonl", NULL);
+    tried("tokenizer", "unigram-nfkc", "GGUF", "random");
     close_it(&o);
 }
 
 static void test_json_cases(void **state) {
     (void)state;
-    static const struct { const char *folder, *cases; } all[] = {
-        { "tokenizers/smollm2-json", "smollm2-json" },
-        { "tokenizers/llama-2-json", "llama-2-json" },
-        { "tokenizers/unigram-nfkc-json", "unigram-nfkc-json" },
-        { "minilm", "minilm-bert" },
+    static const struct { const char *name, *folder, *cases; } all[] = {
+        { "smollm2", "tokenizers/smollm2-json", "smollm2-json" },
+        { "llama-spm", "tokenizers/llama-2-json", "llama-2-json" },
+        { "unigram-nfkc", "tokenizers/unigram-nfkc-json", "unigram-nfkc-json" },
+        { "minilm (WordPiece)", "minilm", "minilm-bert" },
     };
     int missing = 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -151,6 +154,7 @@ static void test_json_cases(void **state) {
         if (!path) { missing++; continue; }
         opened o = open_folder(path);
         check_cases(o.t, cases, NULL);
+        tried("tokenizer", all[i].name, "tokenizer.json", strstr(all[i].cases, "unigram") ? "random" : "real");
         if (i == 1) {
             assert_int_equal(wk_tokenizer_bos(o.t), 1);
             assert_true(wk_tokenizer_is_end(o.t, 2));
@@ -202,6 +206,7 @@ static void test_llama_cpp_blocks(void **state) {
         if (!path) { missing++; continue; }
         opened o = open_gguf(path);
         check_blocks(o.t, path);
+        tried("tokenizer", all[i], "GGUF", "real");
         close_it(&o);
     }
     if (missing) skip();
