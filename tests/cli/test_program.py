@@ -438,6 +438,23 @@ def test_chat_pasted(tmp):
         assert json.load(f)["messages"][0]["content"] == "first\nsecond third"
 
 
+def test_typing_without_a_locale(tmp):
+    """On a bare system, whose locale is C, what is typed still is UTF-8."""
+    if b"libedit" not in subprocess.run(["ldd", PROGRAM], capture_output=True).stdout:
+        print("skipped: built without libedit")
+        return
+    t = Talk(["chat", CHAT, "--temp", "0", "-n", "2", "-q"], XDG_STATE_HOME=tmp, LC_ALL="C")
+    t.until(b"\033[?2004h")
+    t.type("Käse 日本\r".encode())
+    t.until(b"\033[?2004h")
+    t.type(f"/save {tmp}/plain.json\r".encode())
+    t.until(b"Saved", b"\033[?2004h")
+    t.type(b"/exit\r")
+    assert t.end() == 0
+    with open(f"{tmp}/plain.json", encoding="utf-8") as f:
+        assert json.load(f)["messages"][0]["content"] == "Käse 日本"
+
+
 # ---- manual and completion ----
 
 def examples():
