@@ -274,6 +274,8 @@ def first_token(short):
 PEER_TOKENIZER = r'''
 import json, sys, time, tokenizers
 tok = tokenizers.Tokenizer.from_file(sys.argv[1])
+tok.no_truncation()  # MiniLM's file cuts at 128 tokens
+tok.no_padding()
 text = open(sys.argv[2], "rb").read()
 blocks, at = [], 0
 while at < len(text):  # as bench/tokenize.c cuts
@@ -365,7 +367,7 @@ def main():
         ap.error(f"no section {unknown[0]}; there are {', '.join(SECTIONS)}")
     there = {"smollm2": "SmolLM2-135M-Instruct.Q4_1.gguf", "llama.cpp": "llama.cpp-build/bin/llama-bench",
              "venv": "bench-venv/packages.json", "qwen": "bench-models/qwen-f16/model.safetensors",
-             "llama.cpp-src": "llama.cpp-src"}
+             "llama.cpp-src": "llama.cpp-src", "minilm": "minilm"}
     missing = dict.fromkeys(n for s in sections for n in SECTIONS[s] if not os.path.exists(os.path.join(CACHE, there[n])))
     if "llama.cpp" in missing:
         missing.pop("llama.cpp-src", None)
