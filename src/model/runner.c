@@ -175,11 +175,14 @@ static wick_status turn(wk_runner *r, int32_t seq, int32_t set) {
         n = r->len[seq] - at < r->n_batch ? r->len[seq] - at : r->n_batch;
         for (int i = 0; i < n; i++) {
             struct held h = r->held[(size_t)seq * (size_t)r->n_ctx + (size_t)(at + i)];
-            if (h.adapter >= r->n_adapter) st = wk_fail(WICK_E_ARG, "adapter %d: there are %d", h.adapter, r->n_adapter);
-            put(r, &b, i, seq, at + i, h.token, st ? -1 : h.adapter);
+            if (h.adapter >= r->n_adapter) {  /* what made the sequence stays on record */
+                r->set[seq] = NOT_ONE;
+                return wk_fail(WICK_E_ARG, "adapter %d: there are %d", h.adapter, r->n_adapter);
+            }
+            put(r, &b, i, seq, at + i, h.token, h.adapter);
         }
         b.n_row = n;
-        if (!st) st = r->m->backend->ops->run(r->plan, &b, r->kv);
+        st = r->m->backend->ops->run(r->plan, &b, r->kv);
     }
     if (st) r->set[seq] = NOT_ONE;
     return st;
