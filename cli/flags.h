@@ -83,8 +83,6 @@ const flag *flag_find(verb_id v, const char *name);
 bool flag_set(opts *o, const flag *f, const char *spelled, const char *text);
 /* The verb of this name or alias, or -1. */
 int verb_find(const char *name);
-/* Of n names the one nearest to what was typed, or NULL if none is near. */
-const char *nearest(const char *typed, const char *const *names, size_t n);
 /* The variable behind a flag, "WICK_N_PREDICT", into out. */
 void flag_variable(const flag *f, char out[64]);
 
