@@ -30,7 +30,7 @@ typedef struct opts {
     bool help, quiet;
     const char *color;
     /* prompt */
-    const char *prompt, *file, *system, *chat_template, *chat_template_file, *render;
+    const char *prompt, *file, *system, *chat_template, *chat_template_file, *render, *show_mask;
     bool raw, no_special, add_special;
     /* sampling */
     int64_t n_predict, top_k, repeat_last_n, logprobs;
