@@ -132,7 +132,8 @@ static wick_status set_u64(const wk_train_key *k, uint64_t *to, const char *text
     char *end;
     errno = 0;
     uint64_t v = strtoull(text, &end, 10);
-    if (end == text || *end || errno || *text == '-' || *text == '+' || *text == ' ') return bad(k, "a whole number from 0 to 2^64 - 1", text);
+    if (end == text || *end || errno || *text == '-' || *text == '+' || *text == ' ')
+        return bad(k, "a whole number from 0 to 2^64 - 1", text);
     *to = v;
     return WICK_OK;
 }
@@ -322,7 +323,8 @@ wick_status wk_train_options_check(const wick_train_options *o) {
     int least = constant ? 0 : !strcmp(o->lr_schedule, "linear_schedule") ? 3 : 2;
     if (o->n_lr_arguments < least)
         return wk_fail(WICK_E_ARG, "lr_schedule.arguments of %s has %d numbers; it needs %s", o->lr_schedule, o->n_lr_arguments,
-                       least == 3 ? "[first rate, last rate, updates]" : "[first rate, updates] or [first rate, updates, last rate]");
+                       least == 3 ? "[first rate, last rate, updates]"
+                                  : "[first rate, updates] or [first rate, updates, last rate]");
     if (!o->data || !o->adapter_path || !o->fine_tune_type || !o->optimizer || !o->long_samples)
         return wk_fail(WICK_E_ARG, "%s is not set", !o->data ? "data" : !o->adapter_path ? "adapter_path" : !o->fine_tune_type
                        ? "fine_tune_type" : !o->optimizer ? "optimizer" : "long_samples");

@@ -4,7 +4,16 @@
 #include "base/mem.h"
 #include "base/status.h"
 
-typedef enum wk_key_kind { WK_KEY_STR, WK_KEY_CHOICE, WK_KEY_BOOL, WK_KEY_INT, WK_KEY_U64, WK_KEY_REAL, WK_KEY_STRS, WK_KEY_REALS } wk_key_kind;
+typedef enum wk_key_kind {
+    WK_KEY_STR,
+    WK_KEY_CHOICE,
+    WK_KEY_BOOL,
+    WK_KEY_INT,
+    WK_KEY_U64,
+    WK_KEY_REAL,
+    WK_KEY_STRS,
+    WK_KEY_REALS
+} wk_key_kind;
 
 typedef struct wk_train_key {
     const char *name;      /* "lora_parameters.rank" */

@@ -173,7 +173,8 @@ static size_t count_labels(const wk_ids *labels, size_t n) {
 }
 
 static wick_status keep(wk_dataset *d, const wk_ids *ids, const wk_ids *labels, size_t n, int32_t cls, int32_t line) {
-    if (!wk_grow((void **)&d->sample, &d->cap, d->n + 1, sizeof *d->sample)) return wk_fail_memory(d->n * sizeof *d->sample, d->path);
+    if (!wk_grow((void **)&d->sample, &d->cap, d->n + 1, sizeof *d->sample))
+        return wk_fail_memory(d->n * sizeof *d->sample, d->path);
     wk_sample s = { .n = (int32_t)n, .cls = cls, .line = line, .id = wk_arena_alloc(&d->arena, n * sizeof *s.id) };
     if (cls < 0) s.label = wk_arena_alloc(&d->arena, n * sizeof *s.label);
     if (!s.id || (cls < 0 && !s.label)) return wk_fail_memory(n * sizeof *s.id, d->path);
@@ -259,9 +260,10 @@ wick_status wk_dataset_read(const wick_model *m, const char *path, const wk_data
     wk_buf_free(&text);
     if (!st && !d->n && !d->n_masked) st = wk_fail(WICK_E_FORMAT, "%s: is empty: it needs a JSON object a line", path);
     if (!st && !d->n)
-        st = wk_fail(WICK_E_FORMAT, "%s: no label is left in any of its %zu samples%s, so there is nothing to learn; see what is masked "
-                     "with wick tokenize MODEL --show-mask %s", path, d->n_masked,
-                     d->n_cut ? " (some were cut to max_seq_length)" : "", path);
+        st = wk_fail(WICK_E_FORMAT,
+                     "%s: no label is left in any of its %zu samples%s, so there is nothing to learn; see what is masked "
+                     "with wick tokenize MODEL --show-mask %s",
+                     path, d->n_masked, d->n_cut ? " (some were cut to max_seq_length)" : "", path);
     if (st) wk_dataset_free(d);
     else *out = d;
     return st;

@@ -16,7 +16,8 @@ typedef struct wk_sample {
 typedef struct wk_data_options {
     int max_seq_length;   /* tokens; longer samples are cut to it */
     bool refuse_long;     /* or are an error */
-    bool mask_prompt;     /* loss on what the assistant says alone; false: on every token. Plain text and ready labels do not care */
+    /* loss on what the assistant says alone; false: on every token. Plain text and ready labels do not care */
+    bool mask_prompt;
 } wk_data_options;
 
 typedef struct wk_dataset {

@@ -126,9 +126,11 @@ static wick_status mask_turn(const wick_model *m, json_t *chat, const wk_rendere
     if (!st) st = render_first(m, chat, i + 1, false, &after);
     size_t from = common(&opened.text, &whole->text), to = after.text.len;
     if (!st && (common(&before.text, &whole->text) != before.text.len || common(&after.text, &whole->text) != to))
-        st = wk_fail(WICK_E_TEMPLATE, "the chat template has no {%% generation %%} marks, and renders messages 1 to %zu otherwise when "
+        st = wk_fail(WICK_E_TEMPLATE,
+                     "the chat template has no {%% generation %%} marks, and renders messages 1 to %zu otherwise when "
                      "more follow, so what the assistant says in message %zu cannot be found; give a template with marks "
-                     "(--chat-template-file), or only conversations of one answer", i + 1, i + 1);
+                     "(--chat-template-file), or only conversations of one answer",
+                     i + 1, i + 1);
     size_t a = 0, b = 0;
     if (!st) st = find_tokens(m, whole, ids, from, to, &a, &b);
     if (!st) memset(said + a, 1, drop_after_end(m, ids, a, b) - a);

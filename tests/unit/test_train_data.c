@@ -83,8 +83,9 @@ static void holds(const wick_model *m, const char *json, bool mask_prompt, const
 
 static void test_forms(void **state) {
     (void)state;
-    static const char turns[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\",\"content\":\"One.\"},"
-                                "{\"role\":\"user\",\"content\":\"And\"},{\"role\":\"assistant\",\"content\":\"Two.\"}]}";
+    static const char turns[] =
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\",\"content\":\"One.\"},"
+        "{\"role\":\"user\",\"content\":\"And\"},{\"role\":\"assistant\",\"content\":\"Two.\"}]}";
     wick_model *m = open_with(chat_model, NULL);  /* its template has no marks: prefixes are compared */
     holds(m, turns, true, "One.<|end|>/Two.<|end|>");
     holds(m, turns, false, "<|user|>Hi<|end|><|assistant|>One.<|end|><|user|>And<|end|><|assistant|>Two.<|end|>");
@@ -141,8 +142,12 @@ static void test_wrong_lines(void **state) {
     wick_model_free(m);
     /* No marks, and what was said is rendered otherwise later on: nothing can be told from prefixes. */
     m = open_with(chat_model, "{% for m in messages %}{{ m.role }} {{ loop.length }}:{{ m.content }};{% endfor %}");
-    refused(wick_train_sample_read(m, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\"},"
-                                      "{\"role\":\"user\",\"content\":\"c\"}]}", true, &s), WICK_E_TEMPLATE, "generation");
+    refused(
+        wick_train_sample_read(m,
+                               "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\"},"
+                               "{\"role\":\"user\",\"content\":\"c\"}]}",
+                               true, &s),
+        WICK_E_TEMPLATE, "generation");
     wick_model_free(m);
     m = run_open("data/models/qwen2-classify");
     refused(wick_train_sample_read(m, "{\"text\":\"a\",\"label\":1}", true, &s), WICK_E_UNSUPPORTED, "no tokenizer");
@@ -175,7 +180,8 @@ static void test_files(void **state) {
     (void)state;
     wick_model *m = open_with(chat_model, NULL);
     wk_dataset *d;
-    ok(read_text(m, "\xEF\xBB\xBF{\"input_ids\":[1,2,3]}\r\n\n  \n{\"input_ids\":[4,5,6,7],\"labels\":[4,-100,6,-100]}", 3, false, &d));
+    ok(read_text(m, "\xEF\xBB\xBF{\"input_ids\":[1,2,3]}\r\n\n  \n{\"input_ids\":[4,5,6,7],\"labels\":[4,-100,6,-100]}", 3, false,
+                 &d));
     assert_int_equal(d->n, 2);
     assert_int_equal(d->sample[1].line, 4);
     assert_int_equal(d->n_cut, 1);
@@ -193,7 +199,8 @@ static void test_files(void **state) {
     refused(read_text(m, "{\"input_ids\":[1,2]}\n\n{\"x\":1}\n", 2, false, &d), WICK_E_FORMAT, "line 3: has none of");
     refused(read_text(m, "", 2, false, &d), WICK_E_FORMAT, "is empty");
     refused(read_text(m, " \n\n", 2, false, &d), WICK_E_FORMAT, "is empty");
-    refused(read_text(m, "{\"input_ids\":[1,2],\"labels\":[1,-100]}", 2, false, &d), WICK_E_FORMAT, "no label is left in any of its 1");
+    refused(read_text(m, "{\"input_ids\":[1,2],\"labels\":[1,-100]}", 2, false, &d), WICK_E_FORMAT,
+            "no label is left in any of its 1");
     wk_data_options o = { .max_seq_length = 4 };
     refused(wk_dataset_read(m, "/nonexistent/train.jsonl", &o, &d), WICK_E_IO, "No such file");
     wk_dataset_free(NULL);
@@ -205,8 +212,9 @@ static void test_memory(void **state) {
     (void)state;
     wick_model *m = open_with(chat_model, NULL);
     char path[64];
-    snprintf(path, sizeof path, "%s", write_temp("{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\","
-                                                 "\"content\":\"One.\"}]}\n{\"text\":\"abc\"}\n{\"input_ids\":[1,2],\"labels\":[1,2]}\n"));
+    snprintf(path, sizeof path, "%s",
+             write_temp("{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\","
+                        "\"content\":\"One.\"}]}\n{\"text\":\"abc\"}\n{\"input_ids\":[1,2],\"labels\":[1,2]}\n"));
     wk_data_options o = { .max_seq_length = 64, .mask_prompt = true };
     uint64_t live = wk_alloc_live();
     wick_status st = WICK_E_MEMORY;
@@ -229,8 +237,8 @@ static void test_rows(void **state) {
     (void)state;
     wick_model *m = open_with(chat_model, NULL);
     wk_dataset *d;
-    ok(read_text(m, "{\"input_ids\":[1,2,3,4],\"labels\":[-100,2,3,-100]}\n{\"input_ids\":[5,6]}\n{\"input_ids\":[7,8,9]}\n", 8, false,
-                 &d));
+    ok(read_text(m, "{\"input_ids\":[1,2,3,4],\"labels\":[-100,2,3,-100]}\n{\"input_ids\":[5,6]}\n{\"input_ids\":[7,8,9]}\n", 8,
+                 false, &d));
     wk_order o = { .data = d, .batch_size = 2, .max_seq_length = 8 };
     wk_micro b = { 0 };
     ok(wk_order_next(&o, &b));
@@ -339,8 +347,9 @@ static void test_classes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_masks), cmocka_unit_test(test_forms), cmocka_unit_test(test_wrong_lines), cmocka_unit_test(test_files),
-        cmocka_unit_test(test_memory), cmocka_unit_test(test_rows), cmocka_unit_test(test_order), cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_masks), cmocka_unit_test(test_forms),   cmocka_unit_test(test_wrong_lines),
+        cmocka_unit_test(test_files), cmocka_unit_test(test_memory),  cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_order), cmocka_unit_test(test_classes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
