@@ -9,8 +9,8 @@ static wick_status upload(wk_backend *be, const float *data, int64_t rows, int64
     wk_tensor t = { WK_STR("adapter"), WK_F32, rows ? 2 : 1, { rows ? rows : cols, rows ? cols : 1, 1, 1 },
                     (const uint8_t *)data, (uint64_t)(rows ? rows : 1) * (uint64_t)cols * sizeof *data, NULL };
     wk_weight *w = NULL;
-    wick_status st = be->ops->weight_new(be, &(wk_weight_source){ .tensor = (const wk_tensor *[]){ &t }, .n_tensor = 1, .vector = !rows },
-                                         &w);
+    wk_weight_source source = { .tensor = (const wk_tensor *[]){ &t }, .n_tensor = 1, .vector = !rows };
+    wick_status st = be->ops->weight_new(be, &source, &w);
     *out = w;
     return st;
 }
