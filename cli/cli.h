@@ -69,7 +69,8 @@ typedef struct cli_model {
 } cli_model;
 /* Opens -m's model, with progress if it takes over a second. vocab_only: no weights. Prints what went wrong; *m is then empty. */
 int cli_open(const opts *o, bool vocab_only, cli_model *m);
-/* Makes its session by -c -b -ub -ctk --context-shift, at least n_ctx tokens long (0: by the flags alone), applies --lora, opens -md. */
+/* Makes its session by -c -b -ub -ctk --context-shift, at least n_ctx tokens long (0: by the flags alone); applies --lora, and
+ * opens -md's model. */
 int cli_session(const opts *o, int n_ctx, cli_model *m);
 void cli_close(cli_model *m);
 /* The sampling flags over the model's defaults. Arrays inside go with cli_generate_free(). */

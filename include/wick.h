@@ -226,7 +226,8 @@ typedef struct wick_generate_options {
     bool ignore_end;          /* go on past end-of-turn tokens */
     /* Tokens guessed ahead and checked in one pass, at most 64; 0: none. What is generated stays the same to the bit; text that
      * repeats itself, or its prompt, comes several times as fast. draft: another session, of a smaller model with the same
-     * vocabulary, that guesses, and belongs to the call or the stream while it runs; NULL: guesses are what followed in the text so far. */
+     * vocabulary, that guesses, and belongs to the call or the stream while it runs; NULL: guesses are what followed in the
+     * text so far. */
     int n_draft; wick_session *draft;
 } wick_generate_options;
 /* Fills *o with m's defaults; m may be NULL. */

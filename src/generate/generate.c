@@ -1,5 +1,6 @@
 /* generate.c: the loop: what the session does not hold of the prompt is fed, then choose, show, feed, until something
- * ends it. Where tokens are guessed ahead (guess.h), feeding is often done already. Load: thousands of rounds, each a forward pass of 1 to 100 ms; nothing is allocated in a round. */
+ * ends it. Where tokens are guessed ahead (guess.h), feeding is often done already. Load: thousands of rounds, each a forward
+ * pass of 1 to 100 ms; nothing is allocated in a round. */
 #include "base/clock.h"
 #include "generate/generate.h"
 #include <string.h>
@@ -26,14 +27,14 @@ static wick_status check_draft(const wick_session *s, const wick_generate_option
     if (o->draft == s) return wk_fail(WICK_E_ARG, "the draft is the session itself: it has to be another");
     if (d->hp.classify) return wk_fail(WICK_E_ARG, "the draft's model is a classifier, it cannot guess tokens");
     if (d->hp.n_vocab != m->hp.n_vocab)
-        return wk_fail(WICK_E_ARG, "the draft's model has %lld tokens, this one %lld: guessing needs the same vocabulary",
+        return wk_fail(WICK_E_ARG, "the draft's model has %lld tokens, this one %lld: guesses need the same vocabulary",
                        (long long)d->hp.n_vocab, (long long)m->hp.n_vocab);
     for (int32_t id = 0; d != m && m->tokenizer && d->tokenizer && id < wk_tokenizer_n_vocab(m->tokenizer); id++) {
         wk_str a = wk_tokenizer_entry(m->tokenizer, id);
         wk_str b = id < wk_tokenizer_n_vocab(d->tokenizer) ? wk_tokenizer_entry(d->tokenizer, id) : (wk_str){ 0 };
         if (a.len != b.len || (a.len && memcmp(a.ptr, b.ptr, a.len)))
-            return wk_fail(WICK_E_ARG, "the draft's token %d is \"%.*s\", this model's \"%.*s\": guessing needs the same vocabulary",
-                           (int)id, (int)(b.len < 40 ? b.len : 40), b.ptr ? b.ptr : "", (int)(a.len < 40 ? a.len : 40), a.ptr);
+            return wk_fail(WICK_E_ARG, "the draft's token %d is \"%.*s\", this model's \"%.*s\": guesses need the same vocabulary",
+                           (int)id, (int)(b.len < 40 ? b.len : 40), b.ptr ? b.ptr : "", (int)(a.len < 40 ? a.len : 40), a.ptr ? a.ptr : "");
     }
     return WICK_OK;
 }

@@ -24,7 +24,8 @@ bool wk_guess_met(wk_guess *g, int32_t id);
 /* Guesses what follows ids [n], at most room tokens, into g->id and g->n. Errors  those of the draft's passes. */
 wick_status wk_guess_next(wk_guess *g, const int32_t *ids, int n, int room);
 
-/* What followed the last place before the end where the longest run of 2 to 4 of the last tokens stood: out [max]. Returns how many. */
+/* What followed the last place before the end where the longest run of 2 to 4 of the last tokens stood: out [max].
+ * Returns how many. */
 int wk_guess_lookup(const int32_t *ids, int n, int max, int32_t *out);
 
 #endif

@@ -53,7 +53,8 @@ static wick_session *session_of(wick_model *m, const setting *c) {
 }
 
 /* Generates twice in one session: the second prompt is the first, what was generated, and one token more. */
-static void twice(wick_session *s, const int32_t *ids, const setting *c, wick_generate_options *o, run_log log[2], wick_result r[2]) {
+static void twice(wick_session *s, const int32_t *ids, const setting *c, const wick_generate_options *o, run_log log[2],
+                  wick_result r[2]) {
     int32_t again[RUN_MAX];
     memset(log, 0, 2 * sizeof *log);
     wick_session_reset(s);
