@@ -34,7 +34,8 @@ static wick_status check_draft(const wick_session *s, const wick_generate_option
         wk_str b = id < wk_tokenizer_n_vocab(d->tokenizer) ? wk_tokenizer_entry(d->tokenizer, id) : (wk_str){ 0 };
         if (a.len != b.len || (a.len && memcmp(a.ptr, b.ptr, a.len)))
             return wk_fail(WICK_E_ARG, "the draft's token %d is \"%.*s\", this model's \"%.*s\": guesses need the same vocabulary",
-                           (int)id, (int)(b.len < 40 ? b.len : 40), b.ptr ? b.ptr : "", (int)(a.len < 40 ? a.len : 40), a.ptr ? a.ptr : "");
+                           (int)id, (int)(b.len < 40 ? b.len : 40), b.ptr ? b.ptr : "", (int)(a.len < 40 ? a.len : 40),
+                           a.ptr ? a.ptr : "");
     }
     return WICK_OK;
 }
