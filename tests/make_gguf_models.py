@@ -13,17 +13,18 @@ HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "models"
 MODELS = {"llama": "llama", "llama-mha-linear-rope": "llama", "llama3-rope": "llama", "llama-yarn": "llama",
           "qwen2-tied": "qwen2", "qwen3": "qwen3", "qwen3-moe": "qwen3moe", "mixtral": "llama", "gemma2": "gemma2",
           "gemma3": "gemma3", "gemma3-linear": "gemma3", "phi3": "phi3", "phi3-partial": "phi3", "phi3-longrope": "phi3", "phi3-crossing": "phi3",
-          "olmo2": "olmo2"}
+          "olmo2": "olmo2", "gpt-oss": "gpt-oss", "gpt-oss-mxfp4": "gpt-oss"}
 TOP = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 LAYER = {"input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
          "self_attn.qkv_proj": "attn_qkv", "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm",
          "self_attn.k_norm": "attn_k_norm", "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate",
          "mlp.up_proj": "ffn_up", "mlp.gate_up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "mlp.gate": "ffn_gate_inp",
-         "block_sparse_moe.gate": "ffn_gate_inp"}
+         "block_sparse_moe.gate": "ffn_gate_inp", "mlp.router": "ffn_gate_inp"}
 POST_NORMS = {"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
               "post_feedforward_layernorm": "post_ffw_norm"}
 EXPERT = {"gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down", "w1": "ffn_gate", "w3": "ffn_up", "w2": "ffn_down"}
 U32, F32, STR = 4, 6, 8
+MXFP4 = 39
 
 
 def read_safetensors(path):
@@ -66,8 +67,10 @@ def keys_of(arch, c, rope, hd):
     if arch == "phi3":  # the window that Phi-3 has not is zero; longrope is told by its tensors
         k += [(arch + ".rope.scaling.original_context_length", U32, c["original_max_position_embeddings"]),
               (arch + ".attention.sliding_window", U32, c["sliding_window"] or 0)]
-    if arch.startswith("gemma"):
+    if arch.startswith("gemma") or arch == "gpt-oss":
         k.append((arch + ".attention.sliding_window", U32, c["sliding_window"]))
+    if arch == "gpt-oss":
+        k.append((arch + ".expert_feed_forward_length", U32, c["intermediate_size"]))
     for name in ("attn_logit_softcapping", "final_logit_softcapping"):
         if c.get(name):
             k.append((f"{arch}.{name}", F32, c[name]))
@@ -93,10 +96,58 @@ def plus_one(raw):
     return struct.pack(f"<{n}f", *(v + 1 for v in struct.unpack(f"<{n}f", raw)))
 
 
+def turned(shape, raw):
+    """Float32 [matrices, inputs, outputs] with the last two the other way round."""
+    m, i, o = shape
+    v = struct.unpack(f"<{m * i * o}f", raw)
+    return [m, o, i], struct.pack(f"<{m * i * o}f", *(v[(a * i + c) * o + b] for a in range(m) for b in range(o) for c in range(i)))
+
+
+def blocks_of(shape, blocks, scales):
+    """MXFP4 as GGUF has it: a scale, then 16 bytes with inputs j low and j + 16 high, where folders have 2 j and 2 j + 1."""
+    out = bytearray()
+    for n in range(len(scales)):
+        b = blocks[16 * n:16 * n + 16]
+        x = [b[j // 2] >> 4 * (j % 2) & 15 for j in range(32)]
+        out += scales[n:n + 1] + bytes(x[j] | x[j + 16] << 4 for j in range(16))
+    return shape[:-2] + [shape[-2] * 32], bytes(out)
+
+
+def in_turn(shape, raw, part, rows):
+    """Every second row of the last dimension but one (of biases: number), from `part` on."""
+    each = len(raw) // math.prod(shape[:rows + 1])
+    return (shape[:rows] + [shape[rows] // 2] + shape[rows + 1:],
+            b"".join(raw[k * each:(k + 1) * each] for k in range(part, math.prod(shape[:rows + 1]), 2)))
+
+
+def gpt_oss_expert(n, part, source, name):
+    """A folder's experts under the names that the converter gives them: gate and up apart, outputs by rows."""
+    bias, kind = part.endswith("_bias"), 0
+    shape, raw = source[name]
+    if part.endswith("_blocks"):
+        shape, raw = blocks_of(shape, raw, source[name.replace("_blocks", "_scales")][1])
+        kind = MXFP4
+    elif not bias:
+        shape, raw = turned(shape, raw)
+    end = "bias" if bias else "weight"
+    if part.startswith("down"):
+        return [(f"blk.{n}.ffn_down_exps.{end}", shape, raw, kind)]
+    return [(f"blk.{n}.ffn_{x}_exps.{end}", *in_turn(shape, raw, i, 1), kind) for i, x in enumerate(("gate", "up"))]
+
+
 def tensors_of(arch, c, source, rope, hd, old_experts):
     out, experts = [], {}
-    post = POST_NORMS if arch in ("gemma2", "gemma3", "olmo2") else {}
+    post = POST_NORMS if arch in ("gemma2", "gemma3", "olmo2", "gpt-oss") else {}
     for name, (shape, raw) in source.items():
+        if arch == "gpt-oss" and ".mlp.experts." in name:
+            n, part = name.removeprefix("model.layers.").split(".mlp.experts.")
+            if not part.endswith("_scales"):
+                out += gpt_oss_expert(n, part, source, name)
+            continue
+        if name.endswith(".sinks"):
+            name = name.replace("self_attn.sinks", "attn_sinks.weight")
+            out.append((name.replace("model.layers.", "blk."), shape, raw))
+            continue
         base, end = name.rsplit(".", 1)
         if arch.startswith("gemma") and base.endswith("norm"):
             raw = plus_one(raw)
@@ -208,8 +259,8 @@ def write(path, keys, tensors, kind):
     head, data = b"", b""
     for name, t, v in keys:
         head += string(name) + struct.pack("<I", t) + (string(v) if t == STR else struct.pack("<I" if t == U32 else "<f", v))
-    for name, shape, raw in tensors:
-        t, raw = as_type(shape, raw, kind)
+    for name, shape, raw, *forced in tensors:
+        t, raw = (MXFP4, raw) if MXFP4 in forced else as_type(shape, raw, kind)
         data += b"\0" * (-len(data) % 32)
         head += string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *reversed(shape), t, len(data))
         data += raw
@@ -234,6 +285,8 @@ def main():
     kind = sys.argv[sys.argv.index("--type") + 1] if "--type" in sys.argv else "F32"
     for name, arch in MODELS.items():
         c = json.load(open(f"{HERE}/{name}/config.json"))
+        if name.endswith("-mxfp4") and kind != "F32":
+            continue
         rope = c["rope_parameters"].get("full_attention", c["rope_parameters"])
         hd = c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
         source = read_safetensors(f"{HERE}/{name}/model.safetensors")

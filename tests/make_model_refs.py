@@ -27,6 +27,16 @@ def common(**k):
                    pad_token_id=0), **k}
 
 
+def wide(name, p, config):
+    """Sinks as large as scores are, and biases and experts' products that reach beyond the clipped activation's limits."""
+    if "sinks" in name:
+        torch.nn.init.normal_(p, std=1.0)
+    elif "experts" in name or "bias" in name:
+        torch.nn.init.normal_(p, std=2.0 if "gate_up" in name else 0.2)
+    else:
+        fill(name, p, config)
+
+
 MODELS = {
     "olmo2": {"config": lambda: T.Olmo2Config(**common(rope_parameters={"rope_type": "default", "rope_theta": 500000.0}))},
     # tied head, rope stretched on the layers that see everything, a window of 8 on the others
@@ -36,6 +46,12 @@ MODELS = {
         rope_parameters={"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
                          "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}})),
         "v4": {"sliding_window_pattern": 2}},
+    # window of 8 on every other layer, yarn over an original context of 16; gate and up rows in turn, experts input by input
+    "gpt-oss": {"config": lambda: T.GptOssConfig(**common(
+        head_dim=8, num_hidden_layers=2, num_local_experts=4, num_experts_per_tok=2, sliding_window=8, attention_bias=True,
+        layer_types=["sliding_attention", "full_attention"], intermediate_size=32, rope_parameters={
+            "rope_type": "yarn", "rope_theta": 150000.0, "factor": 8.0, "beta_fast": 32.0, "beta_slow": 1.0, "truncate": False,
+            "original_max_position_embeddings": 32})), "fill": wide},
     "phi3-partial": {"config": lambda: T.Phi3Config(**common(sliding_window=8, rope_parameters={
         "rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}))},
     # the greedy tokens cross the original context of 32

@@ -11,6 +11,7 @@ llama-gptq-v2      4 bits, one group a row, zeros as they are
 llama-gptq-8-bit   8 bits, groups of 32 in an order of their own (desc_act), zeros stored less one
 llama-awq          4 bits, groups of 32, down_proj left as it is
 phi3-awq           the same with fused projections
+gpt-oss-mxfp4      experts of E2M1 codes with a power of two for each 32, the rest float32
 Layouts: as AutoGPTQ, AutoAWQ ("gemm"), DeepSeek-V3, FBGEMM and compressed-tensors write them; rounding is to nearest.
 """
 import json, os, shutil, sys
@@ -105,6 +106,9 @@ def write(name, m, quantise, config, shards=1):
     out = {}
     for k, w in m.state_dict().items():
         made = quantise(k[:-len("weight")], w.clone()) if k.endswith(tuple(p + ".weight" for p in PROJECTIONS)) else None
+        if k.endswith(("experts.gate_up_proj", "experts.down_proj")):  # [experts, inputs, outputs]
+            blocks, scales, decoded = mxfp4(w.transpose(1, 2).contiguous())
+            made = {k + "_blocks": blocks, k + "_scales": scales}, decoded.transpose(1, 2).contiguous()
         if made is None:
             out[k] = w.clone()
         else:
@@ -131,6 +135,33 @@ def write(name, m, quantise, config, shards=1):
     print(name, sum(os.path.getsize(os.path.join(d, f)) for f in os.listdir(d)))
 
 
+E2M1 = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
+
+
+def mxfp4(w):
+    """Blocks [..., in / 32, 16], input 2 j of a byte low; scales with bias 127; and what they decode to."""
+    x = w.reshape(*w.shape[:-1], -1, 32)
+    e = x.abs().amax(-1).clamp(min=2.0 ** -100).log2().floor() - 2
+    y = x / 2.0 ** e[..., None]
+    code = (y.abs()[..., None] - E2M1).abs().argmin(-1)
+    sign = (y < 0).long()
+    nibble = code + 8 * sign
+    decoded = E2M1[code] * (1 - 2 * sign) * 2.0 ** e[..., None]
+    return (nibble[..., 0::2] + 16 * nibble[..., 1::2]).byte(), (e + 127).byte(), decoded.reshape(w.shape)
+
+
+def gpt_oss():
+    torch.manual_seed(9)
+    c = T.GptOssConfig(vocab_size=V, hidden_size=64, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4, head_dim=16,
+                       num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2, max_position_embeddings=128,
+                       sliding_window=8, layer_types=["sliding_attention", "full_attention"], pad_token_id=0, eos_token_id=2,
+                       bos_token_id=1)
+    m = T.AutoModelForCausalLM.from_config(c, attn_implementation="eager").float().eval()
+    for n, p in m.named_parameters():
+        torch.nn.init.normal_(p, mean=1.0 if "norm" in n else 0.0, std=1.0 if "sinks" in n else 0.1)
+    return m
+
+
 write("llama-fp8-block", fresh(136, 144, 1, 1), lambda b, w: as_fp8(b, w, 128, 128, "weight_scale_inv", {}),
       {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}, shards=2)
 write("llama-fp8-tensor", fresh(72, 88, 2, 2),
@@ -150,3 +181,5 @@ write("llama-awq", fresh(64, 160, 2, 7), lambda b, w: None if "down_proj" in b e
        "modules_to_not_convert": ["down_proj"]})
 write("phi3-awq", fresh(64, 96, 2, 8, T.Phi3Config), lambda b, w: as_awq(b, w, 32),
       {"quant_method": "awq", "bits": 4, "group_size": 32, "zero_point": True, "version": "gemm"})
+write("gpt-oss-mxfp4", gpt_oss(), lambda b, w: None, {"quant_method": "mxfp4", "modules_to_not_convert": [
+    "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"]})

@@ -22,6 +22,7 @@ enum { WK_MAX_PIECE = 3 };
 typedef struct wk_origin {
     const wk_found *piece[WK_MAX_PIECE]; int n_piece;
     int64_t mat;              /* -1: all matrices; else this one (an expert apart) */
+    bool turned;              /* experts as [inputs, outputs], the pieces' outputs (their biases too) in turn */
     int64_t head;             /* > 0: rows of heads of so many are interleaved, as GGUF has them */
     float add;                /* to every element */
     const wk_tensor *plain;   /* a tensor of the source in place of pieces */

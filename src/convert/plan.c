@@ -53,11 +53,24 @@ static wick_status choose_type(const wk_conversion *c, wk_role role, bool small,
     return st;
 }
 
+/* Experts that folders of the family have input by input. */
+static bool turned(const wk_conversion *c, wk_role role) {
+    return !c->to_gguf && c->m->hp.features & WK_EXPERTS_TURNED && wk_roles[role].n_mat == WK_D_EXPERT;
+}
+
 /* The role by whose name it is written: that of several together, where the family's files have them so. */
 static wk_role written_as(const wk_conversion *c, wk_role role) {
-    for (const wk_fusion *u = wk_fusions; c->m->hp.arch->fused && u->whole; u++)
-        for (int i = 0; u->part[i]; i++) if (u->part[i] == role && wk_roles[role].n_mat == WK_D_ONE) return u->whole;
+    bool experts = wk_roles[role].n_mat == WK_D_EXPERT;
+    for (const wk_fusion *u = wk_fusions; u->whole; u++)
+        for (int i = 0; u->part[i]; i++)
+            if (u->part[i] == role && (experts ? turned(c, role) : c->m->hp.arch->fused)) return u->whole;
     return role;
+}
+
+/* What follows a role's name: parameters of no module of their own have none in folders. */
+static const char *suffix_of(const wk_conversion *c, wk_role role, bool bias) {
+    if (turned(c, role)) return bias ? "_bias" : "";
+    return bias ? "bias" : role == WK_T_SINKS && !c->to_gguf ? "" : "weight";
 }
 
 /* Has each expert a tensor of its own? */
@@ -66,15 +79,36 @@ static bool apart(const wk_conversion *c, wk_role role) {
     return wk_arch_spelling(wk_arch_tensor(c->m->hp.arch, role, c->to_gguf), 0, &name) && memchr(name.ptr, '*', name.len);
 }
 
+/* Puts f below, or in turn with, what the last tensor has already. */
+static wick_status add_piece(wk_conversion *c, const wk_found *f, const char *name) {
+    wk_tensor *t = &c->t[c->n - 1];
+    wk_origin *into = &c->origin[c->n - 1];
+    bool in_turn = into->turned;
+    int64_t *grows = &t->shape[t->n_dim - (in_turn ? 1 : 2)], more = in_turn && t->n_dim == 2 ? f->base.n_col : f->base.n_row;
+    const wk_found *first = into->piece[0];
+    size_t row = 0, bytes = 0;
+    if (into->n_piece == WK_MAX_PIECE || into->mat >= 0 || first->base.n_col != f->base.n_col ||
+        (in_turn && first->base.n_row != f->base.n_row))
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%s\" cannot be put together", c->from, name);
+    into->piece[into->n_piece++] = f;
+    *grows += more;
+    c->total -= t->n_bytes;
+    if (!wk_row_bytes(t->dtype, wk_tensor_cols(t), &row) || !wk_mul_size(row, (size_t)wk_tensor_rows(t), &bytes))
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%s\" cannot be put together", c->from, name);
+    t->n_bytes = bytes;
+    c->total += bytes;
+    return WICK_OK;
+}
+
 /* One tensor of a role: all matrices, or (mat >= 0) one of them. */
-static wick_status add_role(wk_conversion *c, wk_role role, int64_t layer, int64_t mat, const char *suffix, const wk_found *f) {
+static wick_status add_role(wk_conversion *c, wk_role role, int64_t layer, int64_t mat, bool bias, const wk_found *f) {
     const wk_hparams *hp = &c->m->hp;
-    bool bias = !strcmp(suffix, "bias"), vector = wk_roles[role].rows == WK_D_ONE || bias;
-    wk_origin o = { .piece = { f }, .n_piece = 1, .mat = mat };
+    bool vector = wk_roles[role].rows == WK_D_ONE || bias;
+    wk_origin o = { .piece = { f }, .n_piece = 1, .mat = mat, .turned = turned(c, role) };
     wk_tensor t = { 0 };
     char name[192];
-    if (!wk_arch_tensor_name(hp->arch, c->to_gguf ? NULL : WK_ROOT, written_as(c, role), 0, layer, mat < 0 ? 0 : mat, suffix, name,
-                             sizeof name))
+    if (!wk_arch_tensor_name(hp->arch, c->to_gguf ? NULL : WK_ROOT, written_as(c, role), 0, layer, mat < 0 ? 0 : mat,
+                             suffix_of(c, role, bias), name, sizeof name))
         return wk_fail(WICK_E_UNSUPPORTED, "%s: %s files of architecture %s have no place for tensor \"%s\"", c->from,
                        c->to_gguf ? "GGUF" : "Hugging Face", hp->arch->name, wk_show(f->tensor[0].name).text);
     if (vector && !bias && hp->features & WK_NORM_PLUS_ONE) o.add = c->to_gguf ? f->add : -1;
@@ -85,21 +119,10 @@ static wick_status add_role(wk_conversion *c, wk_role role, int64_t layer, int64
     wick_status st = choose_type(c, role, vector, &o, &t.dtype);
     if (st) return st;
     if (f->base.n_mat > 1 && mat < 0) t.shape[t.n_dim++] = f->base.n_mat;
-    if (!vector) t.shape[t.n_dim++] = f->base.n_row;
-    t.shape[t.n_dim++] = f->base.n_col;
-    size_t last = c->n - 1;  /* the role before may be a part of the same tensor: its rows come first */
-    if (c->n && wk_str_eq(c->t[last].name, name)) {
-        wk_origin *into = &c->origin[last];
-        if (into->n_piece == WK_MAX_PIECE || mat >= 0 || c->t[last].shape[c->t[last].n_dim - 1] != f->base.n_col)
-            return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%s\" cannot be put together", c->from, name);
-        into->piece[into->n_piece++] = f;
-        c->t[last].shape[c->t[last].n_dim - 2] += f->base.n_row;
-        uint64_t bytes = c->t[last].n_bytes / (uint64_t)(c->t[last].shape[c->t[last].n_dim - 2] - f->base.n_row) *
-                         (uint64_t)f->base.n_row;
-        c->t[last].n_bytes += bytes;
-        c->total += bytes;
-        return WICK_OK;
-    }
+    if (!vector) t.shape[t.n_dim++] = o.turned ? f->base.n_col : f->base.n_row;
+    t.shape[t.n_dim++] = o.turned && !vector ? f->base.n_row : f->base.n_col;
+    /* The role before may be a part of the same tensor: its rows come first. */
+    if (c->n && wk_str_eq(c->t[c->n - 1].name, name)) return add_piece(c, f, name);
     return add(c, name, &t, &o);
 }
 
@@ -112,7 +135,7 @@ static wick_status add_weights(wk_conversion *c, const wk_layer *l, int64_t laye
             c->quantised = c->quantised || !is_float(f->base.dtype);
             bool each = f->base.n_mat > 1 && apart(c, (wk_role)role);
             for (int64_t e = each ? 0 : -1; !st && e < (each ? f->base.n_mat : 0); e++)
-                st = add_role(c, (wk_role)role, layer, e, bias ? "bias" : "weight", f);
+                st = add_role(c, (wk_role)role, layer, e, bias, f);
         }
     return st;
 }

@@ -89,6 +89,37 @@ static wick_status make_rows(const wk_conversion *c, const wk_tensor *t, const w
     return st;
 }
 
+/* Experts input by input, and biases, in either the pieces' outputs in turn: a matrix at a time. */
+static wick_status fill_turned(wk_conversion *c, const wk_tensor *t, const wk_origin *o, wk_out *out) {
+    int64_t cols = wk_tensor_cols(t), n_in = t->n_dim == 3 ? t->shape[1] : 1, n = o->n_piece;
+    bool vector = t->n_dim == 2;
+    size_t bytes, size;
+    wk_row_bytes(t->dtype, cols, &bytes);
+    float *m = wk_mul_size((size_t)n_in, (size_t)cols, &size) ? wk_alloc_array(size, sizeof *m) : NULL;
+    float *row = wk_alloc_array((size_t)o->piece[0]->base.n_col, sizeof *row);
+    uint8_t *raw = wk_alloc_array((size_t)n_in, bytes);
+    wick_status st = m && row && raw ? WICK_OK : wk_fail_memory((size_t)n_in * bytes, "a layer's experts");
+    for (int64_t mat = 0; !st && mat < t->shape[0]; mat++) {
+        for (int64_t k = 0; k < n; k++)
+            for (int64_t r = 0; r < o->piece[k]->base.n_row; r++) {
+                int64_t from;
+                const wk_tensor *s = row_of(o->piece[k], mat * o->piece[k]->base.n_row + r, &from);
+                wk_tensor_row(s, from, row);
+                for (int64_t i = 0; i < o->piece[k]->base.n_col; i++) m[vector ? i * n + k : i * cols + r * n + k] = row[i];
+            }
+        for (int64_t i = 0; !st && i < n_in; i++) {
+            st = check_range(c, t, m + i * cols, cols);
+            if (!st) wk_dtypes[t->dtype].encode(m + i * cols, raw + (size_t)i * bytes, cols);
+        }
+        if (!st) st = wk_out_write(out, raw, (size_t)n_in * bytes);
+        if (!st) st = progress(c, (uint64_t)n_in * bytes);
+    }
+    wk_free(m);
+    wk_free(row);
+    wk_free(raw);
+    return st;
+}
+
 static void release_tensor(const wk_tensor *t) {
     if (!t->parts) wk_file_release(t->data, t->n_bytes);  /* parts do not lie together */
 }
@@ -106,6 +137,7 @@ wick_status wk_convert_fill(const wk_tensor *t, wk_out *out, void *user) {
     int64_t cols = wk_tensor_cols(t), rows = wk_tensor_rows(t);
     size_t bytes;
     if (!t->n_bytes) return WICK_OK;
+    if (o->turned) return fill_turned(c, t, o, out);
     wk_row_bytes(t->dtype, cols, &bytes);
     int64_t step = bytes < BLOCK ? BLOCK / (int64_t)bytes : 1;
     if (step > rows) step = rows;

@@ -55,7 +55,8 @@ static wick_status write_text(const char *folder, const char *name, const wk_buf
 /* ---- config.json ---- */
 
 static const char *act_name(wk_act act) {
-    static const char *const names[] = { [WK_ACT_SILU] = "silu", [WK_ACT_GELU_TANH] = "gelu_pytorch_tanh", [WK_ACT_GELU] = "gelu" };
+    static const char *const names[] = { [WK_ACT_SILU] = "silu", [WK_ACT_GELU_TANH] = "gelu_pytorch_tanh", [WK_ACT_GELU] = "gelu",
+                                         [WK_ACT_SWIGLU_CLIPPED] = "silu" };
     return names[act];
 }
 
@@ -131,6 +132,7 @@ static wick_status put_rope(const wk_conversion *c, wk_buf *b) {
     if (p.kind == WK_ROPE_YARN) {
         put_real(&r, "beta_fast", p.beta_fast);
         put_real(&r, "beta_slow", p.beta_slow);
+        if (p.unrounded) put_truth(&r, "truncate", false);
     }
     if (p.kind >= WK_ROPE_YARN && p.attention_factor > 0) put_real(&r, "attention_factor", p.attention_factor);
     wk_buf_str(&r, "\n  }");

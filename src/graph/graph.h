@@ -17,13 +17,13 @@ typedef enum wk_op {
     WK_OP_LINEAR,         /* y[R,o] = W[o,i] x[R,i] (+ bias) */
     WK_OP_LORA,           /* y = base + scale * B(A x), by each row's adapter; without x: of each row's token */
     WK_OP_ROPE,           /* rotates pairs (j, j + rot_dim/2) of each head by position * freq[j] */
-    WK_OP_ATTENTION,      /* stores k, v in the cache, then attends from q to what the cache holds; saves log-sum-exp */
+    WK_OP_ATTENTION,      /* stores k, v in the cache, then attends from q to what the cache holds, and to sinks; saves log-sum-exp */
     WK_OP_GLU,            /* y = act(gate) * up */
     WK_OP_ADD,            /* y = a + b */
     WK_OP_SOFTCAP,        /* y = cap * tanh(x / cap) */
     WK_OP_SELECT_ROWS,    /* y[n_out,d] = x[out_row] */
     WK_OP_ROUTE,          /* ids[T,k], weights[T,k] of the k largest of softmax(logits[T,E]) */
-    WK_OP_EXPERT_LINEAR,  /* y[kT,o] = W[id][o,i] x, x of row t (T rows) or of row t*k+j (kT rows) */
+    WK_OP_EXPERT_LINEAR,  /* y[kT,o] = W[id][o,i] x (+ bias[id]), x of row t (T rows) or of row t*k+j (kT rows) */
     WK_OP_COMBINE,        /* y[T,d] = sum_j weight[t,j] x[t*k+j], added in order of expert index */
     /* gradients: ops without a gradient of their own */
     WK_OP_RMS_NORM_GRAD,
@@ -36,7 +36,8 @@ typedef enum wk_rows { WK_ROWS_FIXED, WK_ROWS_T, WK_ROWS_OUT } wk_rows;
 /* rows: n, n * T or n * n_out, by kind. ids: int32 instead of float32. */
 typedef struct wk_shape { wk_rows kind; int64_t n, cols; bool ids; } wk_shape;
 
-typedef enum wk_act { WK_ACT_SILU, WK_ACT_GELU_TANH, WK_ACT_GELU } wk_act;
+/* clipped: gpt-oss' variant of silu: both inputs clipped, see glu.c. */
+typedef enum wk_act { WK_ACT_SILU, WK_ACT_GELU_TANH, WK_ACT_GELU, WK_ACT_SWIGLU_CLIPPED } wk_act;
 
 /* What an op needs besides its inputs; each op reads its own fields, the rest are zero. */
 typedef struct wk_attr {

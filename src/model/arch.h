@@ -17,13 +17,18 @@ enum {
     WK_QK_NORM_ROW     = 1 << 8,  /* with WK_QK_NORM: over all heads together, one weight per column */
     WK_NO_PRE_NORMS    = 1 << 9,  /* attention and the MLP read the residual as it is */
     WK_NORM_TOPK       = 1 << 10, /* the chosen experts' weights are divided by their sum; elsewhere config.json says */
+    WK_SINKS           = 1 << 11, /* each head's softmax has a score more, whose share goes nowhere */
+    WK_EXPERT_BIAS     = 1 << 12, /* experts' products have biases */
+    WK_EXPERTS_TURNED  = 1 << 13, /* HF files have experts' gate and up rows in turn, and float experts as [inputs, outputs] */
+    WK_YARN_UNROUNDED  = 1 << 14, /* yarn's range is not rounded to whole dimensions unless config.json says so */
 };
 
 /* A model's weights by what they do; one table in roles.c has the GGUF and the HF name of each. */
 typedef enum wk_role {
     WK_T_EMBED, WK_T_OUT_NORM, WK_T_OUTPUT, WK_T_SCORE, WK_T_ROPE_FACTORS,
     WK_T_FIRST_LAYER,
-    WK_T_ATTN_NORM = WK_T_FIRST_LAYER, WK_T_Q, WK_T_K, WK_T_V, WK_T_O, WK_T_Q_NORM, WK_T_K_NORM, WK_T_POST_ATTN_NORM,
+    WK_T_ATTN_NORM = WK_T_FIRST_LAYER, WK_T_Q, WK_T_K, WK_T_V, WK_T_O, WK_T_Q_NORM, WK_T_K_NORM, WK_T_SINKS,
+    WK_T_POST_ATTN_NORM,
     WK_T_FFN_NORM, WK_T_GATE, WK_T_UP, WK_T_DOWN, WK_T_POST_FFN_NORM,
     WK_T_ROUTER, WK_T_GATE_EXPS, WK_T_UP_EXPS, WK_T_DOWN_EXPS,
     WK_T_QKV, WK_T_GATE_UP, WK_T_GATE_UP_EXPS,  /* only in files: several roles' rows one after the other, see wk_fusions */
@@ -85,6 +90,7 @@ typedef enum wk_dim {
     WK_D_Q,
     WK_D_KV,
     WK_D_FF,
+    WK_D_HEAD,
     WK_D_Q_NORM,
     WK_D_K_NORM,
     WK_D_EXPERT,

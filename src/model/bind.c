@@ -83,7 +83,8 @@ static void unpermute(int64_t n_head, int64_t head_dim, int32_t *row_from) {
 }
 
 /* A role's tensors as a file has them: one, or one per matrix; each matrix may hold other roles' rows around those wanted. */
-typedef struct found { const wk_tensor **t; int n; int64_t first, n_row; } found;
+/* The role's rows are first, first + step, ... of n_row. */
+typedef struct found { const wk_tensor **t; int n; int64_t first, step, n_row; } found;
 
 /* The tensors of one spelling, if the file has it. */
 static wick_status find_spelling(const binder *b, wk_role role, int i, int64_t layer, const char *suffix, int64_t n_mat, found *f) {
@@ -110,7 +111,9 @@ static wick_status find_role(const binder *b, wk_role role, int64_t layer, const
     f->n = 0;
     for (int i = 0; !st && !f->n && tensor_name(b, role, i, layer, 0, suffix, name, sizeof name); i++) {
         st = find_spelling(b, role, i, layer, suffix, n_mat, f);
-        if (!st && !f->n && n_mat > 1 && !strcmp(suffix, "weight")) st = find_spelling(b, role, i, layer, "", n_mat, f);
+        if (st || f->n || b->gguf) continue;  /* parameters of no module of their own have their name alone */
+        bool bias = !strcmp(suffix, "bias");
+        if (n_mat > 1 || !bias) st = find_spelling(b, role, i, layer, bias ? "_bias" : "", n_mat, f);
     }
     return st;
 }
@@ -122,14 +125,16 @@ static int64_t rows_in(const wk_tensor *t) { return t->n_dim >= 2 ? t->shape[t->
 static wick_status find(const binder *b, wk_role role, int64_t layer, const char *suffix, found *f) {
     wick_status st = find_role(b, role, layer, suffix, f);
     f->first = 0;
+    f->step = 1;
     f->n_row = rows_of(b, role);
     for (const wk_fusion *u = wk_fusions; !st && u->whole; u++) {
-        int64_t before = -1, all = 0;
-        bool own_name = false;
+        int64_t before = -1, all = 0, index = 0, n_part = 0;
+        bool own_name = false, in_turn = !b->gguf && b->m->hp.features & WK_EXPERTS_TURNED && u->whole == WK_T_GATE_UP_EXPS;
         const char *whole = wk_arch_tensor(b->m->hp.arch, u->whole, b->gguf);
         for (int i = 0; u->part[i]; i++) {
             const char *part = wk_arch_tensor(b->m->hp.arch, u->part[i], b->gguf);
-            if (u->part[i] == role) before = all;
+            n_part++;
+            if (u->part[i] == role) before = all, index = i;
             all += rows_of(b, u->part[i]);
             own_name = own_name || (whole && part && !strcmp(part, whole));
         }
@@ -138,14 +143,26 @@ static wick_status find(const binder *b, wk_role role, int64_t layer, const char
         int n = f->n;
         st = find_role(b, u->whole, layer, suffix, f);
         bool fused = f->n && !(own && own != f->t[0]) && (!own_name || rows_in(f->t[0]) == all);
-        if (fused) f->first = before, f->n_row = all;
+        if (fused) f->first = in_turn ? index : before, f->step = in_turn ? n_part : 1, f->n_row = all;
         else f->t[0] = own, f->n = n;
     }
     return st;
 }
 
-/* Rows [first, first + n) of matrix m of t, as a tensor of its own. */
-static wick_status slice(binder *b, const wk_tensor *t, int64_t m, int64_t first, int64_t n, wk_tensor *out) {
+/* Float experts that lie input by input, [n_mat, n_in, n_out], as the tensor that they are. */
+static wick_status turn_over(binder *b, const wk_tensor *t, wk_tensor *out) {
+    wk_parts *p = wk_arena_alloc(&b->own, sizeof *p);
+    if (!p) return wk_fail_memory(sizeof *p, "a layer's experts");
+    *p = (wk_parts){ .order = WK_CODES_FLOATS, .n_in = t->shape[1], .n_out = t->shape[2], .codes = t->data };
+    *out = *t;
+    out->shape[1] = p->n_out;
+    out->shape[2] = p->n_in;
+    out->parts = p;
+    return WICK_OK;
+}
+
+/* Rows first, first + step, ... (n of them) of matrix m of t, as a tensor of its own. */
+static wick_status slice(binder *b, const wk_tensor *t, int64_t m, int64_t first, int64_t step, int64_t n, wk_tensor *out) {
     size_t row, at, n_bytes;
     bool vector = t->n_dim < 2;
     *out = *t;
@@ -157,7 +174,11 @@ static wick_status slice(binder *b, const wk_tensor *t, int64_t m, int64_t first
         wk_parts *p = wk_arena_alloc(&b->own, sizeof *p);
         if (!p) return wk_fail_memory(sizeof *p, "a quantised layer");
         *p = *t->parts;
-        p->first += m * rows_in(t) + first;
+        if (p->order == WK_CODES_FLOATS) {
+            p->codes += (size_t)m * (size_t)(p->n_in * p->n_out) * (size_t)wk_dtypes[t->dtype].bytes;
+            p->first = first;
+        } else p->first += m * rows_in(t) + first;
+        p->step = step;
         out->parts = p;
         out->n_bytes = t->n_bytes / (uint64_t)wk_tensor_rows(t) * (uint64_t)n;
         return WICK_OK;
@@ -177,16 +198,23 @@ static wick_status slice(binder *b, const wk_tensor *t, int64_t m, int64_t first
 static wick_status check_and_cut(binder *b, wk_role role, bool vector, found *f, wk_tensor *room) {
     const wk_role_info *info = &wk_roles[role];
     int64_t n_mat = wk_hparams_dim(&b->m->hp, info->n_mat), n_row = rows_of(b, role), each = f->n ? n_mat / f->n : 0;
+    bool turned = !b->gguf && b->m->hp.features & WK_EXPERTS_TURNED && info->n_mat == WK_D_EXPERT && f->n == 1 && !f->t[0]->parts;
+    wk_tensor over;
     bool bias = vector && info->rows != WK_D_ONE;
     int64_t cols = bias ? f->n_row : wk_hparams_dim(&b->m->hp, info->cols);
     wick_status st = WICK_OK;
     for (int i = 0; !st && i < f->n; i++) {
-        if (!fits(f->t[i], each, vector ? 1 : f->n_row, cols, vector)) st = misfit(b, f->t[i], each, vector ? 1 : f->n_row, cols);
+        if (turned && !(f->t[i]->n_dim == 3 && fits(f->t[i], each, cols, f->n_row, false)))
+            st = misfit(b, f->t[i], each, cols, f->n_row);
+        if (!turned && !fits(f->t[i], each, vector ? 1 : f->n_row, cols, vector))
+            st = misfit(b, f->t[i], each, vector ? 1 : f->n_row, cols);
         if (!st) st = check_type(b, f->t[i]);
         if (!st) st = take(b, f->t[i]);
+        if (!st && turned) st = turn_over(b, f->t[i], &over);
+        if (!st && turned) f->t[i] = &over;
     }
-    if (st || f->n_row == n_row) return st;
-    for (int64_t m = n_mat - 1; !st && m >= 0; m--) st = slice(b, f->t[m / each], m % each, f->first, n_row, &room[m]);
+    if (st || (f->n_row == n_row && !turned)) return st;
+    for (int64_t m = n_mat - 1; !st && m >= 0; m--) st = slice(b, f->t[m / each], m % each, f->first, f->step, n_row, &room[m]);
     for (int64_t m = 0; m < n_mat; m++) f->t[m] = &room[m];
     f->n = (int)n_mat;
     return st;
@@ -227,6 +255,33 @@ static wick_status bind_bias(binder *b, wk_role role, int64_t layer, found *f, w
     return st ? st : upload(b, &(wk_weight_source){ .tensor = f->t, .n_tensor = 1, .vector = true }, &into->bias[role]);
 }
 
+/* Biases of experts, [n_mat, n_row]: a vector of each expert's, one after the other. */
+static wick_status bind_expert_bias(binder *b, wk_role role, int64_t layer, found *f, wk_tensor *room, wk_layer *into) {
+    int64_t n_mat = wk_hparams_dim(&b->m->hp, wk_roles[role].n_mat), n_row = rows_of(b, role);
+    bool there = b->m->hp.features & WK_EXPERT_BIAS;
+    wick_status st = there ? find(b, role, layer, "bias", f) : WICK_OK;
+    if (st || !there) return st;
+    if (!f->n) return missing(b, role, layer, "bias");
+    const wk_tensor *t = f->t[0];
+    size_t size = (size_t)wk_dtypes[t->dtype].bytes;
+    st = check_type(b, t);
+    if (!st && (t->n_dim != 2 || t->shape[0] != n_mat || t->shape[1] != f->n_row || t->parts || wk_dtypes[t->dtype].block > 1))
+        st = misfit(b, t, 1, n_mat, f->n_row);
+    if (!st) st = take(b, t);
+    for (int64_t m = 0; !st && m < n_mat; m++) {  /* one expert's: a row, or every step-th number of one */
+        room[m] = (wk_tensor){ t->name, t->dtype, 1, { n_row, 1, 1, 1 }, t->data + (size_t)(m * f->n_row) * size,
+                               (uint64_t)n_row * size, NULL };
+        wk_parts *p = f->step > 1 ? wk_arena_alloc(&b->own, sizeof *p) : NULL;
+        if (f->step > 1 && !p) st = wk_fail_memory(sizeof *p, "an expert's biases");
+        if (p) *p = (wk_parts){ .order = WK_CODES_FLOATS, .n_in = n_row, .n_out = f->step, .first = f->first, .codes = room[m].data };
+        else room[m].data += (size_t)f->first * size;
+        room[m].parts = p;
+    }
+    for (int64_t m = 0; m < n_mat; m++) f->t[m] = &room[m];
+    wk_weight_source s = { .tensor = f->t, .n_tensor = (int)n_mat, .vector = true };
+    return st ? st : upload(b, &s, &into->bias[role]);
+}
+
 /* Binds a role's weight (and its bias where there is one). */
 static wick_status bind(binder *b, wk_role role, int64_t layer, wk_layer *into) {
     const wk_role_info *info = &wk_roles[role];
@@ -235,7 +290,8 @@ static wick_status bind(binder *b, wk_role role, int64_t layer, wk_layer *into) 
     wk_tensor *room = wk_alloc_array(n_mat, sizeof *room);
     wick_status st = f.t && room ? WICK_OK : wk_fail_memory(n_mat * sizeof *room, "a list of experts");
     if (!st) st = bind_weight(b, role, layer, &f, room, into);
-    if (!st && info->rows != WK_D_ONE && n_mat == 1) st = bind_bias(b, role, layer, &f, room, into);
+    if (!st && info->rows != WK_D_ONE)
+        st = info->n_mat == WK_D_ONE ? bind_bias(b, role, layer, &f, room, into) : bind_expert_bias(b, role, layer, &f, room, into);
     wk_free(f.t);
     wk_free(room);
     return st;
@@ -249,7 +305,7 @@ static wick_status bind_layer(binder *b, int64_t l) {
     const struct { wk_role role; bool there; } all[] = {
         { WK_T_ATTN_NORM, pre }, { WK_T_Q, true }, { WK_T_K, true }, { WK_T_V, true }, { WK_T_O, true },
         { WK_T_Q_NORM, hp->features & WK_QK_NORM }, { WK_T_K_NORM, hp->features & WK_QK_NORM },
-        { WK_T_POST_ATTN_NORM, post }, { WK_T_FFN_NORM, pre }, { WK_T_POST_FFN_NORM, post },
+        { WK_T_SINKS, hp->features & WK_SINKS }, { WK_T_POST_ATTN_NORM, post }, { WK_T_FFN_NORM, pre }, { WK_T_POST_FFN_NORM, post },
         { WK_T_GATE, !moe }, { WK_T_UP, !moe }, { WK_T_DOWN, !moe },
         { WK_T_ROUTER, moe }, { WK_T_GATE_EXPS, moe }, { WK_T_UP_EXPS, moe }, { WK_T_DOWN_EXPS, moe },
     };

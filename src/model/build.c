@@ -72,7 +72,8 @@ static wk_val attention(const builder *b, wk_val x) {
     of_k.n_head = a.n_head_kv;
     q = op(b, WK_OP_ROPE, (wk_val[]){ q, freqs }, 2, &a, WK_T_Q);
     k = op(b, WK_OP_ROPE, (wk_val[]){ k, freqs }, 2, &of_k, WK_T_K);
-    wk_val y = op(b, WK_OP_ATTENTION, (wk_val[]){ q, k, v }, 3, &a, WK_T_O);
+    wk_val sinks = param(b, layer_of(b)->w[WK_T_SINKS], WK_T_SINKS);
+    wk_val y = op(b, WK_OP_ATTENTION, (wk_val[]){ q, k, v, sinks }, 4, &a, WK_T_O);
     return linear(b, y, WK_T_O);
 }
 
@@ -83,7 +84,9 @@ static wk_val mlp(const builder *b, wk_val x) {
 }
 
 static wk_val experts(const builder *b, wk_val x, wk_role role, wk_val ids) {
-    return op(b, WK_OP_EXPERT_LINEAR, (wk_val[]){ x, param(b, layer_of(b)->w[role], role), ids }, 3, NULL, role);
+    const wk_layer *l = layer_of(b);
+    wk_val in[] = { x, param(b, l->w[role], role), ids, param(b, l->bias[role], role) };
+    return op(b, WK_OP_EXPERT_LINEAR, in, 4, NULL, role);
 }
 
 static wk_val moe(const builder *b, wk_val x) {

@@ -181,6 +181,9 @@ static wick_status rope_from_config(const source *s, json_t *o, wk_rope_params *
     if (p->kind == WK_ROPE_LONG) p->factor = 0;
     for (size_t i = 0; !st && i < sizeof real / sizeof *real; i++)
         st = config_number(s, o, real[i].name, false, real[i].at, &found);
+    json_t *truncate = member(o, "truncate");
+    if (!st && truncate && !json_is_boolean(truncate)) st = wrong_kind(s, "truncate", truncate, "true or false");
+    if (truncate) p->unrounded = !json_is_true(truncate);
     if (!st && !member(s->config, "original_max_position_embeddings"))  /* else that one counts, as in transformers */
         st = config_number(s, o, "original_max_position_embeddings", true, &ctx, &found);
     if (!st && !(ctx >= 1 && ctx <= 1 << 30))
@@ -426,6 +429,20 @@ static wick_status find_arch_hf(source *s, wk_hparams *hp) {
                                              wk_show((wk_str){ name, strlen(name) }).text);
 }
 
+/* The clipped activation's constants, where a folder says them, are those that all files mean. */
+static wick_status check_clip(const source *s) {
+    static const struct { const char *name; double value; } all[] = { { "swiglu_limit", 7 }, { "swiglu_alpha", 1.702 } };
+    wick_status st = WICK_OK;
+    for (size_t i = 0; !st && i < sizeof all / sizeof *all; i++) {
+        double v = all[i].value;
+        bool found;
+        st = config_number(s, s->config, all[i].name, false, &v, &found);
+        if (!st && v != all[i].value)
+            st = wk_fail(WICK_E_UNSUPPORTED, "%s: \"%s\" is %g, wick knows %g", s->path, all[i].name, v, all[i].value);
+    }
+    return st;
+}
+
 /* The activation is the family's unless a folder names another. */
 static wick_status check_act(const source *s, wk_hparams *hp) {
     static const struct { const char *name; wk_act act; } acts[] = {
@@ -436,8 +453,9 @@ static wick_status check_act(const source *s, wk_hparams *hp) {
     if (!v) return WICK_OK;
     for (size_t i = 0; name && i < sizeof acts / sizeof *acts; i++)
         if (!strcmp(acts[i].name, name)) {
-            hp->act = acts[i].act;
-            return WICK_OK;
+            bool clipped = hp->act == WK_ACT_SWIGLU_CLIPPED && acts[i].act == WK_ACT_SILU;  /* gpt-oss folders call it so */
+            if (!clipped) hp->act = acts[i].act;
+            return clipped ? check_clip(s) : WICK_OK;
         }
     return wk_fail(WICK_E_UNSUPPORTED, "%s: the activation \"%.40s\" is not one that wick knows (silu, gelu, gelu_pytorch_tanh)",
                    s->path, name ? name : "");
@@ -567,6 +585,7 @@ wick_status wk_hparams_read(const wk_checkpoint *c, wk_hparams *hp) {
     if (!st) st = read_flags(&s, hp);
     if (!hp->rope.original_ctx) hp->rope.original_ctx = hp->n_ctx;
     if (!(hp->rope.theta > 0)) hp->rope.theta = 10000;
+    hp->rope.unrounded = hp->features & WK_YARN_UNROUNDED;
     if (hp->n_expert > 0) hp->features |= WK_MOE;  /* GGUF files of Mixtral say "llama" */
     if (!st) st = derive(&s, hp);
     if (!st) st = s.gguf ? read_rope_gguf(&s, hp) : read_rope_hf(&s, hp);
@@ -599,6 +618,7 @@ int64_t wk_hparams_dim(const wk_hparams *hp, wk_dim d) {
     case WK_D_VOCAB: return hp->n_vocab;
     case WK_D_EMBD: return hp->n_embd;
     case WK_D_Q: return hp->n_head * hp->head_dim;
+    case WK_D_HEAD: return hp->n_head;
     case WK_D_KV: return hp->n_head_kv * hp->head_dim;
     case WK_D_FF: return hp->n_ff;
     case WK_D_Q_NORM: return hp->features & WK_QK_NORM_ROW ? hp->n_head * hp->head_dim : hp->head_dim;

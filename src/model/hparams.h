@@ -14,6 +14,7 @@ typedef struct wk_rope_params {
     double factor, low_freq_factor, high_freq_factor;  /* linear, yarn, llama3; longrope: 0: n_ctx / original_ctx */
     double beta_fast, beta_slow, attention_factor;     /* yarn; attention_factor (longrope too) 0: from factor */
     int64_t original_ctx;
+    bool unrounded;                                    /* yarn: its range ends between dimensions */
 } wk_rope_params;
 
 /* What a configuration says of biases: nothing (one is used where the file has it), that all are there, that none is. */

@@ -17,6 +17,7 @@ const wk_role_info wk_roles[WK_T_COUNT] = {
     [WK_T_O]              = { "attn_output", "self_attn.o_proj", WK_D_ONE, WK_D_EMBD, WK_D_Q },
     [WK_T_Q_NORM]         = { "attn_q_norm", "self_attn.q_norm", WK_D_ONE, WK_D_ONE, WK_D_Q_NORM },
     [WK_T_K_NORM]         = { "attn_k_norm", "self_attn.k_norm", WK_D_ONE, WK_D_ONE, WK_D_K_NORM },
+    [WK_T_SINKS]          = { "attn_sinks", "self_attn.sinks", WK_D_ONE, WK_D_ONE, WK_D_HEAD },
     [WK_T_POST_ATTN_NORM] = { "post_attention_norm", NULL, WK_D_ONE, WK_D_ONE, WK_D_EMBD },
     [WK_T_FFN_NORM]       = { "ffn_norm", "post_attention_layernorm", WK_D_ONE, WK_D_ONE, WK_D_EMBD },
     [WK_T_GATE]           = { "ffn_gate", "mlp.gate_proj", WK_D_ONE, WK_D_FF, WK_D_EMBD },
@@ -73,7 +74,8 @@ bool wk_arch_tensor_name(const wk_arch *a, const char *root, wk_role role, int i
     const char *star = memchr(base.ptr, '*', base.len);
     int before = (int)(star ? (size_t)(star - base.ptr) : base.len), after = star ? (int)base.len - before - 1 : 0;
     if (star) snprintf(number, sizeof number, "%lld", (long long)expert);
-    snprintf(out, cap, "%s%.*s%s%.*s%s%s", prefix, before, base.ptr, number, after, star ? star + 1 : "", *suffix ? "." : "",
+    snprintf(out, cap, "%s%.*s%s%.*s%s%s", prefix, before, base.ptr, number, after, star ? star + 1 : "",
+             *suffix && *suffix != '_' ? "." : "",
              suffix);
     return true;
 }

@@ -13,8 +13,9 @@ static double correction_dim(const wk_rope_params *p, double n, int64_t dim) {
 
 /* The share of a frequency that stays as it was. */
 static double yarn_kept(const wk_rope_params *p, int64_t j, int64_t dim) {
-    double low = fmax(floor(correction_dim(p, p->beta_fast, dim)), 0);
-    double high = fmin(ceil(correction_dim(p, p->beta_slow, dim)), (double)dim - 1);
+    double low = correction_dim(p, p->beta_fast, dim), high = correction_dim(p, p->beta_slow, dim);
+    low = fmax(p->unrounded ? low : floor(low), 0);
+    high = fmin(p->unrounded ? high : ceil(high), (double)dim - 1);
     if (high == low) high += 0.001;
     return 1 - fmin(fmax(((double)j - low) / (high - low), 0), 1);
 }

@@ -14,7 +14,12 @@ static float value_of(const wk_parts *p, wk_dtype dtype, int64_t o, int64_t g, i
 }
 
 void wk_parts_row(const wk_parts *p, wk_dtype dtype, int64_t o, float *out) {
-    o += p->first;
+    o = wk_parts_output(p, o);
+    if (p->order == WK_CODES_FLOATS) {
+        const wk_dtype_info *d = &wk_dtypes[dtype];
+        for (int64_t i = 0; i < p->n_in; i++) d->decode(p->codes + (i * p->n_out + o) * d->bytes, out + i, 1);
+        return;
+    }
     for (int64_t i = 0; i < p->n_in; i++) {
         int64_t g = p->g_idx ? (int64_t)wk_get_u32(p->g_idx + 4 * i) : i / p->group;
         out[i] = value_of(p, dtype, o, g, i) * wk_parts_scale(p, o, g);

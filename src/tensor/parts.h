@@ -1,4 +1,5 @@
-/* parts.h: quantised weights whose codes, zeros and scales are arrays of their own, as Hugging Face folders have them.
+/* parts.h: weights that do not lie in rows: quantised ones whose codes, zeros and scales are arrays of their own, as Hugging Face
+ * folders have them, floats that lie input by input, and outputs of either that lie in turn with others'.
  * One description serves all; they differ in where the code of output o and input i lies (wk_codes).
  *
  *   weight = (code - zero) * scale        integers
@@ -16,14 +17,16 @@ typedef enum wk_codes {
     WK_CODES_AWQ,   /* int32 [n_in][n_out / 8], a word's nibbles, lowest first, being outputs 0 2 4 6 1 3 5 7 of its eight; zeros
                      * the same, [n_group][n_out / 8] */
     WK_CODES_FP4,   /* bytes [n_out][n_in / 2]: input 2 j low, 2 j + 1 high; of stacked matrices one after the other */
-    WK_CODES_BYTES  /* bytes [n_out][n_in]; of stacked matrices one after the other */
+    WK_CODES_BYTES, /* bytes [n_out][n_in]; of stacked matrices one after the other */
+    WK_CODES_FLOATS /* numbers of the tensor's own type, [n_in][n_out]; no scales */
 } wk_codes;
 
 typedef struct wk_parts {
     wk_codes order;
     int bits;                /* of a code */
     int64_t n_out, n_in;     /* of a matrix, as the arrays have it */
-    int64_t first;           /* the tensor's output 0 is the arrays' output `first`: it may be some rows of a fused layer */
+    int64_t first, step;     /* the tensor's output o is the arrays' first + o * max(step, 1): it may be some rows of a fused layer,
+                              * one below the other, or in turn with others' */
     int64_t group, rows;     /* inputs, and outputs, that share a scale */
     int64_t n_group;         /* groups of inputs in a row */
     const uint8_t *codes;    /* may be unaligned, as all of these */
@@ -34,6 +37,9 @@ typedef struct wk_parts {
     int64_t scale_row, scale_group;
     const uint8_t *g_idx;    /* int32 [n_in]: an input's group, each checked to be in 0..n_group-1; NULL: input / group */
 } wk_parts;
+
+/* The arrays' output that is the tensor's output o. */
+static inline int64_t wk_parts_output(const wk_parts *p, int64_t o) { return p->first + o * (p->step > 1 ? p->step : 1); }
 
 /* How far up its word output o of AWQ lies: the inverse of the order above, times 4. */
 static inline int wk_awq_shift(int64_t o) { return (int)(o % 2 * 16 + o % 8 / 2 * 4); }

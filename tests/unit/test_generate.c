@@ -28,7 +28,7 @@ static void greedy_ids_of_each_model(void **state) {
                                          "qwen3-moe",      "llama-256",
                                          "gemma2",         "mixtral",
                                          "phi3",           "phi3-crossing",
-                                         "olmo2" };
+                                         "olmo2",          "gpt-oss" };
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         char path[128];
         size_t n;

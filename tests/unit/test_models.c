@@ -34,6 +34,7 @@ static const model_case causal[] = {
     { "phi3-crossing", 1e-4, true, NULL },
     { "mixtral", 1e-4, true, NULL },
     { "olmo2", 1e-4, true, NULL },
+    { "gpt-oss", 1e-4, true, NULL },
     { "llama-256", 1e-4, true, NULL },
     { "llama-256-gptq-g64", 5e-2, false, "GPTQ, 4 bits, zeros v1" },
     { "llama-256-gptq-g32-actorder", 5e-2, false, "GPTQ, 4 bits, act-order" },
@@ -47,6 +48,7 @@ static const model_case quantised[] = {
     { "llama-gptq-8-bit", 5e-2, false, "GPTQ, 8 bits" },
     { "llama-awq", 5e-2, false, "AWQ, 4 bits" },
     { "phi3-awq", 5e-2, false, "AWQ, 4 bits, fused projections" },
+    { "gpt-oss-mxfp4", 5e-2, false, "MXFP4, experts" },
 };
 static const model_case classifiers[] = { { "qwen2-classify", 1e-4, false, NULL }, { "llama-classify", 1e-4, false, NULL } };
 #define COUNT(a) (sizeof(a) / sizeof *(a))
@@ -345,7 +347,7 @@ static void other_files_same_bits(void **state) {
         { "gemma2", "gemma2.gguf" }, { "gemma3", "gemma3.gguf" }, { "gemma3-linear", "gemma3-linear.gguf" },
         { "phi3", "phi3.gguf" }, { "phi3-partial", "phi3-partial.gguf" }, { "phi3-longrope", "phi3-longrope.gguf" },
         { "phi3-crossing", "phi3-crossing.gguf" },
-        { "olmo2", "olmo2.gguf" }, { "llama", "llama-fused.gguf" }, { "qwen2-tied", "qwen2-tied-fused.gguf" },
+        { "olmo2", "olmo2.gguf" }, { "gpt-oss", "gpt-oss.gguf" }, { "gpt-oss-mxfp4", "gpt-oss-mxfp4.gguf" }, { "llama", "llama-fused.gguf" }, { "qwen2-tied", "qwen2-tied-fused.gguf" },
         { "llama", "llama-fused" }, { "qwen2-tied", "qwen2-tied-fused" }, { "phi3", "phi3-apart" },
         { "mixtral", "mixtral-stacked" }, { "qwen3-moe", "qwen3-moe-stacked" },
         { "gemma3", "gemma3-wrapped" }, { "gemma3", "gemma3-wrapped-new" },
@@ -354,11 +356,12 @@ static void other_files_same_bits(void **state) {
     char dir[] = "/tmp/wick-gguf-XXXXXX", command[300], path[300];
     float ids[N];
     assert_non_null(mkdtemp(dir));
-    for (int t = 0; t < N; t++) ids[t] = (float)(3 + (t * 53 + t * t) % 300);
+    for (int t = 0; t < N; t++) ids[t] = (float)(3 + (t * 53 + t * t) % 90);
     for (size_t k = 0; k < COUNT(types); k++) {
         snprintf(command, sizeof command, "python3 make_gguf_models.py %s --type %s", dir, types[k]);
         assert_int_equal(system(command), 0);
         for (size_t i = 0; i < COUNT(names); i++) {
+            if (k && strstr(names[i].folder, "mxfp4")) continue;  /* its experts have one type only */
             float *out[2];
             size_t n = 0;
             const char *family = NULL;

@@ -52,6 +52,7 @@ static void attend_heads(const wk_step *s, const wk_cpu_plan *p, const wk_attn_r
         if (next - h > most) next = h + most;
         wk_attn_tile at = {
             .attr = a, .q = wk_in(p, s, 0) + h * hd, .y = wk_out(p, s, 0) + h * hd,
+            .sink = s->weight ? s->weight->vec + h : NULL,
             .lse = s->node->n_out > 1 ? wk_out(p, s, 1) + h : NULL, .ldq = s->shape_out.cols, .ldlse = a->n_head,
             .row = p->order + tile->first, .pos = b->pos, .n_row = tile->n, .n_head = (int)(next - h), .n_key = tile->n_key,
             .kv = block_of(p, a, h / group, 0), .page_bytes = p->kv->page_bytes, .v_at = p->kv->block.n_bytes,
@@ -84,7 +85,10 @@ void wk_lower_attention(wk_lowering *l, const wk_node *n) {
     wk_lower_value(l, n->in[1], false, WK_SPLIT_RUNS, a->head_dim);
     wk_lower_value(l, n->in[2], false, WK_SPLIT_RUNS, a->head_dim);
     wk_lower_scratch(l, WK_SPACE_KV, a->layer, true, WK_SPLIT_NONE, 0);
-    if (!wk_lower_step(l, attend)) return;
+    const wk_cpu_weight *sinks = n->in[3] >= 0 ? wk_lower_vector(l, 3) : NULL;
+    wk_step *s = wk_lower_step(l, attend);
+    if (!s) return;
+    s->weight = sinks;
     wk_lower_scratch(l, WK_SPACE_KV, a->layer, false, WK_SPLIT_NONE, 0);
     wk_lower_value(l, n->in[0], false, WK_SPLIT_NONE, 0);
     wk_lower_value(l, n->out[0], true, WK_SPLIT_NONE, 0);

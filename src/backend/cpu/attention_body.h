@@ -200,11 +200,12 @@ static void attend(const wk_attn_tile *t, const wk_attn_room *room) {
     int64_t to = ((a->causal ? last + 1 : t->n_key) + WK_PAGE_LEN - 1) / WK_PAGE_LEN;
     source keys_from = t->block.dtype == WK_F16 ? F16 : t->block.dtype == WK_Q8_0 ? Q8_KEYS : PLAIN;
     source values_from = keys_from == Q8_KEYS ? Q8_VALUES : keys_from;
-    float top[WK_TILE_ROWS], sum[WK_TILE_ROWS] = { 0 };
+    float top[WK_TILE_ROWS], sum[WK_TILE_ROWS];
     for (int64_t r = 0; r < n; r++) {
         scale(a->scale, t->q + t->row[r / t->n_head] * t->ldq + r % t->n_head * hd, hd, room->q + r * hd);
         memset(room->y + r * pad, 0, (size_t)pad * sizeof *room->y);
-        top[r] = -INFINITY;
+        top[r] = t->sink ? t->sink[r % t->n_head] : -INFINITY;
+        sum[r] = t->sink ? 1 : 0;
     }
     for (int64_t b = from; b < to; b++) {
         int64_t base = b * WK_PAGE_LEN;

@@ -14,10 +14,10 @@ static void weight_free(wk_backend *be, wk_weight *weight) {
     wk_free(w);
 }
 
-/* A vector: all of the tensor's numbers in a row; row_from then picks elements. */
+/* A vector: all of the tensors' numbers in a row; row_from then picks elements. */
 static wick_status read_vector(wk_cpu_weight *w, const wk_weight_source *s) {
     const wk_tensor *t = s->tensor[0];
-    int64_t cols = wk_tensor_cols(t), rows = wk_tensor_rows(t), n = cols * rows;
+    int64_t cols = wk_tensor_cols(t), rows = wk_tensor_rows(t), n = cols * rows * s->n_tensor;
     float *raw = wk_alloc_array((size_t)n, sizeof *raw);
     w->base = (wk_weight){ t->dtype, 1, 1, n, (size_t)n * sizeof *raw };
     w->vec = wk_alloc_aligned((size_t)n * sizeof *raw);
@@ -25,7 +25,8 @@ static wick_status read_vector(wk_cpu_weight *w, const wk_weight_source *s) {
         wk_free(raw);
         return wk_fail_memory((size_t)n * sizeof *raw, "a weight");
     }
-    for (int64_t r = 0; r < rows; r++) wk_tensor_row(t, r, raw + r * cols);
+    for (int64_t k = 0; k < s->n_tensor; k++)
+        for (int64_t r = 0; r < rows; r++) wk_tensor_row(s->tensor[k], r, raw + (k * rows + r) * cols);
     for (int64_t i = 0; i < n; i++) w->vec[i] = raw[s->row_from ? s->row_from[i] : i] + s->add;
     wk_free(raw);
     return WICK_OK;

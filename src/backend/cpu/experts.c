@@ -80,7 +80,7 @@ static void product(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
         int64_t n = start[e + 1] - start[e];
         if (!n) continue;
         float *to_y = n == 1 ? y + item[start[e]] * d : sorted + start[e] * d;
-        wk_linear(w, act, n, from, to, to_y, d, NULL);
+        wk_linear(w, act, n, from, to, to_y, d, s->bias ? s->bias + e * d : NULL);
         for (int64_t i = start[e]; n > 1 && i < start[e + 1]; i++)
             memcpy(y + item[i] * d + from, sorted + i * d + from, (size_t)(to - from) * sizeof *y);
         act += round64(wk_act_bytes(w, n));
@@ -158,10 +158,12 @@ void wk_lower_expert_linear(wk_lowering *l, const wk_node *n) {
     int table = w ? sort_table(l, n, w) : -1;
     int slot = l->status ? -1 : ready_slot(l, n, w, table);
     wk_shape y = l->g->value[n->out[0]].shape;
+    const wk_cpu_weight *bias = n->in[3] >= 0 ? wk_lower_vector(l, 3) : NULL;
     int sorted = wk_lower_slot(l, wk_bytes3(wk_shape_rows(y, l->p->base.max_rows, 0), y.cols, sizeof(float)), l->k);
     wk_step *s = wk_lower_step(l, product);
     if (!s) return;
     s->weight = w;
+    s->bias = bias ? bias->vec : NULL;
     s->slot = slot;
     s->slot2 = sorted;
     s->table = table;

@@ -31,6 +31,7 @@ typedef struct wk_attn_tile {
     const wk_attr *attr;
     const float *q; float *y; float *lse;  /* first query head's column of row 0; lse NULL: not asked for */
     int64_t ldq, ldlse;
+    const float *sink;                     /* [n_head] of the tile's heads; NULL: none */
     const int32_t *row, *pos;              /* [n_row] rows of the batch and [T] positions */
     int n_row, n_head, n_key;              /* n_key: positions that the sequence holds */
     const uint8_t *kv;                     /* this layer's keys of this KV head in page 0 */

@@ -270,6 +270,29 @@ static wick_status pack_irregular(wk_pool *pool, const wk_tensor *t, const int32
     return st;
 }
 
+/* Floats that lie input by input: turned over, 16 rows of packed ones at a time so that a line of the file serves them all. */
+static wick_status pack_turned(wk_pool *pool, const wk_tensor *t, const int32_t *row_from, bool release, wk_packed **out) {
+    enum { ROWS = 16 };
+    const wk_parts *p = t->parts;
+    int64_t n_out = t->shape[0], n_in = t->shape[1];
+    size_t n, size = (size_t)wk_dtypes[t->dtype].bytes, row_bytes = (size_t)n_in * size;
+    uint8_t *rows = wk_mul_size((size_t)n_out, row_bytes, &n) ? wk_alloc_aligned(n) : NULL;
+    if (!rows) return wk_fail_memory(SIZE_MAX, "a layer's weights");
+    for (int64_t r = 0; r < n_out; r += ROWS)
+        for (int64_t i = 0; i < n_in; i++)
+            for (int64_t k = r; k < r + ROWS && k < n_out; k++)
+                memcpy(rows + (size_t)k * row_bytes + (size_t)i * size,
+                       p->codes + (size_t)(i * p->n_out + wk_parts_output(p, k)) * size, size);
+    wk_tensor plain = *t;
+    plain.parts = NULL;
+    plain.data = rows;
+    plain.n_bytes = n;
+    wick_status st = wk_pack(pool, &plain, 0, row_from, false, out);
+    wk_free_aligned(rows);
+    if (release) wk_file_release(p->codes, (size_t)(p->n_out * n_in) * size);
+    return st;
+}
+
 static wick_status check(const wk_tensor *t, int64_t m, const struct type *type) {
     int64_t n_in = wk_tensor_cols(t);
     int name = (int)t->name.len;
@@ -312,6 +335,7 @@ wick_status wk_pack(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t 
     *out = NULL;
     wick_status st = check(t, m, type);
     if (st) return st;
+    if (t->parts && t->parts->order == WK_CODES_FLOATS) return pack_turned(pool, t, row_from, release, out);
     if (t->parts) {
         st = wk_pack_parts(pool, t, m, row_from, release, out);
         return st || *out ? st : pack_irregular(pool, t, row_from, out);

@@ -10,13 +10,13 @@
 typedef struct job {
     wk_packed *w;
     const wk_parts *p;
-    int64_t first;            /* the matrix's first output, of stacked ones counted through */
+    int64_t first;            /* the matrix's first output, of stacked ones counted through by the tensor */
     const int32_t *row_from;
 } job;
 
 /* Which output packed row r is; -1: past the last. */
 static int64_t output(const job *j, int64_t r) {
-    return r >= j->w->n_out ? -1 : j->first + (j->row_from ? j->row_from[r] : r);
+    return r >= j->w->n_out ? -1 : wk_parts_output(j->p, j->first + (j->row_from ? j->row_from[r] : r));
 }
 
 /* ---- codes ---- */
@@ -147,7 +147,7 @@ static wk_scale scale_of(wk_dtype t) {
 static bool rows_share(const wk_parts *p, int64_t first, int64_t n, const int32_t *row_from) {
     for (int64_t r = 0; r < n; r++) {
         int64_t head = r & ~(int64_t)15, a = row_from ? row_from[head] : head, b = row_from ? row_from[r] : r;
-        if ((first + a) / p->rows != (first + b) / p->rows) return false;
+        if (wk_parts_output(p, first + a) / p->rows != wk_parts_output(p, first + b) / p->rows) return false;
     }
     return true;
 }
@@ -196,7 +196,7 @@ wick_status wk_pack_parts(wk_pool *pool, const wk_tensor *t, int64_t m, const in
     bool regular = true;
     wk_layout l;
     wk_packed *w;
-    int64_t n_out = t->shape[t->n_dim - 2], first = p->first + m * n_out;
+    int64_t n_out = t->shape[t->n_dim - 2], first = m * n_out;
     if (!layout_of(t, first, row_from, &l)) return WICK_OK;
     wick_status st = wk_packed_new(&l, n_out, p->n_in, p->g_idx && p->group < p->n_in, &w);
     if (st) return st;
@@ -209,8 +209,10 @@ wick_status wk_pack_parts(wk_pool *pool, const wk_tensor *t, int64_t m, const in
     wk_pool_run(pool, pack_share, &j);
     bool by_rows = p->order == WK_CODES_FP4 || p->order == WK_CODES_BYTES;
     size_t row_bytes = (size_t)(p->n_in * p->bits / 8);
-    if (release && by_rows) wk_file_release(p->codes + (size_t)first * row_bytes, (size_t)n_out * row_bytes);
-    else if (release) wk_file_release(p->codes, (size_t)p->n_out * row_bytes);
+    if (release && by_rows) {
+        int64_t from = wk_parts_output(p, first), to = wk_parts_output(p, first + n_out - 1) + 1;
+        wk_file_release(p->codes + (size_t)from * row_bytes, (size_t)(to - from) * row_bytes);
+    } else if (release) wk_file_release(p->codes, (size_t)p->n_out * row_bytes);
     *out = w;
     return WICK_OK;
 }

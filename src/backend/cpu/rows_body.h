@@ -70,8 +70,18 @@ INLINE vf gelu_tanh(vf x) {
 }
 INLINE vf silu(vf x) { return x / (1.0f + vf_exp(-x)); }
 
+/* g / (1 + e^(-1.702 g)) with g at most 7, times u in -7..7 and one */
+INLINE vf swiglu_clipped(vf g, vf u) {
+    vf top = vf_set(7.0f);
+    g = vf_select(g > top, top, g);
+    u = vf_select(u > top, top, vf_select(u < -top, -top, u));
+    return g / (1.0f + vf_exp(-1.702f * g)) * (u + 1.0f);
+}
+
 static void glu(wk_act act, const float *gate, const float *up, int64_t n, float *y) {
-    for (int64_t i = 0; i < n; i += VW) {
+    for (int64_t i = 0; act == WK_ACT_SWIGLU_CLIPPED && i < n; i += VW)
+        put(y + i, swiglu_clipped(get(gate + i, n - i), get(up + i, n - i)), n - i);
+    for (int64_t i = 0; act != WK_ACT_SWIGLU_CLIPPED && i < n; i += VW) {
         vf g = get(gate + i, n - i);
         g = act == WK_ACT_SILU ? silu(g) : act == WK_ACT_GELU_TANH ? gelu_tanh(g) : gelu(g);
         put(y + i, g * get(up + i, n - i), n - i);

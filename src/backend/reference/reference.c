@@ -43,6 +43,7 @@ static wick_status weight_new(wk_backend *be, const wk_weight_source *s, wk_weig
             for (int64_t i = 0; i < cols; i++) w->data[(k * rows + r) * cols + i] = (double)(row[i] + s->add);
         }
     wk_free(row);
+    if (s->vector) w->base.n_row = 1, w->base.n_col = rows * cols * s->n_tensor;
     *out = &w->base;
     return WICK_OK;
 }

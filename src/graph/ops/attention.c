@@ -2,7 +2,9 @@
  * y = softmax(scale * q.k (capped) over visible positions) v, reading keys and values as the cache stores them, those of
  * the same pass too. Head h reads KV head h / (n_head / n_head_kv). Vaswani et al. 2017, section 3.2.1; grouped heads:
  * Ainslie et al. 2023. q [T, n_head * hd], k and v [T, n_head_kv * hd]; saved: log-sum-exp [T, n_head].
- * Visible to position p: j <= p where causal, and p - j < window where there is a window. */
+ * Visible to position p: j <= p where causal, and p - j < window where there is a window.
+ * Sinks [n_head] (optional): a score of each head that takes its share of the softmax and adds nothing to y (gpt-oss' model card,
+ * section 2.2; Miller 2023, "Attention is off by one"). */
 #include "graph/ops/ops.h"
 #include <math.h>
 #include <string.h>
@@ -15,6 +17,8 @@ static wick_status shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     if (q.cols != (int64_t)a->n_head * a->head_dim || k.cols != (int64_t)a->n_head_kv * a->head_dim || v.cols != k.cols)
         return wk_op_misfit(n, "q, k, v of %lld, %lld, %lld columns for %d and %d heads of %d", (long long)q.cols,
                             (long long)k.cols, (long long)v.cols, a->n_head, a->n_head_kv, a->head_dim);
+    if (n->in[3] >= 0 && wk_in_shape(g, n, 3).n * wk_in_shape(g, n, 3).cols != a->n_head)
+        return wk_op_misfit(n, "sinks for %lld heads, there are %d", (long long)wk_in_shape(g, n, 3).cols, a->n_head);
     out[0] = q;
     out[1] = (wk_shape){ WK_ROWS_T, 1, a->n_head, false };
     return WICK_OK;
@@ -44,7 +48,7 @@ static void attend(const wk_ref_call *c, int t, int64_t h, int64_t n_pos) {
     const wk_attr *a = &c->node->attr;
     int64_t hd = a->head_dim, d = c->in[1].cols, kv = h / (a->n_head / a->n_head_kv) * hd, pos = c->batch->pos[t];
     const double *q = c->in[0].f + t * c->in[0].cols + h * hd;
-    double *y = c->out[0].f + t * c->in[0].cols + h * hd, max = -INFINITY, sum = 0;
+    double *y = c->out[0].f + t * c->in[0].cols + h * hd, max = c->in[3].f ? c->in[3].f[h] : -INFINITY, sum = 0;
     memset(y, 0, (size_t)hd * sizeof *y);
     for (int pass = 0; pass < 2; pass++)
         for (int64_t j = 0; j < n_pos; j++) {
@@ -59,6 +63,7 @@ static void attend(const wk_ref_call *c, int t, int64_t h, int64_t n_pos) {
             sum += p;
             for (int64_t i = 0; i < hd; i++) y[i] += p * v[i];
         }
+    if (c->in[3].f) sum += exp(c->in[3].f[h] - max);
     for (int64_t i = 0; i < hd; i++) y[i] /= sum;
     if (c->node->n_out > 1) c->out[1].f[t * a->n_head + h] = max + log(sum);
 }
@@ -74,5 +79,5 @@ static void reference(const wk_ref_call *c) {
 }
 
 const wk_op_info wk_op_attention = {
-    .name = "attention", .n_in = 3, .n_out = 1, .n_save = 1, .tol = 1e-5, .shape = shape, .reference = reference
+    .name = "attention", .n_in = 4, .n_optional = 1, .n_out = 1, .n_save = 1, .tol = 1e-5, .shape = shape, .reference = reference
 };

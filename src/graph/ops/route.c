@@ -41,13 +41,15 @@ const wk_op_info wk_op_route = {
     .name = "route", .n_in = 1, .n_out = 2, .tol = 1e-5, .shape = route_shape, .reference = route_reference
 };
 
-/* Inputs x [T or k*T, n_in], W [n_expert, n_out, n_in], ids [T, k]; y [k*T, n_out]. */
+/* Inputs x [T or k*T, n_in], W [n_expert, n_out, n_in], ids [T, k], (bias [n_expert * n_out]); y [k*T, n_out]. */
 static wick_status expert_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     wk_shape x = wk_in_shape(g, n, 0), w = wk_in_shape(g, n, 1), id = wk_in_shape(g, n, 2);
     if (!id.ids) return wk_op_misfit(n, "input 2 is no list of experts");
     if (x.kind != WK_ROWS_T || (x.n != 1 && x.n != id.cols))
         return wk_op_misfit(n, "%lld rows per token for %lld experts", (long long)x.n, (long long)id.cols);
     if (x.cols != w.cols) return wk_op_misfit(n, "input of %lld columns, a weight for %lld", (long long)x.cols, (long long)w.cols);
+    if (n->in[3] >= 0 && wk_in_shape(g, n, 3).n * wk_in_shape(g, n, 3).cols != w.n)
+        return wk_op_misfit(n, "%lld biases for %lld outputs of all experts", (long long)wk_in_shape(g, n, 3).cols, (long long)w.n);
     out[0] = (wk_shape){ WK_ROWS_T, id.cols, w.n / g->value[n->in[1]].n_mat, false };
     return WICK_OK;
 }
@@ -58,13 +60,14 @@ static void expert_reference(const wk_ref_call *c) {
     bool round = c->round && wk_dtypes[w->dtype].quantised;
     for (int64_t r = 0; r < c->out[0].rows; r++) {
         int64_t from = x->rows == c->out[0].rows ? r : r / k;
-        wk_ref_product(w->f + id->i[r] * n_out * w->cols, x->f + from * x->cols, n_out, w->cols, NULL, round,
+        const double *bias = c->in[3].f ? c->in[3].f + id->i[r] * n_out : NULL;
+        wk_ref_product(w->f + id->i[r] * n_out * w->cols, x->f + from * x->cols, n_out, w->cols, bias, round,
                        c->out[0].f + r * n_out);
     }
 }
 
 const wk_op_info wk_op_expert_linear = {
-    .name = "expert_linear", .n_in = 3, .n_out = 1, .tol = 1e-5, .shape = expert_shape, .reference = expert_reference
+    .name = "expert_linear", .n_in = 4, .n_optional = 1, .n_out = 1, .tol = 1e-5, .shape = expert_shape, .reference = expert_reference
 };
 
 /* Inputs x [k*T, d], weights [T, k], ids [T, k]; y [T, d]. */
