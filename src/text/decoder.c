@@ -1,6 +1,6 @@
 /* decoder.c: ids to text. What each token stands for is worked out once, at open; as ids come, only UTF-8 is put together.
- * Source: the `tokenizers` package's decoders ByteLevel, Replace, ByteFallback, Fuse, Strip and Metaspace; the places of U+FFFD
- * follow Unicode 15, section 3.9 (one for each maximal part of a character).
+ * Source: the `tokenizers` package's decoders ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace, WordPiece, BPEDecoder and
+ * CTC; the places of U+FFFD follow Unicode 15, section 3.9 (one for each maximal part of a character).
  * Load: one call per generated token: no allocation beyond the caller's buffer. */
 #include "text/tokenizer_parts.h"
 #include <string.h>
@@ -69,9 +69,10 @@ static void clean_up(wk_str s, wk_buf *a, wk_buf *out) {
 /* One token through the steps, by way of a and b, into out. */
 static void token_bytes(wk_token_kind kind, wk_str s, const wk_decode_step *step, size_t n, wk_buf *a, wk_buf *b, wk_buf *out) {
     wk_buf extra = { 0 };
-    for (size_t i = 0; i < n && !hidden(kind); i++) {
+    for (size_t i = 0; i < n; i++) {
         const wk_decode_step *d = &step[i];
         wk_buf *to = a;
+        if (hidden(kind) && !d->control) continue;
         to->len = 0;
         switch (d->kind) {
         case WK_DECODE_STRIP: s = strip(s, d->from, d->left, d->right); continue;
@@ -128,7 +129,7 @@ wick_status wk_decoder_table(wk_vocabulary *v, const wk_decode_step *step, size_
 /* ---- as ids come ---- */
 
 void wk_decoder_init(wk_decoder *d, const wk_tokenizer *t, bool with_special) {
-    *d = (wk_decoder){ .t = t, .with_special = with_special };
+    *d = (wk_decoder){ .t = t, .with_special = with_special, .before = -1 };
 }
 
 /* Whole characters go out; of the very first one a space may be dropped. */
@@ -165,10 +166,32 @@ static void feed(wk_decoder *d, const char *p, size_t n, wk_buf *out) {
     if (done < n) emit(d, p + done, n - done, out);
 }
 
+/* Bytes of a token before what ends a word; all of them if nothing does. */
+static size_t word_end(const wk_tokenizer *t, int32_t id) {
+    wk_str e = wk_tokenizer_entry(t, id), end = t->word_end;
+    const char *p = end.len && !hidden(wk_tokenizer_kind(t, id)) ? memmem(e.ptr, e.len, end.ptr, end.len) : NULL;
+    return p ? (size_t)(p - e.ptr) : wk_tokenizer_bytes(t, id).len;
+}
+
+/* The rest of the token before, as one that is followed: its word ends are spaces. */
+static void close_word(wk_decoder *d, wk_buf *out) {
+    wk_str s = wk_tokenizer_bytes(d->t, d->before);
+    size_t done = word_end(d->t, d->before);
+    d->open = false;
+    feed(d, s.ptr + done, s.len - done, out);
+}
+
 void wk_decode(wk_decoder *d, int32_t id, wk_buf *out) {
     wk_token_kind kind = wk_tokenizer_kind(d->t, id);
     wk_str s = wk_tokenizer_bytes(d->t, id);
-    if (!d->with_special && hidden(kind)) return;
+    if ((!d->with_special && hidden(kind)) || (d->t->once && id == d->before)) return;
+    if (d->open) close_word(d, out);
+    d->before = id;
+    if (d->t->word_end.len) {
+        size_t n = word_end(d->t, id);
+        d->open = n < s.len;
+        s.len = n;
+    }
     if ((d->t->join || (d->t->spaced && hidden(kind))) && d->started) feed(d, " ", 1, out);
     if (!d->started && d->t->inside.len) {
         wk_str e = wk_tokenizer_entry(d->t, id);
@@ -185,6 +208,15 @@ void wk_decode(wk_decoder *d, int32_t id, wk_buf *out) {
 }
 
 void wk_decode_end(wk_decoder *d, wk_buf *out) {
+    wk_str end = d->t->word_end, e = wk_tokenizer_entry(d->t, d->before);
+    /* the last token's word ends are nothing */
+    for (size_t i = d->open ? word_end(d->t, d->before) : e.len, j; i < e.len; i = j) {
+        const char *q = memmem(e.ptr + i, e.len - i, end.ptr, end.len);
+        j = q ? (size_t)(q - e.ptr) : e.len;
+        feed(d, e.ptr + i, j - i, out);
+        if (q) j += end.len;
+    }
+    d->open = false;
     if (d->n_held) emit(d, "\xEF\xBF\xBD", 3, out);
     d->n_held = 0;
 }

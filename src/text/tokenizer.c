@@ -82,6 +82,7 @@ static wick_status cut_where_nothing_merges(wk_tokenizer *t) {
     bool all_bytes = m->byte_fallback;
     for (int b = 0; b < 256; b++) if (m->of_byte[b] < 0) all_bytes = false;
     if (t->encode != wk_bpe_word || t->n_pre || m->from_bytes || m->ignore_merges) return WICK_OK;
+    if (m->inside.len || m->last.len) return WICK_OK;  /* a character's entry depends on where in the word it stands */
     /* an unknown character leaves no trace, or joins its neighbour */
     if (!all_bytes && (t->unk < 0 || m->fuse_unk)) return WICK_OK;
     uint64_t *glue = wk_arena_alloc(&t->strings, 65536 / 8);
