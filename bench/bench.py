@@ -347,13 +347,25 @@ def tokenizer(short):
 
 
 def streaming(short):
-    program = os.path.join(BUILD, "bench", "stream")
-    out = json.loads(run([program, fetch("smollm2"), 16 if short else 96, 2 if short else 20, THREADS]))
-    inside = statistics.median(p["stream_s"] / p["with_s"] for p in out["pairs"])
-    pairs = statistics.median(p["with_s"] / p["without_s"] for p in out["pairs"])
-    text = (f"SmolLM2-135M Q4_1, {out['pairs'][0]['tokens']} tokens, {len(out['pairs'])} alternating pairs: streaming code "
-            f"takes {inside * 100:.3f} % of a run's time, counted inside the run; a run with a callback takes "
-            f"{(pairs - 1) * 100:+.2f} % more time than one without.")
+    program = os.path.join(BUILD, "bench", "streaming")
+    out = json.loads(run([program, fetch("smollm2"), "-n", 16 if short else 96, "-r", 2 if short else 20, "-t", THREADS]))
+    pairs = out["callback"]
+    inside = statistics.median(p["stream_s"] / p["with_s"] for p in pairs)
+    callback = statistics.median(p["with_s"] / p["without_s"] for p in pairs)
+    ring = statistics.median(p["ring_s"] / p["callback_s"] for p in out["ring"])
+    per_size = {n: statistics.median(r["s"] for r in out["rings"] if r["slots"] == n)
+                for n in sorted({r["slots"] for r in out["rings"]})}
+    decode, allocated = out["decode"], out["allocations"]
+    text = (f"SmolLM2-135M Q4_1, {out['tokens']} tokens, {len(pairs)} rounds of alternating pairs; every way gave the same ids and "
+            f"the same text.\n\n| what | measured | aim | limit |\n|---|---:|---:|---:|\n"
+            f"| streaming code's share of a run, counted inside the run | {inside * 100:.3f} % | < 1 % | 5 % |\n"
+            f"| a run with a callback beside one without | {(callback - 1) * 100:+.2f} % | < 1 % | 5 % |\n"
+            f"| pulled from a ring of 64 beside a callback | {(ring - 1) * 100:+.2f} % | 2 % | 10 % |\n"
+            f"| allocations between tokens, callback / ring | {allocated['callback']} / {allocated['ring']} | 0 | 0 |\n"
+            f"| ids to text as they come, by the table of tokens' bytes | {decode['table_ns']:.0f} ns a token | | |\n"
+            f"| the same by decoding the whole text anew for each token | {decode['anew_ns']:.0f} ns a token | | |\n\n"
+            "| slots of the ring | " + " | ".join(map(str, per_size)) + " |\n|---|" + "---:|" * len(per_size) + "\n"
+            "| tokens/s | " + " | ".join(f"{out['tokens'] / s:.0f}" for s in per_size.values()) + " |")
     write_section("streaming", "Streaming", text, [wick_version()], short)
 
 

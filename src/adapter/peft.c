@@ -1,16 +1,13 @@
-/* peft.c: reads a LoRA adapter as PEFT saves it, and puts its matrices into a model's backend.
+/* peft.c: reads a LoRA adapter as PEFT saves it.
  * Layout: adapter_config.json (peft.LoraConfig), adapter_model.safetensors with, for each adapted linear layer,
- *   base_model.model.<module>.lora_A.weight [r, n_in]  and  base_model.model.<module>.lora_B.weight [n_out, r].
- * Which layers are adapted is what tensors there are; the config gives the scale: alpha / r, or alpha / sqrt(r) for rsLoRA
- * (Kalajdzievski 2023), with r and alpha by module where rank_pattern and alpha_pattern name it.
- * Load: 2 to 14 tensors a layer, ranks 4 to 256, 1 to 500 MB. The folder is a stranger's: all of it is held against the
- * model, and refused as a whole with every tensor that does not fit, before anything is uploaded. */
-#include "adapter/adapter.h"
+ *   base_model.model.<module>.lora_A.weight [r, n_in]  and  base_model.model.<module>.lora_B.weight [n_out, r],
+ * with DoRA also .lora_magnitude_vector [n_out]; of an embedding .lora_embedding_A [r, n_vocab] and .lora_embedding_B [d, r];
+ * and base_model.model.<module>.weight of saved modules.
+ * Which layers are adapted is what tensors there are; the config gives the scale: alpha / r, or alpha / sqrt(r) for rsLoRA,
+ * with r and alpha by module where rank_pattern and alpha_pattern name it. The folder is a stranger's. */
+#include "adapter/reading.h"
 #include "base/file.h"
 #include "base/regex.h"
-#include "format/names.h"
-#include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +20,7 @@ typedef struct pattern { pcre2_code *code; double value; } pattern;
 typedef struct pattern_list { pattern *p; size_t n; pcre2_general_context *memory; } pattern_list;
 typedef struct peft_config {
     double r, alpha;
-    bool rslora;
+    bool dora;
     pattern_list ranks, alphas;
 } peft_config;
 
@@ -112,7 +109,7 @@ static bool says_something(json_t *v) {
 /* What changes the computation in ways that a plain sum B(A x) does not cover. */
 static wick_status refuse_unsupported(json_t *config, const char *path) {
     static const struct { const char *key, *what; } others[] = {
-        { "use_dora", "DoRA" }, { "modules_to_save", "saved modules (a trained head or embedding)" }, { "bias", "trained biases" },
+        { "bias", "trained biases" },
         { "lora_bias", "biases of lora_B" }, { "fan_in_fan_out", "transposed weights" }, { "use_qalora", "QALoRA" },
         { "layer_replication", "replicated layers" }, { "target_parameters", "adapted parameters" },
         { "trainable_token_indices", "trained tokens" }, { "alora_invocation_tokens", "activated LoRA" },
@@ -134,7 +131,14 @@ static wick_status refuse_unsupported(json_t *config, const char *path) {
     return st;
 }
 
-static wick_status read_config(const char *folder, peft_config *c) {
+/* A string of the configuration, or NULL. */
+static wick_status copy_string(json_t *config, const char *key, char **out) {
+    const char *s = json_string_value(json_object_get(config, key));
+    *out = s ? wk_strdup(s) : NULL;
+    return !s || *out ? WICK_OK : wk_fail_memory(strlen(s), key);
+}
+
+static wick_status read_config(const char *folder, peft_config *c, wk_lora_data *d) {
     json_t *config = NULL;
     char *path = wk_path_join(folder, "adapter_config.json");
     if (!path) return wk_fail_memory(strlen(folder), "a path");
@@ -151,216 +155,14 @@ static wick_status read_config(const char *folder, peft_config *c) {
     if (!st) st = read_number(config, path, "lora_alpha", -1e6, 1e6, &c->alpha);
     if (!st) st = read_patterns(config, path, "rank_pattern", 1, WK_LORA_MAX_RANK, &c->ranks);
     if (!st) st = read_patterns(config, path, "alpha_pattern", -1e6, 1e6, &c->alphas);
-    c->rslora = json_is_true(json_object_get(config, "use_rslora"));
+    c->dora = json_is_true(json_object_get(config, "use_dora"));
+    d->rslora = json_is_true(json_object_get(config, "use_rslora"));
+    d->dropout = json_number_value(json_object_get(config, "lora_dropout"));
+    if (!st) st = copy_string(config, "base_model_name_or_path", &d->base_model);
+    if (!st) st = copy_string(config, "task_type", &d->task_type);
     json_decref(config);
     wk_free(path);
     return st;
-}
-
-/* ---- tensors ---- */
-
-/* The two halves of one slot. An adapter of fused projections (Phi-3's qkv_proj) is one for each of them: the same A, and rows
- * [first, first + n_out) of a B with n_b rows. */
-typedef struct pair { const wk_tensor *a, *b; wk_str module; int64_t n_in, n_out, first, n_b; float scale; } pair;
-
-/* A whole list of what does not fit. wrong: at least one is malformed, not just beyond what wick applies. */
-typedef struct problems { wk_buf text; size_t n; bool wrong; } problems;
-
-static void add_problem(problems *p, bool wrong, wk_str tensor, const char *fmt, ...) WK_PRINTF(4, 5);
-static void add_problem(problems *p, bool wrong, wk_str tensor, const char *fmt, ...) {
-    char why[160];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(why, sizeof why, fmt, ap);
-    va_end(ap);
-    wk_buf_printf(&p->text, "%s\"%s\" %s", p->n++ ? "; " : "", wk_show(tensor).text, why);
-    p->wrong |= wrong;
-}
-
-/* Cuts a beginning or an end off s. */
-static bool cut_start(wk_str *s, const char *start) {
-    size_t n = strlen(start);
-    if (s->len < n || memcmp(s->ptr, start, n)) return false;
-    *s = (wk_str){ s->ptr + n, s->len - n };
-    return true;
-}
-static bool cut_end(wk_str *s, const char *end) {
-    size_t n = strlen(end);
-    if (s->len < n || memcmp(s->ptr + s->len - n, end, n)) return false;
-    s->len -= n;
-    return true;
-}
-
-static bool is_role(const wk_model *m, int layer, wk_role role, wk_str module) {
-    const char *name = wk_arch_tensor(m->hp.arch, role, false);
-    const wk_weight *w = m->layer[layer].w[role];
-    return name && w && w->n_mat == 1 && w->n_row > 1 && wk_str_eq(module, name);
-}
-
-/* "model.layers.3.self_attn.q_proj" to layer and role, or several roles where the module is fused (role 0 after the last);
- * false: the model has no such linear layer. */
-static bool find_layer(const wk_model *m, wk_str module, int *layer, wk_role *role) {
-    int64_t n = 0;
-    cut_start(&module, "model.");  /* absent where the adapter was trained on the bare model */
-    if (!cut_start(&module, "layers.") || !module.len || *module.ptr < '0' || *module.ptr > '9') return false;
-    for (; module.len && *module.ptr >= '0' && *module.ptr <= '9' && n < WK_MAX_LAYERS; module.ptr++, module.len--)
-        n = 10 * n + *module.ptr - '0';
-    if (n >= m->hp.n_layer || !cut_start(&module, ".")) return false;
-    *layer = (int)n;
-    for (int i = WK_T_Q; i <= WK_T_DOWN; i++) {
-        role[0] = (wk_role)i;
-        role[1] = 0;
-        if (is_role(m, *layer, role[0], module)) return true;
-    }
-    for (const wk_fusion *u = wk_fusions; u->whole; u++) {
-        const char *name = wk_arch_tensor(m->hp.arch, u->whole, false);
-        const wk_weight *w = m->layer[n].w[u->part[0]];
-        memcpy(role, u->part, sizeof u->part);
-        if (name && w && w->n_mat == 1 && wk_str_eq(module, name)) return true;
-    }
-    return false;
-}
-
-/* Puts a tensor into its slot's pair. */
-static void place(const wk_model *m, const wk_tensor *t, pair *pairs, problems *bad) {
-    wk_str module = t->name;
-    int layer;
-    wk_role role[4];
-    int64_t rows = 0;
-    bool known = cut_start(&module, "base_model.model."), a = cut_end(&module, ".lora_A.weight"),
-         b = !a && cut_end(&module, ".lora_B.weight");
-    if (!known || (!a && !b)) {
-        add_problem(bad, false, t->name, "is neither a lora_A nor a lora_B of a linear layer");
-        return;
-    }
-    if (!find_layer(m, module, &layer, role)) {
-        add_problem(bad, true, t->name, "belongs to no attention or MLP projection of this model");
-        return;
-    }
-    for (int i = 0; role[i]; i++) {
-        pair *p = &pairs[wk_model_slot(m, layer, role[i])];
-        const wk_weight *w = m->layer[layer].w[role[i]];
-        *(a ? &p->a : &p->b) = t;
-        p->module = module;
-        p->n_in = w->n_col;
-        p->n_out = w->n_row;
-        p->first = rows;
-        rows += w->n_row;
-    }
-    for (int i = 0; role[i]; i++) pairs[wk_model_slot(m, layer, role[i])].n_b = rows;
-}
-
-/* A half's shape and numbers. */
-static wick_status check_half(const wk_tensor *t, int64_t rows, int64_t cols, problems *bad) {
-    if (t->dtype != WK_F32 && t->dtype != WK_F16 && t->dtype != WK_BF16) {
-        add_problem(bad, false, t->name, "is of type %s, not F32, F16 or BF16", wk_dtypes[t->dtype].name);
-        return WICK_OK;
-    }
-    if (t->n_dim != 2 || t->shape[0] != rows || t->shape[1] != cols) {
-        add_problem(bad, true, t->name, "has shape [%lld, %lld]%s, the model and r need [%lld, %lld]", (long long)t->shape[0],
-                    (long long)t->shape[1], t->n_dim == 2 ? "" : " and another number of dimensions", (long long)rows,
-                    (long long)cols);
-        return WICK_OK;
-    }
-    float *row = wk_alloc_array((size_t)cols, sizeof *row);
-    if (!row) return wk_fail_memory((size_t)cols * sizeof *row, "an adapter");
-    for (int64_t r = 0, left = 1; r < rows && left; r++) {
-        wk_tensor_row(t, r, row);
-        for (int64_t i = 0; i < cols && left; i++)
-            if (!isfinite(row[i])) {
-                add_problem(bad, true, t->name, "has %g at [%lld, %lld]", (double)row[i], (long long)r, (long long)i);
-                left = 0;
-            }
-    }
-    wk_free(row);
-    return WICK_OK;
-}
-
-static wick_status check_pair(const peft_config *c, pair *p, problems *bad) {
-    double r, alpha;
-    if (!p->a || !p->b) {
-        add_problem(bad, true, (p->a ? p->a : p->b)->name, "has no lora_%s beside it", p->a ? "B" : "A");
-        return WICK_OK;
-    }
-    wick_status st = value_for(&c->ranks, p->module, c->r, &r);
-    if (!st) st = value_for(&c->alphas, p->module, c->alpha, &alpha);
-    if (!st) st = check_half(p->a, (int64_t)r, p->n_in, bad);
-    if (!st) st = check_half(p->b, p->n_b, (int64_t)r, bad);
-    if (!st) p->scale = (float)(alpha / (c->rslora ? sqrt(r) : r));
-    return st;
-}
-
-/* All tensors into pairs, and all of them checked. */
-static wick_status fit(const wk_model *m, const wk_safetensors *file, const peft_config *c, const char *path, pair *pairs) {
-    problems bad = { 0 };
-    wick_status st = WICK_OK;
-    int n_slot = wk_model_n_slot(m), n = 0;
-    for (size_t i = 0; i < wk_safetensors_n_tensor(file); i++) place(m, wk_safetensors_tensor(file, i), pairs, &bad);
-    for (int i = 0; !st && i < n_slot; i++)
-        if (pairs[i].a || pairs[i].b) {
-            st = check_pair(c, &pairs[i], &bad);
-            n++;
-        }
-    if (!st && bad.text.failed) st = wk_fail_memory(bad.text.len, "an adapter's problems");
-    if (!st && bad.n)
-        st = wk_fail(bad.wrong ? WICK_E_FORMAT : WICK_E_UNSUPPORTED, "%s: %zu %s not fit this model: %s", path, bad.n,
-                     bad.n == 1 ? "tensor does" : "tensors do", bad.text.ptr);
-    if (!st && !n) st = wk_fail(WICK_E_FORMAT, "%s: there are no lora_A and lora_B tensors in it", path);
-    wk_buf_free(&bad.text);
-    return st;
-}
-
-/* ---- into the backend ---- */
-
-/* Rows [first, first + rows), always as a float32 matrix, whatever the file has: adapters are small, and training will want
- * them so. */
-static wick_status upload(wk_backend *be, const wk_tensor *t, int64_t first, int64_t rows, const wk_weight **out) {
-    size_t cols = (size_t)wk_tensor_cols(t), n;
-    wk_weight *w = NULL;
-    float *data = wk_mul_size((size_t)rows, cols, &n) ? wk_alloc_array(n, sizeof *data) : NULL;
-    if (!data) return wk_fail_memory(n * sizeof *data, "an adapter");
-    for (int64_t r = 0; r < rows; r++) wk_tensor_row(t, first + r, data + (size_t)r * cols);
-    wk_tensor f = *t;
-    f.shape[0] = rows;
-    f.dtype = WK_F32;
-    f.data = (const uint8_t *)data;
-    f.n_bytes = n * sizeof *data;
-    wick_status st = be->ops->weight_new(be, &(wk_weight_source){ .tensor = (const wk_tensor *[]){ &f }, .n_tensor = 1 }, &w);
-    *out = w;
-    wk_free(data);
-    return st;
-}
-
-static wick_status upload_all(wick_adapter *a, const pair *pairs) {
-    wick_status st = WICK_OK;
-    for (int i = 0; !st && i < a->set.n_slot; i++) {
-        if (!pairs[i].a) continue;
-        a->term[i].scale = pairs[i].scale;
-        st = upload(a->model->backend, pairs[i].a, 0, wk_tensor_rows(pairs[i].a), &a->term[i].a);
-        if (!st) st = upload(a->model->backend, pairs[i].b, pairs[i].first, pairs[i].n_out, &a->term[i].b);
-    }
-    return st;
-}
-
-static wick_status adapter_new(wk_model *m, wick_adapter **out) {
-    int n = wk_model_n_slot(m);
-    wick_adapter *a = *out = wk_alloc(sizeof *a);
-    if (a) a->term = wk_alloc_array((size_t)n, sizeof *a->term);
-    if (!a || !a->term) return wk_fail_memory((size_t)n * sizeof *a->term, "an adapter");
-    a->model = m;
-    a->set = (wk_lora_set){ a->term, n, 1 };
-    return WICK_OK;
-}
-
-void wk_adapter_free(wick_adapter *a) {
-    if (!a) return;
-    for (int i = 0; i < a->set.n_slot; i++) {
-        const wk_backend_ops *ops = a->model->backend->ops;
-        ops->weight_free(a->model->backend, (wk_weight *)a->term[i].a);
-        ops->weight_free(a->model->backend, (wk_weight *)a->term[i].b);
-    }
-    wk_free(a->term);
-    wk_free(a);
 }
 
 /* The tensors' file, or why there is none to read. */
@@ -378,28 +180,68 @@ static wick_status open_tensors(const char *folder, char **path, wk_safetensors 
     return st;
 }
 
-wick_status wk_adapter_load(wk_model *m, const char *path, wick_adapter **out) {
+/* ---- tensors ---- */
+
+static wick_status rank_of(const wk_reading *r, wk_str module, int64_t found, int64_t *rank, double *alpha) {
+    const peft_config *c = r->user;
+    double x;
+    (void)found;
+    wick_status st = value_for(&c->ranks, module, c->r, &x);
+    if (!st) st = value_for(&c->alphas, module, c->alpha, alpha);
+    *rank = st ? 0 : (int64_t)x;
+    return st;
+}
+
+/* What a tensor is, by the end of its name, which is cut off. */
+static bool cut_half(wk_str *s, wk_half *half) {
+    static const struct { const char *end; wk_half half; } ends[] = {
+        { ".lora_A.weight", WK_HALF_A }, { ".lora_B.weight", WK_HALF_B }, { ".lora_embedding_A", WK_HALF_A },
+        { ".lora_embedding_B", WK_HALF_B }, { ".lora_magnitude_vector", WK_HALF_MAGNITUDE },
+        { ".lora_magnitude_vector.weight", WK_HALF_MAGNITUDE }, { ".modules_to_save.weight", WK_HALF_SAVED },
+    };
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (wk_cut_end(s, ends[i].end)) {
+            *half = ends[i].half;
+            return true;
+        }
+    *half = WK_HALF_SAVED;
+    return wk_cut_end(s, ".weight");
+}
+
+static void place_all(wk_reading *r, const wk_safetensors *file, bool dora) {
+    for (size_t i = 0; i < wk_safetensors_n_tensor(file); i++) {
+        const wk_tensor *t = wk_safetensors_tensor(file, i);
+        wk_str module = t->name;
+        wk_half half;
+        if (!wk_cut_start(&module, "base_model.model.") || !cut_half(&module, &half))
+            wk_reading_problem(r, false, t->name, "is neither a lora_A nor a lora_B of a linear layer, nor a saved module");
+        else if (half == WK_HALF_MAGNITUDE && !dora)
+            wk_reading_problem(r, true, t->name, "is DoRA's, and the configuration has no \"use_dora\"");
+        else wk_reading_place(r, t, module, half, false);
+    }
+    for (int i = 0; dora && i < r->n_slot; i++)
+        if (r->slot[i].half[WK_HALF_A] && !r->slot[i].half[WK_HALF_MAGNITUDE])
+            wk_reading_problem(r, true, r->slot[i].half[WK_HALF_A]->name, "has no lora_magnitude_vector beside it");
+}
+
+wick_status wk_peft_read(const wk_model *m, const char *path, wk_lora_data *d) {
     peft_config c = { 0 };
     wk_safetensors *file = NULL;
-    wick_adapter *a = NULL;
+    wk_reading r = { 0 };
     char *name = NULL;
-    pair *pairs = wk_alloc_array((size_t)wk_model_n_slot(m), sizeof *pairs);
-    *out = NULL;
-    wick_status st = pairs ? WICK_OK : wk_fail_memory((size_t)wk_model_n_slot(m) * sizeof *pairs, "an adapter");
-    if (!st) st = read_config(path, &c);
+    wick_status st = read_config(path, &c, d);
     if (!st) st = open_tensors(path, &name, &file);
-    if (!st) st = fit(m, file, &c, name, pairs);
-    if (!st) st = adapter_new(m, &a);
-    if (!st) st = upload_all(a, pairs);
+    if (!st) st = wk_reading_new(&r, m, name);
     if (!st) {
-        *out = a;
-        a = NULL;
+        r.rank = rank_of;
+        r.user = &c;
+        place_all(&r, file, c.dora);
+        st = wk_reading_finish(&r, d);
     }
-    wk_adapter_free(a);
+    wk_reading_free(&r);
     wk_safetensors_free(file);
     free_patterns(&c.ranks);
     free_patterns(&c.alphas);
-    wk_free(pairs);
     wk_free(name);
     return st;
 }

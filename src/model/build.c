@@ -7,9 +7,10 @@ typedef struct builder { const wk_model *m; wk_graph *g; int layer; } builder;
 
 enum { FIRST_LORA = WK_T_Q, N_LORA = WK_T_DOWN - WK_T_Q + 1 };  /* roles that can carry an adapter lie in this stretch */
 
-int wk_model_n_slot(const wk_model *m) { return (int)m->hp.n_layer * N_LORA; }
+/* After the layers' the embedding's and the head's. */
+int wk_model_n_slot(const wk_model *m) { return (int)m->hp.n_layer * N_LORA + 2; }
 int wk_model_slot(const wk_model *m, int layer, wk_role role) {
-    (void)m;
+    if (layer < 0) return (int)m->hp.n_layer * N_LORA + (role != WK_T_EMBED);
     return layer * N_LORA + (int)role - FIRST_LORA;
 }
 

@@ -26,7 +26,8 @@ typedef struct wk_model {
 wick_status wk_model_load(const char *path, wk_backend *backend, bool vocab_only, const char *chat_template,
                           wick_progress_fn progress, void *user, wk_model **out);
 void wk_model_free(wk_model *m);
-/* How many lora slots the model's graphs have, and the slot of a linear layer (role WK_T_Q..WK_T_DOWN). */
+/* How many lora slots the model's graphs have, and the slot of a linear layer (role WK_T_Q..WK_T_DOWN); layer -1: of the embedding
+ * (WK_T_EMBED) or the head (WK_T_OUTPUT, WK_T_SCORE). */
 int wk_model_n_slot(const wk_model *m);
 int wk_model_slot(const wk_model *m, int layer, wk_role role);
 /* The model's default KV type: F32 for float32 models, else F16. */

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 part=$1
 case $part in
-    tidy|sets|examples|install) build=build/check-gcc ;;  # one release build, warnings being errors, for the four
+    tidy|sets|examples|bench|install) build=build/check-gcc ;;  # one release build, warnings being errors, for the five
     *) build=build/check-$part ;;
 esac
 cores=$(nproc)
@@ -104,6 +104,10 @@ examples)  # each is built from the public header alone; those that run a model 
     configure
     ninja -C "$build" --quiet
     ctest --test-dir "$build" -L examples --output-on-failure --no-tests=error ;;
+bench)  # the benchmark programs, short, on a tiny model: wrong results fail, times never do
+    configure -DWICK_BUILD_BENCH=ON
+    ninja -C "$build" --quiet
+    "$build/bench/streaming" tests/data/models/llama-chat -n 40 -r 3 ;;
 install)
     configure
     ninja -C "$build" --quiet

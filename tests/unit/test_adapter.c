@@ -1,4 +1,5 @@
 /* test_adapter.c: PEFT adapters against PEFT's own logits; on, off and mixed by row; and every way in which one is refused. */
+#include "adapter/lora_data.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "format/safetensors.h"
@@ -243,9 +244,8 @@ static void refusals(void **state) {
 
     static const struct { const char *with; wick_status st; const char *words;
     } configs[] = {
-        { "{\"use_dora\":true}", WICK_E_UNSUPPORTED, "DoRA" },
-        { "{\"modules_to_save\":[\"score\"]}", WICK_E_UNSUPPORTED, "\"modules_to_save\"" },
-        { "{\"bias\":\"all\",\"use_dora\":true}", WICK_E_UNSUPPORTED, "\"use_dora\": DoRA; \"bias\"" },
+        { "{\"use_dora\":true}", WICK_E_FORMAT, "has no lora_magnitude_vector beside it" },
+        { "{\"bias\":\"all\",\"fan_in_fan_out\":true}", WICK_E_UNSUPPORTED, "\"bias\": trained biases; \"fan_in_" },
         { "{\"init_lora_weights\":\"pissa_niter_4\"}", WICK_E_UNSUPPORTED, "pissa" },
         { "{\"peft_type\":\"IA3\"}", WICK_E_UNSUPPORTED, "\"IA3\"" },
         { "{\"peft_type\":null}", WICK_E_FORMAT, "\"peft_type\" is missing" },
@@ -291,7 +291,7 @@ static void refusals(void **state) {
         { { .rename = Q0A, .to = "model.layers.0.self_attn.q_proj.lora_A.weight" },
           WICK_E_FORMAT,
           { "neither a lora_A nor a lora_B", "", "" } },
-        { { .rename = Q0A, .to = "base_model.model.lm_head.lora_A.weight" }, WICK_E_FORMAT, { "lm_head", "", "" } },
+        { { .rename = Q0A, .to = "base_model.model.lm_head.lora_A.weight" }, WICK_E_FORMAT, { "has no lora_B", "", "" } },
         { { .rename = Q0A, .to = "base_model.model.model.layers.0.input_layernorm.lora_A.weight" },
           WICK_E_FORMAT,
           { "input_layernorm", "", "" } },
@@ -359,6 +359,48 @@ static void scales_and_types(void **state) {
     wick_model_free(m);
 }
 
+static void same_data(const wk_lora_data *a, const wk_lora_data *b) {
+    assert_int_equal(a->n_module, b->n_module);
+    assert_int_equal(a->n_saved, b->n_saved);
+    for (size_t i = 0; i < a->n_module; i++) {
+        const wk_lora_module *x = &a->module[i], *y = &b->module[i];
+        assert_true(x->layer == y->layer && x->role == y->role && x->rank == y->rank && x->n_in == y->n_in && x->n_out == y->n_out);
+        assert_true(fabs(wk_lora_scale(a, x) - wk_lora_scale(b, y)) < 1e-6);
+        assert_memory_equal(x->a, y->a, (size_t)(x->rank * x->n_in) * 4);
+        assert_memory_equal(x->b, y->b, (size_t)(x->rank * x->n_out) * 4);
+        assert_true(!x->magnitude == !y->magnitude);
+        if (x->magnitude) assert_memory_equal(x->magnitude, y->magnitude, (size_t)x->n_out * 4);
+    }
+    for (size_t i = 0; i < a->n_saved; i++) {
+        const wk_lora_saved *x = &a->saved[i], *y = &b->saved[i];
+        assert_true(x->role == y->role && x->n_row == y->n_row && x->n_col == y->n_col);
+        assert_memory_equal(x->w, y->w, (size_t)(x->n_row * x->n_col) * 4);
+    }
+}
+
+/* Written and read again, in each format that can say it, an adapter is what it was. */
+static void written_and_read_again(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        { "llama", "r8-qv" }, { "llama", "r4-all" }, { "llama", "layers-0-2" }, { "mistral-window", "rank-pattern" },
+        { "qwen2-tied", "r16-all-rslora" }, { "phi3-crossing", "r4-fused" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[128];
+        wk_lora_data *d, *again;
+        snprintf(path, sizeof path, "data/models/%s", cases[i][0]);
+        wick_model *m = run_open(path);
+        snprintf(path, sizeof path, "data/adapters/%s/%s", cases[i][0], cases[i][1]);
+        ok(wk_lora_read(m->m, path, &d));
+        ok(wk_lora_write(m->m, d, folder, WK_LORA_PEFT));
+        ok(wk_lora_read(m->m, folder, &again));
+        same_data(d, again);
+        wk_lora_data_free(again);
+        wk_lora_data_free(d);
+        wick_model_free(m);
+    }
+}
+
 static void failed_allocations(void **state) {
     (void)state;
     wick_model *m = run_open(LLAMA);
@@ -393,7 +435,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_with_and_without), cmocka_unit_test(rows_of_different_adapters_in_one_batch),
         cmocka_unit_test(generation_with_an_adapter), cmocka_unit_test(refusals), cmocka_unit_test(scales_and_types),
-        cmocka_unit_test(failed_allocations),
+        cmocka_unit_test(written_and_read_again), cmocka_unit_test(failed_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, clean);
 }

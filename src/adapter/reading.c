@@ -1,0 +1,156 @@
+/* reading.c: an adapter's tensors held against the model, and copied to the host where all of them fit.
+ * Load: 2 to 14 tensors a layer, ranks 4 to 256, 1 to 500 MB. The file is a stranger's: shape, type and number are checked. */
+#include "adapter/reading.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Every number is one. */
+static wick_status check_numbers(wk_reading *r, const wk_tensor *t) {
+    int64_t rows = wk_tensor_rows(t), cols = wk_tensor_cols(t);
+    float *row = wk_alloc_array((size_t)cols, sizeof *row);
+    if (!row) return wk_fail_memory((size_t)cols * sizeof *row, "an adapter");
+    for (int64_t k = 0, left = 1; k < rows && left; k++) {
+        wk_tensor_row(t, k, row);
+        for (int64_t i = 0; i < cols && left; i++)
+            if (!isfinite(row[i])) {
+                wk_reading_problem(r, true, t->name, "has %g at [%lld, %lld], which is no number to compute with", (double)row[i],
+                                   (long long)k, (long long)i);
+                left = 0;
+            }
+    }
+    wk_free(row);
+    return WICK_OK;
+}
+
+/* A half's type, shape ([cols] alone where rows is 0) and numbers. what: where the expected shape comes from. */
+static wick_status check_half(wk_reading *r, const wk_tensor *t, int64_t rows, int64_t cols, const char *what) {
+    if (t->dtype != WK_F32 && t->dtype != WK_F16 && t->dtype != WK_BF16) {
+        wk_reading_problem(r, false, t->name, "is of type %s, not F32, F16 or BF16", wk_dtypes[t->dtype].name);
+        return WICK_OK;
+    }
+    bool fits = rows ? t->n_dim == 2 && t->shape[0] == rows && t->shape[1] == cols : t->n_dim == 1 && t->shape[0] == cols;
+    if (fits) return check_numbers(r, t);
+    char found[100] = "", want[60];
+    for (int i = 0, n = 0; i < t->n_dim && n < 80; i++)
+        n += snprintf(found + n, sizeof found - (size_t)n, "%s%lld", i ? ", " : "", (long long)t->shape[i]);
+    if (rows) snprintf(want, sizeof want, "%lld, %lld", (long long)rows, (long long)cols);
+    else snprintf(want, sizeof want, "%lld", (long long)cols);
+    wk_reading_problem(r, true, t->name, "has shape [%s], %s need%s [%s]", found, what, strstr(what, " and ") ? "" : "s", want);
+    return WICK_OK;
+}
+
+/* Everything that was found for one place. */
+static wick_status check_found(wk_reading *r, wk_lora_found *f) {
+    const wk_tensor *a = f->half[WK_HALF_A], *b = f->half[WK_HALF_B], *mag = f->half[WK_HALF_MAGNITUDE],
+                    *saved = f->half[WK_HALF_SAVED];
+    bool embed = f->role == WK_T_EMBED;
+    wick_status st = WICK_OK;
+    if (saved) st = check_half(r, saved, embed ? f->n_in : f->n_out, embed ? f->n_out : f->n_in, "the model");
+    if (st || !(a || b || mag)) return st;
+    if (!a || !b) {
+        wk_reading_problem(r, true, (a ? a : b ? b : mag)->name, "has no lora_%s beside it", a ? "B" : "A");
+        return WICK_OK;
+    }
+    if (a->n_dim != 2 || b->n_dim != 2 || (r->turned ? a->shape[1] : a->shape[0]) < 1) {
+        wk_reading_problem(r, true, (a->n_dim == 2 ? b : a)->name, "is no matrix");
+        return WICK_OK;
+    }
+    st = r->rank(r, f->module, r->turned ? a->shape[1] : a->shape[0], &f->rank, &f->alpha);
+    if (st) return st;
+    if (f->rank > WK_LORA_MAX_RANK) {
+        wk_reading_problem(r, false, a->name, "has rank %lld, at most %d can be applied", (long long)f->rank, WK_LORA_MAX_RANK);
+        return WICK_OK;
+    }
+    if (r->turned) st = check_half(r, a, f->n_in, f->rank, "the model and the rank");
+    else st = check_half(r, a, f->rank, f->n_in, "the model and r");
+    if (!st && r->turned) st = check_half(r, b, f->rank, f->n_whole, "the model and the rank");
+    else if (!st) st = check_half(r, b, f->n_whole, f->rank, "the model and r");
+    if (!st && mag && f->role == WK_T_EMBED) wk_reading_problem(r, false, mag->name, "is DoRA of an embedding");
+    else if (!st && mag) st = check_half(r, mag, 0, f->n_whole, "the model");
+    return st;
+}
+
+/* All of a tensor as float32, or its transpose; NULL: no memory. */
+static float *decode(const wk_tensor *t, bool turned) {
+    int64_t rows = wk_tensor_rows(t), cols = wk_tensor_cols(t);
+    size_t n;
+    float *all = wk_mul_size((size_t)rows, (size_t)cols, &n) ? wk_alloc_array(n, sizeof *all) : NULL;
+    float *row = turned ? wk_alloc_array((size_t)cols, sizeof *row) : NULL;
+    for (int64_t r = 0; all && (!turned || row) && r < rows; r++) {
+        wk_tensor_row(t, r, turned ? row : all + r * cols);
+        for (int64_t i = 0; turned && i < cols; i++) all[i * rows + r] = row[i];
+    }
+    if (turned && !row) {
+        wk_free(all);
+        all = NULL;
+    }
+    wk_free(row);
+    return all;
+}
+
+/* Rows [first, first + rows) of a half that has cols numbers in each. interleaved: head > 0, and a head's rows lie in turn, of the
+ * first half row j as the file's 2j, of the second as its 2j + 1. */
+static wick_status copy(const wk_tensor *t, bool turned, int64_t first, int64_t rows, int64_t cols, int64_t head, float **out) {
+    size_t n_bytes = (size_t)rows * (size_t)cols * sizeof(float);
+    bool whole = !first && !head && rows * cols == wk_tensor_rows(t) * wk_tensor_cols(t);
+    float *all = decode(t, turned);
+    *out = whole ? all : all ? wk_alloc(n_bytes) : NULL;
+    for (int64_t k = 0; *out && !whole && k < rows; k++) {
+        int64_t from = head ? k / head * head + k % (head / 2) * 2 + k % head / (head / 2) : k;
+        memcpy(*out + k * cols, all + (first + from) * cols, (size_t)cols * sizeof **out);
+    }
+    if (*out != all) wk_free(all);
+    return *out ? WICK_OK : wk_fail_memory(n_bytes, "an adapter");
+}
+
+static wick_status copy_name(wk_str s, char **out) {
+    *out = wk_strdup_n(s.ptr, s.len);
+    return *out ? WICK_OK : wk_fail_memory(s.len, "an adapter");
+}
+
+static wick_status copy_found(const wk_reading *r, const wk_lora_found *f, wk_lora_data *d) {
+    const wk_tensor *saved = f->half[WK_HALF_SAVED], *mag = f->half[WK_HALF_MAGNITUDE];
+    int64_t head = r->interleaved && (f->role == WK_T_Q || f->role == WK_T_K) ? r->m->hp.head_dim : 0;
+    wick_status st = WICK_OK;
+    if (saved) {
+        wk_lora_saved *x = &d->saved[d->n_saved++];
+        *x = (wk_lora_saved){ .role = f->role, .n_row = wk_tensor_rows(saved), .n_col = wk_tensor_cols(saved) };
+        st = copy_name(f->module, &x->module);
+        if (!st) st = copy(saved, false, 0, x->n_row, x->n_col, 0, &x->w);
+    }
+    if (st || !f->half[WK_HALF_A]) return st;
+    wk_lora_module *x = &d->module[d->n_module++];
+    *x = (wk_lora_module){ .layer = f->layer, .role = f->role, .rank = f->rank, .n_in = f->n_in, .n_out = f->n_out,
+                           .alpha = f->alpha };
+    st = copy_name(f->module, &x->module);
+    if (!st) st = copy(f->half[WK_HALF_A], r->turned, 0, f->rank, f->n_in, 0, &x->a);
+    if (!st) st = copy(f->half[WK_HALF_B], r->turned, f->first, f->n_out, f->rank, head, &x->b);
+    if (!st && mag) st = copy(mag, false, f->first, f->n_out, 1, head, &x->magnitude);
+    return st;
+}
+
+static wick_status tell(const wk_reading *r) {
+    if (r->problems.failed) return wk_fail_memory(r->problems.len, "an adapter's problems");
+    return wk_fail(r->wrong ? WICK_E_FORMAT : WICK_E_UNSUPPORTED, "%s: %zu %s not fit this model: %s", r->path, r->n_problem,
+                   r->n_problem == 1 ? "tensor does" : "tensors do", r->problems.ptr);
+}
+
+wick_status wk_reading_finish(wk_reading *r, wk_lora_data *d) {
+    wick_status st = WICK_OK;
+    size_t n = 0;
+    for (int i = 0; !st && i < r->n_slot; i++) {
+        bool there = false;
+        for (int k = 0; k < WK_N_HALF; k++) there |= r->slot[i].half[k] != NULL;
+        if (there) st = check_found(r, &r->slot[i]);
+        n += there;
+    }
+    if (!st && (r->n_problem || r->problems.failed)) st = tell(r);
+    if (!st && !n) st = wk_fail(WICK_E_FORMAT, "%s: there are no lora_A and lora_B tensors in it", r->path);
+    if (st) return st;
+    d->module = wk_alloc_array(n, sizeof *d->module);
+    d->saved = wk_alloc_array(n, sizeof *d->saved);
+    if (!d->module || !d->saved) return wk_fail_memory(n * sizeof *d->module, "an adapter");
+    for (int i = 0; !st && i < r->n_slot; i++) st = copy_found(r, &r->slot[i], d);
+    return st;
+}
