@@ -1,5 +1,5 @@
-/* test_gradients.c: the op entry's gradient seam. Backward graphs of every op that has a gradient against finite differences on the
- * reference backend with rounding off; and the CPU backend's gradients of norms and products against the reference's (test_cpu_ops.c
+/* test_gradients.c: the op entry's gradient seam. Backward graphs of every op that has a gradient against finite differences
+ * on the reference backend with rounding off; and the CPU backend's gradients of norms and products against the reference's (test_cpu_ops.c
  * does so for all ops, at random shapes). */
 #include "backend/backend.h"
 #include "graph/op.h"
@@ -230,7 +230,8 @@ static wk_val of(made *m, wk_val v) { return m->of[m->n_of++] = v; }
 
 static void make_lora(lab *l, made *m) {
     wk_attr a = { .scale = 1.5f, .slot = 3, .dropout = m->drop ? 0.3f : 0 };
-    wk_val base = lab_input(l, 1, 20), x = lab_input(l, 1, 24), A = lab_matrix(l, WK_F32, 1, 4, 24), B = lab_matrix(l, WK_F32, 1, 20, 4);
+    wk_val base = lab_input(l, 1, 20), x = lab_input(l, 1, 24);
+    wk_val A = lab_matrix(l, WK_F32, 1, 4, 24), B = lab_matrix(l, WK_F32, 1, 20, 4);
     m->y = LAB_OP(l, WK_OP_LORA, &a, of(m, base), of(m, x), of(m, A), of(m, B));
 }
 static void make_dropped(lab *l, made *m) {
@@ -251,7 +252,9 @@ static void make_add(lab *l, made *m) {
     wk_val x = of(m, lab_input(l, 1, 9));
     m->y = LAB_OP(l, WK_OP_ADD, NULL, LAB_OP(l, WK_OP_ADD, NULL, x, of(m, lab_input(l, 1, 9))), x);
 }
-static void make_softcap(lab *l, made *m) { m->y = LAB_OP(l, WK_OP_SOFTCAP, &(wk_attr){ .cap = 0.7f }, of(m, lab_input(l, 1, 20))); }
+static void make_softcap(lab *l, made *m) {
+    m->y = LAB_OP(l, WK_OP_SOFTCAP, &(wk_attr){ .cap = 0.7f }, of(m, lab_input(l, 1, 20)));
+}
 static void make_select(lab *l, made *m) { m->y = LAB_OP(l, WK_OP_SELECT_ROWS, NULL, of(m, lab_input(l, 1, 20))); }
 static void make_embed(lab *l, made *m) {
     m->vocab = 5;
@@ -263,7 +266,8 @@ static void make_norms(lab *l, made *m) {
     m->y = LAB_OP(l, WK_OP_RMS_NORM, &(wk_attr){ .eps = 1e-5f }, h, v);
 }
 static void make_bias(lab *l, made *m) {
-    m->y = LAB_OP(l, WK_OP_LINEAR, NULL, of(m, lab_input(l, 1, 12)), of(m, lab_matrix(l, WK_F32, 1, 9, 12)), of(m, lab_vector(l, 9, 0)));
+    wk_val x = of(m, lab_input(l, 1, 12)), w = of(m, lab_matrix(l, WK_F32, 1, 9, 12));
+    m->y = LAB_OP(l, WK_OP_LINEAR, NULL, x, w, of(m, lab_vector(l, 9, 0)));
 }
 static void attention(lab *l, made *m, wk_attr a) {
     a.n_head = 4, a.n_head_kv = m->kv_heads = 2, a.head_dim = m->head_dim = 6, a.scale = 0.4f, a.layer = 1;

@@ -192,7 +192,8 @@ static void backend_free(wk_backend *be) {
 wick_status wk_reference_new(bool round, wk_backend **out) {
     static const wk_backend_ops ops = {
         .name = "reference", .free = backend_free, .weight_new = weight_new, .weight_free = weight_free,
-        .weight_write = weight_write, .kv_new = kv_new, .kv_free = kv_free, .plan_new = plan_new, .plan_free = plan_free, .run = run, .read = read_value, .write = write_value,
+        .weight_write = weight_write, .kv_new = kv_new, .kv_free = kv_free, .plan_new = plan_new, .plan_free = plan_free,
+        .run = run, .read = read_value, .write = write_value,
     };
     ref_backend *be = wk_alloc(sizeof *be);
     *out = NULL;
