@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "line.h"
 #include "base/file.h"
+#include "base/nearest.h"
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -177,7 +178,7 @@ static void do_set(chat *c, const char *arg) {
         size_t k = 0;
         for (size_t i = 0; i < n_flags && k < 128; i++)
             if (can_set(&flags[i]) && flags[i].verbs & 1u << VERB_CHAT) names[k++] = flags[i].name[0];
-        const char *near = nearest(name, names, k);
+        const char *near = wk_nearest(name, names, k);
         if (near) note(c, "There is nothing called %s to set; did you mean %s?", name + 2, near + 2);
         else note(c, "There is nothing called %s to set; /set alone shows what there is.", name + 2);
         return;
@@ -280,7 +281,7 @@ static bool obey(chat *c, const char *line) {
         commands[i].run(c, line + 1 + n + strspn(line + 1 + n, " "));
         return true;
     }
-    const char *near = nearest(name, names, N_COMMAND);
+    const char *near = wk_nearest(name, names, N_COMMAND);
     if (near) note(c, "There is no /%s; did you mean /%s?", name, near);
     else note(c, "There is no /%s; /help lists what there is. A message may begin with / after a blank.", name);
     return true;

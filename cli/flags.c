@@ -3,6 +3,7 @@
  * environment may. Load: a few dozen words, once. */
 #include "flags.h"
 #include "base/mem.h"
+#include "base/nearest.h"
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -34,37 +35,6 @@ static bool wrong(opts *o, const char *fmt, ...) {
     vsnprintf(o->error, sizeof o->error, fmt, ap);
     va_end(ap);
     return false;
-}
-
-/* Edits (insert, delete, replace, swap neighbours) between two words: optimal string alignment, Damerau 1964. */
-static size_t distance(const char *a, const char *b) {
-    enum { MAX = 40 };
-    size_t n = strlen(a), m = strlen(b), d[MAX + 1][MAX + 1];
-    if (n > MAX || m > MAX) return MAX;
-    for (size_t i = 0; i <= n; i++)
-        for (size_t j = 0; j <= m; j++) {
-            if (!i || !j) { d[i][j] = i + j; continue; }
-            size_t cost = tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]);
-            size_t best = d[i - 1][j - 1] + cost;
-            if (d[i - 1][j] + 1 < best) best = d[i - 1][j] + 1;
-            if (d[i][j - 1] + 1 < best) best = d[i][j - 1] + 1;
-            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-            if (swapped && d[i - 2][j - 2] + 1 < best) best = d[i - 2][j - 2] + 1;
-            d[i][j] = best;
-        }
-    return d[n][m];
-}
-
-const char *nearest(const char *typed, const char *const *names, size_t n) {
-    const char *best = NULL;
-    size_t least = strlen(typed) < 4 ? 1 : strlen(typed) < 9 ? 2 : 3;
-    for (size_t i = 0; i < n; i++) {
-        size_t len = strlen(typed), d = distance(typed, names[i]);
-        /* A beginning counts as near: --repeat for --repeat-penalty. */
-        if (len >= 4 && !strncmp(typed, names[i], len) && d > 1) d = 1;
-        if (d <= least && (!best || d < least)) { best = names[i]; least = d; }
-    }
-    return best;
 }
 
 int verb_find(const char *name) {
@@ -172,7 +142,7 @@ static bool unknown_flag(opts *o, const char *name) {
     for (size_t i = 0; i < n_flags; i++)
         for (size_t k = 0; k < 4 && flags[i].name[k]; k++)
             if (flags[i].verbs & 1u << o->verb && n < 256) names[n++] = flags[i].name[k];
-    const char *near = nearest(name, names, n), *verb_name = verbs[o->verb].name;
+    const char *near = wk_nearest(name, names, n), *verb_name = verbs[o->verb].name;
     if (near) return wrong(o, "%s has no flag %s; did you mean %s?", verb_name, name, near);
     for (int v = 0; v < N_VERB; v++)
         if (flag_find((verb_id)v, name))

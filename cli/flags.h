@@ -30,7 +30,7 @@ typedef struct opts {
     bool help, quiet;
     const char *color;
     /* prompt */
-    const char *prompt, *file, *system, *chat_template, *chat_template_file, *render;
+    const char *prompt, *file, *system, *chat_template, *chat_template_file, *render, *show_mask;
     bool raw, no_special, add_special;
     /* sampling */
     int64_t n_predict, top_k, repeat_last_n, logprobs;
@@ -83,8 +83,6 @@ const flag *flag_find(verb_id v, const char *name);
 bool flag_set(opts *o, const flag *f, const char *spelled, const char *text);
 /* The verb of this name or alias, or -1. */
 int verb_find(const char *name);
-/* Of n names the one nearest to what was typed, or NULL if none is near. */
-const char *nearest(const char *typed, const char *const *names, size_t n);
 /* The variable behind a flag, "WICK_N_PREDICT", into out. */
 void flag_variable(const flag *f, char out[64]);
 

@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "help.h"
 #include "base/file.h"
+#include "base/nearest.h"
 #include <locale.h>
 #include <string.h>
 
@@ -19,7 +20,7 @@ static int unknown_verb(const char *word) {
         names[n++] = verbs[v].name;
         if (verbs[v].alias) names[n++] = verbs[v].alias;
     }
-    const char *near = nearest(word, names, n);
+    const char *near = wk_nearest(word, names, n);
     if (near) return cli_usage("there is no verb \"%s\"; did you mean %s?", word, near);
     if (wk_file_exists(word)) return cli_usage("which verb? To use %s: wick run %s", word, word);
     return cli_usage("there is no verb \"%s\"; \"wick --help\" lists them", word);

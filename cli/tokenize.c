@@ -67,12 +67,80 @@ static int render(const opts *o, const wick_model *m, bool json) {
     return code;
 }
 
+/* ---- masks ---- */
+
+static void put_labels(wk_buf *b, const wick_train_sample *s) {
+    wk_buf_char(b, '{');
+    put_ids(b, s->ids, s->n);
+    if (s->labels) {
+        put_key(b, "labels");
+        wk_buf_char(b, '[');
+        for (size_t i = 0; i < s->n; i++) wk_buf_printf(b, "%s%d", i ? "," : "", s->labels[i]);
+        wk_buf_char(b, ']');
+    } else put_int(b, "label", s->label);
+    wk_buf_char(b, '}');
+}
+
+/* The text as it is, control characters shown, what is learnt in green and the rest dim; without colours in brackets. Bytes of one
+ * character that lies in several tokens stay together as long as they are of one kind. */
+static void put_mask(wk_buf *b, const wick_model *m, const wick_train_sample *s, bool color) {
+    bool learnt = false;
+    if (color) wk_buf_str(b, "\033[2m");
+    for (size_t i = 0; i < s->n; i++) {
+        size_t n = 0;
+        const char *piece = wick_token_piece(m, s->ids[i], &n);
+        bool now = s->labels && s->labels[i] >= 0;
+        if (now != learnt) wk_buf_str(b, color ? now ? "\033[0;32m" : "\033[0;2m" : now ? "[" : "]");
+        learnt = now;
+        for (size_t k = 0; piece && k < n; k++) {
+            unsigned char c = (unsigned char)piece[k];
+            if (c == '\n') wk_buf_str(b, term_utf8() ? "\u21b5\n" : "\\n\n");
+            else if (c < 32 && c != '\t') wk_buf_printf(b, "^%c", c + 64);
+            else wk_buf_char(b, piece[k]);
+        }
+    }
+    if (color) wk_buf_str(b, "\033[0m");
+    else if (learnt) wk_buf_char(b, ']');
+    if (s->label >= 0) wk_buf_printf(b, " -> class %d", s->label);
+}
+
+static int show_line(const opts *o, const wick_model *m, const char *json, size_t line, bool as_json) {
+    wick_train_sample s;
+    wk_buf b = { 0 };
+    wick_status st = wick_train_sample_read(m, json, true, &s);
+    if (st) return cli_fail("%s: line %zu: %s", o->show_mask, line, wick_last_error());
+    size_t n_learnt = 0;
+    for (size_t i = 1; s.labels && i < s.n; i++) n_learnt += s.labels[i] >= 0;
+    if (as_json) put_labels(&b, &s);
+    else {
+        put_mask(&b, m, &s, term_color(o, stdout));
+        if (s.labels) wk_buf_printf(&b, "\n-- line %zu: %zu of %zu tokens are learnt", line, n_learnt, s.n);
+    }
+    wick_train_sample_free(&s);
+    return out_buf(&b) ? EXIT_DONE : EXIT_FAILED;
+}
+
+static int show_mask(const opts *o, const wick_model *m, bool json) {
+    wk_buf text = { 0 };
+    if (o->n_word || o->prompt || o->file || o->render)
+        return cli_usage("--show-mask has the text in its file; leave out words, -p, -f and --render");
+    int code = cli_read(o->show_mask, &text);
+    size_t line = 1;
+    for (char *at = text.ptr, *end; !code && !interrupted && at && *at; at = end, line++) {
+        end = at + strcspn(at, "\n");
+        if (*end) *end++ = 0;
+        if (at[strspn(at, " \t\r")]) code = show_line(o, m, at, line, json);
+    }
+    wk_buf_free(&text);
+    return code;
+}
+
 int verb_tokenize(const opts *o) {
     cli_model m;
     bool json = o->output && !strcmp(o->output, "json");
     int code = cli_open(o, true, &m);
     if (code) return code;
-    code = o->render ? render(o, m.model, json) : text_to_ids(o, m.model, json);
+    code = o->show_mask ? show_mask(o, m.model, json) : o->render ? render(o, m.model, json) : text_to_ids(o, m.model, json);
     cli_close(&m);
     return code;
 }

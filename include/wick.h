@@ -314,6 +314,75 @@ WICK_API wick_status wick_session_apply_adapter(wick_session *s, wick_adapter *a
 /* Takes the session's adapter off again; outputs are then what they were before, to the byte. */
 WICK_API void wick_session_remove_adapter(wick_session *s);
 
+/* ---- training ---- */
+
+/* How to train. wick_train_defaults() fills it, wick_train_options_read() adds what a YAML file says, wick_train_options_set()
+ * one key; the fields bear the names of the keys, and mean what they mean in mlx-lm. Counts of steps (iters, steps_per_...) are
+ * micro-batches; schedules count updates, one for each grad_accumulation_steps of them. Strings set directly are borrowed. */
+typedef struct wick_train_options {
+    size_t size;                    /* sizeof(wick_train_options) */
+    const char *model;              /* for programs; the library is given the model itself */
+    const char *data;               /* folder of train.jsonl, and valid.jsonl and test.jsonl where there are such */
+    const char *adapter_path;       /* folder that the adapter, its log and its checkpoints are written to */
+    const char *resume_adapter_file; /* an adapter to begin from (file or folder): its weights, not its run; NULL: a new one */
+    bool resume;                    /* go on with the run in adapter_path where its last checkpoint stands */
+    const char *fine_tune_type;     /* "lora", "dora", "full" */
+    int num_layers;                 /* the last so many layers; -1: all */
+    const char *const *keys; size_t n_keys;  /* of lora_parameters: "self_attn.q_proj" or "q_proj"; none: every projection */
+    int rank;
+    double scale;                   /* B A x is added times this */
+    double lora_alpha;              /* scale is lora_alpha / rank, where this is above 0 */
+    double dropout;
+    const char *optimizer;          /* "adam", "adamw", "sgd", "lion" */
+    double betas[2], eps, momentum;
+    double weight_decay;            /* below 0: the optimizer's own, 0.01 for adamw, else 0 */
+    double max_grad_norm;           /* 0: gradients are not clipped */
+    double label_smoothing;
+    double learning_rate;
+    const char *lr_schedule;        /* "constant", "linear_schedule", "cosine_decay"; NULL: constant */
+    double lr_arguments[4]; int n_lr_arguments;
+    int warmup; double warmup_init; /* updates that the rate rises over, from warmup_init */
+    uint64_t seed;
+    int batch_size, iters, grad_accumulation_steps;
+    int max_seq_length;             /* tokens of a sample */
+    const char *long_samples;       /* longer ones: "cut" or "refuse" */
+    bool mask_prompt;               /* loss on the assistant's words alone, of every turn; false: on all of a conversation */
+    bool packing;                   /* as many samples in a micro-batch as batch_size * max_seq_length tokens hold */
+    bool shuffle;
+    bool grad_checkpoint;           /* keep each layer's input alone and compute the rest anew: less memory, a third more time */
+    int steps_per_report, steps_per_eval, val_batches; /* val_batches -1: all of valid.jsonl */
+    int save_every;                 /* 0: at the end alone */
+    int early_stopping;             /* stop after so many evaluations in a row without a better loss; 0: never */
+    bool test; int test_batches;    /* loss on test.jsonl at the end */
+    const char *report_to;          /* "tensorboard" for event files, or NULL */
+    const char *project_name;       /* what the run is called in reports and lists; NULL: adapter_path */
+    int samples;                    /* answers of the model before and after, in the report */
+    void *memory;                   /* what was read from files; wick_train_options_free() */
+} wick_train_options;
+/* Fills *o with the defaults. */
+WICK_API void wick_train_defaults(wick_train_options *o);
+/* Reads a YAML file into *o, over what is there; a key that the file does not have stays as it is.
+ * Errors  WICK_E_FORMAT (the line; an unknown key with the nearest known one; a value out of range), WICK_E_IO, WICK_E_MEMORY. */
+WICK_API wick_status wick_train_options_read(wick_train_options *o, const char *path);
+/* Sets one key, spelled as in the file ("learning_rate", "lora_parameters.rank", or "rank"), from text ("1e-5", "a,b").
+ * Errors  WICK_E_ARG (no such key, a value out of range), WICK_E_MEMORY. */
+WICK_API wick_status wick_train_options_set(wick_train_options *o, const char *key, const char *value);
+/* Frees what was read into *o. */
+WICK_API void wick_train_options_free(wick_train_options *o);
+
+/* A line of training data as the model sees it. Free with wick_train_sample_free(). */
+typedef struct wick_train_sample {
+    int32_t *ids, *labels;  /* [n]; labels not shifted, -100: no loss on this token; NULL for a classifier's line */
+    size_t n;
+    int label;              /* a classifier's class, else -1 */
+} wick_train_sample;
+/* Reads one JSON object: messages (and tools), prompt and completion, text, text and label, or input_ids and labels. It is not cut.
+ * The model may be opened with vocab_only.
+ * Errors  WICK_E_FORMAT, WICK_E_TEMPLATE, WICK_E_UNSUPPORTED (no tokenizer or template where one is needed), WICK_E_MEMORY. */
+WICK_API wick_status wick_train_sample_read(const wick_model *m, const char *json, bool mask_prompt, wick_train_sample *out);
+/* Frees what wick_train_sample_read() filled, and clears it. */
+WICK_API void wick_train_sample_free(wick_train_sample *s);
+
 /* ---- converting ---- */
 
 /* How to convert. Fill with wick_convert_defaults(). */

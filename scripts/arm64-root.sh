@@ -3,7 +3,8 @@
 # lists and a cache of its own under DIR: nothing is installed, and the system's architectures and packages stay as they are
 # (-dev packages of two architectures do not always go together). Fails with a line that says why.
 set -eu
-want="libpcre2-dev libpcre2-8-0 libutf8proc-dev libutf8proc2 libjansson-dev libjansson4 libcmocka-dev libcmocka0"
+want="libpcre2-dev libpcre2-8-0 libutf8proc-dev libutf8proc2 libjansson-dev libjansson4 libyaml-dev libyaml-0-2"
+want="$want libsqlite3-dev libsqlite3-0 libcmocka-dev libcmocka0"
 [ ! -e "$1/done" ] || exit 0
 give_up() {
     echo "arm64-root.sh: $1" >&2

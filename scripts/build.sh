@@ -7,7 +7,7 @@ for tool in cmake ninja pkg-config cc; do
     command -v "$tool" >/dev/null && continue
     echo "build.sh: there is no $tool. \`make demo\` and \`make test\` install what is missing; or as root:" >&2
     echo "  apt-get update && apt-get install gcc libc6-dev cmake ninja-build pkg-config libpcre2-dev libutf8proc-dev \\" >&2
-    echo "  libjansson-dev libedit-dev" >&2
+    echo "  libjansson-dev libyaml-dev libsqlite3-dev libedit-dev" >&2
     exit 1
 done
 # shellcheck disable=SC2086 # words on purpose

@@ -4,7 +4,8 @@
 # whose tools are missing are skipped there by name. WICK_NO_INSTALL=1 forbids installing.
 set -eu
 
-build="gcc libc6-dev make cmake ninja-build pkg-config libpcre2-dev libutf8proc-dev libjansson-dev libedit-dev python3 python3-venv"
+build="gcc libc6-dev make cmake ninja-build pkg-config libpcre2-dev libutf8proc-dev libjansson-dev libyaml-dev libsqlite3-dev"
+build="$build libedit-dev python3 python3-venv"
 case "${1:-}" in
     demo)  want=$build ;;
     test)  want="$build libcmocka-dev" ;;

@@ -26,6 +26,13 @@ wick_status wk_check_size(size_t size, size_t ours, const char *type, const char
 /* Ids of a prompt, whichever of its three forms it has. Errors  as wick_generate(). */
 wick_status wk_prompt_ids(const wick_model *m, const wick_prompt *p, wk_ids *out);
 
+/* A chat rendered by the model's template: vars has "messages" and whatever else the template reads; what it lacks of
+ * add_generation_prompt (true), bos_token and eos_token is set in it. Free *out with wk_rendered_free().
+ * Errors  as wick_chat_render(). */
+wick_status wk_chat_text(const wick_model *m, json_t *vars, wk_rendered *out);
+/* Ids of the first n_text bytes of a rendered chat. Errors  as wk_tokenize(). */
+wick_status wk_chat_ids(const wick_model *m, const wk_rendered *r, size_t n_text, wk_ids *out);
+
 /* A session is one sequence of a runner, and remembers which tokens that holds. */
 struct wick_session {
     wick_model *model;

@@ -126,15 +126,17 @@ static bool is_role(const char *p, size_t n) {
 }
 
 /* The template's text may hold control tokens, the request's may not. */
-static wick_status tokenize_pieces(const wick_model *m, const wk_rendered *r, wk_ids *out) {
+wick_status wk_chat_ids(const wick_model *m, const wk_rendered *r, size_t n_text, wk_ids *out) {
     wk_span *spans = wk_alloc_array(r->n_piece ? r->n_piece : 1, sizeof *spans);
+    size_t n = 0;
     if (!spans) return wk_fail_memory(r->n_piece * sizeof *spans, "a chat's pieces");
-    for (size_t i = 0; i < r->n_piece; i++) {
-        const wk_piece *p = &r->piece[i];
+    for (; n < r->n_piece && r->piece[n].from < n_text; n++) {
+        const wk_piece *p = &r->piece[n];
         const char *text = r->text.ptr + p->from;
-        spans[i] = (wk_span){ text, p->to - p->from, !p->request || is_role(text, p->to - p->from) };
+        size_t len = (p->to < n_text ? p->to : n_text) - p->from;
+        spans[n] = (wk_span){ text, len, !p->request || is_role(text, len) };
     }
-    wick_status st = wk_tokenize(m->m->tokenizer, spans, r->n_piece, false, out);
+    wick_status st = wk_tokenize(m->m->tokenizer, spans, n, false, out);
     wk_free(spans);
     return st;
 }
@@ -152,14 +154,18 @@ static wick_status need_template(const wick_model *m) {
               : wk_fail(WICK_E_TEMPLATE, "the model's chat template could not be read");
 }
 
-static wick_status chat(const wick_model *m, const char *json, wk_rendered *text, wk_ids *ids) {
-    json_t *vars = NULL;
+wick_status wk_chat_text(const wick_model *m, json_t *vars, wk_rendered *out) {
     wick_status st = wk_need_tokenizer(m);
     if (!st) st = need_template(m);
-    if (!st) st = wk_json_parse(json, strlen(json), "the chat", &vars);
     if (!st && !json_is_object(vars)) st = wk_fail(WICK_E_FORMAT, "the chat is not a JSON object with \"messages\"");
-    if (!st) st = render(m, vars, text);
-    if (!st) st = tokenize_pieces(m, text, ids);
+    return st ? st : render(m, vars, out);
+}
+
+static wick_status chat(const wick_model *m, const char *json, wk_rendered *text, wk_ids *ids) {
+    json_t *vars = NULL;
+    wick_status st = wk_json_parse(json, strlen(json), "the chat", &vars);
+    if (!st) st = wk_chat_text(m, vars, text);
+    if (!st) st = wk_chat_ids(m, text, text->text.len, ids);
     json_decref(vars);
     return st;
 }

@@ -471,7 +471,8 @@ def test_every_example(tmp):
     os.symlink(os.path.abspath(CHAT), f"{tmp}/model.gguf")
     chat = '{"messages":[{"role":"user","content":"Hello"}],"add_generation_prompt":true}'
     for name, text in (("notes.txt", "Some notes."), ("text.txt", "one two three four " * 400),
-                       ("chat.jinja", "{{ messages[0].content }}"), ("chat.json", chat)):
+                       ("chat.jinja", "{{ messages[0].content }}"), ("chat.json", chat),
+                       ("train.jsonl", '{"prompt":"Say one.","completion":"One."}\n' * 8)):
         with open(f"{tmp}/{name}", "w", encoding="utf-8") as f:
             f.write(text)
     write_safetensors(f"{tmp}/ids.safetensors", {"input_ids": ([1, 4], array.array("q", [5, 6, 7, 8]))})

@@ -1,5 +1,6 @@
 /* test_flags.c: the program's command line: the table itself, values and their limits, what is meant by a wrong word,
  * the environment, and that every example in the table is a line that the table reads. */
+#include "base/nearest.h"
 #include "../../cli/flag_table.c"
 #include "../../cli/flags.c"
 #include <setjmp.h>
@@ -168,12 +169,12 @@ static void test_environment(void **state) {
 static void test_nearest(void **state) {
     (void)state;
     const char *const names[] = { "run", "chat", "inspect", "tokenize" };
-    assert_string_equal(nearest("rnu", names, 4), "run");
-    assert_string_equal(nearest("tokenise", names, 4), "tokenize");
-    assert_string_equal(nearest("Chat", names, 4), "chat");
-    assert_string_equal(nearest("toke", names, 4), "tokenize");
-    assert_null(nearest("train", names, 4));
-    assert_null(nearest("a word that is much longer than any flag could be at all", names, 4));
+    assert_string_equal(wk_nearest("rnu", names, 4), "run");
+    assert_string_equal(wk_nearest("tokenise", names, 4), "tokenize");
+    assert_string_equal(wk_nearest("Chat", names, 4), "chat");
+    assert_string_equal(wk_nearest("toke", names, 4), "tokenize");
+    assert_null(wk_nearest("train", names, 4));
+    assert_null(wk_nearest("a word that is much longer than any flag could be at all", names, 4));
 }
 
 static void test_memory(void **state) {

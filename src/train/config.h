@@ -1,0 +1,37 @@
+/* config.h: the keys of a training as one table: YAML files, flags and reports all read it. */
+#ifndef WK_TRAIN_CONFIG_H
+#define WK_TRAIN_CONFIG_H
+#include "base/mem.h"
+#include "base/status.h"
+
+typedef enum wk_key_kind {
+    WK_KEY_STR,
+    WK_KEY_CHOICE,
+    WK_KEY_BOOL,
+    WK_KEY_INT,
+    WK_KEY_U64,
+    WK_KEY_REAL,
+    WK_KEY_STRS,
+    WK_KEY_REALS
+} wk_key_kind;
+
+typedef struct wk_train_key {
+    const char *name;      /* "lora_parameters.rank" */
+    wk_key_kind kind;
+    double min, max;       /* of numbers; of WK_KEY_REALS: max values, offset of their count in `count` */
+    size_t at, count;      /* offsetof(wick_train_options, ...) of the value, and of a list's length */
+    const char *choices;   /* "lora|dora|full" */
+} wk_train_key;
+extern const wk_train_key wk_train_keys[];
+extern const size_t wk_n_train_key;
+
+/* Appends all of *o as JSON, key by key, in the table's order. */
+void wk_train_options_json(const wick_train_options *o, wk_buf *out);
+/* Is every value in range and do they go together? Errors  WICK_E_ARG. */
+wick_status wk_train_options_check(const wick_train_options *o);
+/* Sets a key, spelled whole, from n texts: one, or a list. Errors  WICK_E_ARG, WICK_E_MEMORY. */
+wick_status wk_train_set_list(wick_train_options *o, const char *name, const char *const *item, size_t n);
+/* lora_alpha as it counts: given, or rank * scale. */
+double wk_train_alpha(const wick_train_options *o);
+
+#endif

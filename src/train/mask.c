@@ -1,0 +1,172 @@
+/* mask.c: from a rendered conversation to a mask over its tokens.
+ * Load: some thousand conversations before a training begins; a template without marks is rendered twice for each turn. */
+#include "train/mask.h"
+#include <string.h>
+
+/* ---- bytes to tokens ---- */
+
+/* The byte at which each token begins, [n + 1]; false where the tokens' bytes do not add up to the text, as with normalisers. */
+static bool token_starts(const wick_model *m, const wk_rendered *r, const wk_ids *ids, size_t *start) {
+    size_t at = 0;
+    for (size_t i = 0; i < ids->len; i++) {
+        wk_str s = wk_tokenizer_bytes(m->m->tokenizer, ids->ptr[i]);
+        start[i] = at;
+        /* SentencePiece puts a space before the text and after control tokens. */
+        bool as_is = s.len <= r->text.len - at && !memcmp(r->text.ptr + at, s.ptr, s.len);
+        if (!as_is && s.len && *s.ptr == ' ') {
+            s = (wk_str){ s.ptr + 1, s.len - 1 };
+            as_is = s.len <= r->text.len - at && !memcmp(r->text.ptr + at, s.ptr, s.len);
+        }
+        if (!as_is) return false;
+        at += s.len;
+    }
+    start[ids->len] = at;
+    return at == r->text.len;
+}
+
+/* How many tokens stand before byte `at`, found by tokenizing the text up to there: the ids that stay the same. */
+static wick_status tokens_before(const wick_model *m, const wk_rendered *r, const wk_ids *ids, size_t at, size_t *n) {
+    wk_ids part = { 0 };
+    wick_status st = wk_chat_ids(m, r, at, &part);
+    for (*n = 0; !st && *n < part.len && *n < ids->len && part.ptr[*n] == ids->ptr[*n];) ++*n;
+    wk_ids_free(&part);
+    return st;
+}
+
+/* The tokens [*a, *b) that hold any of the bytes [from, to) of the rendered chat. */
+static wick_status find_tokens(const wick_model *m, const wk_rendered *r, const wk_ids *ids, size_t from, size_t to, size_t *a,
+                               size_t *b) {
+    size_t *start = wk_alloc_array(ids->len + 1, sizeof *start);
+    wick_status st = WICK_OK;
+    *a = 0;
+    if (!start) return wk_fail_memory((ids->len + 1) * sizeof *start, "a mask");
+    if (token_starts(m, r, ids, start)) {
+        while (*a < ids->len && start[*a + 1] <= from) ++*a;
+        for (*b = *a; *b < ids->len && start[*b] < to;) ++*b;
+    } else {
+        st = tokens_before(m, r, ids, from, a);
+        if (!st) st = tokens_before(m, r, ids, to, b);
+        if (!st && *b < *a) *b = *a;
+    }
+    wk_free(start);
+    return st;
+}
+
+/* ---- marks ---- */
+
+/* Does the template have marks, whether or not this conversation is written by them? */
+static bool has_marks(const wick_model *m) {
+    for (const char *p = m->m->chat_text; p && (p = strstr(p, "{%"));) {
+        p += 2;
+        p += *p == '-' || *p == '+';
+        p += strspn(p, " \t\r\n");
+        if (!strncmp(p, "generation", 10) && strchr(" \t\r\n-+%", p[10])) return true;
+    }
+    return false;
+}
+
+static wick_status mask_by_marks(const wick_model *m, const wk_rendered *r, const wk_ids *ids, char *said) {
+    wick_status st = WICK_OK;
+    for (size_t i = 0, end; !st && i < r->n_piece; i = end) {
+        for (end = i + 1; end < r->n_piece && r->piece[end].generation == r->piece[i].generation;) end++;
+        if (!r->piece[i].generation) continue;
+        size_t a, b = 0;
+        st = find_tokens(m, r, ids, r->piece[i].from, r->piece[end - 1].to, &a, &b);
+        if (!st) memset(said + a, 1, b - a);
+    }
+    return st;
+}
+
+/* ---- prefix difference ---- */
+
+static const char *role_of(const json_t *messages, size_t i) {
+    const char *role = json_string_value(json_object_get(json_array_get(messages, i), "role"));
+    return role ? role : "";
+}
+
+/* The conversation's first n messages, rendered. */
+static wick_status render_first(const wick_model *m, json_t *chat, size_t n, bool generation_prompt, wk_rendered *out) {
+    json_t *messages = json_copy(json_object_get(chat, "messages")), *part = json_copy(chat);
+    /* jansson copies what memory allows, and says nothing */
+    bool whole = json_object_size(part) == json_object_size(chat)
+                 && json_array_size(messages) == json_array_size(json_object_get(chat, "messages"));
+    wick_status st = whole ? WICK_OK : wk_fail_memory(64, "a conversation");
+    for (size_t i = json_array_size(messages); i-- > n;) json_array_remove(messages, i);
+    if (!st && (json_object_set(part, "messages", messages)
+                || json_object_set_new(part, "add_generation_prompt", json_boolean(generation_prompt))))
+        st = wk_fail_memory(64, "a conversation");
+    if (!st) st = wk_chat_text(m, part, out);
+    json_decref(messages);
+    json_decref(part);
+    return st;
+}
+
+static size_t common(const wk_buf *a, const wk_buf *b) {
+    size_t n = 0;
+    while (n < a->len && n < b->len && a->ptr[n] == b->ptr[n]) n++;
+    return n;
+}
+
+/* After the end-of-turn token templates often write a newline, which no model has to learn: where the tokens [from, to) end so,
+ * the end without it. */
+static size_t drop_after_end(const wick_model *m, const wk_ids *ids, size_t from, size_t to) {
+    for (size_t end = to; end > from; end--) {
+        if (wick_token_is_end(m, ids->ptr[end - 1])) return end;
+        wk_str s = wk_tokenizer_bytes(m->m->tokenizer, ids->ptr[end - 1]);
+        for (size_t i = 0; i < s.len; i++) if (!strchr(" \t\r\n", s.ptr[i])) return to;
+    }
+    return to;
+}
+
+/* Turn i: what the conversation up to it adds to the conversation before it with the template's opening of an answer. */
+static wick_status mask_turn(const wick_model *m, json_t *chat, const wk_rendered *whole, const wk_ids *ids, size_t i, char *said) {
+    wk_rendered before = { 0 }, opened = { 0 }, after = { 0 };
+    wick_status st = i ? render_first(m, chat, i, false, &before) : WICK_OK;
+    if (!st && i) st = render_first(m, chat, i, true, &opened);
+    if (!st) st = render_first(m, chat, i + 1, false, &after);
+    size_t from = common(&opened.text, &whole->text), to = after.text.len;
+    if (!st && (common(&before.text, &whole->text) != before.text.len || common(&after.text, &whole->text) != to))
+        st = wk_fail(WICK_E_TEMPLATE,
+                     "the chat template has no {%% generation %%} marks, and renders messages 1 to %zu otherwise when "
+                     "more follow, so what the assistant says in message %zu cannot be found; give a template with marks "
+                     "(--chat-template-file), or only conversations of one answer",
+                     i + 1, i + 1);
+    size_t a = 0, b = 0;
+    if (!st) st = find_tokens(m, whole, ids, from, to, &a, &b);
+    if (!st) memset(said + a, 1, drop_after_end(m, ids, a, b) - a);
+    wk_rendered_free(&before);
+    wk_rendered_free(&opened);
+    wk_rendered_free(&after);
+    return st;
+}
+
+static wick_status mask_by_prefix(const wick_model *m, json_t *chat, const wk_rendered *whole, const wk_ids *ids, char *said) {
+    const json_t *messages = json_object_get(chat, "messages");
+    wick_status st = WICK_OK;
+    for (size_t i = 0; !st && i < json_array_size(messages); i++)
+        if (!strcmp(role_of(messages, i), "assistant")) st = mask_turn(m, chat, whole, ids, i, said);
+    return st;
+}
+
+wick_status wk_mask_chat(const wick_model *m, json_t *chat, wk_ids *ids, wk_buf *said) {
+    wk_rendered whole = { 0 };
+    wk_ids found = { 0 };
+    if (json_object_set_new(chat, "add_generation_prompt", json_false())) return wk_fail_memory(64, "a conversation");
+    wick_status st = wk_chat_text(m, chat, &whole);
+    if (!st) st = wk_chat_ids(m, &whole, whole.text.len, &found);
+    char *mask = st ? NULL : wk_alloc(found.len + 1);
+    if (!st && !mask) st = wk_fail_memory(found.len, "a mask");
+    if (!st) st = has_marks(m) ? mask_by_marks(m, &whole, &found, mask) : mask_by_prefix(m, chat, &whole, &found, mask);
+    if (!st && !wk_grow((void **)&ids->ptr, &ids->cap, ids->len + found.len, sizeof *ids->ptr))
+        st = wk_fail_memory(found.len * sizeof *ids->ptr, "a conversation's ids");
+    if (!st) {
+        if (found.len) memcpy(ids->ptr + ids->len, found.ptr, found.len * sizeof *ids->ptr);
+        ids->len += found.len;
+        wk_buf_add(said, mask, found.len);
+        if (said->failed) st = wk_fail_memory(found.len, "a mask");
+    }
+    wk_free(mask);
+    wk_rendered_free(&whole);
+    wk_ids_free(&found);
+    return st;
+}

@@ -1,0 +1,17 @@
+/* mask.h: which tokens of a conversation the assistant says, so that loss is on them alone. */
+#ifndef WK_TRAIN_MASK_H
+#define WK_TRAIN_MASK_H
+#include "generate/generate.h"
+
+/* Renders a conversation with the model's chat template and marks what the assistant says.
+ * chat   {"messages":[...]} and any other variables of the template ("tools"); add_generation_prompt is set to false in it.
+ * ids    appended to: the tokens of the whole conversation.
+ * said   appended to: a byte an id, 1 where the assistant says it, its end-of-turn token included.
+ * What is written between {% generation %} and {% endgeneration %} counts, a token that is partly so too, as in transformers'
+ * return_assistant_tokens_mask. A template without these marks is rendered again up to each assistant turn: what is then added
+ * is what the assistant says.
+ * Errors  WICK_E_TEMPLATE (also: no marks, and earlier turns are rendered otherwise once later ones follow), WICK_E_FORMAT,
+ *         WICK_E_UNSUPPORTED (no template), WICK_E_MEMORY. */
+wick_status wk_mask_chat(const wick_model *m, json_t *chat, wk_ids *ids, wk_buf *said);
+
+#endif

@@ -1,0 +1,235 @@
+/* test_train_config.c: keys of a training from YAML and from text, and what is wrong with one. */
+#include "base/mem.h"
+#include "support/run.h"
+#include "train/config.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static wick_status read_yaml(wick_train_options *o, const char *text) {
+    char path[] = "/tmp/wick-yaml-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    close(fd);
+    wick_status st = wick_train_options_read(o, path);
+    unlink(path);
+    return st;
+}
+
+/* mlx-lm's example file, with its comments and its forms, and wick's own keys. */
+static const char whole[] =
+    "# The path to the local model directory or Hugging Face repo.\n"
+    "model: \"mlx_model\"\n"
+    "train: true\n"
+    "fine_tune_type: lora\n"
+    "optimizer: adamw\n"
+    "optimizer_config:\n"
+    "  adamw:\n"
+    "    betas: [0.9, 0.98]\n"
+    "    eps: 1e-6\n"
+    "    weight_decay: 0.05\n"
+    "data: /path/to/training/data\n"
+    "seed: 18446744073709551615\n"
+    "num_layers: -1\n"
+    "batch_size: 2\n"
+    "iters: 1_000\n"
+    "val_batches: -1\n"
+    "learning_rate: 1e-5\n"
+    "steps_per_report: 5\n"
+    "steps_per_eval: 100\n"
+    "grad_accumulation_steps: 4\n"
+    "resume_adapter_file: null\n"
+    "adapter_path: 'adapters'\n"
+    "save_every: 50\n"
+    "test: false\n"
+    "max_seq_length: 512\n"
+    "grad_checkpoint: True\n"
+    "lora_parameters:\n"
+    "  keys: [\"self_attn.q_proj\", self_attn.v_proj]\n"
+    "  rank: 16\n"
+    "  scale: 20.0\n"
+    "  dropout: 0.1\n"
+    "lr_schedule:\n"
+    "  name: cosine_decay\n"
+    "  warmup: 100\n"
+    "  warmup_init: 1e-7\n"
+    "  arguments:\n"
+    "    - 1e-5\n"
+    "    - 1000\n"
+    "    - 1e-7\n"
+    "max_grad_norm: 1\n"
+    "label_smoothing: .1\n"
+    "early_stopping: 3\n"
+    "packing: yes\n"
+    "shuffle: false\n"
+    "report_to: tensorboard\n";
+
+static void test_yaml(void **state) {
+    (void)state;
+    wick_train_options o;
+    char text[sizeof whole];
+    wick_train_defaults(&o);
+    refused(read_yaml(&o, whole), WICK_E_FORMAT, "line 15: iters is a whole number");
+    memcpy(text, whole, sizeof whole);
+    memcpy(strstr(text, "1_000"), "1000 ", 5);
+    ok(read_yaml(&o, text));
+    assert_string_equal(o.model, "mlx_model");
+    assert_string_equal(o.optimizer, "adamw");
+    assert_float_equal(o.betas[1], 0.98, 0);
+    assert_float_equal(o.eps, 1e-6, 0);
+    assert_float_equal(o.weight_decay, 0.05, 0);
+    assert_true(o.seed == UINT64_MAX);
+    assert_int_equal(o.num_layers, -1);
+    assert_int_equal(o.iters, 1000);
+    assert_float_equal(o.learning_rate, 1e-5, 0);
+    assert_null(o.resume_adapter_file);
+    assert_string_equal(o.adapter_path, "adapters");
+    assert_int_equal(o.n_keys, 2);
+    assert_string_equal(o.keys[1], "self_attn.v_proj");
+    assert_int_equal(o.rank, 16);
+    assert_float_equal(wk_train_alpha(&o), 320, 0);
+    assert_string_equal(o.lr_schedule, "cosine_decay");
+    assert_int_equal(o.n_lr_arguments, 3);
+    assert_float_equal(o.lr_arguments[1], 1000, 0);
+    assert_float_equal(o.lr_arguments[2], 1e-7, 0);
+    assert_int_equal(o.warmup, 100);
+    assert_true(o.grad_checkpoint && o.packing && !o.shuffle && !o.test);
+    assert_int_equal(o.early_stopping, 3);
+    ok(wk_train_options_check(&o));
+    wk_buf b = { 0 };
+    wk_train_options_json(&o, &b);
+    assert_non_null(strstr(b.ptr, "\"lora_parameters.keys\":[\"self_attn.q_proj\",\"self_attn.v_proj\"]"));
+    assert_non_null(strstr(b.ptr, "\"learning_rate\":1e-05"));
+    assert_non_null(strstr(b.ptr, "\"optimizer_config.betas\":[0.9,0.98]"));
+    wk_buf_free(&b);
+    wick_train_options_free(&o);
+}
+
+static void test_wrong_yaml(void **state) {
+    (void)state;
+    static const struct { const char *text, *words; } wrong[] = {
+        { "learning_rat: 1e-5\n", "line 1: there is no key \"learning_rat\"; did you mean learning_rate?" },
+        { "a: 1\nqqqqqqqqq: 2\n", "there is no key \"a\"" },
+        { "iters: 1\nrank: 8\n", "line 2: there is no key \"rank\"; did you mean lora_parameters.rank?" },
+        { "lora_parameters: { rnk: 8 }\n", "did you mean lora_parameters.rank?" },
+        { "iters: 1\niters: 2\n", "line 2: iters is there twice" },
+        { "iters: many\n", "iters is a whole number from 0 to" },
+        { "iters: 2.5\n", "iters is a whole number" },
+        { "iters: [1]\n", "" },  /* a list of one is one */
+        { "iters: [1, 2]\n", "iters takes one value, not a list" },
+        { "learning_rate: -1\n", "learning_rate is a number from 0" },
+        { "learning_rate: nan\n", "learning_rate is a number" },
+        { "learning_rate: 0x10\n", "learning_rate is a number" },
+        { "seed: -1\n", "seed is a whole number" },
+        { "shuffle: maybe\n", "shuffle is true or false" },
+        { "optimizer: adagrad\n", "optimizer is one of adam|adamw|sgd|lion" },
+        { "optimizer_config: { betas: [1] }\n", "has 1 entries, 2 are needed" },
+        { "optimizer_config: { adagrad: { eps: 1 } }\n", "there is no key" },
+        { "lr_schedule: { arguments: [1, 2, 3, 4, 5] }\n", "at most 4" },
+        { "lr_schedule: { arguments: [x] }\n", "a list of numbers, not \"x\"" },
+        { "lora_parameters: { keys: [[a]] }\n", "holds more than plain values" },
+        { "- 1\n- 2\n", "line 1: has no keys" },
+        { "just words\n", "has no keys" },
+        { "a: &x 1\nb: *x\n", "there is no key \"a\"" },
+        { "iters: &x 1\nseed: *x\n", "line 2: an alias" },
+        { "? [1, 2]\n: 3\n", "a key is a plain name" },
+        { "iters: 'x\n", "not YAML" },
+        { "\titers: 1\n", "line 1: not YAML" },
+        { "model: {a: {b: {c: {d: {e: {f: {g: {h: {i: 1}}}}}}}}}\n", "nest deeper" },
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        wick_train_options o;
+        wick_train_defaults(&o);
+        if (*wrong[i].words) refused(read_yaml(&o, wrong[i].text), WICK_E_FORMAT, wrong[i].words);
+        else ok(read_yaml(&o, wrong[i].text));
+        wick_train_options_free(&o);
+    }
+    wick_train_options o;
+    wick_train_defaults(&o);
+    ok(read_yaml(&o, ""));
+    ok(read_yaml(&o, "# nothing\n"));
+    ok(read_yaml(&o, "~\n"));
+    refused(wick_train_options_read(&o, "/nonexistent.yaml"), WICK_E_IO, "No such file");
+    refused(wick_train_options_read(NULL, "x"), WICK_E_ARG, "o is NULL");
+    o.size = 3;
+    refused(wick_train_options_read(&o, "x"), WICK_E_ARG, "size is 3");
+    refused(wick_train_options_set(&o, "iters", "1"), WICK_E_ARG, "size is 3");
+    wick_train_options_free(&o);
+    wick_train_options_free(NULL);
+    wick_train_defaults(NULL);
+}
+
+static void test_set(void **state) {
+    (void)state;
+    wick_train_options o;
+    wick_train_defaults(&o);
+    ok(wick_train_options_set(&o, "rank", "4"));
+    ok(wick_train_options_set(&o, "lora_parameters.scale", "2"));
+    ok(wick_train_options_set(&o, "keys", "q_proj,v_proj"));
+    ok(wick_train_options_set(&o, "arguments", "1e-4,10,0"));
+    ok(wick_train_options_set(&o, "lora_alpha", "32"));
+    assert_int_equal(o.rank, 4);
+    assert_float_equal(wk_train_alpha(&o), 32, 0);
+    assert_int_equal(o.n_keys, 2);
+    assert_int_equal(o.n_lr_arguments, 3);
+    refused(wick_train_options_set(&o, "name", "constant"), WICK_E_ARG, "lr_schedule.name?");
+    refused(wick_train_options_set(&o, "rank", "0"), WICK_E_ARG, "lora_parameters.rank is a whole number from 1 to 1024");
+    refused(wick_train_options_set(&o, NULL, "0"), WICK_E_ARG, "the key is NULL");
+    wick_train_options_free(&o);
+}
+
+static void test_check(void **state) {
+    (void)state;
+    wick_train_options o;
+    wick_train_defaults(&o);
+    ok(wk_train_options_check(&o));
+    o.batch_size = 0;
+    refused(wk_train_options_check(&o), WICK_E_ARG, "batch_size is 0");
+    o.batch_size = 1;
+    o.learning_rate = NAN;
+    refused(wk_train_options_check(&o), WICK_E_ARG, "learning_rate is");
+    o.learning_rate = 1;
+    o.fine_tune_type = "some";
+    refused(wk_train_options_check(&o), WICK_E_ARG, "fine_tune_type is one of");
+    o.fine_tune_type = "lora";
+    o.lr_schedule = "linear_schedule";
+    o.n_lr_arguments = 2;
+    refused(wk_train_options_check(&o), WICK_E_ARG, "[first rate, last rate, updates]");
+    o.lr_schedule = "cosine_decay";
+    ok(wk_train_options_check(&o));
+    o.data = NULL;
+    refused(wk_train_options_check(&o), WICK_E_ARG, "data is not set");
+    o.data = "data";
+    o.resume = true;
+    o.resume_adapter_file = "x";
+    refused(wk_train_options_check(&o), WICK_E_ARG, "resume goes on");
+}
+
+static void test_memory(void **state) {
+    (void)state;
+    char text[sizeof whole];
+    memcpy(text, whole, sizeof whole);
+    memcpy(strstr(text, "1_000"), "1000 ", 5);
+    uint64_t live = wk_alloc_live();
+    wick_status st = WICK_E_MEMORY;
+    for (uint64_t k = 1; st; k++) {
+        wick_train_options o;
+        wick_train_defaults(&o);
+        wk_alloc_fail_at(k);
+        st = read_yaml(&o, text);
+        wk_alloc_fail_at(0);
+        if (st) assert_int_equal(st, WICK_E_MEMORY);
+        wick_train_options_free(&o);
+        assert_int_equal(wk_alloc_live(), live);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_yaml), cmocka_unit_test(test_wrong_yaml), cmocka_unit_test(test_set), cmocka_unit_test(test_check),
+        cmocka_unit_test(test_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
