@@ -45,7 +45,7 @@ typedef enum wk_op {
     WK_OP_COUNT
 } wk_op;
 
-enum { WK_NO_LABEL = -100 };  /* a row that has nothing to predict */
+enum { WK_NO_LABEL = -100 };  /* a row that no loss is taken on, as PyTorch's cross_entropy has it */
 
 typedef enum wk_rows { WK_ROWS_FIXED, WK_ROWS_T, WK_ROWS_OUT } wk_rows;
 /* rows: n, n * T or n * n_out, by kind. ids: int32 instead of float32. */

@@ -1,6 +1,6 @@
-/* test_gradients.c: the op entry's gradient seam. Backward graphs of every op that has a gradient against finite differences
- * on the reference backend with rounding off; and the CPU backend's gradients of norms and products against the reference's (test_cpu_ops.c
- * does so for all ops, at random shapes). */
+/* test_gradients.c: the op entry's gradient seam. Backward graphs of every op with a gradient against finite differences
+ * on the reference backend with rounding off; and the CPU backend's gradients of norms and products against the reference's
+ * (test_cpu_ops.c does so for all ops, at random shapes). */
 #include "backend/backend.h"
 #include "graph/op.h"
 #include "support/lab.h"
