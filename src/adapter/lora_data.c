@@ -1,7 +1,11 @@
 /* lora_data.c: which format a path holds, and what all of them share. */
 #include "adapter/reading.h"
 #include "base/file.h"
+#include "base/json.h"
 #include <math.h>
+#include <string.h>
+
+enum { MAX_CONFIG_BYTES = 1 << 20 };
 
 void wk_lora_data_free(wk_lora_data *d) {
     if (!d) return;
@@ -26,17 +30,49 @@ double wk_lora_scale(const wk_lora_data *d, const wk_lora_module *x) {
     return x->alpha / (d->rslora ? sqrt((double)x->rank) : (double)x->rank);
 }
 
+/* A folder of mlx's: its configuration has "fine_tune_type", or no "peft_type" and the tensors lie in mlx's file. */
+static bool is_mlx(const char *folder) {
+    json_t *config = NULL;
+    char *path = wk_path_join(folder, "adapter_config.json"), *tensors = wk_path_join(folder, "adapters.safetensors");
+    bool mlx = false;
+    if (path && tensors && !wk_json_read(path, MAX_CONFIG_BYTES, &config))
+        mlx = json_object_get(config, "fine_tune_type") || (!json_object_get(config, "peft_type") && wk_file_exists(tensors));
+    json_decref(config);
+    wk_free(path);
+    wk_free(tensors);
+    wk_clear_error();
+    return mlx;
+}
+
+static wick_status read_folder(const wk_model *m, const char *folder, const char *file, wk_lora_data *d) {
+    return (is_mlx(folder) ? wk_mlx_read : wk_peft_read)(m, folder, file, d);
+}
+
+/* A GGUF file, or one of a folder's safetensors, whose configuration lies beside it. */
+static wick_status read_file(const wk_model *m, const char *path, wk_lora_data *d) {
+    const char *slash = strrchr(path, '/');
+    wk_str name = { path, strlen(path) };
+    if (!wk_cut_end(&name, ".safetensors")) return wk_gguf_adapter_read(m, path, d);
+    char *folder = slash ? wk_strdup_n(path, (size_t)(slash - path) + (slash == path)) : wk_strdup(".");
+    wick_status st = folder ? read_folder(m, folder, path, d) : wk_fail_memory(strlen(path), "a path");
+    wk_free(folder);
+    return st;
+}
+
 wick_status wk_lora_read(const wk_model *m, const char *path, wk_lora_data **out) {
     *out = NULL;
     wk_lora_data *d = wk_alloc(sizeof *d);
     if (!d) return wk_fail_memory(sizeof *d, "an adapter");
-    wick_status st = wk_peft_read(m, path, d);
+    bool file = wk_file_exists(path) && !wk_is_folder(path);
+    wick_status st = file ? read_file(m, path, d) : read_folder(m, path, NULL, d);
     if (!st) *out = d;
     else wk_lora_data_free(d);
     return st;
 }
 
 wick_status wk_lora_write(const wk_model *m, const wk_lora_data *d, const char *path, wk_lora_format f) {
-    if (f != WK_LORA_PEFT) return wk_fail(WICK_E_UNSUPPORTED, "%s: only PEFT folders can be written", path);
-    return wk_peft_write(m, d, path);
+    static wick_status (*const write[])(const wk_model *, const wk_lora_data *, const char *) = {
+        [WK_LORA_PEFT] = wk_peft_write, [WK_LORA_MLX] = wk_mlx_write, [WK_LORA_GGUF] = wk_gguf_adapter_write,
+    };
+    return write[f](m, d, path);
 }

@@ -145,8 +145,6 @@ static wick_status read_config(const char *folder, peft_config *c, wk_lora_data 
     wick_status st = wk_json_read(path, MAX_CONFIG_BYTES, &config);
     const char *type = json_string_value(json_object_get(config, "peft_type"));
     if (!st && !json_is_object(config)) st = wk_fail(WICK_E_FORMAT, "%s: it is not a JSON object", path);
-    if (!st && json_object_get(config, "fine_tune_type"))
-        st = wk_fail(WICK_E_UNSUPPORTED, "%s: this is an mlx adapter; only PEFT's can be loaded", path);
     if (!st && !type) st = wk_fail(WICK_E_FORMAT, "%s: \"peft_type\" is missing: is this a PEFT adapter?", path);
     if (!st && strcmp(type, "LORA"))
         st = wk_fail(WICK_E_UNSUPPORTED, "%s: \"peft_type\" is \"%.40s\", only \"LORA\" can be loaded", path, type);
@@ -166,9 +164,9 @@ static wick_status read_config(const char *folder, peft_config *c, wk_lora_data 
 }
 
 /* The tensors' file, or why there is none to read. */
-static wick_status open_tensors(const char *folder, char **path, wk_safetensors **out) {
+static wick_status open_tensors(const char *folder, const char *file, char **path, wk_safetensors **out) {
     char *pickle = wk_path_join(folder, "adapter_model.bin");
-    *path = wk_path_join(folder, "adapter_model.safetensors");
+    *path = file ? wk_strdup(file) : wk_path_join(folder, "adapter_model.safetensors");
     bool there = false, pickled = false;
     wick_status st = !pickle || !*path ? wk_fail_memory(strlen(folder), "a path") : wk_file_look(*path, &there);
     if (!st && !there) st = wk_file_look(pickle, &pickled);
@@ -220,18 +218,16 @@ static void place_all(wk_reading *r, const wk_safetensors *file, bool dora) {
             wk_reading_problem(r, true, t->name, "is DoRA's, and the configuration has no \"use_dora\"");
         else wk_reading_place(r, t, module, half, false);
     }
-    for (int i = 0; dora && i < r->n_slot; i++)
-        if (r->slot[i].half[WK_HALF_A] && !r->slot[i].half[WK_HALF_MAGNITUDE])
-            wk_reading_problem(r, true, r->slot[i].half[WK_HALF_A]->name, "has no lora_magnitude_vector beside it");
+    wk_reading_need_magnitudes(r, dora, ".lora_magnitude_vector");
 }
 
-wick_status wk_peft_read(const wk_model *m, const char *path, wk_lora_data *d) {
+wick_status wk_peft_read(const wk_model *m, const char *folder, const char *file_name, wk_lora_data *d) {
     peft_config c = { 0 };
     wk_safetensors *file = NULL;
     wk_reading r = { 0 };
     char *name = NULL;
-    wick_status st = read_config(path, &c, d);
-    if (!st) st = open_tensors(path, &name, &file);
+    wick_status st = read_config(folder, &c, d);
+    if (!st) st = open_tensors(folder, file_name, &name, &file);
     if (!st) st = wk_reading_new(&r, m, name);
     if (!st) {
         r.rank = rank_of;
