@@ -1,8 +1,8 @@
 /* gguf_adapter.c: reads and writes LoRA adapters as llama.cpp has them.
- * Layout: a GGUF file with general.type "adapter", adapter.type "lora", adapter.lora.alpha (0: B A is added as it is), and for each
- * adapted tensor <name>.lora_a [r, n_in] and <name>.lora_b [n_out, r]; of the embedding .lora_a has a row for each token. There is one
- * alpha: other scales are folded into B. Rows of q and k lie as the model's own do in such files. DoRA and saved modules have no
- * place. Names and meaning: llama.cpp's llama-adapter.cpp and convert_lora_to_gguf.py. */
+ * Layout: a GGUF file with general.type "adapter", adapter.type "lora", adapter.lora.alpha (0: B A is added as it is), and for
+ * each adapted tensor <name>.lora_a [r, n_in] and <name>.lora_b [n_out, r]; of the embedding .lora_a has a row for each token.
+ * There is one alpha: other scales are folded into B. Rows of q and k lie as the model's own do in such files. DoRA and saved
+ * modules have no place. Names and meaning: llama.cpp's llama-adapter.cpp and convert_lora_to_gguf.py. */
 #include "adapter/reading.h"
 #include "adapter/writing.h"
 #include "format/gguf_write.h"
@@ -44,7 +44,7 @@ wick_status wk_gguf_adapter_read(const wk_model *m, const char *path, wk_lora_da
     wick_status st = wk_gguf_open(path, &g);
     if (!st) st = key_is(g, "general.type", "adapter", "this is no adapter");
     if (!st) st = key_is(g, "adapter.type", "lora", "only LoRA adapters can be loaded");
-    if (!st) st = key_is(g, "general.architecture", wk_arch_gguf_name(m->hp.arch), "the adapter was made for another kind of model");
+    if (!st) st = key_is(g, "general.architecture", wk_arch_gguf_name(m->hp.arch), "it was made for another kind of model");
     if (!st) st = wk_gguf_real(g, "adapter.lora.alpha", &alpha, &found);
     if (!st && !(fabs(alpha) <= 1e6))
         st = wk_fail(WICK_E_FORMAT, "%s: \"adapter.lora.alpha\" is %g, it must be from -1e6 to 1e6", path, alpha);

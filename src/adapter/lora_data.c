@@ -1,7 +1,6 @@
 /* lora_data.c: which format a path holds, and what all of them share. */
 #include "adapter/reading.h"
 #include "base/file.h"
-#include "base/json.h"
 #include <math.h>
 #include <string.h>
 
@@ -26,26 +25,45 @@ void wk_lora_data_free(wk_lora_data *d) {
     wk_free(d);
 }
 
+wick_status wk_config_read_number(const wk_lora_folder *f, json_t *object, const char *key, double min, double max, double *out) {
+    json_t *v = json_object_get(object, key);
+    *out = json_number_value(v);
+    if (json_is_number(v) && *out >= min && *out <= max) return WICK_OK;
+    return wk_fail(WICK_E_FORMAT, "%s: \"%s\" must be a number from %g to %g", f->config_path, key, min, max);
+}
+
+wick_status wk_config_read_text(const wk_lora_folder *f, const char *key, char **out) {
+    const char *s = json_string_value(json_object_get(f->config, key));
+    *out = s ? wk_strdup(s) : NULL;
+    return !s || *out ? WICK_OK : wk_fail_memory(strlen(s), key);
+}
+
 double wk_lora_scale(const wk_lora_data *d, const wk_lora_module *x) {
     return x->alpha / (d->rslora ? sqrt((double)x->rank) : (double)x->rank);
 }
 
-/* A folder of mlx's: its configuration has "fine_tune_type", or no "peft_type" and the tensors lie in mlx's file. */
-static bool is_mlx(const char *folder) {
-    json_t *config = NULL;
-    char *path = wk_path_join(folder, "adapter_config.json"), *tensors = wk_path_join(folder, "adapters.safetensors");
-    bool mlx = false;
-    if (path && tensors && !wk_json_read(path, MAX_CONFIG_BYTES, &config))
-        mlx = json_object_get(config, "fine_tune_type") || (!json_object_get(config, "peft_type") && wk_file_exists(tensors));
-    json_decref(config);
-    wk_free(path);
+/* PEFT's configuration has "peft_type", mlx's "fine_tune_type"; older ones of mlx have neither, and the tensors lie in its file. */
+static wick_status is_mlx(const wk_lora_folder *f, bool *mlx) {
+    *mlx = json_object_get(f->config, "fine_tune_type") != NULL;
+    if (*mlx || json_object_get(f->config, "peft_type")) return WICK_OK;
+    char *tensors = wk_path_join(f->folder, "adapters.safetensors");
+    wick_status st = tensors ? wk_file_look(tensors, mlx) : wk_fail_memory(strlen(f->folder), "a path");
     wk_free(tensors);
-    wk_clear_error();
-    return mlx;
+    return st;
 }
 
 static wick_status read_folder(const wk_model *m, const char *folder, const char *file, wk_lora_data *d) {
-    return (is_mlx(folder) ? wk_mlx_read : wk_peft_read)(m, folder, file, d);
+    json_t *config = NULL;
+    bool mlx = false;
+    char *path = wk_path_join(folder, "adapter_config.json");
+    wick_status st = path ? wk_json_read(path, MAX_CONFIG_BYTES, &config) : wk_fail_memory(strlen(folder), "a path");
+    wk_lora_folder f = { folder, file, path, config };
+    if (!st && !json_is_object(config)) st = wk_fail(WICK_E_FORMAT, "%s: it is not a JSON object", path);
+    if (!st) st = is_mlx(&f, &mlx);
+    if (!st) st = (mlx ? wk_mlx_read : wk_peft_read)(m, &f, d);
+    json_decref(config);
+    wk_free(path);
+    return st;
 }
 
 /* A GGUF file, or one of a folder's safetensors, whose configuration lies beside it. */

@@ -6,32 +6,23 @@
 #include "adapter/reading.h"
 #include "adapter/writing.h"
 #include "base/file.h"
-#include "base/json.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_CONFIG_BYTES = 1 << 20 };
-
 typedef struct mlx_config { double scale; bool dora; } mlx_config;
 
-static wick_status read_config(const char *folder, mlx_config *c, wk_lora_data *d) {
-    json_t *config = NULL;
-    char *path = wk_path_join(folder, "adapter_config.json");
-    wick_status st = path ? wk_json_read(path, MAX_CONFIG_BYTES, &config) : wk_fail_memory(strlen(folder), "a path");
-    json_t *lora = json_object_get(config, "lora_parameters"), *scale = json_object_get(lora, "scale");
-    const char *type = json_string_value(json_object_get(config, "fine_tune_type"));
-    const char *base = json_string_value(json_object_get(config, "model"));
+static wick_status read_config(const wk_lora_folder *f, mlx_config *c, wk_lora_data *d) {
+    json_t *lora = json_object_get(f->config, "lora_parameters");
+    const char *type = json_string_value(json_object_get(f->config, "fine_tune_type"));
+    wick_status st = WICK_OK;
     c->dora = type && !strcmp(type, "dora");
-    c->scale = json_number_value(scale);
+    if (type && strcmp(type, "lora") && !c->dora)
+        st = wk_fail(WICK_E_UNSUPPORTED, "%s: \"fine_tune_type\" is \"%.40s\", \"lora\" and \"dora\" can be loaded", f->config_path,
+                     type);
+    if (!st) st = wk_config_read_number(f, lora, "scale", -1e6, 1e6, &c->scale);
+    if (!st) st = wk_config_read_text(f, "model", &d->base_model);
     d->dropout = json_number_value(json_object_get(lora, "dropout"));
-    if (!st && type && strcmp(type, "lora") && !c->dora)
-        st = wk_fail(WICK_E_UNSUPPORTED, "%s: \"fine_tune_type\" is \"%.40s\", \"lora\" and \"dora\" can be loaded", path, type);
-    if (!st && (!json_is_number(scale) || !(fabs(c->scale) <= 1e6)))
-        st = wk_fail(WICK_E_FORMAT, "%s: \"scale\" of \"lora_parameters\" must be a number from -1e6 to 1e6", path);
-    if (!st && base && !(d->base_model = wk_strdup(base))) st = wk_fail_memory(strlen(base), "an adapter");
-    json_decref(config);
-    wk_free(path);
     return st;
 }
 
@@ -54,12 +45,12 @@ static void place_all(wk_reading *r, const wk_safetensors *file, bool dora) {
     wk_reading_need_magnitudes(r, dora, ".m");
 }
 
-wick_status wk_mlx_read(const wk_model *m, const char *folder, const char *file, wk_lora_data *d) {
+wick_status wk_mlx_read(const wk_model *m, const wk_lora_folder *f, wk_lora_data *d) {
     mlx_config c = { 0 };
     wk_safetensors *s = NULL;
     wk_reading r = { 0 };
-    char *name = file ? wk_strdup(file) : wk_path_join(folder, "adapters.safetensors");
-    wick_status st = name ? read_config(folder, &c, d) : wk_fail_memory(strlen(folder), "a path");
+    char *name = f->file ? wk_strdup(f->file) : wk_path_join(f->folder, "adapters.safetensors");
+    wick_status st = name ? read_config(f, &c, d) : wk_fail_memory(strlen(f->folder), "a path");
     if (!st) st = wk_safetensors_open(name, &s);
     if (!st) st = wk_reading_new(&r, m, name);
     if (!st) {

@@ -4,6 +4,7 @@
 #ifndef WK_LORA_READING_H
 #define WK_LORA_READING_H
 #include "adapter/lora_data.h"
+#include "base/json.h"
 #include "format/names.h"
 
 /* What a tensor of an adapter is. */
@@ -52,10 +53,22 @@ wick_status wk_reading_finish(wk_reading *r, wk_lora_data *d);
 bool wk_cut_start(wk_str *s, const char *start);
 bool wk_cut_end(wk_str *s, const char *end);
 
-/* The formats. file: of the tensors, where it is not the usual one in the folder, or NULL. */
-wick_status wk_peft_read(const wk_model *m, const char *folder, const char *file, wk_lora_data *d);
+/* A folder with an adapter_config.json, which was read; all borrowed. */
+typedef struct wk_lora_folder {
+    const char *folder;
+    const char *file;                    /* the tensors' file, where it is not the usual one in the folder, or NULL */
+    const char *config_path;
+    json_t *config;
+} wk_lora_folder;
+/* A number of a configuration. Errors  WICK_E_FORMAT: it is none from min to max. */
+wick_status wk_config_read_number(const wk_lora_folder *f, json_t *object, const char *key, double min, double max, double *out);
+/* A string's copy; NULL: the configuration has none. Errors  WICK_E_MEMORY. */
+wick_status wk_config_read_text(const wk_lora_folder *f, const char *key, char **out);
+
+/* The formats. */
+wick_status wk_peft_read(const wk_model *m, const wk_lora_folder *f, wk_lora_data *d);
 wick_status wk_peft_write(const wk_model *m, const wk_lora_data *d, const char *path);
-wick_status wk_mlx_read(const wk_model *m, const char *folder, const char *file, wk_lora_data *d);
+wick_status wk_mlx_read(const wk_model *m, const wk_lora_folder *f, wk_lora_data *d);
 wick_status wk_mlx_write(const wk_model *m, const wk_lora_data *d, const char *path);
 wick_status wk_gguf_adapter_read(const wk_model *m, const char *path, wk_lora_data *d);
 wick_status wk_gguf_adapter_write(const wk_model *m, const wk_lora_data *d, const char *path);

@@ -96,23 +96,26 @@ static void logits_with_and_without(void **state) {
 static void rows_of_different_adapters_in_one_batch(void **state) {
     (void)state;
     wick_model *m = run_open(LLAMA);
-    wick_adapter *a[2];
+    static const char *const paths[] = { R8, R4, "data/adapters/llama/r2-dora-all", "data/adapters/llama/saved-head",
+                                         "data/adapters/llama/r4-embed-head" };
+    enum { N_ADAPTER = sizeof paths / sizeof *paths, N_SEQ = 9 };
+    wick_adapter *a[N_ADAPTER];
     wk_runner *alone, *mixed;
     int64_t shape[4];
     size_t n;
     int32_t *ids = run_ids(R8 "/reference.safetensors", "input_ids", &n, shape);
-    ok(wick_adapter_load(m, R8, &a[0]));
-    ok(wick_adapter_load(m, R4, &a[1]));
-    wk_lora_set half = a[1]->set;
+    for (int i = 0; i < N_ADAPTER; i++) ok(wick_adapter_load(m, paths[i], &a[i]));
+    wk_lora_set half = a[1]->set, stack[3], dora[2];
     half.scale = 0.5f;
-    const wk_lora_set *sets[] = { &a[0]->set, &half };
-    const int32_t adapter_of[] = { 0, 1, -1, 1, 0 };  /* by sequence */
-    enum { N_SEQ = 5 };
+    ok(wk_adapter_stack(m->m, (wick_adapter_use[]){ { a[0], 1 }, { a[3], 0.5f }, { a[1], -1 } }, 3, stack));
+    ok(wk_adapter_stack(m->m, (wick_adapter_use[]){ { a[2], 0.75f }, { a[4], 1 } }, 2, dora));
+    const wk_lora_set *sets[] = { &a[0]->set, &half, &a[2]->set, &a[3]->set, &a[4]->set, stack, dora };
+    const int32_t adapter_of[] = { 0, 1, -1, 2, 0, 3, 4, 5, 6 };  /* by sequence */
     float *want = calloc(N_SEQ * S * N_VOCAB, 4);
     ok(wk_runner_new(m->m, 64, 256, 1, WK_F32, &alone));
-    ok(wk_runner_new(m->m, 64, 256, N_SEQ, WK_F32, &mixed));
-    wk_runner_adapters(alone, sets, 2);
-    wk_runner_adapters(mixed, sets, 2);
+    ok(wk_runner_new(m->m, 64, N_SEQ * S, N_SEQ, WK_F32, &mixed));
+    wk_runner_adapters(alone, sets, 7);
+    wk_runner_adapters(mixed, sets, 7);
     for (int q = 0; q < N_SEQ; q++) {  /* each alone, a row at a time */
         wk_runner_keep(alone, 0, 0);
         for (int i = 0; i < S; i++) {
@@ -121,7 +124,7 @@ static void rows_of_different_adapters_in_one_batch(void **state) {
         }
     }
     for (int at = 0, part; at < S; at += part) {  /* all together: one row each, then 3, then the rest */
-        wk_row rows[256];
+        wk_row rows[N_SEQ * S];
         int n_row = 0;
         part = at == 0 ? 1 : at == 1 ? 3 : S - at;
         for (int q = 0; q < N_SEQ; q++)
@@ -134,8 +137,7 @@ static void rows_of_different_adapters_in_one_batch(void **state) {
     free(ids);
     wk_runner_free(alone);
     wk_runner_free(mixed);
-    wick_adapter_free(a[0]);
-    wick_adapter_free(a[1]);
+    for (int i = 0; i < N_ADAPTER; i++) wick_adapter_free(a[i]);
     wick_model_free(m);
 }
 
@@ -254,7 +256,7 @@ static void refusals(void **state) {
         { "{\"init_lora_weights\":\"pissa_niter_4\"}", WICK_E_UNSUPPORTED, "pissa" },
         { "{\"peft_type\":\"IA3\"}", WICK_E_UNSUPPORTED, "\"IA3\"" },
         { "{\"peft_type\":null}", WICK_E_FORMAT, "\"peft_type\" is missing" },
-        { "{\"fine_tune_type\":\"lora\"}", WICK_E_FORMAT, "\"scale\" of \"lora_parameters\" must be a number" },
+        { "{\"fine_tune_type\":\"lora\"}", WICK_E_FORMAT, "\"scale\" must be a number" },
         { "{\"fine_tune_type\":\"full\"}", WICK_E_UNSUPPORTED, "\"fine_tune_type\" is \"full\"" },
         { "{\"r\":0}", WICK_E_FORMAT, "\"r\" must be a number from 1 to 1024" },
         { "{\"r\":\"8\"}", WICK_E_FORMAT, "\"r\"" },
