@@ -50,7 +50,8 @@ typedef enum wick_status {
     WICK_E_CANCELLED,   /* a callback or wick_session_cancel() stopped the run */
     WICK_E_TIMEOUT,     /* wick_stream_next() waited as long as it was allowed to */
     WICK_E_TEMPLATE,    /* the chat template is wrong, or raised an error itself */
-    WICK_E_END          /* a stream has delivered everything */
+    WICK_E_END,         /* a stream has delivered everything */
+    WICK_E_NUMERIC      /* a training's loss or gradient is not a finite number */
 } wick_status;
 
 /* A model's weights, tokenizer and chat template. */

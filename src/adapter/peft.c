@@ -213,6 +213,7 @@ static void place_all(wk_reading *r, const wk_safetensors *file, bool dora) {
         const wk_tensor *t = wk_safetensors_tensor(file, i);
         wk_str module = t->name;
         wk_half half;
+        if (wk_cut_end(&module, ".base_layer.weight")) continue;  /* the model's own, saved beside an adapted embedding */
         if (!wk_cut_start(&module, "base_model.model.") || !cut_half(&module, &half))
             wk_reading_problem(r, false, t->name, "is neither a lora_A nor a lora_B of a linear layer, nor a saved module");
         else if (half == WK_HALF_MAGNITUDE && !dora)

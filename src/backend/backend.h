@@ -34,6 +34,8 @@ typedef struct wk_backend_ops {
     void (*free)(wk_backend *be);
     wick_status (*weight_new)(wk_backend *be, const wk_weight_source *s, wk_weight **out);
     void (*weight_free)(wk_backend *be, wk_weight *w);
+    /* Row r of a weight's first matrix, or all of a vector (r = 0), as float32: out [n_col]. */
+    void (*weight_row)(wk_backend *be, const wk_weight *w, int64_t r, float *out);
     wick_status (*kv_new)(wk_backend *be, const wk_kv_shape *s, wk_kv **out);
     void (*kv_free)(wk_backend *be, wk_kv *kv);
     /* Errors  WICK_E_UNSUPPORTED: an op that this backend does not have (named), WICK_E_MEMORY. The graph must outlive the plan. */

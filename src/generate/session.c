@@ -203,7 +203,7 @@ void wick_adapter_free(wick_adapter *a) { wk_adapter_free(a); }
 /* NULL takes it off. Keys and values made with another adapter are forgotten. */
 static void set_adapter(wick_session *s, wick_adapter *a, float scale) {
     s->adapter = a;
-    if (a) s->set = (wk_lora_set){ a->set.slot, a->set.n_slot, scale };
+    if (a) s->set = (wk_lora_set){ a->set.slot, a->set.n_slot, scale, NULL };
     s->sets[0] = &s->set;
     wk_runner_adapters(s->runner, s->sets, a ? 1 : 0);
     wk_session_keep(s, 0);

@@ -34,12 +34,13 @@ static void check_adapter(wick_model *m, wick_session *s, const char *path) {
     wick_adapter *a;
     snprintf(reference, sizeof reference, "%s/reference.safetensors", path);
     int32_t *ids = run_ids(reference, "input_ids", &n, shape);
+    int64_t length = shape[1];
     float *with = run_floats(reference, "logits", &n, shape), *without = run_floats(reference, "logits_adapter_off", &n, shape);
-    size_t len = (size_t)shape[1], all = len * (size_t)shape[2];
+    size_t len = (size_t)length, all = n / (size_t)shape[0];
     float *out = calloc(all, 4), *off = calloc(all, 4), *on = calloc(all, 4);
     ok(wick_adapter_load(m, path, &a));
     for (int64_t b = 0; b < shape[0]; b++) {
-        const int32_t *row = ids + b * shape[1];
+        const int32_t *row = ids + b * length;
         ok(wick_logits(s, row, len, off, all));
         near("off", off, without + (size_t)b * all, all, 1e-4);
         ok(wick_session_apply_adapter(s, a, 1));
@@ -70,8 +71,12 @@ static void logits_with_and_without(void **state) {
     (void)state;
     static const char *const cases[][2] = { { "llama", "r8-qv" }, { "llama", "r4-all" }, { "llama", "layers-0-2" },
                                             { "mistral-window", "rank-pattern" }, { "qwen2-tied", "r16-all-rslora" },
-                                            { "phi3-crossing", "r4-fused" } };
-    for (int i = 0; i < 12; i++) {
+                                            { "phi3-crossing", "r4-fused" }, { "phi3-crossing", "r2-fused-dora" },
+                                            { "gemma3", "r4-all" }, { "gemma3", "r2-embed" }, { "qwen2-tied", "r8-dora" },
+                                            { "qwen2-classify", "r8-all-cls" }, { "llama", "r4-embed-head" },
+                                            { "llama", "saved-head" }, { "llama", "r2-dora-all" },
+                                            { "qwen3-moe", "r4-attention" }, { "mixtral", "r2-attention" } };
+    for (int i = 0; i < 2 * (int)(sizeof cases / sizeof *cases); i++) {
         wick_model_options o;
         wick_model *m;
         char path[128];
@@ -383,7 +388,9 @@ static void written_and_read_again(void **state) {
     (void)state;
     static const char *const cases[][2] = {
         { "llama", "r8-qv" }, { "llama", "r4-all" }, { "llama", "layers-0-2" }, { "mistral-window", "rank-pattern" },
-        { "qwen2-tied", "r16-all-rslora" }, { "phi3-crossing", "r4-fused" },
+        { "qwen2-tied", "r16-all-rslora" }, { "phi3-crossing", "r4-fused" }, { "phi3-crossing", "r2-fused-dora" },
+        { "gemma3", "r4-all" }, { "gemma3", "r2-embed" }, { "qwen2-tied", "r8-dora" }, { "qwen2-classify", "r8-all-cls" },
+        { "llama", "r4-embed-head" }, { "llama", "saved-head" }, { "llama", "r2-dora-all" }, { "mixtral", "r2-attention" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char path[128];

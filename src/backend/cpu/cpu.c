@@ -58,6 +58,13 @@ static wick_status weight_new(wk_backend *be, const wk_weight_source *s, wk_weig
     return st;
 }
 
+static void weight_row(wk_backend *be, const wk_weight *weight, int64_t r, float *out) {
+    const wk_cpu_weight *w = (const wk_cpu_weight *)weight;
+    (void)be;
+    if (w->vec) memcpy(out, w->vec, (size_t)weight->n_col * sizeof *out);
+    else wk_packed_row(w->mat[0], r, out);
+}
+
 static void kv_free(wk_backend *be, wk_kv *kv) {
     (void)be;
     if (kv) wk_free_aligned(((wk_cpu_kv *)kv)->mem);
@@ -123,6 +130,7 @@ wick_status wk_cpu_new(int n_threads, wk_backend **out) {
         .free = backend_free,
         .weight_new = weight_new,
         .weight_free = weight_free,
+        .weight_row = weight_row,
         .kv_new = kv_new,
         .kv_free = kv_free,
         .plan_new = wk_cpu_plan_new,
