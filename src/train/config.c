@@ -29,12 +29,12 @@ const wk_train_key wk_train_keys[] = {
     { "optimizer_config.betas", WK_KEY_REALS, 0, 2, AT(betas), 0, NULL },
     { "optimizer_config.eps", WK_KEY_REAL, 0, 1, AT(eps), 0, NULL },
     { "optimizer_config.momentum", WK_KEY_REAL, 0, 1, AT(momentum), 0, NULL },
-    { "optimizer_config.weight_decay", WK_KEY_REAL, 0, 1e3, AT(weight_decay), 0, NULL },
     { "weight_decay", WK_KEY_REAL, 0, 1e3, AT(weight_decay), 0, NULL },
     { "max_grad_norm", WK_KEY_REAL, 0, 1e9, AT(max_grad_norm), 0, NULL },
     { "label_smoothing", WK_KEY_REAL, 0, 0.999, AT(label_smoothing), 0, NULL },
     { "learning_rate", WK_KEY_REAL, 0, 1e3, AT(learning_rate), 0, NULL },
-    { "lr_schedule.name", WK_KEY_CHOICE, 0, 0, AT(lr_schedule), 0, "constant|linear_schedule|cosine_decay|exponential_decay|step_decay" },
+    { "lr_schedule.name", WK_KEY_CHOICE, 0, 0, AT(lr_schedule), 0,
+      "constant|linear_schedule|cosine_decay|exponential_decay|step_decay" },
     { "lr_schedule.arguments", WK_KEY_REALS, 0, 4, AT(lr_arguments), AT(n_lr_arguments), NULL },
     { "lr_schedule.warmup", WK_KEY_INT, 0, BIG, AT(warmup), 0, NULL },
     { "lr_schedule.warmup_init", WK_KEY_REAL, 0, 1e3, AT(warmup_init), 0, NULL },
@@ -57,6 +57,7 @@ const wk_train_key wk_train_keys[] = {
     { "test_batches", WK_KEY_INT, -1, BIG, AT(test_batches), 0, NULL },
     { "report_to", WK_KEY_CHOICE, 0, 0, AT(report_to), 0, "tensorboard" },
     { "project_name", WK_KEY_STR, 0, 0, AT(project_name), 0, NULL },
+    { "overwrite", WK_KEY_BOOL, 0, 0, AT(overwrite), 0, NULL },
     { "runs_db", WK_KEY_STR, 0, 0, AT(runs_db), 0, NULL },
     { "samples", WK_KEY_INT, 0, 64, AT(samples), 0, NULL },
 };
@@ -194,6 +195,8 @@ static bool is_idle(const char *name) { return choice("train|config|clear_cache_
 static bool same_name(const char *key, const char *name) {
     static const char under[] = "optimizer_config.";
     if (!strcmp(key, name)) return true;
+    if (!strcmp(key, "weight_decay")) key = "optimizer_config.weight_decay";  /* its other name */
+    if (!strcmp(key, name)) return true;
     if (strncmp(name, under, sizeof under - 1) || strncmp(key, under, sizeof under - 1)) return false;
     const char *dot = strchr(name + sizeof under - 1, '.');
     if (!dot) return false;
@@ -277,7 +280,7 @@ wick_status wk_train_options_copy(const wick_train_options *from, wick_train_opt
 
 double wk_train_alpha(const wick_train_options *o) { return o->lora_alpha > 0 ? o->lora_alpha : o->rank * o->scale; }
 
-static void put_value(const wick_train_options *o, const wk_train_key *k, wk_buf *b) {
+void wk_train_option_json(const wick_train_options *o, const wk_train_key *k, wk_buf *b) {
     const void *at = (const char *)o + k->at;
     const char *s;
     switch (k->kind) {
@@ -311,16 +314,11 @@ static void put_value(const wick_train_options *o, const wk_train_key *k, wk_buf
 }
 
 void wk_train_options_json(const wick_train_options *o, wk_buf *out) {
-    wk_buf_char(out, '{');
     for (size_t i = 0; i < wk_n_train_key; i++) {
-        const wk_train_key *k = &wk_train_keys[i];
-        bool twice = false;  /* weight_decay has two names */
-        for (size_t j = i + 1; j < wk_n_train_key; j++) twice |= wk_train_keys[j].at == k->at;
-        if (twice) continue;
-        if (out->ptr[out->len - 1] != '{') wk_buf_char(out, ',');
-        wk_json_put_str(out, k->name, strlen(k->name));
+        wk_buf_char(out, i ? ',' : '{');
+        wk_json_put_str(out, wk_train_keys[i].name, strlen(wk_train_keys[i].name));
         wk_buf_char(out, ':');
-        put_value(o, k, out);
+        wk_train_option_json(o, &wk_train_keys[i], out);
     }
     wk_buf_char(out, '}');
 }

@@ -18,6 +18,8 @@ typedef struct wk_train_key {
 extern const wk_train_key wk_train_keys[];
 extern const size_t wk_n_train_key;
 
+/* Appends one key's value as JSON. */
+void wk_train_option_json(const wick_train_options *o, const wk_train_key *k, wk_buf *out);
 /* Appends all of *o as JSON, key by key, in the table's order. */
 void wk_train_options_json(const wick_train_options *o, wk_buf *out);
 /* Is every value in range and do they go together? Errors  WICK_E_ARG. */

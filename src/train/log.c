@@ -40,10 +40,15 @@ static void set_value(wick_train_point *p, int key, double v) {
 
 /* ---- writing ---- */
 
+static void put_number(wk_buf *b, const wick_train_point *p, int key) {
+    if (key == 0 || key == 5 || key == 6) wk_buf_printf(b, "%.0f", wk_log_value(p, key));  /* whole numbers */
+    else wk_json_put_num(b, wk_log_value(p, key));
+}
+
 static void put_json(wk_buf *b, const wick_train_point *p) {
     for (int k = 0; k < WK_N_LOG_KEY; k++) {
         wk_buf_printf(b, "%s\"%s\":", k ? "," : "{", wk_log_key[k]);
-        wk_json_put_num(b, wk_log_value(p, k));
+        put_number(b, p, k);
     }
     wk_buf_str(b, "}\n");
 }
@@ -55,9 +60,8 @@ static void put_csv_head(wk_buf *b) {
 
 static void put_csv(wk_buf *b, const wick_train_point *p) {
     for (int k = 0; k < WK_N_LOG_KEY; k++) {
-        double v = wk_log_value(p, k);
         if (k) wk_buf_char(b, ',');
-        if (isfinite(v)) wk_json_put_num(b, v);
+        if (isfinite(wk_log_value(p, k))) put_number(b, p, k);
     }
     wk_buf_char(b, '\n');
 }
@@ -157,7 +161,8 @@ static wick_status open_events(wk_train_log *l) {
     if (gethostname(host, sizeof host - 1)) host[0] = 0;
     for (char *p = host; *p; p++) if (*p == '/') *p = '_';
     /* TensorBoard knows the file by "tfevents" in its name, and reads several of a run in the order of their names. */
-    wk_buf_printf(&name, "%s/events.out.tfevents.%010lld.%s.%ld", folder ? folder : "", (long long)wall_time(), host, (long)getpid());
+    wk_buf_printf(&name, "%s/events.out.tfevents.%010lld.%s.%ld", folder ? folder : "", (long long)wall_time(), host,
+                  (long)getpid());
     wk_free(folder);
     if (!st && name.failed) st = wk_fail_memory(name.len, "a log's name");
     if (!st) {

@@ -68,8 +68,10 @@ static void put_tick(wk_buf *b, const axis *a, double v) {
 static void put_axes(wk_buf *b, const axis *x, const axis *y, const char *x_name) {
     for (int i = 0; i <= MAX_TICK && y->lo + i * y->step <= y->hi + y->step * 1e-6; i++) {
         double v = y->lo + i * y->step, at = place_y(y, v);
-        wk_buf_printf(b, "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/><text class=\"tick\" x=\"%d\" y=\"%.1f\" "
-                      "text-anchor=\"end\">", LEFT, WIDTH - RIGHT, at, at, LEFT - 6, at + 4);
+        wk_buf_printf(b,
+                      "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/><text class=\"tick\" x=\"%d\" y=\"%.1f\" "
+                      "text-anchor=\"end\">",
+                      LEFT, WIDTH - RIGHT, at, at, LEFT - 6, at + 4);
         put_tick(b, y, v);
         wk_buf_str(b, "</text>");
     }
@@ -138,12 +140,15 @@ void wk_plot_lines(wk_buf *b, const char *title, const char *x_name, const wk_li
         for (int k = 0; k < n_line; k++) put_line(b, &line[k], &x, &y, k);
         for (int k = 0, at = WIDTH - RIGHT; n_line > 1 && k < n_line; k++) {
             at -= 14 * (int)strlen(line[n_line - 1 - k].name) / 2 + 34;
-            wk_buf_printf(b, "<line class=\"line c%d\" x1=\"%d\" x2=\"%d\" y1=\"14\" y2=\"14\"/><text class=\"tick\" x=\"%d\" y=\"18\">",
-                          n_line - 1 - k, at, at + 18, at + 23);
+            wk_buf_printf(
+                b, "<line class=\"line c%d\" x1=\"%d\" x2=\"%d\" y1=\"14\" y2=\"14\"/><text class=\"tick\" x=\"%d\" y=\"18\">",
+                n_line - 1 - k, at, at + 18, at + 23);
             wk_put_html(b, line[n_line - 1 - k].name);
             wk_buf_str(b, "</text>");
         }
-    } else wk_buf_printf(b, "<text class=\"tick\" x=\"%d\" y=\"%d\" text-anchor=\"middle\">nothing was measured</text>", WIDTH / 2, HEIGHT / 2);
+    } else
+        wk_buf_printf(b, "<text class=\"tick\" x=\"%d\" y=\"%d\" text-anchor=\"middle\">nothing was measured</text>", WIDTH / 2,
+                      HEIGHT / 2);
     wk_buf_str(b, "</svg>\n");
 }
 
@@ -154,8 +159,8 @@ void wk_plot_heat(wk_buf *b, const char *title, const char *row_name, const char
     double most = 0;
     for (int i = 0; i < n_row * n_col; i++) if (isfinite(value[i])) most = fmax(most, value[i]);
     if (width < 360) width = 360;
-    wk_buf_printf(b, "<svg viewBox=\"0 0 %d %d\" style=\"max-width:%dpx\" role=\"img\"><text class=\"head\" x=\"8\" y=\"18\">", width,
-                  height, width);
+    wk_buf_printf(b, "<svg viewBox=\"0 0 %d %d\" style=\"max-width:%dpx\" role=\"img\"><text class=\"head\" x=\"8\" y=\"18\">",
+                  width, height, width);
     wk_put_html(b, title);
     wk_buf_str(b, "</text>");
     for (int i = 0; i < n_row; i++) {
@@ -179,15 +184,16 @@ void wk_plot_heat(wk_buf *b, const char *title, const char *row_name, const char
     }
     for (int j = 0; j < n_col; j++) {
         if (n_col > 24 && j % 2) continue;
-        wk_buf_printf(b, "<text class=\"tick\" x=\"%d\" y=\"%d\" text-anchor=\"middle\">", left + j * cell_w + cell_w / 2 - 1, top - 6);
+        wk_buf_printf(b, "<text class=\"tick\" x=\"%d\" y=\"%d\" text-anchor=\"middle\">", left + j * cell_w + cell_w / 2 - 1,
+                      top - 6);
         wk_put_html(b, col[j]);
         wk_buf_str(b, "</text>");
     }
     int y = top + n_row * cell_h + 10;  /* what the shades mean */
     wk_buf_printf(b, "<text class=\"tick\" x=\"%d\" y=\"%d\" text-anchor=\"end\">0</text>", left - 8, y + 11);
     for (int i = 0; i < 10; i++)
-        wk_buf_printf(b, "<rect class=\"cell\" x=\"%d\" y=\"%d\" width=\"12\" height=\"12\" fill-opacity=\"%.3f\"/>", left + i * 12, y,
-                      0.06 + 0.94 * i / 9);
+        wk_buf_printf(b, "<rect class=\"cell\" x=\"%d\" y=\"%d\" width=\"12\" height=\"12\" fill-opacity=\"%.3f\"/>", left + i * 12,
+                      y, 0.06 + 0.94 * i / 9);
     wk_buf_printf(b, "<text class=\"tick\" x=\"%d\" y=\"%d\">", left + 128, y + 11);
     wk_put_short(b, most);
     wk_buf_str(b, "</text></svg>\n");

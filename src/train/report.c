@@ -1,7 +1,6 @@
 /* report.c: the HTML report. Load: once at the end of a run, and at each save. */
 #include "train/report.h"
 #include "base/file.h"
-#include "base/json.h"
 #include "train/config.h"
 #include "train/log.h"
 #include "train/lora_stats.h"
@@ -84,7 +83,8 @@ static bool put_curves(wk_buf *b, const wk_report *r) {
         for (int k = 0; k < 5; k++) column[k][i] = wk_log_value(&r->point[i], key[k]);
     }
     wk_buf_str(b, "<div class=\"grid\"><div class=\"card\">");
-    wk_plot_lines(b, "Loss", "iteration", (wk_line[]){ { "training", x, column[0], n }, { "validation", x, column[1], n } }, 2, false);
+    wk_plot_lines(b, "Loss", "iteration", (wk_line[]){ { "training", x, column[0], n }, { "validation", x, column[1], n } }, 2,
+                  false);
     wk_buf_str(b, "</div><div class=\"card\">");
     wk_plot_lines(b, "Learning rate", "iteration", &(wk_line){ "learning rate", x, column[2], n }, 1, true);
     wk_buf_str(b, "</div><div class=\"card\">");
@@ -165,7 +165,8 @@ static wick_status put_adapter(wk_buf *b, const wk_lora_data *d) {
     for (size_t i = 0; i < d->n_module; i++) if (d->module[i].rank > stride) stride = d->module[i].rank;
     double *singular = wk_alloc_array(d->n_module * (size_t)stride, sizeof *singular);
     double *norm = wk_alloc_array(d->n_module + 1, sizeof *norm);
-    wick_status st = singular && norm ? WICK_OK : wk_fail_memory(d->n_module * (size_t)stride * sizeof *norm, "pictures of the adapter");
+    wick_status st = singular && norm ? WICK_OK
+                                      : wk_fail_memory(d->n_module * (size_t)stride * sizeof *norm, "pictures of the adapter");
     for (size_t i = 0; !st && i < d->n_module; i++) {
         const wk_lora_module *x = &d->module[i];
         st = wk_lora_singular(x, wk_lora_scale(d, x), singular + i * (size_t)stride);
@@ -192,7 +193,8 @@ static void cell(wk_buf *b, const char *text) {
 
 static void put_samples(wk_buf *b, const wk_report *r) {
     if (!r->n_sample) return;
-    wk_buf_str(b, "<h2>Answers</h2>\n<div class=\"card\"><table><tr><th>prompt</th><th>wanted</th><th>before</th><th>after</th></tr>\n");
+    wk_buf_str(
+        b, "<h2>Answers</h2>\n<div class=\"card\"><table><tr><th>prompt</th><th>wanted</th><th>before</th><th>after</th></tr>\n");
     for (size_t i = 0; i < r->n_sample; i++) {
         wk_buf_str(b, "<tr>");
         cell(b, r->sample[i].prompt);
@@ -204,28 +206,20 @@ static void put_samples(wk_buf *b, const wk_report *r) {
     wk_buf_str(b, "</table></div>\n");
 }
 
-static wick_status put_options(wk_buf *b, const wk_report *r) {
-    wk_buf text = { 0 };
-    json_t *j = NULL;
-    wk_train_options_json(r->options, &text);
-    wick_status st = text.failed ? wk_fail_memory(text.len, "a report") : wk_json_parse(text.ptr, text.len, "the options", &j);
-    wk_buf_free(&text);
+static void put_options(wk_buf *b, const wk_report *r) {
     wk_buf_str(b, "<h2>Options</h2>\n<div class=\"card\"><table>\n");
-    const char *key;
-    json_t *v;
-    json_object_foreach(j, key, v) {
-        if (json_is_null(v)) continue;
-        char *value = json_is_string(v) ? NULL : json_dumps(v, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
-        wk_buf_str(b, "<tr><th>");
-        wk_put_html(b, key);
-        wk_buf_str(b, "</th><td class=\"n\">");
-        wk_put_html(b, json_is_string(v) ? json_string_value(v) : value ? value : "");
-        wk_buf_str(b, "</td></tr>\n");
-        if (value) wk_free(value);
+    for (size_t i = 0; i < wk_n_train_key; i++) {
+        wk_buf value = { 0 };
+        wk_train_option_json(r->options, &wk_train_keys[i], &value);
+        if (value.failed) b->failed = true;
+        else if (strcmp(value.ptr, "null") && strcmp(value.ptr, "[]")) {
+            wk_buf_printf(b, "<tr><th>%s</th><td class=\"n\">", wk_train_keys[i].name);
+            wk_put_html(b, value.ptr);
+            wk_buf_str(b, "</td></tr>\n");
+        }
+        wk_buf_free(&value);
     }
     wk_buf_str(b, "</table></div>\n");
-    json_decref(j);
-    return st;
 }
 
 wick_status wk_report_write(const char *path, const wk_report *r) {
@@ -244,7 +238,7 @@ wick_status wk_report_write(const char *path, const wk_report *r) {
     if (!put_curves(&b, r)) st = wk_fail_memory(r->n_point, "a report");
     put_samples(&b, r);
     if (!st && r->lora && r->lora->n_module) st = put_adapter(&b, r->lora);
-    if (!st) st = put_options(&b, r);
+    put_options(&b, r);
     wk_buf_str(&b, "</body></html>\n");
     if (!st && b.failed) st = wk_fail_memory(b.len, "a report");
     if (!st) st = wk_file_write(path, &(wk_str){ b.ptr, b.len }, 1);

@@ -31,14 +31,13 @@ static wick_status fail(const wk_runs *r, const char *doing) {
 
 /* ---- opening ---- */
 
-static wick_status make_folders(char *path) {
-    for (char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
-        *p = 0;
-        wick_status st = wk_is_folder(path) ? WICK_OK : wk_folder_make(path);
-        *p = '/';
-        if (st) return st;
-    }
-    return WICK_OK;
+static wick_status make_folder_of(char *path) {
+    char *slash = strrchr(path, '/');
+    if (!slash || slash == path) return WICK_OK;
+    *slash = 0;
+    wick_status st = wk_folders_make(path);
+    *slash = '/';
+    return st;
 }
 
 wick_status wk_runs_path(const char *path, char **out) {
@@ -65,7 +64,8 @@ static wick_status check_version(wk_runs *r) {
     sqlite3_finalize(s);
     if (version < 0) return fail(r, "could not be read");
     if (version > VERSION)
-        return wk_fail(WICK_E_UNSUPPORTED, "%s: was written by a later wick (form %d, this one knows %d)", r->path, version, VERSION);
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: was written by a later wick (form %d, this one knows %d)", r->path, version,
+                       VERSION);
     return WICK_OK;
 }
 
@@ -76,9 +76,10 @@ wick_status wk_runs_open(const char *path, bool read_only, wk_runs **out) {
         wk_free(r);
         return wk_fail_memory(sizeof *r, "the list of runs");
     }
-    wick_status st = read_only ? WICK_OK : make_folders(r->path);
+    wick_status st = read_only ? WICK_OK : make_folder_of(r->path);
     int flags = read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
-    if (!st && read_only && !wk_file_exists(path)) st = wk_fail(WICK_E_IO, "%s: there is no list of runs yet: wick train makes it", path);
+    if (!st && read_only && !wk_file_exists(path))
+        st = wk_fail(WICK_E_IO, "%s: there is no list of runs yet: wick train makes it", path);
     if (!st && sqlite3_open_v2(path, &r->db, flags | SQLITE_OPEN_NOMUTEX, NULL)) st = fail(r, "could not be opened");
     if (!st) sqlite3_busy_timeout(r->db, 5000);  /* another training may be writing */
     if (!st) st = check_version(r);
@@ -194,8 +195,9 @@ wick_status wk_runs_each(wk_runs *r, int64_t id, bool (*fn)(const wk_run *run, v
 }
 
 wick_status wk_runs_points(wk_runs *r, int64_t id, bool (*fn)(const wick_train_point *p, void *user), void *user) {
-    static const char sql[] = "SELECT iteration, train_loss, learning_rate, grad_norm, tokens_per_second, trained_tokens, peak_memory,"
-                              " val_loss FROM point WHERE run = ? ORDER BY iteration";
+    static const char sql[] =
+        "SELECT iteration, train_loss, learning_rate, grad_norm, tokens_per_second, trained_tokens, peak_memory,"
+        " val_loss FROM point WHERE run = ? ORDER BY iteration";
     sqlite3_stmt *s = NULL;
     int rc = sqlite3_prepare_v2(r->db, sql, -1, &s, NULL);
     if (!rc) rc = sqlite3_bind_int64(s, 1, id);

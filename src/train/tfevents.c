@@ -1,10 +1,9 @@
 /* tfevents.c: TensorBoard's event files, written from their description.
- * Framing (TensorFlow, tensorflow/core/lib/io/record_writer.h, "Format of a single record"): uint64 length, uint32 masked CRC-32C of
- * those eight bytes, the data, uint32 masked CRC-32C of the data; all little-endian. Data: protocol buffers (tensorflow/core/util/
- * event.proto, framework/summary.proto), of which four messages' fields are needed:
- *   Event   1 wall_time double, 2 step int64, 3 file_version string, 5 summary Summary
- *   Summary 1 value Value (repeated);   Value 1 tag string, 2 simple_value float
- * Load: a few hundred bytes a report. */
+ * Framing (TensorFlow, tensorflow/core/lib/io/record_writer.h, "Format of a single record"): uint64 length, uint32 masked CRC-32C
+ * of those eight bytes, the data, uint32 masked CRC-32C of the data; all little-endian. Data: protocol buffers
+ * (tensorflow/core/util/ event.proto, framework/summary.proto), of which four messages' fields are needed: Event   1 wall_time
+ * double, 2 step int64, 3 file_version string, 5 summary Summary Summary 1 value Value (repeated);   Value 1 tag string, 2
+ * simple_value float Load: a few hundred bytes a report. */
 #include "train/log.h"
 #include <math.h>
 #include <pthread.h>
@@ -50,7 +49,8 @@ static void put_record(wk_buf *b, const wk_buf *data) {
     put_le(b, masked(data->ptr, data->len), 4);
 }
 
-/* ---- protocol buffers: a field's key is number << 3 | wire type (0 varint, 1 eight bytes, 2 length and bytes, 5 four bytes) ---- */
+/* ---- protocol buffers: a field's key is number << 3 | wire type (0 varint, 1 eight bytes, 2 length and bytes, 5 four bytes) ----
+ */
 
 static void put_varint(wk_buf *b, uint64_t v) {
     for (; v >= 128; v >>= 7) wk_buf_char(b, (char)(v | 128));
