@@ -225,6 +225,11 @@ typedef struct wick_generate_options {
     int n_top_logprobs;       /* 0..20: so many likeliest tokens with each token, and its logprob and prob */
     bool logprobs;            /* fill logprob and prob */
     bool ignore_end;          /* go on past end-of-turn tokens */
+    /* Tokens guessed ahead and checked in one pass, at most 64; 0: none. What is generated stays the same to the bit; text that
+     * repeats itself, or its prompt, comes several times as fast. draft: another session, of a smaller model with the same
+     * vocabulary, that guesses, and belongs to the call or the stream while it runs; NULL: guesses are what followed in the
+     * text so far. */
+    int n_draft; wick_session *draft;
 } wick_generate_options;
 /* Fills *o with m's defaults; m may be NULL. */
 WICK_API void wick_generate_defaults(const wick_model *m, wick_generate_options *o);
@@ -272,6 +277,7 @@ typedef struct wick_result {
     int n_cached;          /* of them found in the KV cache */
     int n_generated;       /* an end-of-turn token included */
     int n_shifted;         /* tokens dropped from the context by shifting */
+    int n_drafted, n_accepted; /* tokens guessed ahead, and how many of them were right */
     /* stream_s is the part of generate_s spent on turning ids into text and delivering it: the callback's time counts,
      * waiting for a full ring does not. */
     double prompt_s, generate_s, stream_s;

@@ -4,6 +4,7 @@
 #define WK_GENERATE_H
 #include "adapter/adapter.h"
 #include "generate/emit.h"
+#include "generate/guess.h"
 #include "generate/sampler.h"
 #include "model/model.h"
 #include <stdatomic.h>
@@ -56,6 +57,8 @@ void wk_session_leave(wick_session *s);
 wick_status wk_session_check_cancel(wick_session *s);
 /* Forgets all but the first n tokens. */
 void wk_session_keep(wick_session *s, int n);
+/* Appends n <= n_batch ids in one pass; the runner has logits for each. Errors  as wk_runner_step(), WICK_E_CANCELLED. */
+wick_status wk_session_feed_all(wick_session *s, const int32_t *ids, int n);
 /* Appends ids, n_batch at a time; the last one's logits are the runner's. Errors  as wk_runner_step(), WICK_E_CANCELLED; the
  * session then holds what was appended before. */
 wick_status wk_session_feed(wick_session *s, const int32_t *ids, int n);
@@ -66,6 +69,7 @@ typedef struct wk_job {
     wick_generate_options o;
     wk_ids prompt;
     wk_stops stops;
+    wk_guess guess;
     wick_logit_bias *bias;
     bool continues;                  /* the new text goes on where the prompt's ended: a first space is real */
 } wk_job;

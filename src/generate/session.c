@@ -113,6 +113,11 @@ static wick_status step(wick_session *s, const int32_t *ids, int n, bool want_al
     return WICK_OK;
 }
 
+wick_status wk_session_feed_all(wick_session *s, const int32_t *ids, int n) {
+    wk_runner_expect(s->runner, 0, s->n_ids + n);
+    return step(s, ids, n, true, false);
+}
+
 wick_status wk_session_feed(wick_session *s, const int32_t *ids, int n) {
     wick_status st = WICK_OK;
     wk_runner_expect(s->runner, 0, s->n_ids + n);
