@@ -347,7 +347,8 @@ typedef struct wick_train_options {
     double max_grad_norm;           /* 0: gradients are not clipped */
     double label_smoothing;
     double learning_rate;
-    const char *lr_schedule;        /* "constant", "linear_schedule", "cosine_decay", "exponential_decay", "step_decay"; NULL: the first */
+    /* "constant", "linear_schedule", "cosine_decay", "exponential_decay" or "step_decay"; NULL: constant */
+    const char *lr_schedule;
     double lr_arguments[4]; int n_lr_arguments;
     int warmup; double warmup_init; /* updates that the rate rises over, from warmup_init */
     uint64_t seed;
