@@ -384,6 +384,7 @@ typedef struct wick_train_options {
     const char *adapter_path;       /* folder that the adapter, its log and its checkpoints are written to */
     const char *resume_adapter_file; /* an adapter to begin from (file or folder): its weights, not its run; NULL: a new one */
     bool resume;                    /* go on with the run in adapter_path where its last checkpoint stands */
+    bool overwrite;                 /* begin anew where adapter_path holds a run; else that is an error */
     const char *fine_tune_type;     /* "lora", "dora", "full" */
     int num_layers;                 /* the last so many layers; -1: all */
     const char *const *keys; size_t n_keys;  /* of lora_parameters: "self_attn.q_proj" or "q_proj"; none: every projection */
@@ -397,7 +398,8 @@ typedef struct wick_train_options {
     double max_grad_norm;           /* 0: gradients are not clipped */
     double label_smoothing;
     double learning_rate;
-    const char *lr_schedule;        /* "constant", "linear_schedule", "cosine_decay"; NULL: constant */
+    /* "constant", "linear_schedule", "cosine_decay", "exponential_decay" or "step_decay"; NULL: constant */
+    const char *lr_schedule;
     double lr_arguments[4]; int n_lr_arguments;
     int warmup; double warmup_init; /* updates that the rate rises over, from warmup_init */
     uint64_t seed;
@@ -414,6 +416,7 @@ typedef struct wick_train_options {
     bool test; int test_batches;    /* loss on test.jsonl at the end */
     const char *report_to;          /* "tensorboard" for event files, or NULL */
     const char *project_name;       /* what the run is called in reports and lists; NULL: adapter_path */
+    const char *runs_db;            /* SQLite file that the run is entered in; NULL: none */
     int samples;                    /* answers of the model before and after, in the report */
     void *memory;                   /* what was read from files; wick_train_options_free() */
 } wick_train_options;
@@ -427,6 +430,18 @@ WICK_API wick_status wick_train_options_read(wick_train_options *o, const char *
 WICK_API wick_status wick_train_options_set(wick_train_options *o, const char *key, const char *value);
 /* Frees what was read into *o. */
 WICK_API void wick_train_options_free(wick_train_options *o);
+
+/* What a training says at a point of its run. Numbers that are not there are NaN. */
+typedef struct wick_train_point {
+    int iteration;              /* micro-batches done */
+    double train_loss;          /* mean of the micro-batches' mean losses since the last report, in nats */
+    double learning_rate;       /* of the last update */
+    double grad_norm;           /* of the last update, before clipping */
+    double tokens_per_second;   /* rows trained on since the last report, over the time that took */
+    uint64_t trained_tokens;    /* labels learnt since the run began */
+    uint64_t peak_memory;       /* bytes of the process, at most so far */
+    double val_loss;
+} wick_train_point;
 
 /* A line of training data as the model sees it. Free with wick_train_sample_free(). */
 typedef struct wick_train_sample {
