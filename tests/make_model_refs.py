@@ -106,18 +106,35 @@ def make(folder, entry):
     print(os.path.basename(folder), sum(p.numel() for p in m.parameters()))
 
 
-def adapter(model, out):
-    """A PEFT adapter of fused projections, and logits with it on and off (tests/data/adapters)."""
+SEVEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+ADAPTERS = [  # model, adapter, LoraConfig
+    ("phi3-crossing", "r4-fused", dict(target_modules=["qkv_proj", "o_proj", "gate_up_proj", "down_proj"])),
+    ("phi3-crossing", "r2-fused-dora", dict(r=2, use_dora=True, target_modules=["qkv_proj", "gate_up_proj"])),
+    ("llama", "r4-embed-head", dict(target_modules=["embed_tokens", "lm_head", "v_proj"])),
+    ("llama", "saved-head", dict(r=2, target_modules=["q_proj"], modules_to_save=["embed_tokens", "lm_head"])),
+    ("llama", "r2-dora-all", dict(r=2, use_dora=True, use_rslora=True, target_modules=SEVEN + ["lm_head"])),
+    ("gemma3", "r2-embed", dict(r=2, target_modules=["embed_tokens", "o_proj"])),
+    ("qwen3-moe", "r4-attention", dict(target_modules=SEVEN[:4])),
+    ("mixtral", "r2-attention", dict(r=2, target_modules=SEVEN[:4])),
+]
+
+
+def adapter(model, name, config, out):
+    """A PEFT adapter, and logits with it on and off (tests/data/adapters)."""
     from peft import LoraConfig, get_peft_model
-    folder = os.path.join(out, "..", "adapters", model, "r4-fused")
+    folder = os.path.join(out, "..", "adapters", model, name)
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     m = T.AutoModelForCausalLM.from_pretrained(os.path.join(out, model), attn_implementation="eager", dtype=torch.float32)
-    p = get_peft_model(m, LoraConfig(r=4, lora_alpha=8, target_modules=["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]))
+    p = get_peft_model(m, LoraConfig(**{"r": 4, "lora_alpha": 8, **config}))
     g = torch.Generator().manual_seed(7)
     for name, w in p.named_parameters():
-        if "lora_" in name:
+        if "lora_magnitude" in name:
+            w.data *= 1 + torch.randn(w.shape, generator=g) * 0.1
+        elif "lora_" in name:
             w.data = torch.randn(w.shape, generator=g) * 0.1
+        elif "modules_to_save" in name:
+            w.data += torch.randn(w.shape, generator=g) * 0.02
     p.eval()
     ids = torch.randint(3, VOCAB, (2, 32), generator=torch.Generator().manual_seed(4))
     with torch.no_grad():
@@ -138,8 +155,9 @@ def main():
     names = [a for a in sys.argv[1:] if "/" not in a] or list(MODELS)
     for name in names:
         make(os.path.join(out, name), MODELS[name])
-        if MODELS[name].get("adapter"):
-            adapter(name, out)
+        for model, adapter_name, config in ADAPTERS:
+            if model == name:
+                adapter(model, adapter_name, config, out)
 
 
 main()

@@ -1,36 +1,65 @@
-/* adapter.c: an adapter's matrices in a model's backend, beside its weights. */
+/* adapter.c: an adapter's matrices in a model's backend, beside its weights.
+ * Load: tens to hundreds of matrices, 1 to 500 MB; DoRA reads every adapted weight once, for the lengths of its rows. */
 #include "adapter/lora_data.h"
+#include <math.h>
 #include <string.h>
 
-/* A float32 matrix. Adapters are small, and nothing of them is rounded. */
+/* A float32 matrix, or with rows 0 a vector. Adapters are small, and nothing of them is rounded. */
 static wick_status upload(wk_backend *be, const float *data, int64_t rows, int64_t cols, const wk_weight **out) {
-    wk_tensor t = { WK_STR("adapter"), WK_F32, 2, { rows, cols, 1, 1 }, (const uint8_t *)data,
-                    (uint64_t)rows * (uint64_t)cols * sizeof *data, NULL };
+    wk_tensor t = { WK_STR("adapter"), WK_F32, rows ? 2 : 1, { rows ? rows : cols, rows ? cols : 1, 1, 1 },
+                    (const uint8_t *)data, (uint64_t)(rows ? rows : 1) * (uint64_t)cols * sizeof *data, NULL };
     wk_weight *w = NULL;
-    wick_status st = be->ops->weight_new(be, &(wk_weight_source){ .tensor = (const wk_tensor *[]){ &t }, .n_tensor = 1 }, &w);
+    wk_weight_source source = { .tensor = (const wk_tensor *[]){ &t }, .n_tensor = 1, .vector = !rows };
+    wick_status st = be->ops->weight_new(be, &source, &w);
     *out = w;
     return st;
+}
+
+/* x [rows, cols] as [cols, rows]; NULL: no memory. */
+static float *transpose(const float *x, int64_t rows, int64_t cols) {
+    float *t = wk_alloc_array((size_t)(rows * cols), sizeof *t);
+    for (int64_t r = 0; t && r < rows; r++)
+        for (int64_t c = 0; c < cols; c++) t[c * rows + r] = x[r * cols + c];
+    return t;
+}
+
+/* What the graph multiplies embeddings by. */
+static double embed_scale(const wk_model *m) {
+    return m->hp.features & WK_EMBED_SCALE ? (double)(float)sqrt((double)m->hp.n_embd) : 1;
 }
 
 static wick_status adapter_new(wk_model *m, wick_adapter **out) {
     int n = wk_model_n_slot(m);
     wick_adapter *a = *out = wk_alloc(sizeof *a);
-    if (a) a->term = wk_alloc_array((size_t)n, sizeof *a->term);
-    if (!a || !a->term) return wk_fail_memory((size_t)n * sizeof *a->term, "an adapter");
+    if (!a) return wk_fail_memory(sizeof *a, "an adapter");
     a->model = m;
-    a->set = (wk_lora_set){ a->term, n, 1 };
-    return WICK_OK;
+    atomic_init(&a->n_ref, 1);
+    a->term = wk_alloc_array((size_t)n, sizeof *a->term);
+    a->set = (wk_lora_set){ a->term, n, 1, NULL };
+    return a->term ? WICK_OK : wk_fail_memory((size_t)n * sizeof *a->term, "an adapter");
 }
 
-void wk_adapter_free(wick_adapter *a) {
+static void adapter_free(wick_adapter *a) {
     if (!a) return;
+    wk_backend *be = a->model->backend;
     for (int i = 0; a->term && i < a->set.n_slot; i++) {
-        const wk_backend_ops *ops = a->model->backend->ops;
-        ops->weight_free(a->model->backend, (wk_weight *)a->term[i].a);
-        ops->weight_free(a->model->backend, (wk_weight *)a->term[i].b);
+        const wk_lora_term *t = &a->term[i];
+        const wk_weight *all[] = { t->a, t->b, t->gain, t->offset, t->w };
+        for (size_t k = 0; k < sizeof all / sizeof *all; k++) be->ops->weight_free(be, (wk_weight *)all[k]);
     }
     wk_free(a->term);
+    wk_free(a->path);
+    wk_free(a->base_model);
     wk_free(a);
+}
+
+wick_adapter *wk_adapter_hold(wick_adapter *a) {
+    atomic_fetch_add_explicit(&a->n_ref, 1, memory_order_relaxed);
+    return a;
+}
+
+void wk_adapter_drop(wick_adapter *a) {
+    if (a && atomic_fetch_sub_explicit(&a->n_ref, 1, memory_order_acq_rel) == 1) adapter_free(a);
 }
 
 /* A module that was read fits; one that a program made might not. */
@@ -47,16 +76,167 @@ static wick_status check_module(const wk_model *m, const wk_lora_module *x) {
     return WICK_OK;
 }
 
+/* Length of a row of W + s B A. row [n_in] holds W's. */
+static double row_length(const wk_lora_module *x, int64_t o, double s, float *row) {
+    double sum = 0;
+    for (int64_t k = 0; k < x->rank; k++) {
+        float f = (float)(s * (double)x->b[o * x->rank + k]);
+        for (int64_t i = 0; i < x->n_in; i++) row[i] += f * x->a[k * x->n_in + i];
+    }
+    for (int64_t i = 0; i < x->n_in; i++) sum += (double)row[i] * (double)row[i];
+    return sqrt(sum);
+}
+
+/* gain = m / |W + s B A| by output row, b = gain B, and offset = (1 - gain) bias, since DoRA leaves the bias alone. */
+static wick_status weigh_rows(const wk_model *m, const wk_lora_module *x, double s, const wk_weight *w, const wk_weight *bias,
+                              float *gain, float *offset, float *b) {
+    wk_backend *be = m->backend;
+    float *row = wk_alloc_array((size_t)x->n_in, sizeof *row);
+    if (!row) return wk_fail_memory((size_t)x->n_in * sizeof *row, "an adapter");
+    if (bias) be->ops->weight_row(be, bias, 0, offset);
+    wick_status st = WICK_OK;
+    for (int64_t o = 0; !st && o < x->n_out; o++) {
+        be->ops->weight_row(be, w, o, row);
+        double length = row_length(x, o, s, row);
+        if (!(length > 0) || !isfinite(length))
+            st = wk_fail(WICK_E_FORMAT, "\"%s\": row %lld of the adapted weight has length %g, DoRA divides by it",
+                         x->module ? x->module : "a module", (long long)o, length);
+        gain[o] = (float)((double)x->magnitude[o] / length);
+        offset[o] *= 1 - gain[o];
+        for (int64_t k = 0; k < x->rank; k++) b[o * x->rank + k] = gain[o] * x->b[o * x->rank + k];
+    }
+    wk_free(row);
+    return st;
+}
+
+static wick_status add_dora(wk_model *m, const wk_lora_module *x, double s, wk_lora_term *t) {
+    const wk_layer *l = x->layer < 0 ? &m->top : &m->layer[x->layer];
+    const wk_weight *w = l->w[x->role] ? l->w[x->role] : l->w[WK_T_EMBED], *bias = l->bias[x->role];
+    size_t n = (size_t)x->n_out;
+    float *gain = wk_alloc_array(n, sizeof *gain), *offset = wk_alloc_array(n, sizeof *offset),
+          *b = wk_alloc_array(n * (size_t)x->rank, sizeof *b);
+    wick_status st = gain && offset && b ? WICK_OK : wk_fail_memory(n * (size_t)x->rank * sizeof *b, "an adapter");
+    if (!st) st = weigh_rows(m, x, s, w, bias, gain, offset, b);
+    if (!st) st = upload(m->backend, gain, 0, x->n_out, &t->gain);
+    if (!st && bias) st = upload(m->backend, offset, 0, x->n_out, &t->offset);
+    if (!st) st = upload(m->backend, b, x->n_out, x->rank, &t->b);
+    wk_free(gain);
+    wk_free(offset);
+    wk_free(b);
+    return st;
+}
+
+/* At the embedding A has a row for each token. */
+static wick_status upload_a(wk_model *m, const wk_lora_module *x, wk_lora_term *t) {
+    if (x->role != WK_T_EMBED) return upload(m->backend, x->a, x->rank, x->n_in, &t->a);
+    float *a = transpose(x->a, x->rank, x->n_in);
+    wick_status st = a ? upload(m->backend, a, x->n_in, x->rank, &t->a)
+                       : wk_fail_memory((size_t)(x->rank * x->n_in) * sizeof *a, "an adapter");
+    wk_free(a);
+    return st;
+}
+
 static wick_status add_module(wick_adapter *a, const wk_lora_data *d, const wk_lora_module *x) {
     wk_model *m = a->model;
+    double s = wk_lora_scale(d, x);
     wick_status st = check_module(m, x);
-    if (!st && (x->magnitude || x->layer < 0)) st = wk_fail(WICK_E_UNSUPPORTED, "DoRA, embeddings and heads cannot be applied");
     if (st) return st;
     wk_lora_term *t = &a->term[wk_model_slot(m, x->layer, x->role)];
-    t->scale = (float)wk_lora_scale(d, x);
-    st = upload(m->backend, x->a, x->rank, x->n_in, &t->a);
-    if (!st) st = upload(m->backend, x->b, x->n_out, x->rank, &t->b);
+    if (t->a) return wk_fail(WICK_E_ARG, "\"%s\" is there twice", x->module ? x->module : "a module");
+    if (x->magnitude && x->role == WK_T_EMBED) return wk_fail(WICK_E_UNSUPPORTED, "DoRA of an embedding cannot be applied");
+    t->scale = (float)(x->role == WK_T_EMBED ? s * embed_scale(m) : s);
+    st = upload_a(m, x, t);
+    if (!st) st = x->magnitude ? add_dora(m, x, s, t) : upload(m->backend, x->b, x->n_out, x->rank, &t->b);
     return st;
+}
+
+/* A head that the adapter brings, or an embedding. */
+static wick_status add_saved(wick_adapter *a, const wk_lora_saved *x) {
+    wk_model *m = a->model;
+    int64_t n_in, n_out;
+    bool embed = x->role == WK_T_EMBED, known = wk_lora_sizes(m, -1, x->role, &n_in, &n_out);
+    if (!known || x->n_row != (embed ? n_in : n_out) || x->n_col != (embed ? n_out : n_in))
+        return wk_fail(WICK_E_ARG, "a saved %s of [%lld, %lld] is none of this model", wk_roles[x->role].hf, (long long)x->n_row,
+                       (long long)x->n_col);
+    wk_lora_term *t = &a->term[wk_model_slot(m, -1, x->role)];
+    if (t->w) return wk_fail(WICK_E_ARG, "%s is saved twice", wk_roles[x->role].hf);
+    if (!embed || embed_scale(m) == 1) return upload(m->backend, x->w, x->n_row, x->n_col, &t->w);
+    float *w = wk_alloc_array((size_t)(x->n_row * x->n_col), sizeof *w);
+    for (int64_t i = 0; w && i < x->n_row * x->n_col; i++) w[i] = (float)embed_scale(m) * x->w[i];
+    wick_status st = w ? upload(m->backend, w, x->n_row, x->n_col, &t->w)
+                       : wk_fail_memory((size_t)(x->n_row * x->n_col) * sizeof *w, "an adapter");
+    wk_free(w);
+    return st;
+}
+
+/* ---- what it is ---- */
+
+/* Mixes n bytes into h, eight at a time, in four chains that run side by side. */
+static uint64_t mix(uint64_t h, const void *p, size_t n) {
+    const uint64_t k = 0x9E3779B97F4A7C15u;
+    uint64_t lane[4] = { h, h ^ 1, h ^ 2, h ^ 3 }, w;
+    const uint8_t *at = p;
+    for (; n >= 32; n -= 32, at += 32)
+        for (int i = 0; i < 4; i++) {
+            memcpy(&w, at + 8 * i, 8);
+            lane[i] = (lane[i] ^ w) * k;
+            lane[i] ^= lane[i] >> 32;
+        }
+    for (int i = 0; n; i = (i + 1) % 4) {
+        size_t part = n < 8 ? n : 8;
+        w = 0;
+        memcpy(&w, at, part);
+        lane[i] = (lane[i] ^ w ^ part) * k;
+        lane[i] ^= lane[i] >> 32;
+        at += part;
+        n -= part;
+    }
+    for (int i = 1; i < 4; i++) lane[0] = ((lane[0] ^ lane[i]) * k) ^ lane[i] >> 29;
+    return lane[0];
+}
+
+static uint64_t mix_numbers(uint64_t h, const float *x, int64_t n) { return x ? mix(h, x, (size_t)n * sizeof *x) : h * 31; }
+
+/* Of all that an adapter's effect follows from, and of nothing else: the same for the same adapter in another format. */
+static uint64_t version_of(const wk_lora_data *d) {
+    uint64_t h = 0x5749434B;
+    for (size_t i = 0; i < d->n_module; i++) {
+        const wk_lora_module *x = &d->module[i];
+        int64_t head[] = { x->layer, x->role, x->rank, x->n_in, x->n_out };
+        float scale = (float)wk_lora_scale(d, x);
+        h = mix(mix(h, head, sizeof head), &scale, sizeof scale);
+        h = mix_numbers(mix_numbers(h, x->a, x->rank * x->n_in), x->b, x->n_out * x->rank);
+        h = mix_numbers(h, x->magnitude, x->n_out);
+    }
+    for (size_t i = 0; i < d->n_saved; i++) {
+        const wk_lora_saved *x = &d->saved[i];
+        int64_t head[] = { x->role, x->n_row, x->n_col };
+        h = mix_numbers(mix(h, head, sizeof head), x->w, x->n_row * x->n_col);
+    }
+    return h;
+}
+
+static wick_status describe(wick_adapter *a, const wk_lora_data *d) {
+    wick_adapter_info *info = &a->info;
+    *info = (wick_adapter_info){ .size = sizeof *info, .path = "", .base_model = "", .rslora = d->rslora };
+    if (d->base_model) info->base_model = a->base_model = wk_strdup(d->base_model);
+    if (!info->base_model) return wk_fail_memory(strlen(d->base_model), "an adapter");
+    info->n_modules = (int)d->n_module;
+    info->n_saved = (int)d->n_saved;
+    for (size_t i = 0; i < d->n_module; i++) {
+        const wk_lora_module *x = &d->module[i];
+        if (x->rank > info->rank) info->rank = (int)x->rank;
+        info->dora |= x->magnitude != NULL;
+        info->n_params += (uint64_t)(x->rank * (x->n_in + x->n_out) + (x->magnitude ? x->n_out : 0));
+    }
+    for (size_t i = 0; i < d->n_saved; i++) info->n_params += (uint64_t)(d->saved[i].n_row * d->saved[i].n_col);
+    for (int i = 0; i < a->set.n_slot; i++) {
+        const wk_lora_term *t = &a->term[i];
+        const wk_weight *all[] = { t->a, t->b, t->gain, t->offset, t->w };
+        for (size_t k = 0; k < sizeof all / sizeof *all; k++) info->n_bytes += all[k] ? all[k]->n_bytes : 0;
+    }
+    info->version = version_of(d);
+    return WICK_OK;
 }
 
 wick_status wk_adapter_from_data(wk_model *m, const wk_lora_data *d, wick_adapter **out) {
@@ -64,17 +244,48 @@ wick_status wk_adapter_from_data(wk_model *m, const wk_lora_data *d, wick_adapte
     *out = NULL;
     wick_status st = adapter_new(m, &a);
     for (size_t i = 0; !st && i < d->n_module; i++) st = add_module(a, d, &d->module[i]);
-    if (!st && d->n_saved) st = wk_fail(WICK_E_UNSUPPORTED, "saved modules cannot be applied");
-    if (st) wk_adapter_free(a);
+    for (size_t i = 0; !st && i < d->n_saved; i++) st = add_saved(a, &d->saved[i]);
+    if (!st) st = describe(a, d);
+    if (st) adapter_free(a);
     else *out = a;
     return st;
 }
 
 wick_status wk_adapter_load(wk_model *m, const char *path, wick_adapter **out) {
     wk_lora_data *d = NULL;
+    wick_adapter *a = NULL;
     *out = NULL;
     wick_status st = wk_lora_read(m, path, &d);
-    if (!st) st = wk_adapter_from_data(m, d, out);
+    if (!st) st = wk_adapter_from_data(m, d, &a);
+    if (!st && !(a->info.path = a->path = wk_strdup(path))) st = wk_fail_memory(strlen(path), "an adapter");
+    if (st) adapter_free(a);
+    else *out = a;
     wk_lora_data_free(d);
     return st;
+}
+
+/* ---- stacks ---- */
+
+/* The first module that two of a stack bring whole; -1: none. */
+static int clash(const wick_adapter *a, const wick_adapter *b) {
+    for (int i = 0; i < a->set.n_slot; i++) if (a->term[i].w && b->term[i].w) return i;
+    return -1;
+}
+
+wick_status wk_adapter_stack(const wk_model *m, const wick_adapter_use *use, size_t n, wk_lora_set *set) {
+    if (n > WK_MAX_STACK) return wk_fail(WICK_E_ARG, "a stack of %zu adapters: at most %d", n, WK_MAX_STACK);
+    for (size_t i = 0; i < n; i++) {
+        const wick_adapter *a = use[i].adapter;
+        if (!a) return wk_fail(WICK_E_ARG, "adapter %zu is NULL", i);
+        if (a->model != m) return wk_fail(WICK_E_ARG, "the adapter was loaded for another model: load it again for this one");
+        if (!(use[i].scale > -1e6f && use[i].scale < 1e6f))
+            return wk_fail(WICK_E_ARG, "the adapter's scale is %g, it must be a number below 1e6", (double)use[i].scale);
+        for (size_t k = 0; k < i; k++)
+            if (clash(a, use[k].adapter) >= 0)
+                return wk_fail(WICK_E_ARG, "adapters %zu and %zu both bring %s whole: one of them can be applied", k, i,
+                               clash(a, use[k].adapter) == wk_model_slot(m, -1, WK_T_EMBED) ? "an embedding" : "a head");
+        set[i] = (wk_lora_set){ a->set.slot, a->set.n_slot, use[i].scale, NULL };
+        if (i) set[i - 1].also = &set[i];
+    }
+    return WICK_OK;
 }

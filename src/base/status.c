@@ -34,6 +34,7 @@ const char *wick_status_name(wick_status status) {
     static const char *const names[] = {
         "WICK_OK", "WICK_E_ARG", "WICK_E_IO", "WICK_E_FORMAT", "WICK_E_UNSUPPORTED", "WICK_E_MEMORY", "WICK_E_LENGTH",
         "WICK_E_FULL", "WICK_E_CANCELLED", "WICK_E_TIMEOUT", "WICK_E_TEMPLATE", "WICK_E_END",
+        "WICK_E_NUMERIC",
     };
     return (unsigned)status < sizeof names / sizeof *names ? names[status] : "unknown status";
 }

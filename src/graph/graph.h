@@ -15,7 +15,7 @@ typedef enum wk_op {
     WK_OP_EMBED,          /* y[T,d] = E[token] * scale */
     WK_OP_RMS_NORM,       /* y = x / sqrt(mean(x^2) + eps) * w, over runs of attr.group columns; saves 1/rms */
     WK_OP_LINEAR,         /* y[R,o] = W[o,i] x[R,i] (+ bias) */
-    WK_OP_LORA,           /* y = base + scale * B(A x), by each row's adapter; or, for training, of A and B given as inputs */
+    WK_OP_LORA,           /* y = base + scale * B(A x), by each row's adapter (without x: its token's), or of A and B given */
     WK_OP_ROPE,           /* rotates pairs (j, j + rot_dim/2) of each head by position * freq[j] */
     WK_OP_ATTENTION,      /* stores k, v in the cache, then attends from q to what the cache holds; saves log-sum-exp */
     WK_OP_GLU,            /* y = act(gate) * up */
@@ -128,10 +128,22 @@ static inline int64_t wk_shape_rows(wk_shape s, int64_t T, int64_t n_out) {
  * lives do not overlap share. elem: bytes of a number. *total: the block's size. Errors  WICK_E_MEMORY. */
 wick_status wk_graph_layout(const wk_graph *g, int64_t max_rows, size_t elem, size_t align, int64_t *offset, size_t *total);
 
-/* An adapter as ops see it: per slot y += scale * B(A x). */
-/* a [r, n_in], b [n_out, r]; a NULL: nothing at this slot */
-typedef struct wk_lora_term { const struct wk_weight *a, *b; float scale; } wk_lora_term;
-typedef struct wk_lora_set { const wk_lora_term *slot; int n_slot; float scale; } wk_lora_set;
+/* What an adapter does at one slot: y becomes gain * y + offset + scale * B(A x), where y was W x. Empty fields do nothing.
+ * w in place of W: a head or an embedding that the adapter brings whole. At the embedding's slot, where x is a token, a and w have
+ * a row for each token. */
+typedef struct wk_lora_term {
+    const struct wk_weight *a, *b;        /* [r, n_in] ([n_in, r] at the embedding), [n_out, r] */
+    float scale;
+    const struct wk_weight *gain, *offset;/* vectors [n_out], or NULL: DoRA's m / |W + s B A|, and what keeps the bias as it was */
+    const struct wk_weight *w;            /* [n_out, n_in] ([n_in, n_out]), or NULL */
+} wk_lora_term;
+/* An adapter as ops see it, and those stacked on it: each adds scale times the change that it makes to W x alone (a w counts
+ * whole, of the first that has one, unless scale is 0). */
+typedef struct wk_lora_set {
+    const wk_lora_term *slot; int n_slot;
+    float scale;
+    const struct wk_lora_set *also;       /* the next of a stack, or NULL */
+} wk_lora_set;
 
 /* One pass's data. Sequences are indices of rows of the block table. Rows of a sequence come in order of position and together
  * are its newest; pages for them are already in the table. */

@@ -1,6 +1,7 @@
-/* layout.c: where each value lies in one block of memory. Values whose lives do not overlap share bytes.
- * First fit in order of creation, over the values alive at that moment; a graph has a few hundred values. */
-#include "graph/graph.h"
+/* layout.c: where each value lies in one block of memory. Values whose lives do not overlap share bytes; what an op makes in
+ * place lies where its input did. First fit in order of creation, over the values alive at that moment; a graph has a few hundred
+ * values. */
+#include "graph/op.h"
 #include <string.h>
 
 /* The last node that reads each value, or n_node where it is kept. */
@@ -27,6 +28,23 @@ static size_t place(taken *t, size_t *n_taken, size_t n, int64_t k, int64_t unti
     return at;
 }
 
+/* Where v's node may put it in place of its first input: that one, if this is its only reader; else WK_NO_VAL. */
+static wk_val replaced(const wk_graph *g, wk_val v, const int32_t *readers) {
+    const wk_node *n = g->value[v].node >= 0 ? &g->node[g->value[v].node] : NULL;
+    wk_val x = n && n->out[0] == v && wk_ops[n->op]->in_place ? n->in[0] : WK_NO_VAL;
+    return x >= 0 && g->value[x].kind == WK_VALUE_RESULT && !g->value[x].keep && readers[x] == 1 ? x : WK_NO_VAL;
+}
+
+static void count_readers(const wk_graph *g, int32_t *readers) {
+    for (size_t k = 0; k < g->n_node; k++)
+        for (int i = 0; i < g->node[k].n_in; i++) if (g->node[k].in[i] >= 0) readers[g->node[k].in[i]]++;
+}
+
+/* The stretch that begins at `at` goes on living. */
+static void prolong(taken *t, size_t n_taken, size_t at, int64_t until) {
+    for (size_t i = 0; i < n_taken; i++) if (t[i].from == at && t[i].until < until) t[i].until = until;
+}
+
 /* A value's bytes at most, rounded up to align. */
 static wick_status bytes_of(const wk_value *x, int64_t max_rows, size_t elem, size_t align, size_t *n) {
     int64_t rows = wk_shape_rows(x->shape, max_rows, max_rows);
@@ -39,10 +57,12 @@ static wick_status bytes_of(const wk_value *x, int64_t max_rows, size_t elem, si
 wick_status wk_graph_layout(const wk_graph *g, int64_t max_rows, size_t elem, size_t align, int64_t *offset, size_t *total) {
     int64_t *last = wk_alloc_array(g->n_value, sizeof *last);
     taken *t = wk_alloc_array(g->n_value + 1, sizeof *t);
+    int32_t *readers = wk_alloc_array(g->n_value, sizeof *readers);
     size_t n_taken = 0;
-    wick_status st = last && t ? WICK_OK : wk_fail_memory(g->n_value * sizeof *t, "a memory plan");
+    wick_status st = last && t && readers ? WICK_OK : wk_fail_memory(g->n_value * sizeof *t, "a memory plan");
     *total = 0;
     if (!st) last_uses(g, last);
+    if (!st) count_readers(g, readers);
     for (int pass = 0; pass < 2; pass++) {  /* inputs first: they are written before the first node runs */
         for (size_t v = 0; !st && v < g->n_value; v++) {
             const wk_value *x = &g->value[v];
@@ -51,11 +71,18 @@ wick_status wk_graph_layout(const wk_graph *g, int64_t max_rows, size_t elem, si
             if (x->kind == WK_VALUE_PARAM || (x->kind == WK_VALUE_INPUT) != (pass == 0)) continue;
             st = bytes_of(x, max_rows, elem, align, &n);
             if (st) break;
+            wk_val old = replaced(g, (wk_val)v, readers);
+            if (old >= 0) {
+                offset[v] = offset[old];
+                prolong(t, n_taken, (size_t)offset[old], last[v]);
+                continue;
+            }
             offset[v] = (int64_t)place(t, &n_taken, n, x->node, pass == 0 ? (int64_t)g->n_node : last[v]);
             if ((size_t)offset[v] + n > *total) *total = (size_t)offset[v] + n;
         }
     }
     wk_free(last);
+    wk_free(readers);
     wk_free(t);
     return st;
 }

@@ -13,7 +13,8 @@ typedef struct wk_ref_array {
     wk_dtype dtype;    /* params: the file's type (a quantised one rounds activations); else WK_F32 */
 } wk_ref_array;
 
-typedef struct wk_ref_lora { wk_ref_array a, b; double scale; bool there; } wk_ref_lora;
+/* A wk_lora_term and the scale of its set; arrays without f are not there. also: the next of a stack. */
+typedef struct wk_ref_lora { wk_ref_array a, b, gain, offset, w; double scale, share; const struct wk_ref_lora *also; } wk_ref_lora;
 
 /* Everything that a reference kernel may look at. */
 typedef struct wk_ref_call {
@@ -21,10 +22,11 @@ typedef struct wk_ref_call {
     const wk_ref_array *in;      /* [n_in]; f and i NULL where the input was left out */
     wk_ref_array *out;           /* [n_out]; f and i NULL where a saved output was not asked for */
     const wk_batch *batch;
-    const wk_ref_lora *lora;     /* [n_adapter], this node's slot; NULL: no adapters */
+    const wk_ref_lora *const *lora;  /* [n_adapter], this node's slot, NULL: nothing there; NULL: no adapters */
     double *k, *v;               /* this node's layer of the cache: [page][page_len][n_head_kv * head_dim] */
     int page_len;
     wk_dtype kv_type;
+    bool out_rows;               /* the node works on the rows that are wanted, not on all */
     bool round;                  /* round activations to int8 before quantised weights, keys and values to kv_type */
 } wk_ref_call;
 
@@ -32,6 +34,7 @@ typedef struct wk_op_info {
     const char *name;
     int n_in, n_optional;        /* inputs, of which the last n_optional may be WK_NO_VAL */
     int n_out, n_save;           /* outputs, and further ones kept for the gradient */
+    bool in_place;               /* output 0 may lie where input 0 did, if nobody else reads that */
     double tol;                  /* backends against the reference, relative */
     /* Checks the inputs' shapes and sets out[0..n_out + n_save). Errors  WICK_E_ARG through wk_op_misfit(). */
     wick_status (*shape)(const wk_graph *g, const wk_node *n, wk_shape *out);

@@ -45,9 +45,9 @@ static wk_val norm(const builder *b, wk_val x, wk_role role, int group) {
 /* W x + bias, and an adapter's share where rows carry one. */
 static wk_val linear(const builder *b, wk_val x, wk_role role) {
     const wk_layer *l = layer_of(b);
-    wk_attr a = { .slot = b->layer < 0 ? 0 : wk_model_slot(b->m, b->layer, role) };
+    wk_attr a = { .slot = wk_model_slot(b->m, b->layer, b->layer < 0 ? WK_T_OUTPUT : role) };  /* tied: it is WK_T_EMBED */
     wk_val y = op(b, WK_OP_LINEAR, (wk_val[]){ x, param(b, l->w[role], role), param(b, l->bias[role], role) }, 3, NULL, role);
-    bool adaptable = b->layer >= 0 && role >= WK_T_Q && role <= WK_T_DOWN;
+    bool adaptable = b->layer < 0 || (role >= WK_T_Q && role <= WK_T_DOWN);
     return adaptable ? op(b, WK_OP_LORA, (wk_val[]){ y, x }, 2, &a, role) : y;
 }
 
@@ -112,6 +112,8 @@ wick_status wk_model_graph(const wk_model *m, bool saving, bool keep_layers, wk_
     if (st) return st;
     wk_attr a = { .scale = hp->features & WK_EMBED_SCALE ? (float)sqrt((double)hp->n_embd) : 1, .cap = (float)hp->final_softcap };
     wk_val x = op(&b, WK_OP_EMBED, (wk_val[]){ param(&b, m->top.w[WK_T_EMBED], WK_T_EMBED) }, 1, &a, WK_T_EMBED);
+    a.slot = wk_model_slot(m, -1, WK_T_EMBED);
+    x = op(&b, WK_OP_LORA, (wk_val[]){ x, WK_NO_VAL }, 2, &a, WK_T_EMBED);
     for (b.layer = 0; b.layer < hp->n_layer; b.layer++) {
         x = block(&b, x);
         if (keep_layers) wk_graph_keep(b.g, x);

@@ -68,9 +68,8 @@ wk_weight *lab_weight(lab *l, wk_dtype type, int n_mat, int rows, int cols) {
 wk_val lab_matrix(lab *l, wk_dtype type, int n_mat, int rows, int cols) {
     return wk_graph_param(l->g, lab_weight(l, type, n_mat, rows, cols), "matrix");
 }
-wk_val lab_vector(lab *l, int n, float around) {
-    return wk_graph_param(l->g, make_weight(l, WK_F32, 1, 1, n, true, around, 0.5f), "vector");
-}
+wk_weight *lab_vector_weight(lab *l, int n, float around) { return make_weight(l, WK_F32, 1, 1, n, true, around, 0.5f); }
+wk_val lab_vector(lab *l, int n, float around) { return wk_graph_param(l->g, lab_vector_weight(l, n, around), "vector"); }
 
 wk_val lab_op(lab *l, wk_op op, const wk_attr *a, int n_in, ...) {
     wk_val in[WK_MAX_IN];

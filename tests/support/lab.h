@@ -12,7 +12,7 @@ float lab_noise(lab_rng *r);                    /* -1..1, now and then tiny or l
 #define lab_one_of(r, ...) lab_choose(r, (const int[]){ __VA_ARGS__ }, (int)(sizeof((const int[]){ __VA_ARGS__ }) / sizeof(int)))
 int lab_choose(lab_rng *r, const int *from, int n);
 
-enum { LAB_WEIGHTS = 64, LAB_INPUTS = 8 };
+enum { LAB_WEIGHTS = 96, LAB_INPUTS = 8 };
 typedef struct lab {
     wk_backend *be;
     wk_graph *g;
@@ -29,6 +29,7 @@ void lab_free(lab *l);
 wk_val lab_input(lab *l, int n, int cols);                 /* a graph input of n * T rows */
 wk_weight *lab_weight(lab *l, wk_dtype type, int n_mat, int rows, int cols);  /* values of order 1 / sqrt(cols) */
 wk_val lab_matrix(lab *l, wk_dtype type, int n_mat, int rows, int cols);
+wk_weight *lab_vector_weight(lab *l, int n, float around);
 wk_val lab_vector(lab *l, int n, float around);            /* values about `around` */
 wk_val lab_op(lab *l, wk_op op, const wk_attr *a, int n_in, ...);
 #define LAB_OP(l, op, a, ...) lab_op(l, op, a, (int)(sizeof((wk_val[]){ __VA_ARGS__ }) / sizeof(wk_val)), __VA_ARGS__)

@@ -18,7 +18,7 @@ enum { MAX_T = 100, N_CASE = 12 };
 typedef struct made {
     int vocab, n_pass, kv_heads, head_dim, n_rope;
     wk_dtype kv_type;
-    int n_adapter, rank, lora_in, lora_out;
+    int n_adapter, rank, lora_in, lora_out, lora_kind;  /* of rows, of tokens, of the rows wanted */
 } made;
 
 static void make_embed(lab *l, made *m) {
@@ -51,8 +51,31 @@ static void make_lora(lab *l, made *m) {
     m->rank = lab_pick(&l->rng, 1, 40);
     m->lora_in = lab_pick(&l->rng, 1, 200);
     m->lora_out = lab_pick(&l->rng, 1, 200);
-    wk_val x = lab_input(l, 1, m->lora_in), y = LAB_OP(l, WK_OP_LINEAR, NULL, x, lab_matrix(l, WK_F32, 1, m->lora_out, m->lora_in));
+    m->lora_kind = lab_pick(&l->rng, 0, 2);
+    if (lab_pick(&l->rng, 0, 5) == 0) m->lora_out = 2100;  /* more columns than are taken at a time */
+    if (m->lora_kind == 1) {
+        m->vocab = m->lora_in;
+        wk_attr a = { .scale = 1 };
+        LAB_OP(l, WK_OP_LORA, NULL, LAB_OP(l, WK_OP_EMBED, &a, lab_matrix(l, WK_F32, 1, m->vocab, m->lora_out)), WK_NO_VAL);
+        return;
+    }
+    wk_val x = lab_input(l, 1, m->lora_in);
+    if (m->lora_kind == 2) x = LAB_OP(l, WK_OP_SELECT_ROWS, NULL, x);
+    wk_val y = LAB_OP(l, WK_OP_LINEAR, NULL, x, lab_matrix(l, WK_F32, 1, m->lora_out, m->lora_in));
     LAB_OP(l, WK_OP_LORA, NULL, y, x);
+}
+/* A term with some of its parts. */
+static wk_lora_term random_term(lab *l, const made *m) {
+    bool tokens = m->lora_kind == 1;
+    wk_lora_term t = { .scale = 0.5f };
+    int parts = lab_pick(&l->rng, 0, 9);
+    if (parts) t.a = tokens ? lab_weight(l, WK_F32, 1, m->lora_in, m->rank) : lab_weight(l, WK_F32, 1, m->rank, m->lora_in);
+    if (parts) t.b = lab_weight(l, WK_F32, 1, m->lora_out, m->rank);
+    if (parts == 1 || parts == 2) t.gain = lab_vector_weight(l, m->lora_out, 1);
+    if (parts == 2) t.offset = lab_vector_weight(l, m->lora_out, 1);
+    if (parts >= 8) t.w = tokens ? lab_weight(l, WK_F32, 1, m->lora_in, m->lora_out)
+                                 : lab_weight(l, WK_F32, 1, m->lora_out, m->lora_in);
+    return t;
 }
 static void make_rope(lab *l, made *m) {
     int hd = lab_pick(&l->rng, 2, 130), half = lab_pick(&l->rng, 1, hd / 2), n_head = lab_pick(&l->rng, 1, 5);
@@ -184,10 +207,8 @@ static void one_case(void (*make)(lab *, made *), int n_thread, uint64_t seed) {
         lab_plan(&l[k], MAX_T);
         if (m[k].kv_heads) lab_kv(&l[k], 2, m[k].kv_heads, m[k].head_dim, 3 * LAB_PAGES, m[k].kv_type);
         for (int i = 0; i < m[k].n_adapter; i++) {
-            terms[k][i] = (wk_lora_term){ lab_weight(&l[k], WK_F32, 1, m[k].rank, m[k].lora_in),
-                                          lab_weight(&l[k], WK_F32, 1, m[k].lora_out, m[k].rank), 0.5f };
-            if (i == 2) terms[k][i].a = NULL;
-            set[k][i] = (wk_lora_set){ &terms[k][i], 1, 1.5f };
+            terms[k][i] = random_term(&l[k], &m[k]);
+            set[k][i] = (wk_lora_set){ &terms[k][i], 1, i == 1 ? 1 : 1.5f, i ? &set[k][i - 1] : NULL };
             sets[k][i] = &set[k][i];
         }
     }

@@ -38,7 +38,8 @@ static wk_val linear(net *n, wk_val x, int rows, int cols, int slot) {
     wk_attr lora = { .slot = slot };
     wk_val w = matrix(l, rows, cols), y = LAB_OP(l, WK_OP_LINEAR, NULL, x, w, lab_vector(l, rows, 0));
     for (int k = 0; slot >= 0 && k < ADAPTERS; k++)
-        n->term[k][slot] = (wk_lora_term){ lab_weight(l, WK_F32, 1, RANK, cols), lab_weight(l, WK_F32, 1, rows, RANK), 0.7f };
+        n->term[k][slot] = (wk_lora_term){ .a = lab_weight(l, WK_F32, 1, RANK, cols), .b = lab_weight(l, WK_F32, 1, rows, RANK),
+                                           .scale = 0.7f, .gain = k == 1 ? lab_vector_weight(l, rows, 1) : NULL };
     return slot < 0 ? y : LAB_OP(l, WK_OP_LORA, &lora, y, x);
 }
 
@@ -102,7 +103,7 @@ static void net_new(net *n, int n_thread, int max_rows, wk_dtype kv_type, uint64
     lab_kv(l, 2, KV_HEADS, HD, LAB_SEQS * LAB_PAGES, kv_type);
     lab_rows_new(&n->rows, r, LAB_SEQS);
     for (int k = 0; k < ADAPTERS; k++) {
-        n->set[k] = (wk_lora_set){ n->term[k], 8, 1.25f };
+        n->set[k] = (wk_lora_set){ n->term[k], 8, 1.25f, k ? &n->set[k - 1] : NULL };
         n->sets[k] = &n->set[k];
     }
 }

@@ -69,6 +69,13 @@ static wick_status weight_write(wk_backend *be, wk_weight *weight, int64_t row, 
     return WICK_OK;
 }
 
+static void weight_row(wk_backend *be, const wk_weight *weight, int64_t r, float *out) {
+    const wk_cpu_weight *w = (const wk_cpu_weight *)weight;
+    (void)be;
+    if (w->vec) memcpy(out, w->vec, (size_t)weight->n_col * sizeof *out);
+    else wk_packed_row(w->mat[0], r, out);
+}
+
 static void kv_free(wk_backend *be, wk_kv *kv) {
     (void)be;
     if (kv) wk_free_aligned(((wk_cpu_kv *)kv)->mem);
@@ -135,6 +142,7 @@ wick_status wk_cpu_new(int n_threads, wk_backend **out) {
         .weight_new = weight_new,
         .weight_free = weight_free,
         .weight_write = weight_write,
+        .weight_row = weight_row,
         .kv_new = kv_new,
         .kv_free = kv_free,
         .plan_new = wk_cpu_plan_new,

@@ -147,53 +147,10 @@ static void find_waits(wk_lowering *l) {
     }
 }
 
-/* When values live, as wk_graph_layout() sees it, and how many inputs read each. */
-typedef struct life { int64_t first, last; int readers; } life;
-
-static void find_lives(const wk_graph *g, life *of) {
-    for (size_t v = 0; v < g->n_value; v++) {
-        const wk_value *x = &g->value[v];
-        of[v] = (life){ x->node, x->kind == WK_VALUE_INPUT || x->keep ? (int64_t)g->n_node : x->node, 0 };
-    }
-    for (size_t k = 0; k < g->n_node; k++)
-        for (int i = 0; i < g->node[k].n_in; i++) {
-            wk_val v = g->node[k].in[i];
-            if (v < 0) continue;
-            of[v].readers++;
-            if (of[v].last < (int64_t)k) of[v].last = (int64_t)k;
-        }
-}
-
-/* A lora's base moves to where its result will lie, if nobody else needs base and nothing else is there meanwhile: then
- * rows without an adapter cost nothing. */
-static void merge_lora(wk_lowering *l) {
-    wk_cpu_plan *p = l->p;
-    const wk_graph *g = l->g;
-    life *of = wk_alloc_array(g->n_value, sizeof *of);
-    if (!of) {
-        no_memory(l);
-        return;
-    }
-    find_lives(g, of);
-    for (size_t k = 0; k < g->n_node; k++) {
-        const wk_node *n = &g->node[k];
-        wk_val base = n->in[0], out = n->out[0];
-        if (n->op != WK_OP_LORA || g->value[base].kind != WK_VALUE_RESULT || g->value[base].keep || of[base].readers != 1) continue;
-        int64_t from = p->offset[out], to = from + (int64_t)bytes_of(p, &g->value[out]), first = of[base].first;
-        bool free = true;
-        for (size_t v = 0; free && v < g->n_value; v++)
-            free = (wk_val)v == base || (wk_val)v == out || p->offset[v] < 0 || of[v].first > (int64_t)k || of[v].last < first ||
-                p->offset[v] >= to || p->offset[v] + (int64_t)bytes_of(p, &g->value[v]) <= from;
-        if (free) p->offset[base] = from;
-    }
-    wk_free(of);
-}
-
 static wick_status lower_all(wk_lowering *l) {
     wk_cpu_plan *p = l->p;
     l->status = wk_graph_layout(l->g, p->base.max_rows, sizeof(float), 64, p->offset, &p->mem_bytes);
     if (l->status) return l->status;
-    merge_lora(l);
     for (l->k = 0; !l->status && l->k < (int64_t)l->g->n_node; l->k++) {
         const wk_node *n = &l->g->node[l->k];
         if (lower[n->op]) lower[n->op](l, n);

@@ -69,7 +69,6 @@ struct wk_cpu_plan {
     wk_sort_table *sort; size_t n_sort, cap_sort;
     size_t room_at, room_bytes;    /* each thread's own scratch: room_at + i * room_bytes */
     int tile_rows;                 /* rows of a wk_row_tile at most */
-    int64_t max_lora_out;
     size_t room_lora;              /* bytes of one prepared operand in a thread's room */
     /* the run in progress */
     const wk_batch *batch;
@@ -130,7 +129,7 @@ static inline void wk_my_runs(const wk_cpu_plan *p, const wk_team *t, wk_shape s
 }
 static inline void *wk_room(const wk_cpu_plan *p, const wk_team *t) { return p->mem + p->room_at + (size_t)t->i * p->room_bytes; }
 
-/* One function an op; in rows.c, product.c, attention.c, experts.c, grads.c. */
+/* One function an op; in rows.c, product.c, lora.c, attention.c, experts.c, grads.c. */
 typedef void (*wk_lower_fn)(wk_lowering *l, const wk_node *n);
 void wk_lower_embed(wk_lowering *l, const wk_node *n);
 void wk_lower_rms_norm(wk_lowering *l, const wk_node *n);

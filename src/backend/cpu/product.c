@@ -1,4 +1,4 @@
-/* product.c: steps of linear and lora: an operand is made ready once for all products that take it in the same form,
+/* product.c: steps of linear: an operand is made ready once for all products that take it in the same form,
  * and products divide output rows. */
 #include "backend/cpu/plan.h"
 
@@ -63,66 +63,4 @@ void wk_lower_linear(wk_lowering *l, const wk_node *n) {
     s->slot = slot;
     wk_lower_scratch(l, WK_SPACE_SLOT, slot, false, WK_SPLIT_NONE, 0);
     wk_lower_value(l, n->out[0], true, WK_SPLIT_COLS, 0);
-}
-
-/* ---- lora: y = base + scale * B (A x), by each row's adapter ---- */
-
-/* Where base did not move to y's place. */
-static void copy_base(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
-    int64_t d = s->shape_out.cols, rows = wk_rows_of(p, s->shape_out), from, to;
-    wk_my_cols(t, d, &from, &to);
-    for (int64_t at = from; at < rows * d; at += d) p->kernels->scale(1, wk_in(p, s, 0) + at, to - from, wk_out(p, s, 0) + at);
-}
-
-/* Columns [c0, c1) of rows [r, r + n), which have the same adapter. */
-static void lora_rows(const wk_step *s, const wk_cpu_plan *p, const wk_team *t, const wk_lora_term *term, float scale,
-                      int64_t r, int64_t n, int64_t c0, int64_t c1) {
-    const wk_packed *a = ((const wk_cpu_weight *)term->a)->mat[0], *b = ((const wk_cpu_weight *)term->b)->mat[0];
-    int64_t rank = wk_packed_n_out(a), n_in = wk_packed_n_in(a), n_out = s->shape_out.cols;
-    uint8_t *room = wk_room(p, t);
-    float *mid = (float *)(void *)(room + p->room_lora), *y = mid + WK_LORA_ROWS * WK_MAX_RANK;
-    wk_act_prepare(a, wk_in(p, s, 1) + r * n_in, n_in, 0, n, n, room);
-    wk_linear(a, room, n, 0, rank, mid, rank, NULL);
-    wk_act_prepare(b, mid, rank, 0, n, n, room);
-    wk_linear(b, room, n, c0, c1, y, n_out, NULL);
-    for (int64_t i = 0; i < n; i++) p->kernels->axpy(scale, y + i * n_out + c0, c1 - c0, wk_out(p, s, 0) + (r + i) * n_out + c0);
-}
-
-/* Few rows: every thread makes A x for itself and adds to its own columns. Many: each takes its own rows. */
-static void lora(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
-    const wk_batch *b = p->batch;
-    int64_t r0 = 0, r1 = b->n_row, c0 = 0, c1 = s->shape_out.cols;
-    if (p->mode & WK_MODE_FEW) wk_my_cols(t, s->shape_out.cols, &c0, &c1);
-    else wk_my_runs(p, t, s->shape_out, s->shape_out.cols, &r0, &r1);
-    for (int64_t r = r0, next; c0 < c1 && r < r1; r = next) {
-        int32_t k = b->adapter[r];
-        for (next = r + 1; next < r1 && b->adapter[next] == k && next - r < WK_LORA_ROWS;) next++;
-        if (k < 0 || s->node->attr.slot >= b->adapters[k]->n_slot) continue;
-        const wk_lora_term *term = &b->adapters[k]->slot[s->node->attr.slot];
-        if (term->a) lora_rows(s, p, t, term, term->scale * b->adapters[k]->scale, r, next - r, c0, c1);
-    }
-}
-
-void wk_lower_lora(wk_lowering *l, const wk_node *n) {
-    wk_cpu_plan *p = l->p;
-    if (!l->status && p->offset[n->in[0]] != p->offset[n->out[0]]) {
-        if (wk_lower_step(l, copy_base)) {
-            wk_lower_value(l, n->in[0], false, WK_SPLIT_COLS, 0);
-            wk_lower_value(l, n->out[0], true, WK_SPLIT_COLS, 0);
-        }
-    }
-    for (int few = 0; few < 2; few++) {
-        wk_step *s = wk_lower_step(l, lora);
-        if (!s) return;
-        s->when = 1u << (few ? WK_MODE_FEW | WK_MODE_LORA : WK_MODE_LORA);
-        wk_lower_value(l, n->in[1], false, WK_SPLIT_NONE, 0);
-        wk_lower_value(l, n->out[0], true, few ? WK_SPLIT_COLS : WK_SPLIT_RUNS, few ? 0 : s->shape_out.cols);
-        int64_t n_in = l->g->value[n->in[1]].shape.cols, wide = n_in > WK_MAX_RANK ? n_in : WK_MAX_RANK;
-        size_t operand = wk_bytes3(WK_LORA_ROWS, wide + 64, sizeof(float));
-        if (p->room_lora < operand) p->room_lora = operand;
-        if (p->max_lora_out < s->shape_out.cols) p->max_lora_out = s->shape_out.cols;
-        size_t need = wk_bytes3(WK_LORA_ROWS, WK_MAX_RANK + p->max_lora_out, sizeof(float));
-        if (!wk_add_size(need, p->room_lora, &need)) need = SIZE_MAX / 2;
-        if (p->room_bytes < need) p->room_bytes = need;
-    }
 }

@@ -11,9 +11,10 @@ typedef struct ref_kv { wk_kv base; double *k, *v; } ref_kv;                    
 typedef struct ref_plan {
     wk_plan base;
     wk_ref_array *value;  /* [n_value], memory for max_rows */
-    wk_ref_lora *lora;    /* [MAX_ADAPTERS], the running node's */
+    wk_ref_lora *lora;    /* [MAX_TERMS], the running node's */
+    const wk_ref_lora **adapter;  /* [MAX_ADAPTERS], each one's first */
 } ref_plan;
-enum { MAX_ADAPTERS = 256 };
+enum { MAX_ADAPTERS = 256, MAX_TERMS = 1024 };
 
 static void weight_free(wk_backend *be, wk_weight *w) {
     (void)be;
@@ -91,6 +92,7 @@ static void plan_free(wk_plan *p) {
     }
     wk_free(r->value);
     wk_free(r->lora);
+    wk_free(r->adapter);
     wk_free(r);
 }
 
@@ -117,8 +119,9 @@ static wick_status plan_new(wk_backend *be, const wk_graph *g, int max_rows, wk_
     if (ok) {
         p->base = (wk_plan){ g, max_rows, 0, be };
         p->value = wk_alloc_array(g->n_value, sizeof *p->value);
-        p->lora = wk_alloc_array(MAX_ADAPTERS, sizeof *p->lora);
-        ok = p->value && p->lora;
+        p->lora = wk_alloc_array(MAX_TERMS, sizeof *p->lora);
+        p->adapter = wk_alloc_array(MAX_ADAPTERS, sizeof *p->adapter);
+        ok = p->value && p->lora && p->adapter;
     }
     for (size_t v = 0; ok && v < g->n_value; v++) ok = value_new(&g->value[v], max_rows, &p->value[v], &p->base.n_bytes);
     if (!ok) {
@@ -130,17 +133,28 @@ static wick_status plan_new(wk_backend *be, const wk_graph *g, int max_rows, wk_
 }
 
 static wk_ref_array as_array(const wk_weight *w) {
+    if (!w) return (wk_ref_array){ 0 };
     return (wk_ref_array){ ((const ref_weight *)w)->data, NULL, w->n_mat * w->n_row, w->n_col, w->n_mat, w->dtype };
 }
 
 /* The adapters' terms at one slot. */
-static void gather_lora(ref_plan *p, const wk_batch *b, int slot) {
+static wick_status gather_lora(ref_plan *p, const wk_batch *b, int slot) {
+    int n = 0;
     for (int k = 0; k < b->n_adapter; k++) {
-        const wk_lora_set *s = b->adapters[k];
-        const wk_lora_term *t = slot < s->n_slot ? &s->slot[slot] : NULL;
-        p->lora[k] = (wk_ref_lora){ .there = t && t->a };
-        if (t && t->a) p->lora[k] = (wk_ref_lora){ as_array(t->a), as_array(t->b), (double)t->scale * (double)s->scale, true };
+        const wk_ref_lora **next = &p->adapter[k];
+        *next = NULL;
+        for (const wk_lora_set *s = b->adapters[k]; s; s = s->also) {
+            const wk_lora_term *t = slot < s->n_slot ? &s->slot[slot] : NULL;
+            if (!t || !(t->a || t->w) || s->scale == 0) continue;
+            if (n == MAX_TERMS) return wk_fail(WICK_E_ARG, "more than %d adapters in a batch, stacked ones counted", MAX_TERMS);
+            wk_ref_lora *l = &p->lora[n++];
+            *l = (wk_ref_lora){ as_array(t->a), as_array(t->b), as_array(t->gain), as_array(t->offset), as_array(t->w),
+                                (double)t->scale * (double)s->scale, (double)s->scale, NULL };
+            *next = l;
+            next = &l->also;
+        }
     }
+    return WICK_OK;
 }
 
 static wick_status run(wk_plan *plan, const wk_batch *b, wk_kv *kv) {
@@ -156,10 +170,12 @@ static wick_status run(wk_plan *plan, const wk_batch *b, wk_kv *kv) {
         wk_ref_array in[WK_MAX_IN] = { { 0 } }, o[WK_MAX_OUT] = { { 0 } };
         for (int i = 0; i < n->n_in; i++) if (n->in[i] >= 0) in[i] = p->value[n->in[i]];
         for (int i = 0; i < n->n_out; i++) o[i] = p->value[n->out[i]];
-        wk_ref_call c = { .node = n, .in = in, .out = o, .batch = b, .round = ((ref_backend *)plan->backend)->round };
+        wk_ref_call c = { .node = n, .in = in, .out = o, .batch = b, .round = ((ref_backend *)plan->backend)->round,
+                          .out_rows = g->value[n->out[0]].shape.kind == WK_ROWS_OUT };
         if (n->op == WK_OP_LORA && b->adapter) {
-            gather_lora(p, b, n->attr.slot);
-            c.lora = p->lora;
+            wick_status st = gather_lora(p, b, n->attr.slot);
+            if (st) return st;
+            c.lora = p->adapter;
         }
         if (cache) {
             const wk_kv_shape *s = &kv->shape;
@@ -172,6 +188,11 @@ static wick_status run(wk_plan *plan, const wk_batch *b, wk_kv *kv) {
         wk_ops[n->op]->reference(&c);
     }
     return WICK_OK;
+}
+
+static void weight_row(wk_backend *be, const wk_weight *w, int64_t r, float *out) {
+    (void)be;
+    for (int64_t i = 0; i < w->n_col; i++) out[i] = (float)((const ref_weight *)w)->data[r * w->n_col + i];
 }
 
 static void read_value(wk_plan *p, wk_val v, int64_t row, int64_t n, float *out) {
@@ -192,8 +213,8 @@ static void backend_free(wk_backend *be) {
 wick_status wk_reference_new(bool round, wk_backend **out) {
     static const wk_backend_ops ops = {
         .name = "reference", .free = backend_free, .weight_new = weight_new, .weight_free = weight_free,
-        .weight_write = weight_write, .kv_new = kv_new, .kv_free = kv_free, .plan_new = plan_new, .plan_free = plan_free,
-        .run = run, .read = read_value, .write = write_value,
+        .weight_write = weight_write, .weight_row = weight_row, .kv_new = kv_new, .kv_free = kv_free, .plan_new = plan_new,
+        .plan_free = plan_free, .run = run, .read = read_value, .write = write_value,
     };
     ref_backend *be = wk_alloc(sizeof *be);
     *out = NULL;

@@ -1,5 +1,6 @@
 /* lora.c: y = base + s * B(A x) by each row's adapter; a row without one keeps base. Never merged, so that rows of
- * different adapters share a batch. Hu et al. 2021, section 4.1. base [R, n_out], x [R, n_in].
+ * different adapters share a batch. Hu et al. 2021, section 4.1. base [R, n_out], x [R, n_in]; x left out: it is the row's token,
+ * of which A and w have a row each. DoRA's gain and offset (graph.h): Liu et al. 2024, eq. 5.
  * For training A [r, n_in] and B [n_out, r] are inputs, s is attr.scale, the batch's adapters do not act, and x may lose elements
  * by dropout first; saved: A x [R, r]. Without dropout the sums, and so the bits, are those of the same adapter when served. */
 #include "graph/dropout.h"
@@ -11,20 +12,48 @@ enum { MAX_RANK = 1024 };  /* held by the adapter loader */
 
 static wick_status shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     wk_shape base = wk_in_shape(g, n, 0), x = wk_in_shape(g, n, 1), a = wk_in_shape(g, n, 2), b = wk_in_shape(g, n, 3);
-    if (base.kind != x.kind || base.n != x.n) return wk_op_misfit(n, "base and input differ in rows");
-    if (base.kind != WK_ROWS_T || base.n != 1) return wk_op_misfit(n, "needs one row per token");
+    if (n->in[1] >= 0 && (base.kind != x.kind || base.n != x.n)) return wk_op_misfit(n, "base and input differ in rows");
+    if (base.kind == WK_ROWS_FIXED || base.n != 1) return wk_op_misfit(n, "needs one row per token");
     if ((n->in[2] < 0) != (n->in[3] < 0)) return wk_op_misfit(n, "A and B come together");
-    if (n->in[2] >= 0 && (a.cols != x.cols || b.n != base.cols || a.n != b.cols))
+    if (n->in[2] >= 0 && (n->in[1] < 0 || a.cols != x.cols || b.n != base.cols || a.n != b.cols))
         return wk_op_misfit(n, "A [%lld, %lld] and B [%lld, %lld] between %lld and %lld columns", (long long)a.n, (long long)a.cols,
                             (long long)b.n, (long long)b.cols, (long long)x.cols, (long long)base.cols);
     if (a.n > MAX_RANK) return wk_op_misfit(n, "rank %lld, at most %d", (long long)a.n, MAX_RANK);
     if (!(n->attr.dropout >= 0 && n->attr.dropout < 1)) return wk_op_misfit(n, "a dropout of %g", (double)n->attr.dropout);
     out[0] = base;
-    out[1] = (wk_shape){ WK_ROWS_T, 1, a.n, false };
+    out[1] = (wk_shape){ base.kind, 1, a.n, false };
     return WICK_OK;
 }
 
-/* Factors of row r's elements: 1 without dropout. */
+/* A row's share of x = NULL: its token's. */
+static void add_sum(const wk_ref_lora *l, const double *x, int32_t token, double *y) {
+    double mid[MAX_RANK];
+    if (x) wk_ref_product(l->a.f, x, l->a.rows, l->a.cols, NULL, false, mid);
+    else memcpy(mid, l->a.f + token * l->a.cols, (size_t)l->a.cols * sizeof *mid);
+    for (int64_t o = 0; o < l->b.rows; o++) {
+        double sum = 0;
+        for (int64_t j = 0; j < l->b.cols; j++) sum += l->b.f[o * l->b.cols + j] * mid[j];
+        y[o] += l->scale * sum;
+    }
+}
+
+static void adapt(const wk_ref_lora *first, const double *x, int32_t token, int64_t n_out, double *y) {
+    const wk_ref_lora *whole = first;
+    while (whole && !whole->w.f) whole = whole->also;
+    if (whole && x) wk_ref_product(whole->w.f, x, n_out, whole->w.cols, NULL, false, y);
+    else if (whole) memcpy(y, whole->w.f + token * n_out, (size_t)n_out * sizeof *y);
+    for (int64_t o = 0; o < n_out; o++) {
+        double gain = 1, offset = 0;
+        for (const wk_ref_lora *l = first; l; l = l->also) {
+            if (l->gain.f) gain += l->share * (l->gain.f[o] - 1);
+            if (l->offset.f) offset += l->share * l->offset.f[o];
+        }
+        y[o] = gain * y[o] + offset;
+    }
+    for (const wk_ref_lora *l = first; l; l = l->also) if (l->a.f) add_sum(l, x, token, y);
+}
+
+/* The factor of element i of the input's row r: 1 without dropout. */
 static double kept(const wk_ref_call *c, int64_t r, int64_t i) {
     const wk_batch *b = c->batch;
     if (!b->drop || !(c->node->attr.dropout > 0)) return 1;
@@ -52,23 +81,15 @@ static void trained(const wk_ref_call *c) {
 
 static void reference(const wk_ref_call *c) {
     const wk_ref_array *base = &c->in[0], *x = &c->in[1];
-    double mid[MAX_RANK];
+    const wk_batch *b = c->batch;
     memcpy(c->out[0].f, base->f, (size_t)(c->out[0].rows * base->cols) * sizeof(double));
-    if (c->in[2].f) {
-        trained(c);
-        return;
-    }
-    if (!c->lora || !c->batch->adapter) return;
-    for (int64_t r = 0; r < c->out[0].rows; r++) {
-        int32_t k = c->batch->adapter[r];
-        if (k < 0 || !c->lora[k].there) continue;
-        const wk_ref_lora *l = &c->lora[k];
-        wk_ref_product(l->a.f, x->f + r * x->cols, l->a.rows, l->a.cols, NULL, false, mid);
-        for (int64_t o = 0; o < base->cols; o++) {
-            double sum = 0;
-            for (int64_t j = 0; j < l->b.cols; j++) sum += l->b.f[o * l->b.cols + j] * mid[j];
-            c->out[0].f[r * base->cols + o] += l->scale * sum;
-        }
+    if (c->in[2].f) trained(c);
+    if (c->in[2].f || !c->lora || !b->adapter) return;
+    for (int64_t i = 0; i < c->out[0].rows; i++) {
+        int64_t r = c->out_rows ? b->out_row[i] : i;
+        int32_t k = b->adapter[r];
+        if (k >= 0 && c->lora[k])
+            adapt(c->lora[k], x->f ? x->f + i * x->cols : NULL, x->f ? 0 : b->token[r], base->cols, c->out[0].f + i * base->cols);
     }
 }
 
@@ -85,8 +106,8 @@ static wick_status grad(wk_graph *g, const wk_node *n, const wk_val *g_out, cons
 }
 
 const wk_op_info wk_op_lora = {
-    .name = "lora", .n_in = 4, .n_optional = 2, .n_out = 1, .n_save = 1, .tol = 1e-5, .shape = shape, .reference = reference,
-    .grad = grad,
+    .name = "lora", .n_in = 4, .n_optional = 3, .n_out = 1, .n_save = 1, .in_place = true, .tol = 1e-5, .shape = shape,
+    .reference = reference, .grad = grad,
 };
 
 /* Inputs g, x, A, B, mid = A x~, where x~ is x after dropout. With d = s * B^T g: dA = sum over rows of d x~^T,
