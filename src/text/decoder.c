@@ -68,7 +68,7 @@ static void clean_up(wk_str s, wk_buf *a, wk_buf *out) {
 
 /* One token through the steps, by way of a and b, into out. */
 static void token_bytes(wk_token_kind kind, wk_str s, const wk_decode_step *step, size_t n, wk_buf *a, wk_buf *b, wk_buf *out) {
-    wk_buf extra = { 0 };
+    wk_buf extra = { .limit = a->limit };
     for (size_t i = 0; i < n; i++) {
         const wk_decode_step *d = &step[i];
         wk_buf *to = a;
@@ -102,14 +102,18 @@ static void token_bytes(wk_token_kind kind, wk_str s, const wk_decode_step *step
     }
     wk_buf_add(out, s.ptr, s.len);
     if (extra.failed) out->failed = true;
+    if (extra.full) out->full = true;
     wk_buf_free(&extra);
 }
 
 wick_status wk_decoder_table(wk_vocabulary *v, const wk_decode_step *step, size_t n) {
-    wk_buf a = { 0 }, b = { 0 }, all = { 0 };
+    enum { MAX_TOKEN = 1 << 20, MAX_GROWTH = 16, MAX_MORE = 1 << 24 };  /* as in normalizer.c: no vocabulary grows by much */
+    wk_buf a = { .limit = MAX_TOKEN }, b = { .limit = MAX_TOKEN }, all = { 0 };
     bool simple = n == 1 && step[0].kind == WK_DECODE_BYTE_LEVEL;
     size_t total = 1;
     for (int32_t id = 0; id < v->n; id++) total += v->entry[id].len;
+    if (total > MAX_TOKEN) a.limit = b.limit = total;
+    all.limit = MAX_GROWTH * total + MAX_MORE;
     if (!wk_grow((void **)&all.ptr, &all.cap, total, 1)) return wk_fail_memory(total, "the tokens' bytes");
     for (int32_t id = 0; id < v->n && all.len <= UINT32_MAX; id++) {
         v->byte_at[id] = (uint32_t)all.len;
@@ -117,10 +121,12 @@ wick_status wk_decoder_table(wk_vocabulary *v, const wk_decode_step *step, size_
         else if (v->entry[id].len) token_bytes(v->kind[id], v->entry[id], step, n, &a, &b, &all);
     }
     v->byte_at[v->n] = (uint32_t)all.len;
-    bool failed = all.failed || a.failed || b.failed;
+    bool failed = all.failed || a.failed || b.failed, full = all.full || a.full || b.full;
     wk_buf_free(&a);
     wk_buf_free(&b);
     v->bytes = all.ptr;
+    if (full)
+        return wk_fail(WICK_E_LENGTH, "decoder: its replacements make far more of the vocabulary than its %zu bytes", total);
     if (failed) return wk_fail_memory(total, "the tokens' bytes");
     if (all.len > UINT32_MAX) return wk_fail(WICK_E_LENGTH, "the vocabulary's entries have %zu bytes, more than 2^32", all.len);
     return WICK_OK;

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_DEPTH = 16, MAX_HOLE = 1 << 20, MAX_DECODE = 16 };
+enum { MAX_DEPTH = 16, MAX_HOLE = 1 << 20, MAX_DECODE = 16, MAX_AROUND = 1024 };
 
 typedef enum model_kind { BPE, UNIGRAM, WORDPIECE, WORDLEVEL } model_kind;
 typedef struct loader {
@@ -583,6 +583,9 @@ static wick_status read_added_token(loader *l, const json_t *o) {
 static wick_status push_id(const loader *l, int32_t **list, size_t *n, int32_t id) {
     if (id < 0 || id >= l->t->vocab.n)
         return wk_fail(WICK_E_FORMAT, "%s: post_processor: id %d is outside the vocabulary of %d", l->path, id, l->t->vocab.n);
+    if (*n == MAX_AROUND)
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: post_processor puts more than %d tokens before or behind a text", l->path,
+                       MAX_AROUND);
     int32_t *p = wk_realloc_array(*list, *n + 1, sizeof *p);
     if (!p) return wk_fail_memory((*n + 1) * sizeof *p, l->path);
     p[*n] = id;

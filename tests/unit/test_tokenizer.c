@@ -557,6 +557,70 @@ static void test_bad_json(void **state) {
     assert_int_equal(wk_tokenizer_from_json(NULL, NULL, "x", &t), WICK_E_FORMAT);
 }
 
+/* A few bytes of a file that ask for as much memory as there is: replacements of replacements, many ids around every text. */
+static void test_greedy_json(void **state) {
+    (void)state;
+    static const char *const list[] = { "normalizers", "decoders" }, *const stage[] = { "normalizer", "decoder" };
+    wk_buf many = { 0 };
+    wk_tokenizer *t;
+    wk_span span = { "bab", 3, false };
+    wk_ids ids = { 0 };
+    for (int i = 0; i < 100000; i++) wk_buf_char(&many, 'a');
+    for (int k = 0; k < 2; k++)
+        for (int two = 0; two < 2; two++) {  /* a string of one byte has a way of its own */
+            json_t *j = parse(small, strlen(small)), *steps = json_array();
+            for (int i = 0; i < 6; i++)
+                json_array_append_new(steps, json_pack("{s:s,s:{s:s},s:s}", "type", "Replace", "pattern", "String",
+                                                       two && i ? "aa" : "a", "content", many.ptr));
+            json_object_set_new(j, stage[k], json_pack("{s:s,s:o}", "type", "Sequence", list[k], steps));
+            wick_status st = wk_tokenizer_from_json(j, NULL, "x", &t);
+            if (k) {
+                assert_int_equal(st, WICK_E_LENGTH);
+                assert_true(says("decoder: its replacements make far more"));
+            } else {
+                assert_int_equal(st, WICK_OK);
+                assert_int_equal(wk_tokenize(t, &span, 1, false, &ids), WICK_E_LENGTH);
+                assert_true(says("normalizer makes more than 1048768 bytes of a text of 3"));
+                span.len = 1;  /* a text without the letter is not at fault */
+                assert_int_equal(wk_tokenize(t, &span, 1, false, &ids), WICK_OK);
+                span.len = 3;
+                wk_ids_free(&ids);
+                wk_tokenizer_free(t);
+            }
+            json_decref(j);
+        }
+    json_t *j = parse(small, strlen(small)), *around = json_array(), *one = json_array();
+    for (int i = 0; i < 100; i++) {
+        json_array_append_new(around, json_pack("{s:{s:s}}", "SpecialToken", "id", "q"));
+        json_array_append_new(one, json_integer(1));
+    }
+    json_object_set_new(j, "post_processor", json_pack("{s:s,s:o,s:{s:{s:o}}}", "type", "TemplateProcessing", "single", around,
+                                                       "special_tokens", "q", "ids", one));
+    assert_int_equal(wk_tokenizer_from_json(j, NULL, "x", &t), WICK_E_UNSUPPORTED);
+    assert_true(says("post_processor puts more than 1024 tokens"));
+    json_decref(j);
+    wk_buf_free(&many);
+}
+
+/* Every id that ends a turn is looked through for each token: there may not be thousands. */
+static void test_many_ends(void **state) {
+    (void)state;
+    json_t *j = parse(small, strlen(small)), *vocab = json_object_get(json_object_get(j, "model"), "vocab");
+    wk_tokenizer *t;
+    char key[16];
+    for (int i = 0; i < 1100; i++) {
+        snprintf(key, sizeof key, "x%d", i);
+        json_object_set_new(vocab, key, json_integer(100 + i));
+    }
+    if (wk_tokenizer_from_json(j, NULL, "x", &t)) fail_msg("%s", wick_last_error());
+    for (int i = 0; i < 1024; i++) assert_int_equal(wk_tokenizer_add_end(t, 100 + i), WICK_OK);
+    assert_int_equal(wk_tokenizer_add_end(t, 100), WICK_OK);
+    assert_int_equal(wk_tokenizer_add_end(t, 1150), WICK_E_UNSUPPORTED);
+    assert_true(says("more than 1024 ids end a turn"));
+    wk_tokenizer_free(t);
+    json_decref(j);
+}
+
 static void test_deep_json(void **state) {
     (void)state;
     wk_buf b = { 0 };
@@ -1413,7 +1477,7 @@ int main(void) {
         cmocka_unit_test(test_words_again),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_bad_json),
-        cmocka_unit_test(test_deep_json),
+        cmocka_unit_test(test_deep_json), cmocka_unit_test(test_greedy_json), cmocka_unit_test(test_many_ends),
         cmocka_unit_test(test_config),
         cmocka_unit_test(test_gguf_small),
         cmocka_unit_test(test_bad_gguf),
