@@ -279,6 +279,10 @@ case("CLIP", model="ended bytes", flags={}, normalizer=seq("normalizers", {"type
 case("BPEDecoder, a suffix inside tokens", decoder={"type": "BPEDecoder", "suffix": "e"})
 for clean in (True, False):
     case(f"CTC {clean}", model="inside", pre_tokenizer=SPLIT, decoder={"type": "CTC", "pad_token": "<tok>", "word_delimiter_token": "#", "cleanup": clean}, added_tokens=[added("<tok>", special=True), added("<nt>")])
+SCRIPTS = {"type": "UnicodeScripts"}
+case("UnicodeScripts", pre_tokenizer=SCRIPTS)
+case("UnicodeScripts, digits and spaces", pre_tokenizer=seq("pretokenizers", SCRIPTS, {"type": "Digits", "individual_digits": True}, SPLIT))
+case("UnicodeScripts, bytes", model="bytes", flags={}, pre_tokenizer=seq("pretokenizers", SCRIPTS, BYTE_LEVEL), decoder=BYTE_LEVEL)
 case("CTC over characters", model="ended", pre_tokenizer={"type": "FixedLength", "length": 1}, decoder={"type": "CTC", "pad_token": "a", "word_delimiter_token": "-", "cleanup": True})
 with open(sys.argv[1], "w", encoding="utf-8") as f:
     f.write('{"models":' + json.dumps(MODELS, separators=(",", ":")) + ',\n"tokenizers":[\n' + ",\n".join(json.dumps(d, separators=(",", ":")) for d in OUT) + "\n]}\n")

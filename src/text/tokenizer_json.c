@@ -289,6 +289,8 @@ static wick_status pre_tokenizer(loader *l, const char *stage, const json_t *o, 
         s.behavior = WK_REMOVED;
     } else if (wk_str_eq(type, "Whitespace")) {
         s.kind = WK_PRE_WORDS;
+    } else if (wk_str_eq(type, "UnicodeScripts")) {
+        s.kind = WK_PRE_SCRIPTS;
     } else if (wk_str_eq(type, "BertPreTokenizer")) {
         st = add_pre(l, (wk_pre){ .kind = WK_PRE_CLASS, .mask = WK_CH_SPACE, .behavior = WK_REMOVED });
         s.mask = WK_CH_PUNCT;

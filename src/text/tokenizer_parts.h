@@ -142,6 +142,11 @@ void wk_charsmap_free(wk_charsmap *m);
 /* Applies it. hf: grapheme by grapheme with the shortest match, as the `tokenizers` package does; else the longest match. */
 void wk_charsmap_apply(const wk_charsmap *m, bool hf, wk_str text, wk_buf *out);
 
+/* ---- scripts.c ---- */
+
+/* A character's script, from 1; 0: it goes with any. */
+uint8_t wk_script_of(uint32_t c);
+
 /* ---- pretokenizer.c ---- */
 
 /* What becomes of a delimiter: names and meaning as in the `tokenizers` package's SplitDelimiterBehavior. */
@@ -156,6 +161,7 @@ typedef enum wk_pre_kind {
     WK_PRE_BYTE_CHARS,   /* bytes become characters of GPT-2's alphabet (only where a step follows; else the model reads bytes) */
     WK_PRE_METASPACE,    /* spaces become text; scheme says when it is put in front */
     WK_PRE_LENGTH,       /* pieces of mask characters */
+    WK_PRE_SCRIPTS,      /* runs of one script; what belongs to any goes with what is before it, or is dropped in front */
     WK_PRE_CUT           /* between characters that no entry of the vocabulary holds side by side: no merge would cross */
 } wk_pre_kind;
 typedef enum wk_prepend { WK_PREPEND_NEVER, WK_PREPEND_FIRST, WK_PREPEND_ALWAYS } wk_prepend;

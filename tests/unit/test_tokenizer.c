@@ -499,7 +499,7 @@ static void test_bad_json(void **state) {
         { "{\"normalizer\":{\"type\":\"Replace\",\"content\":\"\"}}", WICK_E_FORMAT, "normalizer.pattern" },
         { "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":{}}}", WICK_E_FORMAT, "normalizer.normalizers" },
         { "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[null]}}", WICK_E_FORMAT, "normalizer.normalizers" },
-        { "{\"pre_tokenizer\":{\"type\":\"UnicodeScripts\"}}", WICK_E_UNSUPPORTED, "pre_tokenizer: the step \"UnicodeScripts\"" },
+        { "{\"pre_tokenizer\":{\"type\":\"Odd\"}}", WICK_E_UNSUPPORTED, "pre_tokenizer: the step \"Odd\"" },
         { "{\"pre_tokenizer\":{\"type\":\"FixedLength\",\"length\":0}}", WICK_E_FORMAT, "pre_tokenizer.length" },
         { "{\"pre_tokenizer\":{\"type\":\"FixedLength\"}}", WICK_E_FORMAT, "pre_tokenizer.length" },
         { "{\"decoder\":{\"type\":\"BPEDecoder\",\"suffix\":7}}", WICK_E_FORMAT, "decoder.suffix must be a string" },
