@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +31,8 @@ uint64_t wk_io_count(void) { return atomic_load(&n_call); }
 static bool injected(bool *few) {
     uint64_t n = atomic_fetch_add_explicit(&n_call, 1, memory_order_relaxed) + 1;
     int how = n == atomic_load_explicit(&fail_at, memory_order_relaxed) ? atomic_load(&fail_how) : 0;
-    *few = how == WK_IO_SHORT;
+    *few = how == WK_IO_SHORT || how == WK_IO_DIE_SHORT;
+    if (how == WK_IO_DIE) raise(SIGKILL);
     if (how > 0) errno = how;
     return how > 0;
 }
@@ -62,7 +64,9 @@ static ssize_t sys_read(int fd, void *p, size_t n) {
 static ssize_t sys_write(int fd, const void *p, size_t n) {
     bool few;
     if (injected(&few)) return -1;
-    return write(fd, p, few && n > 1 ? 1 : n);
+    ssize_t k = write(fd, p, few && n > 1 ? n / 2 : n);
+    if (few && atomic_load(&fail_how) == WK_IO_DIE_SHORT) raise(SIGKILL);
+    return k;
 }
 static int sys_fsync(int fd) {
     bool few;

@@ -100,6 +100,9 @@ void wk_graph_keep(wk_graph *g, wk_val v);
  * of[] are values or float params; a value that out does not depend on gets WK_NO_VAL. Whoever is not on the way costs nothing.
  * Errors  WICK_E_UNSUPPORTED: an op on the way has no gradient (named). */
 wick_status wk_graph_backward(wk_graph *g, wk_val out, wk_val seed, const wk_val *of, int n, wk_val *grads);
+/* The same through a piece of the graph: the nodes from `first` on. What lies before them is taken as given, also where it depends
+ * on of[]; grads are not kept. */
+wick_status wk_graph_backward_from(wk_graph *g, size_t first, wk_val out, wk_val seed, const wk_val *of, int n, wk_val *grads);
 
 /* Rows of a shape for T rows with n_out wanted. */
 static inline int64_t wk_shape_rows(wk_shape s, int64_t T, int64_t n_out) {
