@@ -150,6 +150,22 @@ wick_status wk_file_read(const char *path, size_t limit, wk_buf *out) {
 
 /* ---- writing ---- */
 
+/* A folder's entries are on the disk only once it is synced itself; where that cannot be asked for, nothing is lost. */
+static void sync_folder(const char *path) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    sys_fsync(fd);
+    close(fd);
+}
+
+/* The same for the folder that holds the file. */
+static void sync_folder_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? wk_strdup_n(path, slash > path ? (size_t)(slash - path) : 1) : wk_strdup(".");
+    if (folder) sync_folder(folder);
+    wk_free(folder);
+}
+
 /* Where the bytes go: links are followed, so that the file behind one is what is replaced. *through: it is a pipe or a device,
  * which is written to as it is; a rename would put a plain file in its place. */
 static wick_status find_target(const char *path, char **to, bool *through) {
@@ -208,6 +224,7 @@ wick_status wk_out_close(wk_out *o, wick_status st) {
         ok = false;
         why = errno;
     }
+    if (ok && o->tmp) sync_folder_of(o->to);
     if (!st && !ok) st = wk_fail(WICK_E_IO, "%s: could not be written: %s", o->path, strerror(why));
     if (!ok && o->tmp && o->fd >= 0) unlink(o->tmp);
     wk_free(o->tmp);
@@ -293,14 +310,6 @@ void wk_folder_clear(const char *folder, const char *begin, const char *end) {
 void wk_folder_remove(const char *folder) {
     wk_folder_clear(folder, "", "");
     rmdir(folder);
-}
-
-/* A folder's entries are on the disk only once it is synced itself; where that cannot be asked for, nothing is lost. */
-static void sync_folder(const char *path) {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return;
-    fsync(fd);
-    close(fd);
 }
 
 wick_status wk_folder_move(const char *from, const char *to) {
