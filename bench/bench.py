@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """bench.py [--short] [SECTION...]: measures wick beside its peers and writes tables into docs/benchmarks.md.
 
-Sections: speed, formats, memory, first-token, tokenizer, streaming; without any, all. Each table stands between its own
+Sections: speed, formats, memory, first-token, tokenizer, streaming, guessing; without any, all. Each table stands between its own
 marks in the document, so one section can be measured again alone. --short goes through the motions quickly and writes nothing.
 Peers and their data go into the cache (see scripts/fetch.py) and stay there. wick and a peer take turns, in rounds, with the
 same model file and the same number of threads (WICK_BENCH_THREADS, else all cores); tables show medians over rounds and the
@@ -30,6 +30,7 @@ SECTIONS = {
     "first-token": ("smollm2",),
     "tokenizer": ("smollm2", "minilm", "llama.cpp-src", "venv"),
     "streaming": ("smollm2",),
+    "guessing": ("smollm2",),
 }
 
 
@@ -367,6 +368,54 @@ def streaming(short):
             "| slots of the ring | " + " | ".join(map(str, per_size)) + " |\n|---|" + "---:|" * len(per_size) + "\n"
             "| tokens/s | " + " | ".join(f"{out['tokens'] / s:.0f}" for s in per_size.values()) + " |")
     write_section("streaming", "Streaming", text, [wick_version()], short)
+
+
+COPY = """Copy this list of facts exactly:
+1. The river Amstel flows through the city of Amsterdam and ends in the bay called IJ.
+2. The capital of Australia is Canberra, which lies between Sydney and Melbourne.
+3. Copper melts at 1085 degrees Celsius and is a good conductor of electricity.
+4. The Great Wall of China was built over many centuries by several dynasties.
+5. Water boils at a lower temperature on high mountains because the air pressure is lower.
+"""
+RENAME = """Rename the variable total to amount in this program and print all of it:
+def mean(values):
+    total = 0
+    for value in values:
+        total = total + value
+    return total / len(values)
+
+def largest(values):
+    best = values[0]
+    for value in values:
+        if value > best:
+            best = value
+    return best
+"""
+
+
+def guessing(short):
+    """Tokens guessed ahead from the text so far; the answers must be the same."""
+    prompts = (("copies a list", COPY), ("repeats a program with changes", RENAME),
+               ("tells a story", "Tell a story about a fox who learns to sail."))
+    sizes, rounds, rows = (0, 8, 16, 32), 1 if short else 5, []
+    for name, prompt in prompts:
+        rates, answer, right = {n: [] for n in sizes}, None, 0
+        for _ in range(rounds):
+            for n in sizes:
+                out = json.loads(run([WICK, "run", fetch("smollm2"), "-p", prompt, "--temp", 0, "-n", 128, "-t", THREADS,
+                                      "-o", "json", "--draft-max", n]))
+                if out["ids"] != (answer := answer or out["ids"]):
+                    sys.exit(f"bench.py: with {n} guesses the answer is another")
+                rates[n].append(out["timings"]["predicted_per_second"])
+                if n == 16 and out["timings"].get("draft_n"):
+                    right = out["timings"]["draft_n_accepted"] / out["timings"]["draft_n"]
+        medians = {n: statistics.median(r) for n, r in rates.items()}
+        faster = " | ".join(f"{medians[n]:.0f} ({medians[n] / medians[0]:.2f} x)" for n in sizes[1:])
+        rows.append(f"| {name} | {medians[0]:.0f} | {faster} | {right * 100:.0f} % |")
+    text = ("SmolLM2-135M Q4_1, greedy, up to 128 tokens, guesses from the text so far; generated tokens a second, median of "
+            f"{rounds} rounds. Every answer is the one without guesses, token by token.\n\n"
+            "| the answer | without | --draft-max 8 | 16 | 32 | of 16 right |\n|---|---:|---:|---:|---:|---:|\n" + "\n".join(rows))
+    write_section("guessing", "Guessing ahead", text, [wick_version()], short)
 
 
 def main():

@@ -97,7 +97,7 @@ static void note(const chat *c, const char *fmt, ...) {
 static bool answer(chat *c, uint64_t more_seed) {
     wick_generate_options g;
     wk_buf json = { 0 };
-    if (cli_generate(&c->o, c->m.model, &g)) { cli_generate_free(&g); return false; }
+    if (cli_generate(&c->o, &c->m, &g)) { cli_generate_free(&g); return false; }
     g.seed += more_seed;
     wk_buf_char(&json, '{');
     put_turns(&json, c);
@@ -157,7 +157,7 @@ static bool can_set(const flag *f) { return f && (f->group == GROUP_SAMPLING) &&
 
 static void show_settings(const chat *c) {
     wick_generate_options g;
-    cli_generate(&c->o, c->m.model, &g);
+    cli_generate(&c->o, &c->m, &g);
     note(c, "  n-predict %d, temp %g, top-k %d, top-p %g, min-p %g", g.n_predict, (double)g.temperature, g.top_k, (double)g.top_p,
          (double)g.min_p);
     note(c, "  repeat-penalty %g, frequency-penalty %g, presence-penalty %g, repeat-last-n %d", (double)g.repeat_penalty,

@@ -63,16 +63,18 @@ typedef struct cli_model {
     wick_model *model;
     wick_session *session;
     wick_adapter *adapter;
+    wick_model *draft_model; wick_session *draft;  /* -md's */
     wk_buf template_text;  /* --chat-template-file's */
     wick_model_info info;
 } cli_model;
 /* Opens -m's model, with progress if it takes over a second. vocab_only: no weights. Prints what went wrong; *m is then empty. */
 int cli_open(const opts *o, bool vocab_only, cli_model *m);
-/* Makes its session by -c -b -ub -ctk --context-shift, at least n_ctx tokens long (0: by the flags alone), and applies --lora. */
+/* Makes its session by -c -b -ub -ctk --context-shift, at least n_ctx tokens long (0: by the flags alone); applies --lora, and
+ * opens -md's model. */
 int cli_session(const opts *o, int n_ctx, cli_model *m);
 void cli_close(cli_model *m);
 /* The sampling flags over the model's defaults. Arrays inside go with cli_generate_free(). */
-int cli_generate(const opts *o, const wick_model *m, wick_generate_options *g);
+int cli_generate(const opts *o, const cli_model *m, wick_generate_options *g);
 void cli_generate_free(wick_generate_options *g);
 /* -ctk's type, checked against -ctv's. EXIT_DONE or EXIT_USAGE. */
 int cli_kv_type(const opts *o, const char **type);

@@ -39,8 +39,8 @@ typedef struct opts {
     str_list stop, logit_bias;
     bool ignore_eos;
     /* model and speed */
-    int64_t ctx_size, batch_size, ubatch_size, threads;
-    const char *type_k, *type_v, *backend, *lora, *lora_scaled;
+    int64_t ctx_size, batch_size, ubatch_size, threads, draft;
+    const char *type_k, *type_v, *backend, *lora, *lora_scaled, *model_draft;
     bool context_shift;
     /* one verb's own */
     bool keys, tensors, no_warmup, force;

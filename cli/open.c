@@ -134,6 +134,20 @@ static int apply_adapter(const opts *o, cli_model *m) {
     return code;
 }
 
+/* The model that guesses, with a session as long as the other's. */
+static int open_draft(const opts *o, cli_model *m) {
+    wick_model_options mo;
+    wick_session_options so;
+    if (!o->model_draft) return EXIT_DONE;
+    wick_model_defaults(&mo);
+    mo.n_threads = (int)o->threads;
+    mo.backend = o->backend;
+    wick_session_defaults(&so);
+    so.n_ctx = wick_session_n_ctx(m->session);
+    int code = cli_status(wick_model_open(o->model_draft, &mo, &m->draft_model));
+    return code ? code : cli_status(wick_session_new(m->draft_model, &so, &m->draft));
+}
+
 int cli_session(const opts *o, int n_ctx, cli_model *m) {
     wick_session_options so;
     wick_session_defaults(&so);
@@ -148,12 +162,15 @@ int cli_session(const opts *o, int n_ctx, cli_model *m) {
         fprintf(stderr, "wick: a context of %d tokens, but the model was trained for %d: answers beyond that get worse\n",
                 wick_session_n_ctx(m->session), info.n_ctx_train);
     if (!code) code = apply_adapter(o, m);
+    if (!code) code = open_draft(o, m);
     return code;
 }
 
 void cli_close(cli_model *m) {
     sig_session(NULL);
     wick_session_free(m->session);
+    wick_session_free(m->draft);
+    wick_model_free(m->draft_model);
     wick_adapter_free(m->adapter);
     wick_model_free(m->model);
     wk_buf_free(&m->template_text);
@@ -198,8 +215,11 @@ static int take_biases(const opts *o, wick_generate_options *g) {
     return EXIT_DONE;
 }
 
-int cli_generate(const opts *o, const wick_model *m, wick_generate_options *g) {
-    wick_generate_defaults(m, g);
+int cli_generate(const opts *o, const cli_model *m, wick_generate_options *g) {
+    enum { USUAL_DRAFT = 16 };
+    wick_generate_defaults(m->model, g);
+    g->draft = m->draft;
+    g->n_draft = flag_given(o, draft) ? (int)o->draft : m->draft ? USUAL_DRAFT : 0;
     if (flag_given(o, n_predict)) g->n_predict = (int)o->n_predict;
     if (flag_given(o, temp)) g->temperature = (float)o->temp;
     if (flag_given(o, top_k)) g->top_k = (int)o->top_k;

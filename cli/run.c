@@ -108,6 +108,10 @@ static bool put_answer(answer *a, const wick_result *r, uint64_t seed) {
     put_real(&b, "predicted_ms", 1e3 * r->generate_s);
     put_real(&b, "predicted_per_second", rate(r->n_generated, r->generate_s));
     put_real(&b, "stream_ms", 1e3 * r->stream_s);
+    if (r->n_drafted) {
+        put_int(&b, "draft_n", r->n_drafted);
+        put_int(&b, "draft_n_accepted", r->n_accepted);
+    }
     wk_buf_str(&b, "}}");
     b.failed |= a->text.failed || a->ids.failed || a->logprobs.failed;
     return out_buf(&b);
@@ -128,6 +132,7 @@ static void put_summary(const opts *o, const wick_session *s, const wick_result 
     fprintf(stderr, "%s%d prompt tokens, %.1f tok/s", dim ? "\033[2m" : "", r->n_prompt,
             rate(r->n_prompt - r->n_cached, r->prompt_s));
     fprintf(stderr, "; %d generated, %.1f tok/s", r->n_generated, rate(r->n_generated, r->generate_s));
+    if (r->n_drafted) fprintf(stderr, "; %d of %d guesses right", r->n_accepted, r->n_drafted);
     if (g->temperature > 0 && !flag_given(o, seed)) fprintf(stderr, "; seed %llu", (unsigned long long)g->seed);
     fprintf(stderr, "%s\n", dim ? "\033[0m" : "");
 }
@@ -197,7 +202,7 @@ static int generate(const opts *o, cli_model *m, const wk_buf *prompt, answer *a
     if (raw && o->system) return cli_usage("--raw has no place for --system; put it into the prompt");
     if (!raw && !prompt->len) return cli_usage("the prompt is empty");
     int code = cli_session(o, 0, m);
-    if (!code) code = cli_generate(o, m->model, &g);
+    if (!code) code = cli_generate(o, m, &g);
     if (code) {
         cli_generate_free(&g);
         return code;

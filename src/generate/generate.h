@@ -1,9 +1,10 @@
 /* generate.h: what stands behind the public handles, shared by the files of this folder.
- * Reading order: api.c (models), text.c, sampler.c, emit.c, session.c, generate.c, stream.c. */
+ * Reading order: api.c (models), text.c, sampler.c, emit.c, session.c, adapters.c, generate.c, stream.c. */
 #ifndef WK_GENERATE_H
 #define WK_GENERATE_H
 #include "adapter/adapter.h"
 #include "generate/emit.h"
+#include "generate/guess.h"
 #include "generate/sampler.h"
 #include "model/model.h"
 #include <stdatomic.h>
@@ -43,8 +44,8 @@ struct wick_session {
     wk_row *rows;                    /* [n_batch] */
     atomic_bool cancel;              /* set by wick_session_cancel() at any time, cleared as a call begins */
     atomic_flag busy;                /* a call or a stream has the session */
-    wick_adapter *adapter;           /* NULL: none */
-    wk_lora_set set; const wk_lora_set *sets[1];
+    wick_adapter *adapter[WK_MAX_STACK]; size_t n_adapter;  /* held */
+    wk_lora_set set[WK_MAX_STACK]; const wk_lora_set *sets[1];  /* chained; where the chain begins */
     wk_sampler sampler;
     wk_emit emit;
 };
@@ -56,6 +57,8 @@ void wk_session_leave(wick_session *s);
 wick_status wk_session_check_cancel(wick_session *s);
 /* Forgets all but the first n tokens. */
 void wk_session_keep(wick_session *s, int n);
+/* Appends n <= n_batch ids in one pass; the runner has logits for each. Errors  as wk_runner_step(), WICK_E_CANCELLED. */
+wick_status wk_session_feed_all(wick_session *s, const int32_t *ids, int n);
 /* Appends ids, n_batch at a time; the last one's logits are the runner's. Errors  as wk_runner_step(), WICK_E_CANCELLED; the
  * session then holds what was appended before. */
 wick_status wk_session_feed(wick_session *s, const int32_t *ids, int n);
@@ -66,6 +69,7 @@ typedef struct wk_job {
     wick_generate_options o;
     wk_ids prompt;
     wk_stops stops;
+    wk_guess guess;
     wick_logit_bias *bias;
     bool continues;                  /* the new text goes on where the prompt's ended: a first space is real */
 } wk_job;

@@ -64,6 +64,8 @@ void wk_runner_keep(wk_runner *r, int seq, int n);
 /* Says how long a sequence is going to be with what is being fed (a prompt in chunks): a model whose rope depends on the length
  * (longrope) then turns all of it alike. Other models do not care. */
 void wk_runner_expect(wk_runner *r, int seq, int n);
+/* Sequences longer than this turn differently (longrope), shorter ones too once they have been; 0: length does not matter. */
+int wk_runner_switch_len(const wk_runner *r);
 /* The adapters that rows name by index; borrowed until set again. n = 0: none. */
 void wk_runner_adapters(wk_runner *r, const wk_lora_set *const *sets, int n);
 

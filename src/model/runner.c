@@ -107,6 +107,7 @@ int wk_runner_n_ctx(const wk_runner *r) { return r->n_ctx; }
 int wk_runner_n_batch(const wk_runner *r) { return r->n_batch; }
 size_t wk_runner_bytes(const wk_runner *r) { return r->plan->n_bytes + r->kv->n_bytes; }
 int wk_runner_n_logits(const wk_runner *r) { return (int)(r->m->hp.classify ? r->m->hp.n_label : r->m->hp.n_vocab); }
+int wk_runner_switch_len(const wk_runner *r) { return r->switch_len; }
 int wk_runner_len(const wk_runner *r, int seq) { return r->len[seq]; }
 
 static void cut(wk_runner *r, int seq, int n) {
