@@ -26,12 +26,14 @@ typedef enum wk_op {
     WK_OP_EXPERT_LINEAR,  /* y[kT,o] = W[id][o,i] x, x of row t (T rows) or of row t*k+j (kT rows) */
     WK_OP_COMBINE,        /* y[T,d] = sum_j weight[t,j] x[t*k+j], added in order of expert index */
     WK_OP_CROSS_ENTROPY,  /* loss[R,1] of labels under softmax(W x); logits are made and used tile by tile; saves log-sum-exp */
+    WK_OP_GAIN,           /* y = x * w (+ bias) by columns: DoRA's magnitude while it is trained */
     /* gradients: ops without a gradient of their own */
     WK_OP_RMS_NORM_GRAD,
     WK_OP_LINEAR_INPUT_GRAD,
     WK_OP_LINEAR_WEIGHT_GRAD,
     WK_OP_LINEAR_BIAS_GRAD,
     WK_OP_EMBED_GRAD,
+    WK_OP_GAIN_GRAD,
     WK_OP_LORA_GRAD,
     WK_OP_ATTENTION_GRAD,
     WK_OP_GLU_GRAD,

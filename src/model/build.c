@@ -60,9 +60,12 @@ static wk_val adapted(const builder *b, wk_val y, wk_val x, int slot, wk_role ro
 static wk_val linear(const builder *b, wk_val x, wk_role role) {
     const wk_layer *l = layer_of(b);
     int slot = wk_model_slot(b->m, b->layer, b->layer < 0 ? WK_T_OUTPUT : role);  /* tied: it is WK_T_EMBED */
-    wk_val y = op(b, WK_OP_LINEAR, (wk_val[]){ x, param(b, l->w[role], role), param(b, l->bias[role], role) }, 3, NULL, role);
+    wk_val w = param(b, l->w[role], role), bias = param(b, l->bias[role], role);
     bool adaptable = b->layer < 0 || (role >= WK_T_Q && role <= WK_T_DOWN);
-    return adaptable ? adapted(b, y, x, slot, role) : y;
+    const wk_weight *gain = adaptable && b->train ? b->train->slot[slot].gain : NULL;
+    wk_val y = op(b, WK_OP_LINEAR, (wk_val[]){ x, w, gain ? WK_NO_VAL : bias }, 3, NULL, role);
+    if (adaptable) y = adapted(b, y, x, slot, role);
+    return gain ? op(b, WK_OP_GAIN, (wk_val[]){ y, wk_graph_param(b->g, gain, "gain"), bias }, 3, NULL, role) : y;
 }
 
 static wk_val attention(const builder *b, wk_val x) {
