@@ -125,7 +125,8 @@ static wick_status check_initial(const wk_trainer *t, const wk_lora_data *d) {
     }
     for (size_t i = 0; i < d->n_saved; i++) {
         const wk_lora_saved *x = &d->saved[i];
-        const wk_weight *w = x->role == WK_T_EMBED || x->role == WK_T_OUTPUT || x->role == WK_T_SCORE ? t->m->top.w[x->role] : NULL;
+        bool top = x->role == WK_T_EMBED || x->role == WK_T_OUTPUT || x->role == WK_T_SCORE;
+        const wk_weight *w = top ? t->m->top.w[x->role] : NULL;
         if (!w || w->n_row != x->n_row || w->n_col != x->n_col)
             return wk_fail(WICK_E_ARG, "a saved %s [%lld, %lld] does not fit the model", wk_roles[x->role].gguf, (long long)x->n_row,
                            (long long)x->n_col);

@@ -352,13 +352,13 @@ static void refusals(void **state) {
     refused(wk_trainer_backward(t, &b.r, &loss, &n), WICK_E_ARG, "row 3 of a micro-batch: label -1");
     b.label[3] = 5;
     b.pos[4] = 5;
-    refused(wk_trainer_backward(t, &b.r, &loss, &n), WICK_E_ARG, "row 4 of a micro-batch: position 5 of sequence 0, which has 4 rows");
+    refused(wk_trainer_backward(t, &b.r, &loss, &n), WICK_E_ARG, "row 4 of a micro-batch: position 5 of sequence 0");
     b.pos[4] = 4;
     b.seq[5] = 1;
     refused(wk_trainer_backward(t, &b.r, &loss, &n), WICK_E_ARG, "row 5 of a micro-batch: sequence 1, there are 1");
     b.seq[5] = 0;
     b.r.n_row = 9;
-    refused(wk_trainer_backward(t, &b.r, &loss, &n), WICK_E_ARG, "a micro-batch of 9 rows in 1 sequences: there is room for 1 to 8");
+    refused(wk_trainer_backward(t, &b.r, &loss, &n), WICK_E_ARG, "9 rows in 1 sequences: there is room for 1 to 8");
     b.r.n_row = 6;
     for (int i = 0; i < 6; i++) b.label[i] = WK_NO_LABEL;
     ok(wk_trainer_backward(t, &b.r, &loss, &n));  /* nothing to learn is no error */
