@@ -70,10 +70,11 @@ static wk_cpuid ask(void) {
         __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
         id.xcr0 = (unsigned long long)high << 32 | low;
     }
-    if (__get_cpuid_count(7, 0, &a, &id.b7, &id.c7, &id.d7) && a >= 1 && !__get_cpuid_count(7, 1, &id.a7_1, &b, &c, &d)) id.a7_1 = 0;
+    bool more = __get_cpuid_count(7, 0, &a, &id.b7, &id.c7, &id.d7) && a >= 1;
+    if (more && !__get_cpuid_count(7, 1, &id.a7_1, &b, &c, &d)) id.a7_1 = 0;
     return id;
 }
-/* Linux saves 8 KB of tiles only for processes that ask ("x86 XSTATE: dynamically enabled features"), once for all threads. */
+/* Linux saves the 8 KB of tiles only of processes that ask ("Using XSTATE features in user space applications"). */
 static bool tiles_granted(void) {
 #if defined(__linux__) && defined(SYS_arch_prctl)
     enum { REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18 };
@@ -115,8 +116,8 @@ wick_status wk_cpu_check(void) {
     const char *want = wk_switch(WK_SWITCH_CPU);
     unsigned mask;
     if (!want || !want[0] || wk_cpu_allowed(want, &mask)) return WICK_OK;
-    return wk_fail(WICK_E_ARG, "WICK_CPU is \"%s\": c, avx2, avx512, avx512-vnni, avx512-bf16, neon, dotprod and i8mm are known; or "
-                   "leave it out", want);
+    return wk_fail(WICK_E_ARG, "WICK_CPU is \"%s\": c, avx2, avx512, avx512-vnni, avx512-bf16, neon, dotprod and i8mm are known; "
+                   "or leave it out", want);
 }
 
 unsigned wk_cpu_features(void) {
@@ -133,8 +134,8 @@ void wk_cpu_limit(unsigned mask) { limit = mask; }
 
 const char *wk_cpu_name(void) {
     unsigned f = wk_cpu_features();
-    if (f & WK_CPU_AMX_BF16 && f & WK_CPU_AVX512_BF16 && f & WK_CPU_AVX512_VNNI) return "avx512-vnni-bf16-amx";
-    if (f & WK_CPU_AVX512_BF16 && f & WK_CPU_AVX512_VNNI) return "avx512-vnni-bf16";
+    if (f & WK_CPU_AVX512_BF16 && f & WK_CPU_AVX512_VNNI)
+        return f & WK_CPU_AMX_BF16 ? "avx512-vnni-bf16-amx" : "avx512-vnni-bf16";
     if (f & WK_CPU_AVX512_VNNI) return "avx512-vnni";
     if (f & WK_CPU_AVX512) return "avx512";
     if (f & WK_CPU_AVX2) return "avx2";

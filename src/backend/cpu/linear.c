@@ -96,7 +96,8 @@ static const uint8_t *place_of(const wk_packed *w, int64_t block, int64_t k) {
 static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1,
                         float *y, int64_t ldy, const float *bias) {
     union { wk_panel codes[2]; float wide[2 * WK_PANEL_INPUTS * 16]; } panel;
-    bool codes = !wk_holds_floats(&w->l), pairs = wk_holds_bf16(&w->l) && f->mul_bf16, outputs_first = wk_act_bytes(w, n_row) <= CACHED_BYTES;
+    bool codes = !wk_holds_floats(&w->l), pairs = wk_holds_bf16(&w->l) && f->mul_bf16;
+    bool outputs_first = wk_act_bytes(w, n_row) <= CACHED_BYTES;
     int64_t n_k = codes ? w->n_chunk : pairs ? w->n_held : w->n_in, step = codes ? WK_PANEL_CHUNKS : WK_PANEL_INPUTS;
     if (pairs) step = outputs_first ? n_k : WK_PAIR_INPUTS;  /* few rows read weights front to back */
     int64_t n_o = (o1 - o0 + 31) / 32, n = (n_k + step - 1) / step;

@@ -22,7 +22,7 @@ typedef struct shapes {
     uint8_t n_row[16];
 } shapes;
 
-/* Tiles 0..3: sums, [rows][outputs]; 4, 5: 16 rows of activations each; 6, 7: 16 outputs each. n: rows of 0, 1 and 4; m: of 2, 3, 5. */
+/* Tiles 0 to 3 are sums, 4 and 5 rows of activations, 6 and 7 inputs of 16 outputs. 0, 1 and 4 have n rows; 2, 3 and 5 have m. */
 AMX_PART void shape_tiles(int n, int m) {
     shapes s = { .palette = 1 };
     const int rows[8] = { n, n, m, m, n, m, 16, 16 };

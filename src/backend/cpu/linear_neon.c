@@ -133,7 +133,8 @@ static void widen_neon(const wk_packed *w, int64_t block, int64_t k, int n, floa
         if (!w->l.bf16) widen_halves(at, false, out + 16 * i);
         else UNROLL for (int j = 0; j < 4; j++) {  /* one half of each word */
             uint32x4_t pair = vld1q_u32((const uint32_t *)(const void *)at + 4 * j);
-            vst1q_f32(out + 16 * i + 4 * j, vreinterpretq_f32_u32(k % 2 ? vandq_u32(pair, vdupq_n_u32(0xffff0000)) : vshlq_n_u32(pair, 16)));
+            pair = k % 2 ? vandq_u32(pair, vdupq_n_u32(0xffff0000)) : vshlq_n_u32(pair, 16);
+            vst1q_f32(out + 16 * i + 4 * j, vreinterpretq_f32_u32(pair));
         }
     }
 }

@@ -72,7 +72,8 @@ wick_status wk_packed_new(const wk_layout *l, int64_t n_out, int64_t n_in, bool 
     bool codes = !wk_holds_floats(l), super = codes && l->scale == WK_SCALE_SUPER;
     wk_packed *w = wk_alloc(sizeof *w);
     if (!w) return wk_fail_memory(sizeof *w, "a packed weight");
-    *w = (wk_packed){ .l = *l, .n_out = n_out, .n_in = n_in, .n_held = n_in, .n_block = n_out / 16 + (n_out % 16 != 0), .like = like_of(l) };
+    *w = (wk_packed){ .l = *l, .n_out = n_out, .n_in = n_in, .n_held = n_in, .n_block = n_out / 16 + (n_out % 16 != 0),
+                      .like = like_of(l) };
     if (wk_holds_bf16(l)) w->n_held = (n_in + WK_CHUNK - 1) / WK_CHUNK * WK_CHUNK;
     if (l->group) w->n_group = n_in / l->group + (n_in % l->group != 0);
     if (codes) {

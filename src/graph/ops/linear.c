@@ -1,5 +1,6 @@
 /* linear.c: y[R,o] = sum_i W[o,i] x[R,i] + bias[o], and its gradients. Where W is quantised, x is rounded to int8 by
- * groups of 32 first, where W is bfloat16 to that; in a gradient that rounding counts as the identity, and W's values are used as they are. */
+ * groups of 32 first, where W is bfloat16, to that; in a gradient that rounding counts as the identity, and W's values are used
+ * as they are. */
 #include "graph/ops/ops.h"
 #include "graph/ops/product.h"
 #include <string.h>
@@ -13,7 +14,8 @@ static wick_status shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     return WICK_OK;
 }
 
-void wk_ref_product(const double *w, const double *x, int64_t n_out, int64_t n_in, const double *bias, wk_rounding round, double *y) {
+void wk_ref_product(const double *w, const double *x, int64_t n_out, int64_t n_in, const double *bias, wk_rounding round,
+                    double *y) {
     double r[32];
     for (int64_t o = 0; o < n_out; o++) y[o] = bias ? bias[o] : 0;
     for (int64_t g = 0; g < n_in; g += 32) {  /* a group at a time, so that rounding needs no copy of the row */
