@@ -277,6 +277,22 @@ bool wk_same_file(const char *a, const char *b) {
 
 wick_status wk_folder_make(const char *path) { return mkdir(path, 0777) ? fail_errno(path) : WICK_OK; }
 
+wick_status wk_folders_make(const char *path) {
+    char *copy = wk_strdup(path);
+    wick_status st = copy ? WICK_OK : wk_fail_memory(strlen(path), "a folder's name");
+    for (char *p = copy; !st && p && *p;) {
+        p += strspn(p, "/");
+        p += strcspn(p, "/");
+        char c = *p;
+        *p = 0;
+        if (mkdir(copy, 0777) && (errno != EEXIST || !wk_is_folder(copy)) && !(errno == EROFS && wk_is_folder(copy)))
+            st = fail_errno(copy);
+        *p = c;
+    }
+    wk_free(copy);
+    return st;
+}
+
 void wk_folder_clear(const char *folder, const char *begin, const char *end) {
     DIR *d = opendir(folder);
     for (const char *name; d && (name = next_name(d));) {

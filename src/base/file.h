@@ -43,6 +43,8 @@ bool wk_folder_empty(const char *folder);
 bool wk_same_file(const char *a, const char *b);
 /* Errors  WICK_E_IO, WICK_E_MEMORY. */
 wick_status wk_folder_make(const char *path);
+/* The folder and those above it, where they are not there. Errors  WICK_E_IO, WICK_E_MEMORY. */
+wick_status wk_folders_make(const char *path);
 /* Takes away the files whose name begins and ends so ("", "": all), no folders in it. What cannot go stays. */
 void wk_folder_clear(const char *folder, const char *begin, const char *end);
 void wk_folder_remove(const char *folder);  /* with the files in it, where it holds no folders */
