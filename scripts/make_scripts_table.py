@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Remake the table of src/text/scripts.c: which of Unicode's scripts the `tokenizers` package's UnicodeScripts takes a character for.
+"""Remake the table of src/text/scripts.c: which script the `tokenizers` package's UnicodeScripts takes a character for.
 
     make_scripts_table.py src/text/scripts.c       (needs tokenizers; the table in the tree was made with 0.23; ten seconds)
 
-Found by asking: two characters that stay together are of one script, and one that stays with a Latin and with a Cyrillic letter is of
-any. So the table has the package's version of Unicode and its exceptions, whatever they are."""
+Found by asking: two characters that stay together are of one script, and one that stays with a Latin and with a Cyrillic letter
+is of any. So the table has the package's version of Unicode and its exceptions, whatever they are."""
 import sys
 from tokenizers import pre_tokenizers
 
