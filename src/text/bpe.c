@@ -158,10 +158,10 @@ static int32_t affixed_entry(const wk_tokenizer *t, const char *text, size_t at,
     const wk_bpe *m = &t->bpe;
     char s[2 * WK_MAX_AFFIX + 4];
     size_t k = 0;
-    if (at) { memcpy(s, m->inside.ptr, m->inside.len); k = m->inside.len; }
+    if (at && m->inside.len) { memcpy(s, m->inside.ptr, m->inside.len); k = m->inside.len; }
     if (m->from_bytes) k += wk_utf8_put(s + k, wk_char_of_byte((uint8_t)text[at]));
     else { memcpy(s + k, text + at, end - at); k += end - at; }
-    if (end == n) { memcpy(s + k, m->last.ptr, m->last.len); k += m->last.len; }
+    if (end == n && m->last.len) { memcpy(s + k, m->last.ptr, m->last.len); k += m->last.len; }
     return entry_of(t, s, k);
 }
 
