@@ -1,6 +1,6 @@
 /* attention_grad_body.h: attention's gradient for one sequence and one query head, compiled once per instruction set, after
  * attention_body.h. Dao et al. 2022, algorithm 4: key blocks outside, query tiles inside; weights are made again from the
- * saved log-sum-exp. A block's dk and dv gather over query tiles in order, dq over blocks in order: nothing depends on who else runs.
+ * saved log-sum-exp. A block's dk and dv gather over query tiles in order, dq over blocks in order, whoever else runs.
  * Load: five products of a tile of 48 query rows, a block of 64 positions and head_dim, where the forward pass has two. */
 
 /* C[n_m][n_n] (+)= A^T B: A [n_k][lda], B [n_k][ldb], n_n in vectors. */

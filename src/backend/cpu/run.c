@@ -75,7 +75,7 @@ static wick_status check_gaps(const wk_cpu_plan *p, const wk_batch *b) {
     for (int i = 1; i < b->n_row; i++) {
         int32_t r = p->order[i], before = p->order[i - 1];
         if (b->seq[r] == b->seq[before] && b->pos[r] != b->pos[before] + 1)
-            return wk_fail(WICK_E_ARG, "row %d: position %d of sequence %d follows %d: attention's gradient needs them without gaps",
+            return wk_fail(WICK_E_ARG, "row %d: position %d of sequence %d follows %d, attention_grad allows no gaps",
                            r, b->pos[r], b->seq[r], b->pos[before]);
     }
     return WICK_OK;
