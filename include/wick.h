@@ -310,16 +310,67 @@ WICK_API void wick_stream_free(wick_stream *st);
 
 /* ---- adapters ---- */
 
-/* Loads a PEFT LoRA folder for a model, which must outlive it.
- * Errors  WICK_E_FORMAT names every tensor that does not fit, WICK_E_UNSUPPORTED (DoRA, saved heads). */
+/* Loads a LoRA adapter for a model, which must outlive it: a PEFT folder, an mlx folder, or a GGUF adapter (found from its
+ * content); with DoRA, rsLoRA, saved heads and embeddings. A safetensors file in such a folder may be named too. All of it fits
+ * the model, or nothing is kept.
+ * Errors  WICK_E_FORMAT names every tensor that does not fit, with what was found and expected, WICK_E_UNSUPPORTED (what wick
+ *         cannot apply, by name), WICK_E_IO, WICK_E_MEMORY, WICK_E_ARG.
+ * Threads safe, also while the model's sessions run. */
 WICK_API wick_status wick_adapter_load(wick_model *m, const char *path, wick_adapter **out);
-/* Frees an adapter; no session may have it applied. */
+/* Gives an adapter back. Sessions and registries that have it hold it on; it is freed when the last lets go. Threads safe. */
 WICK_API void wick_adapter_free(wick_adapter *a);
-/* Adds scale times the adapter to every row of the session from here on; what it held is forgotten, since
- * cached keys and values were made without it. Borrowed until removed. Errors  WICK_E_ARG (another model's). */
+
+/* What an adapter is. Strings live as long as the adapter. */
+typedef struct wick_adapter_info {
+    size_t size;             /* sizeof(wick_adapter_info), set by you */
+    const char *path;        /* that it was loaded from */
+    const char *base_model;  /* what its files say it was trained on, or "" */
+    uint64_t version;        /* of its content: equal numbers, equal effect; another number where any weight or scale differs */
+    uint64_t n_params, n_bytes;  /* numbers in its files; bytes in memory */
+    int n_modules;           /* adapted matrices (each part of a fused one counts) */
+    int n_saved;             /* modules that it brings whole: heads, embeddings */
+    int rank;                /* the largest */
+    bool dora, rslora;
+} wick_adapter_info;
+/* Fills *info. Errors  WICK_E_ARG (size). Threads safe. */
+WICK_API wick_status wick_adapter_get_info(const wick_adapter *a, wick_adapter_info *info);
+
+/* Adds scale times the adapter to every row of the session from here on, in place of what it had; what the session held is
+ * forgotten, since cached keys and values were made without it. A change of pointers: nothing is loaded or planned. The session
+ * holds the adapter until it is removed or replaced.
+ * Errors  WICK_E_ARG (another model's; the session is in a call or a stream).
+ * Threads one call per session at a time; sessions of a model, with their own adapters or the same, run side by side. */
 WICK_API wick_status wick_session_apply_adapter(wick_session *s, wick_adapter *a, float scale);
+/* An adapter and how strong: one of a stack. */
+typedef struct wick_adapter_use { wick_adapter *adapter; float scale; } wick_adapter_use;
+/* The same with n adapters (at most 16) at once: each adds scale times the change that it alone would make to a layer's product.
+ * n = 0 removes. Errors  as wick_session_apply_adapter(); WICK_E_ARG: two of them bring the same head or embedding. */
+WICK_API wick_status wick_session_apply_adapters(wick_session *s, const wick_adapter_use *use, size_t n);
 /* Takes the session's adapter off again; outputs are then what they were before, to the byte. */
 WICK_API void wick_session_remove_adapter(wick_session *s);
+/* Is this adapter applied to the session (NULL: is any)? */
+WICK_API bool wick_session_has_adapter(const wick_session *s, const wick_adapter *a);
+
+/* Adapters of a model by name. All calls are safe from any thread. */
+typedef struct wick_adapters wick_adapters;
+/* Makes an empty registry; the model must outlive it. Errors  WICK_E_ARG, WICK_E_MEMORY. */
+WICK_API wick_status wick_adapters_new(wick_model *m, wick_adapters **out);
+/* Frees a registry. What sessions have of it they hold on. */
+WICK_API void wick_adapters_free(wick_adapters *r);
+/* Loads an adapter under a name (1 to 200 bytes). One that had the name goes when nobody has it applied any more; sessions go on
+ * with it until then. Errors  as wick_adapter_load(); the registry is then as it was. */
+WICK_API wick_status wick_adapters_load(wick_adapters *r, const char *name, const char *path);
+/* Takes a name out, also while sessions have its adapter. Errors  WICK_E_ARG: no such name (the message has those there are). */
+WICK_API wick_status wick_adapters_unload(wick_adapters *r, const char *name);
+/* The adapter of that name; give it back with wick_adapter_free(). Errors  WICK_E_ARG: no such name. */
+WICK_API wick_status wick_adapters_get(wick_adapters *r, const char *name, wick_adapter **out);
+/* How many there are. */
+WICK_API size_t wick_adapters_count(wick_adapters *r);
+/* The i-th, in the order in which names came: its name to name [cap], and the adapter, to be given back with wick_adapter_free().
+ * Errors  WICK_E_END (there are fewer), WICK_E_LENGTH (cap; 201 is always enough). */
+WICK_API wick_status wick_adapters_at(wick_adapters *r, size_t i, char *name, size_t cap, wick_adapter **out);
+/* wick_session_apply_adapter() with the adapter of that name. Errors  as that; WICK_E_ARG: no such name. */
+WICK_API wick_status wick_session_activate_adapter(wick_session *s, wick_adapters *r, const char *name, float scale);
 
 /* ---- training ---- */
 
