@@ -62,8 +62,8 @@ const verb verbs[N_VERB] = {
           "wick convert folder -o model.gguf --type q8_0" } },
     [VERB_TRAIN] = { "train", NULL, "[-c] FILE", "train a LoRA adapter, or the weights themselves",
         "FILE is YAML with mlx-lm's keys: model, data (a folder of train.jsonl, valid.jsonl, test.jsonl), iters, batch_size, "
-        "learning_rate, lora_parameters, lr_schedule and so on; a flag of a key's name wins over it. A line of data holds messages, "
-        "prompt and completion, text, text and label, or input_ids and labels; loss is on what the assistant says. adapter_path "
+        "learning_rate, lora_parameters, lr_schedule and so on; a flag of a key's name wins over it. A line of data holds "
+        "messages, prompt and completion, text, text and label, or input_ids and labels; loss is on what the assistant says. adapter_path "
         "gets the adapter as a PEFT folder, log.jsonl, log.csv, report.html and a checkpoint; Ctrl-C saves, --resume goes on.",
         { "wick train train.yaml --dry-run", "wick train -c train.yaml -m model.gguf --iters 4 --overwrite" }, true },
     [VERB_RUNS] = { "runs", NULL, "[list | show RUN | compare RUN RUN...]", "list, show and compare trainings",
@@ -88,7 +88,7 @@ const flag flags[] = {
       "a system message before the conversation", "wick run model.gguf --system 'Be brief.' -p Hello -n 16" },
     { { "--raw" }, FLAG_BOOL, 0, 0, AT(raw), RUN, GROUP_PROMPT, NULL,
       "continue the text as it is, without the chat template", "wick run model.gguf --raw -p 'Once upon a time' -n 16" },
-    { { "--chat-template" }, FLAG_STR, 0, 0, AT(chat_template), TALK | INSPECT | TOKENIZE, GROUP_PROMPT, "TEXT",
+    { { "--chat-template" }, FLAG_STR, 0, 0, AT(chat_template), TALK | INSPECT | TOKENIZE | TRAIN, GROUP_PROMPT, "TEXT",
       "Jinja text in place of the model's chat template",
       "wick run model.gguf --chat-template '{{ messages[0].content }}:' -p Hello -n 16" },
     { { "--chat-template-file" }, FLAG_STR, 0, 0, AT(chat_template_file), TALK | INSPECT | TOKENIZE | TRAIN, GROUP_PROMPT, "FILE",
@@ -184,7 +184,7 @@ const flag flags[] = {
       "the file of options, in place of the word", "wick train -c train.yaml --dry-run" },
     { { "--data" }, FLAG_STR, 0, 0, AT(train_text[0]), TRAIN, GROUP_TRAIN, "FOLDER",
       "folder with train.jsonl, and valid.jsonl and test.jsonl where there are such (data)",
-      "wick train train.yaml --data data --dry-run" },
+      "wick train train.yaml --data . --dry-run" },
     { { "--adapter-path" }, FLAG_STR, 0, 0, AT(train_text[1]), TRAIN, GROUP_TRAIN, "FOLDER",
       "where adapter, logs and checkpoint go (adapters)",
       "wick train train.yaml --adapter-path out --dry-run" },
@@ -294,7 +294,8 @@ const flag flags[] = {
       "begin anew where the folder holds a run",
       "wick train train.yaml --overwrite --dry-run" },
     { { "--resume" }, FLAG_BOOL, 0, 0, AT(resume), TRAIN, GROUP_TRAIN, NULL,
-      "go on with the run in the adapter's folder, from its last checkpoint", "wick train train.yaml --resume --adapter-path done" },
+      "go on with the run in the adapter's folder, from its last checkpoint",
+      "wick train train.yaml --resume --adapter-path done" },
     { { "--dry-run" }, FLAG_BOOL, 0, 0, AT(dry_run), TRAIN, GROUP_TRAIN, NULL,
       "say what would be trained and how much memory that takes, and stop", "wick train train.yaml --dry-run" },
     { { "--runs-db" }, FLAG_STR, 0, 0, AT(runs_db), TRAIN | RUNS, GROUP_TRAIN, "FILE",

@@ -88,6 +88,6 @@ wick_status wk_train_answer_samples(wick_train *t, bool after) {
         if (!st) st = to_text(t->model, a.id, a.n, false, to);
     }
     wick_session_free(s);
-    wk_adapter_free(adapter);
+    wick_adapter_free(adapter);
     return st;
 }

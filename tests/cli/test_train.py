@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
-""
-    "test_train.py: wick train from end to end on a tiny model: what it writes, that it learns, that an interrupted run that is resumed
-    ends with the same bytes as one that was not,
-    errors of data and options, runs, and the picture on a terminal.Runs in tests /, standard library only; each test is a function that asserts."""
+"""test_train.py: wick train from end to end on a tiny model: what it writes, that it learns, that an interrupted run which is
+resumed ends with the same bytes as one that was not, errors of data and options, runs, and the picture on a terminal. Runs in
+tests/, standard library only; each test is a function that asserts."""
 import csv, json, os, pty, re, select, shutil, signal, struct, subprocess, sys, tempfile, time, traceback
 
 PROGRAM = os.path.abspath(os.environ.get("WICK_TEST_PROGRAM", "../build/release/wick"))
@@ -12,7 +11,8 @@ CLASSIFIER = os.path.abspath("data/models/qwen2-classify")
 
 def environment(tmp, **more):
     keep = {k: v for k, v in os.environ.items() if not k.startswith("WICK_") or k == "WICK_CPU"}
-    return {**keep, "LC_ALL": "C.UTF-8", "TERM": "xterm", "NO_COLOR": "", "XDG_DATA_HOME": f"{tmp}/share", **more}
+    return {**keep, "LC_ALL": "C.UTF-8",
+            "TERM": "xterm", "NO_COLOR": "", "WICK_BACKEND": "reference", "XDG_DATA_HOME": f"{tmp}/share", **more}
 
 
 def wick(tmp, *args, code=0, env=None):
@@ -139,7 +139,8 @@ def test_initial(tmp):
     write_data(tmp)
     write_options(tmp, samples=0)
     wick(tmp, "train", "train.yaml")
-    wick(tmp, "train", "train.yaml", "--adapter-path", "next", "--resume-adapter-file", "out/adapter_model.safetensors", "--iters", "3")
+    wick(tmp, "train", "train.yaml", "--adapter-path", "next", "--resume-adapter-file", "out/adapter_model.safetensors",
+         "--iters", "3")
     assert log_of(tmp, "next")[0]["val_loss"] < log_of(tmp)[0]["val_loss"]
 
 
@@ -252,7 +253,8 @@ def test_output(tmp):
     assert len(json.loads(wick(tmp, "runs", "compare", "1", "2", "-o", "json")[0])["runs"]) == 2
     for words, args in (("there is no run 9", ["show", "9"]), ):
         assert words in wick(tmp, "runs", *args, code=1)[1]
-    for words, args in (("a run is a number", ["show", "x"]), ("runs knows list", ["delete"]), ("compare takes 2", ["compare", "1"])):
+    for words, args in (("a run is a number", ["show", "x"]), ("runs knows list", ["delete"]),
+                        ("compare takes 2", ["compare", "1"])):
         assert words in wick(tmp, "runs", *args, code=2)[1]
 
 
