@@ -154,7 +154,7 @@ wick_status wk_file_read(const char *path, size_t limit, wk_buf *out) {
 static void sync_folder(const char *path) {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return;
-    sys_fsync(fd);
+    fsync(fd);
     close(fd);
 }
 

@@ -36,7 +36,8 @@ static void lion(const wk_optimizer *o, double rate, float *w, const float *g, f
     }
 }
 
-void wk_optimizer_step(const wk_optimizer *o, double rate, uint64_t step, float *w, const float *g, float *m1, float *m2, size_t n) {
+void wk_optimizer_step(const wk_optimizer *o, double rate, uint64_t step, float *w, const float *g, float *m1, float *m2,
+                       size_t n) {
     switch (o->kind) {
     case WK_ADAMW: adamw(o, rate, step, w, g, m1, m2, n); break;
     case WK_SGD: sgd(o, rate, w, g, o->momentum > 0 ? m1 : NULL, n); break;

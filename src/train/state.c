@@ -28,8 +28,9 @@ static void print_of(const wk_trainer *t, wk_buf *b) {
     const wk_trainer_options *o = &t->o;
     const wk_optimizer *p = &o->optimizer;
     static const char *const tune[] = { "lora", "dora", "full" }, *const opt[] = { "adamw", "sgd", "lion" };
-    wk_buf_printf(b, "%s, %zu parameters in %zu arrays (%016llx), rank %d, alpha %.17g%s, dropout %.17g, ", tune[o->fine_tune], t->n,
-                  t->n_param, (unsigned long long)shapes_of(t), o->rank, o->alpha, t->data.rslora ? " over its root" : "", o->dropout);
+    const char *root = t->data.rslora ? " over its root" : "";
+    wk_buf_printf(b, "%s, %zu parameters in %zu arrays (%016llx), rank %d, alpha %.17g%s, dropout %.17g, ", tune[o->fine_tune],
+                  t->n, t->n_param, (unsigned long long)shapes_of(t), o->rank, o->alpha, root, o->dropout);
     wk_buf_printf(b, "%s (%.17g, %.17g, %.17g, %.17g, %.17g), ", opt[p->kind], p->beta1, p->beta2, p->eps, p->momentum,
                   p->weight_decay);
     wk_buf_printf(b, "norm %.17g, smoothing %.17g, seed %llu", o->max_grad_norm, o->label_smoothing, (unsigned long long)o->seed);

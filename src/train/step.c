@@ -36,8 +36,8 @@ static wick_status check_rows(wk_trainer *t, const wk_train_rows *r) {
         if (r->label[i] != WK_NO_LABEL && (r->label[i] < 0 || r->label[i] >= n_class))
             return bad_row(i, "label", r->label[i], n_class);
         if (r->pos[i] != t->len[r->seq[i]]++)
-            return wk_fail(WICK_E_ARG, "row %d of a micro-batch: position %d of sequence %d, which has %d rows so far", i, r->pos[i],
-                           r->seq[i], t->len[r->seq[i]] - 1);
+            return wk_fail(WICK_E_ARG, "row %d of a micro-batch: position %d of sequence %d, which has %d rows so far", i,
+                           r->pos[i], r->seq[i], t->len[r->seq[i]] - 1);
     }
     return WICK_OK;
 }

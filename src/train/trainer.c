@@ -112,7 +112,8 @@ static wick_status add_layer(wk_trainer *t, int layer, unsigned whole, const wk_
 
 /* What an adapter to begin from has, held against the model. */
 static wick_status check_initial(const wk_trainer *t, const wk_lora_data *d) {
-    if (t->o.fine_tune == WK_TUNE_FULL) return wk_fail(WICK_E_ARG, "full fine-tuning cannot begin from an adapter: merge it first");
+    if (t->o.fine_tune == WK_TUNE_FULL)
+        return wk_fail(WICK_E_ARG, "full fine-tuning cannot begin from an adapter: merge it first");
     for (size_t i = 0; i < d->n_module; i++) {
         const wk_lora_module *x = &d->module[i];
         int64_t n_in, n_out;
@@ -125,10 +126,11 @@ static wick_status check_initial(const wk_trainer *t, const wk_lora_data *d) {
     }
     for (size_t i = 0; i < d->n_saved; i++) {
         const wk_lora_saved *x = &d->saved[i];
-        const wk_weight *w = x->role == WK_T_EMBED || x->role == WK_T_OUTPUT || x->role == WK_T_SCORE ? t->m->top.w[x->role] : NULL;
+        bool top = x->role == WK_T_EMBED || x->role == WK_T_OUTPUT || x->role == WK_T_SCORE;
+        const wk_weight *w = top ? t->m->top.w[x->role] : NULL;
         if (!w || w->n_row != x->n_row || w->n_col != x->n_col)
-            return wk_fail(WICK_E_ARG, "a saved %s [%lld, %lld] does not fit the model", wk_roles[x->role].gguf, (long long)x->n_row,
-                           (long long)x->n_col);
+            return wk_fail(WICK_E_ARG, "a saved %s [%lld, %lld] does not fit the model", wk_roles[x->role].gguf,
+                           (long long)x->n_row, (long long)x->n_col);
     }
     return WICK_OK;
 }

@@ -15,7 +15,8 @@ typedef struct train_rows {
     int32_t token[TRAIN_ROWS], pos[TRAIN_ROWS], seq[TRAIN_ROWS], label[TRAIN_ROWS];
     wk_train_rows r;
 } train_rows;
-/* Adds a sequence of n tokens; each row's label is the next token where mask (or NULL: everywhere) has that one, the last has none. */
+/* Adds a sequence of n tokens; each row's label is the next token where mask (or NULL: everywhere) has that one, the last has
+ * none. */
 void train_add(train_rows *b, const int32_t *ids, const int32_t *mask, int n);
 /* Adds n tokens made up from `seed`, below n_vocab. */
 void train_make(train_rows *b, uint32_t seed, int n, int n_vocab);

@@ -102,7 +102,8 @@ static void killed_anywhere(void **state) {
                 assert_false(run_apart(checkpoint, final, 0, 0));
             }
             ok(wk_file_read(final, 1 << 24, &got));
-            if (got.len != want.len || memcmp(got.ptr, want.ptr, want.len)) fail_msg("killed at call %d (%d): another end", (int)k, how);
+            if (got.len != want.len || memcmp(got.ptr, want.ptr, want.len))
+                fail_msg("killed at call %d (%d): another end", (int)k, how);
             wk_buf_free(&got);
         }
     assert_true(kills >= 50);
