@@ -11,7 +11,7 @@
 static const wk_linear_set *const sets[] = {
     &wk_linear_c,
 #if defined(__x86_64__)
-    &wk_linear_avx2, &wk_linear_avx512,
+    &wk_linear_avx2, &wk_linear_avx512, &wk_linear_avx512bf16, &wk_linear_amx,
 #elif defined(__aarch64__)
     &wk_linear_neon, &wk_linear_dotprod, &wk_linear_i8mm,
 #endif
@@ -30,11 +30,15 @@ wk_linear_set wk_linear_fns(void) {
         if (s->widen) f.widen = s->widen;
         if (s->widen_f8) f.widen_f8 = s->widen_f8;
         if (s->mul_float) f.mul_float = s->mul_float;
+        if (s->round_bf16) f.round_bf16 = s->round_bf16;
+        if (s->mul_bf16) f.mul_bf16 = s->mul_bf16;
         if (s->few) f.few = s->few;
         if (s->grad) f.grad = s->grad;
     }
     return f;
 }
+
+bool wk_act_in_bf16(const wk_packed *w) { return wk_holds_bf16(&w->l) && wk_linear_fns().mul_bf16; }
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -56,7 +60,7 @@ static void codes_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, w
 
 /* A block's weights of inputs [k, k + n) as float32: where they lie, or widened into buf. */
 static const float *float_block(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t k, int n, float *buf) {
-    if (w->l.bits == 32) return (const float *)(const void *)w->code + (block * w->n_in + k) * 16;
+    if (w->l.bits == 32) return (const float *)(const void *)w->code + (block * w->n_held + k) * 16;
     (w->l.eight ? f->widen_f8 : f->widen)(w, block, k, n, buf);
     return buf;
 }
@@ -71,19 +75,31 @@ static void floats_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, 
     f->mul_float(t);
 }
 
+/* The same with pairs of bfloat16, from where they lie. */
+static void pairs_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, int64_t o, int64_t k, int64_t n) {
+    t->n_k = (int)n;
+    t->first = k == 0;
+    for (int b = 0; b < (t->n_col > 16 ? 2 : 1); b++)
+        t->pair[b] = (const uint16_t *)(const void *)w->code + ((o / 16 + b) * w->n_held + k) * 16;
+    if (k + n < w->n_held) t->bias = NULL;
+    f->mul_bf16(t);
+}
+
 /* The bytes of n chunks (inputs, for floats) of a block, from k on. */
 static int64_t bytes_of(const wk_packed *w, int64_t n) {
     return wk_holds_floats(&w->l) ? n * 2 * w->l.bits : n * (w->l.bits == 8 ? 512 : 256);
 }
 static const uint8_t *place_of(const wk_packed *w, int64_t block, int64_t k) {
-    return w->code + bytes_of(w, block * (wk_holds_floats(&w->l) ? w->n_in : w->n_chunk) + k);
+    return w->code + bytes_of(w, block * (wk_holds_floats(&w->l) ? w->n_held : w->n_chunk) + k);
 }
 
 static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1,
                         float *y, int64_t ldy, const float *bias) {
     union { wk_panel codes[2]; float wide[2 * WK_PANEL_INPUTS * 16]; } panel;
-    bool codes = !wk_holds_floats(&w->l), outputs_first = wk_act_bytes(w, n_row) <= CACHED_BYTES;
-    int64_t n_k = codes ? w->n_chunk : w->n_in, step = codes ? WK_PANEL_CHUNKS : WK_PANEL_INPUTS;
+    bool codes = !wk_holds_floats(&w->l), pairs = wk_holds_bf16(&w->l) && f->mul_bf16;
+    bool outputs_first = wk_act_bytes(w, n_row) <= CACHED_BYTES;
+    int64_t n_k = codes ? w->n_chunk : pairs ? w->n_held : w->n_in, step = codes ? WK_PANEL_CHUNKS : WK_PANEL_INPUTS;
+    if (pairs) step = outputs_first ? n_k : WK_PAIR_INPUTS;  /* few rows read weights front to back */
     int64_t n_o = (o1 - o0 + 31) / 32, n = (n_k + step - 1) / step;
     for (int64_t i = 0; i < n_o * n; i++) {
         int64_t k = (outputs_first ? i % n : i / n_o) * step, o = o0 + (outputs_first ? i / n : i % n_o) * 32;
@@ -102,6 +118,7 @@ static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *
             t.n_next = bytes_of(w, least(n_k - next_k, step));
         }
         if (codes) t.act = (const wk_act *)act + k, codes_step(f, w, &t, panel.codes, o, k);
+        else if (pairs) t.x16 = (const uint16_t *)act + k, pairs_step(f, w, &t, o, k, least(n_k - k, step));
         else t.x = (const float *)act + k, floats_step(f, w, &t, panel.wide, o, k);
     }
 }
@@ -111,7 +128,7 @@ void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, i
     wk_linear_set f = wk_linear_fns();
     if (n_row < 1 || o0 >= o1) return;
     assert(o0 % WK_PACK_ROWS == 0 && (o1 % WK_PACK_ROWS == 0 || o1 == w->n_out) && o1 <= w->n_out);
-    if (n_row <= WK_FEW_ROWS && f.few && !w->l.eight)
+    if (n_row <= WK_FEW_ROWS && f.few && !w->l.eight && !(wk_holds_bf16(&w->l) && f.mul_bf16))
         f.few(w, act, n_row, o0 / 16, (o1 - o0 + 15) / 16, y + o0, ldy, (int)(o1 - o0), bias ? bias + o0 : NULL);
     else linear_rows(&f, w, act, n_row, o0, o1, y, ldy, bias);
 }

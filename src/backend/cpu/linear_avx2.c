@@ -329,16 +329,19 @@ ROW_OF_CODES(row_q4_k, WK_LAYOUT_Q4_K)
 ROW_OF_CODES(row_q6_k, WK_LAYOUT_Q6_K)
 ROW_OF_CODES(row_codes, w->l)
 
+/* Half h of input i of a block's rows, i counted over the plane. Of a pair of bfloat16 it is one half of each word. */
 AVX2_PART __m256 load_float(const wk_packed *w, int64_t i, int h) {
     const uint8_t *p = w->code + i * (w->l.bits * 2) + w->l.bits * h;
     if (w->l.bits == 32) return _mm256_loadu_ps((const float *)(const void *)p);
-    return load_scales(w->l.bf16 ? WK_SCALE_BF16 : WK_SCALE_F16, p, 0, 0);
+    if (!w->l.bf16) return load_scales(WK_SCALE_F16, p, 0, 0);
+    __m256i pair = _mm256_loadu_si256((const __m256i *)(const void *)(w->code + 64 * (i / 2) + 32 * h));
+    return _mm256_castsi256_ps(i % 2 ? _mm256_and_si256(pair, _mm256_set1_epi32(-0x10000)) : _mm256_slli_epi32(pair, 16));
 }
 AVX2 static void row_floats(const wk_packed *w, const void *act, int64_t row, int64_t block, const wk_tile *t) {
     const float *x = (const float *)act + row * w->n_in;
     __m256 y[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
     for (int64_t k = 0; k < w->n_in; k++) UNROLL
-    for (int h = 0; h < 2; h++) y[h] = _mm256_fmadd_ps(load_float(w, block * w->n_in + k, h), _mm256_set1_ps(x[k]), y[h]);
+    for (int h = 0; h < 2; h++) y[h] = _mm256_fmadd_ps(load_float(w, block * w->n_held + k, h), _mm256_set1_ps(x[k]), y[h]);
     store_y(t, 0, row, y);
 }
 
@@ -357,8 +360,7 @@ AVX2 static void few_avx2(const wk_packed *w, const void *act, int64_t n_row, in
 /* ---- products of floats ---- */
 
 AVX2 static void widen_avx2(const wk_packed *w, int64_t block, int64_t k, int n, float *out) {
-    const wk_scale kind = w->l.bf16 ? WK_SCALE_BF16 : WK_SCALE_F16;
-    for (int i = 0; i < 2 * n; i++) _mm256_storeu_ps(out + 8 * i, load_scales(kind, w->code, block * w->n_in + k + i / 2, i % 2));
+    for (int i = 0; i < 2 * n; i++) _mm256_storeu_ps(out + 8 * i, load_float(w, block * w->n_held + k + i / 2, i % 2));
 }
 
 AVX2_PART void tile_floats(const wk_tile *t, int b, int64_t r, const int NT) {

@@ -309,13 +309,15 @@ FEW_OF_CODES(few_codes, w->l)
 
 /* ---- products of floats ---- */
 
+/* Input i of a block's rows, counted over the plane. Of a pair of bfloat16 it is one half of each word. */
 VNNI_PART __m512 load_16(const wk_packed *w, int64_t i) {
-    __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)(w->code + 32 * i));
-    return w->l.bf16 ? _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16)) : _mm512_cvtph_ps(v);
+    if (!w->l.bf16) return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(w->code + 32 * i)));
+    __m512i pair = _mm512_load_si512(w->code + 64 * (i / 2));
+    return _mm512_castsi512_ps(i % 2 ? _mm512_and_si512(pair, _mm512_set1_epi32(-0x10000)) : _mm512_slli_epi32(pair, 16));
 }
 
 VNNI static void widen_avx512(const wk_packed *w, int64_t block, int64_t k, int n, float *out) {
-    for (int64_t i = 0; i < n; i++) _mm512_store_ps(out + 16 * i, load_16(w, block * w->n_in + k + i));
+    for (int64_t i = 0; i < n; i++) _mm512_store_ps(out + 16 * i, load_16(w, block * w->n_held + k + i));
 }
 
 VNNI_PART void tile_floats(const wk_tile *t, int64_t r, const int NB, const int NT) {
@@ -363,7 +365,7 @@ VNNI_PART void blocks_float(const wk_packed *w, const float *x, const int NT, in
         UNROLL for (int b = 0; b < NB; b++) s[r][b] = _mm512_setzero_ps();
     for (int64_t k = 0; k < w->n_in; k++)
         UNROLL for (int b = 0; b < NB; b++) {
-            int64_t i = (block + b) * w->n_in + k;
+            int64_t i = (block + b) * w->n_held + k;
             __m512 f = wide ? _mm512_load_ps((const float *)(const void *)w->code + 16 * i) : load_16(w, i);
             UNROLL for (int r = 0; r < NT; r++) s[r][b] = _mm512_fmadd_ps(f, _mm512_set1_ps(x[r * w->n_in + k]), s[r][b]);
         }

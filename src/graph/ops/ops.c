@@ -36,6 +36,11 @@ const wk_op_info *const wk_ops[WK_OP_COUNT] = {
     [WK_OP_COMBINE_GRAD] = &wk_op_combine_grad,
 };
 
+wk_rounding wk_rounding_of(const wk_ref_call *c, const wk_ref_array *w, int64_t m) {
+    if (!c->round) return WK_ROUND_NONE;
+    return wk_dtypes[w->dtype].quantised ? WK_ROUND_INT8 : w->bf16 && w->bf16[m] ? WK_ROUND_BF16 : WK_ROUND_NONE;
+}
+
 void wk_round_act(double *x, int64_t n) {
     for (int64_t g = 0; g < n; g += 32) {
         int64_t end = g + 32 < n ? g + 32 : n;
