@@ -146,6 +146,8 @@ void wk_lower_attention(wk_lowering *l, const wk_node *n);
 void wk_lower_route(wk_lowering *l, const wk_node *n);
 void wk_lower_expert_linear(wk_lowering *l, const wk_node *n);
 void wk_lower_combine(wk_lowering *l, const wk_node *n);
+void wk_lower_gain(wk_lowering *l, const wk_node *n);
+void wk_lower_gain_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_rms_norm_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_linear_input_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_linear_weight_grad(wk_lowering *l, const wk_node *n);
