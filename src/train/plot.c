@@ -158,7 +158,7 @@ void wk_plot_heat(wk_buf *b, const char *title, const char *row_name, const char
     int width = left + n_col * cell_w + 20, height = top + n_row * cell_h + 34;
     double most = 0;
     for (int i = 0; i < n_row * n_col; i++) if (isfinite(value[i])) most = fmax(most, value[i]);
-    if (width < 360) width = 360;
+    if (width < 420) width = 420;
     wk_buf_printf(b, "<svg viewBox=\"0 0 %d %d\" style=\"max-width:%dpx\" role=\"img\"><text class=\"head\" x=\"8\" y=\"18\">",
                   width, height, width);
     wk_put_html(b, title);
