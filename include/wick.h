@@ -310,16 +310,67 @@ WICK_API void wick_stream_free(wick_stream *st);
 
 /* ---- adapters ---- */
 
-/* Loads a PEFT LoRA folder for a model, which must outlive it.
- * Errors  WICK_E_FORMAT names every tensor that does not fit, WICK_E_UNSUPPORTED (DoRA, saved heads). */
+/* Loads a LoRA adapter for a model, which must outlive it: a PEFT folder, an mlx folder, or a GGUF adapter (found from its
+ * content); with DoRA, rsLoRA, saved heads and embeddings. A safetensors file in such a folder may be named too. All of it fits
+ * the model, or nothing is kept.
+ * Errors  WICK_E_FORMAT names every tensor that does not fit, with what was found and expected, WICK_E_UNSUPPORTED (what wick
+ *         cannot apply, by name), WICK_E_IO, WICK_E_MEMORY, WICK_E_ARG.
+ * Threads safe, also while the model's sessions run. */
 WICK_API wick_status wick_adapter_load(wick_model *m, const char *path, wick_adapter **out);
-/* Frees an adapter; no session may have it applied. */
+/* Gives an adapter back. Sessions and registries that have it hold it on; it is freed when the last lets go. Threads safe. */
 WICK_API void wick_adapter_free(wick_adapter *a);
-/* Adds scale times the adapter to every row of the session from here on; what it held is forgotten, since
- * cached keys and values were made without it. Borrowed until removed. Errors  WICK_E_ARG (another model's). */
+
+/* What an adapter is. Strings live as long as the adapter. */
+typedef struct wick_adapter_info {
+    size_t size;             /* sizeof(wick_adapter_info), set by you */
+    const char *path;        /* that it was loaded from */
+    const char *base_model;  /* what its files say it was trained on, or "" */
+    uint64_t version;        /* of its content: equal numbers, equal effect; another number where any weight or scale differs */
+    uint64_t n_params, n_bytes;  /* numbers in its files; bytes in memory */
+    int n_modules;           /* adapted matrices (each part of a fused one counts) */
+    int n_saved;             /* modules that it brings whole: heads, embeddings */
+    int rank;                /* the largest */
+    bool dora, rslora;
+} wick_adapter_info;
+/* Fills *info. Errors  WICK_E_ARG (size). Threads safe. */
+WICK_API wick_status wick_adapter_get_info(const wick_adapter *a, wick_adapter_info *info);
+
+/* Adds scale times the adapter to every row of the session from here on, in place of what it had; what the session held is
+ * forgotten, since cached keys and values were made without it. A change of pointers: nothing is loaded or planned. The session
+ * holds the adapter until it is removed or replaced.
+ * Errors  WICK_E_ARG (another model's; the session is in a call or a stream).
+ * Threads one call per session at a time; sessions of a model, with their own adapters or the same, run side by side. */
 WICK_API wick_status wick_session_apply_adapter(wick_session *s, wick_adapter *a, float scale);
+/* An adapter and how strong: one of a stack. */
+typedef struct wick_adapter_use { wick_adapter *adapter; float scale; } wick_adapter_use;
+/* The same with n adapters (at most 16) at once: each adds scale times the change that it alone would make to a layer's product.
+ * n = 0 removes. Errors  as wick_session_apply_adapter(); WICK_E_ARG: two of them bring the same head or embedding. */
+WICK_API wick_status wick_session_apply_adapters(wick_session *s, const wick_adapter_use *use, size_t n);
 /* Takes the session's adapter off again; outputs are then what they were before, to the byte. */
 WICK_API void wick_session_remove_adapter(wick_session *s);
+/* Is this adapter applied to the session (NULL: is any)? */
+WICK_API bool wick_session_has_adapter(const wick_session *s, const wick_adapter *a);
+
+/* Adapters of a model by name. All calls are safe from any thread. */
+typedef struct wick_adapters wick_adapters;
+/* Makes an empty registry; the model must outlive it. Errors  WICK_E_ARG, WICK_E_MEMORY. */
+WICK_API wick_status wick_adapters_new(wick_model *m, wick_adapters **out);
+/* Frees a registry. What sessions have of it they hold on. */
+WICK_API void wick_adapters_free(wick_adapters *r);
+/* Loads an adapter under a name (1 to 200 bytes). One that had the name goes when nobody has it applied any more; sessions go on
+ * with it until then. Errors  as wick_adapter_load(); the registry is then as it was. */
+WICK_API wick_status wick_adapters_load(wick_adapters *r, const char *name, const char *path);
+/* Takes a name out, also while sessions have its adapter. Errors  WICK_E_ARG: no such name (the message has those there are). */
+WICK_API wick_status wick_adapters_unload(wick_adapters *r, const char *name);
+/* The adapter of that name; give it back with wick_adapter_free(). Errors  WICK_E_ARG: no such name. */
+WICK_API wick_status wick_adapters_get(wick_adapters *r, const char *name, wick_adapter **out);
+/* How many there are. */
+WICK_API size_t wick_adapters_count(wick_adapters *r);
+/* The i-th, in the order in which names came: its name to name [cap], and the adapter, to be given back with wick_adapter_free().
+ * Errors  WICK_E_END (there are fewer), WICK_E_LENGTH (cap; 201 is always enough). */
+WICK_API wick_status wick_adapters_at(wick_adapters *r, size_t i, char *name, size_t cap, wick_adapter **out);
+/* wick_session_apply_adapter() with the adapter of that name. Errors  as that; WICK_E_ARG: no such name. */
+WICK_API wick_status wick_session_activate_adapter(wick_session *s, wick_adapters *r, const char *name, float scale);
 
 /* ---- training ---- */
 
@@ -333,6 +384,7 @@ typedef struct wick_train_options {
     const char *adapter_path;       /* folder that the adapter, its log and its checkpoints are written to */
     const char *resume_adapter_file; /* an adapter to begin from (file or folder): its weights, not its run; NULL: a new one */
     bool resume;                    /* go on with the run in adapter_path where its last checkpoint stands */
+    bool overwrite;                 /* begin anew where adapter_path holds a run; else that is an error */
     const char *fine_tune_type;     /* "lora", "dora", "full" */
     int num_layers;                 /* the last so many layers; -1: all */
     const char *const *keys; size_t n_keys;  /* of lora_parameters: "self_attn.q_proj" or "q_proj"; none: every projection */
@@ -346,7 +398,8 @@ typedef struct wick_train_options {
     double max_grad_norm;           /* 0: gradients are not clipped */
     double label_smoothing;
     double learning_rate;
-    const char *lr_schedule;        /* "constant", "linear_schedule", "cosine_decay"; NULL: constant */
+    /* "constant", "linear_schedule", "cosine_decay", "exponential_decay" or "step_decay"; NULL: constant */
+    const char *lr_schedule;
     double lr_arguments[4]; int n_lr_arguments;
     int warmup; double warmup_init; /* updates that the rate rises over, from warmup_init */
     uint64_t seed;
@@ -363,6 +416,7 @@ typedef struct wick_train_options {
     bool test; int test_batches;    /* loss on test.jsonl at the end */
     const char *report_to;          /* "tensorboard" for event files, or NULL */
     const char *project_name;       /* what the run is called in reports and lists; NULL: adapter_path */
+    const char *runs_db;            /* SQLite file that the run is entered in; NULL: none */
     int samples;                    /* answers of the model before and after, in the report */
     void *memory;                   /* what was read from files; wick_train_options_free() */
 } wick_train_options;
@@ -376,6 +430,61 @@ WICK_API wick_status wick_train_options_read(wick_train_options *o, const char *
 WICK_API wick_status wick_train_options_set(wick_train_options *o, const char *key, const char *value);
 /* Frees what was read into *o. */
 WICK_API void wick_train_options_free(wick_train_options *o);
+
+/* What a training says at a point of its run. Numbers that are not there are NaN. */
+typedef struct wick_train_point {
+    int iteration;              /* micro-batches done */
+    double train_loss;          /* mean of the micro-batches' mean losses since the last report, in nats */
+    double learning_rate;       /* of the last update */
+    double grad_norm;           /* of the last update, before clipping */
+    double tokens_per_second;   /* rows trained on since the last report, over the time that took */
+    uint64_t trained_tokens;    /* labels learnt since the run began */
+    uint64_t peak_memory;       /* bytes of the process, at most so far */
+    double val_loss;
+} wick_train_point;
+
+/* A training: a model, its data, and what has been learnt so far. */
+typedef struct wick_train wick_train;
+
+/* What is going to be trained on what. Strings live as long as the training. */
+typedef struct wick_train_info {
+    size_t size;                    /* sizeof(wick_train_info), set by you */
+    uint64_t n_train, n_valid, n_test; /* samples */
+    uint64_t n_token, n_label;      /* of train.jsonl: tokens, and of them learnt */
+    uint64_t n_cut, n_masked;       /* samples cut to max_seq_length; left out because no label was left */
+    int longest;                    /* tokens of the longest sample, before cutting */
+    int max_rows;                   /* rows of a micro-batch at most */
+    uint64_t n_param;               /* numbers that are trained */
+    uint64_t n_bytes;               /* that the training holds beside the model: parameters, gradients, moments, activations */
+    int iteration, iters;           /* micro-batches done (of a resumed run, else 0), and to do */
+    const char *warning;            /* what went wrong and does not stop the run (the list of runs cannot be written), or NULL */
+} wick_train_info;
+
+/* What a step did beside learning. */
+typedef struct wick_train_event {
+    wick_train_point point;         /* the newest numbers; train_loss is NaN between reports */
+    bool reported, evaluated, saved; /* point went into the log; it has a val_loss; adapter and checkpoint were written */
+    bool finished, stopped_early;   /* this was the last step; because the loss got no better */
+} wick_train_event;
+
+/* Reads the data, makes what trains, and with o->resume goes on from adapter_path's checkpoint. dry: writes nothing, for
+ * wick_train_describe() alone. The model must outlive it, and may serve beside it between calls. Options are copied.
+ * Errors  WICK_E_ARG (an option; data that changed since the checkpoint), WICK_E_FORMAT (data, with the line), WICK_E_IO,
+ *         WICK_E_UNSUPPORTED (an op without a gradient), WICK_E_MEMORY. */
+WICK_API wick_status wick_train_new(wick_model *m, const wick_train_options *o, bool dry, wick_train **out);
+/* Fills *info. Errors  WICK_E_ARG (info->size). */
+WICK_API wick_status wick_train_describe(const wick_train *t, wick_train_info *info);
+/* One micro-batch, and whatever is due after it: an update, a report, an evaluation, a save. The first call of a new run only
+ * evaluates valid.jsonl, and lets the model answer what the report shows as its answers before.
+ * Errors  WICK_E_END (nothing is left to do), WICK_E_NUMERIC (the loss or the gradients are not finite: the step is named, the last
+ *         checkpoint stays), WICK_E_IO (full disk), WICK_E_MEMORY. */
+WICK_API wick_status wick_train_step(wick_train *t, wick_train_event *event);
+/* Loss on valid.jsonl, or with test on test.jsonl. Errors  WICK_E_ARG (there is no such file), WICK_E_MEMORY. */
+WICK_API wick_status wick_train_eval(wick_train *t, bool test, double *loss);
+/* Writes adapter, checkpoint and report as they are now. Errors  WICK_E_IO: what was written before is whole; WICK_E_MEMORY. */
+WICK_API wick_status wick_train_save(wick_train *t);
+/* Frees a training; what was not saved is gone. */
+WICK_API void wick_train_free(wick_train *t);
 
 /* A line of training data as the model sees it. Free with wick_train_sample_free(). */
 typedef struct wick_train_sample {

@@ -33,12 +33,13 @@ static wick_status adapter_new(wk_model *m, wick_adapter **out) {
     wick_adapter *a = *out = wk_alloc(sizeof *a);
     if (!a) return wk_fail_memory(sizeof *a, "an adapter");
     a->model = m;
+    atomic_init(&a->n_ref, 1);
     a->term = wk_alloc_array((size_t)n, sizeof *a->term);
     a->set = (wk_lora_set){ a->term, n, 1, NULL };
     return a->term ? WICK_OK : wk_fail_memory((size_t)n * sizeof *a->term, "an adapter");
 }
 
-void wk_adapter_free(wick_adapter *a) {
+static void adapter_free(wick_adapter *a) {
     if (!a) return;
     wk_backend *be = a->model->backend;
     for (int i = 0; a->term && i < a->set.n_slot; i++) {
@@ -47,7 +48,18 @@ void wk_adapter_free(wick_adapter *a) {
         for (size_t k = 0; k < sizeof all / sizeof *all; k++) be->ops->weight_free(be, (wk_weight *)all[k]);
     }
     wk_free(a->term);
+    wk_free(a->path);
+    wk_free(a->base_model);
     wk_free(a);
+}
+
+wick_adapter *wk_adapter_hold(wick_adapter *a) {
+    atomic_fetch_add_explicit(&a->n_ref, 1, memory_order_relaxed);
+    return a;
+}
+
+void wk_adapter_drop(wick_adapter *a) {
+    if (a && atomic_fetch_sub_explicit(&a->n_ref, 1, memory_order_acq_rel) == 1) adapter_free(a);
 }
 
 /* A module that was read fits; one that a program made might not. */
@@ -157,22 +169,123 @@ static wick_status add_saved(wick_adapter *a, const wk_lora_saved *x) {
     return st;
 }
 
+/* ---- what it is ---- */
+
+/* Mixes n bytes into h, eight at a time, in four chains that run side by side. */
+static uint64_t mix(uint64_t h, const void *p, size_t n) {
+    const uint64_t k = 0x9E3779B97F4A7C15u;
+    uint64_t lane[4] = { h, h ^ 1, h ^ 2, h ^ 3 }, w;
+    const uint8_t *at = p;
+    for (; n >= 32; n -= 32, at += 32)
+        for (int i = 0; i < 4; i++) {
+            memcpy(&w, at + 8 * i, 8);
+            lane[i] = (lane[i] ^ w) * k;
+            lane[i] ^= lane[i] >> 32;
+        }
+    for (int i = 0; n; i = (i + 1) % 4) {
+        size_t part = n < 8 ? n : 8;
+        w = 0;
+        memcpy(&w, at, part);
+        lane[i] = (lane[i] ^ w ^ part) * k;
+        lane[i] ^= lane[i] >> 32;
+        at += part;
+        n -= part;
+    }
+    for (int i = 1; i < 4; i++) lane[0] = ((lane[0] ^ lane[i]) * k) ^ lane[i] >> 29;
+    return lane[0];
+}
+
+static uint64_t mix_numbers(uint64_t h, const float *x, int64_t n) { return x ? mix(h, x, (size_t)n * sizeof *x) : h * 31; }
+
+/* Of all that an adapter's effect follows from, and of nothing else: the same for the same adapter in another format. */
+static uint64_t version_of(const wk_lora_data *d) {
+    uint64_t h = 0x5749434B;
+    for (size_t i = 0; i < d->n_module; i++) {
+        const wk_lora_module *x = &d->module[i];
+        int64_t head[] = { x->layer, x->role, x->rank, x->n_in, x->n_out };
+        float scale = (float)wk_lora_scale(d, x);
+        h = mix(mix(h, head, sizeof head), &scale, sizeof scale);
+        h = mix_numbers(mix_numbers(h, x->a, x->rank * x->n_in), x->b, x->n_out * x->rank);
+        h = mix_numbers(h, x->magnitude, x->n_out);
+    }
+    for (size_t i = 0; i < d->n_saved; i++) {
+        const wk_lora_saved *x = &d->saved[i];
+        int64_t head[] = { x->role, x->n_row, x->n_col };
+        h = mix_numbers(mix(h, head, sizeof head), x->w, x->n_row * x->n_col);
+    }
+    return h;
+}
+
+static wick_status describe(wick_adapter *a, const wk_lora_data *d) {
+    wick_adapter_info *info = &a->info;
+    *info = (wick_adapter_info){ .size = sizeof *info, .path = "", .base_model = "", .rslora = d->rslora };
+    if (d->base_model) info->base_model = a->base_model = wk_strdup(d->base_model);
+    if (!info->base_model) return wk_fail_memory(strlen(d->base_model), "an adapter");
+    info->n_modules = (int)d->n_module;
+    info->n_saved = (int)d->n_saved;
+    for (size_t i = 0; i < d->n_module; i++) {
+        const wk_lora_module *x = &d->module[i];
+        if (x->rank > info->rank) info->rank = (int)x->rank;
+        info->dora |= x->magnitude != NULL;
+        info->n_params += (uint64_t)(x->rank * (x->n_in + x->n_out) + (x->magnitude ? x->n_out : 0));
+    }
+    for (size_t i = 0; i < d->n_saved; i++) info->n_params += (uint64_t)(d->saved[i].n_row * d->saved[i].n_col);
+    for (int i = 0; i < a->set.n_slot; i++) {
+        const wk_lora_term *t = &a->term[i];
+        const wk_weight *all[] = { t->a, t->b, t->gain, t->offset, t->w };
+        for (size_t k = 0; k < sizeof all / sizeof *all; k++) info->n_bytes += all[k] ? all[k]->n_bytes : 0;
+    }
+    info->version = version_of(d);
+    return WICK_OK;
+}
+
 wick_status wk_adapter_from_data(wk_model *m, const wk_lora_data *d, wick_adapter **out) {
     wick_adapter *a = NULL;
     *out = NULL;
     wick_status st = adapter_new(m, &a);
     for (size_t i = 0; !st && i < d->n_module; i++) st = add_module(a, d, &d->module[i]);
     for (size_t i = 0; !st && i < d->n_saved; i++) st = add_saved(a, &d->saved[i]);
-    if (st) wk_adapter_free(a);
+    if (!st) st = describe(a, d);
+    if (st) adapter_free(a);
     else *out = a;
     return st;
 }
 
 wick_status wk_adapter_load(wk_model *m, const char *path, wick_adapter **out) {
     wk_lora_data *d = NULL;
+    wick_adapter *a = NULL;
     *out = NULL;
     wick_status st = wk_lora_read(m, path, &d);
-    if (!st) st = wk_adapter_from_data(m, d, out);
+    if (!st) st = wk_adapter_from_data(m, d, &a);
+    if (!st && !(a->info.path = a->path = wk_strdup(path))) st = wk_fail_memory(strlen(path), "an adapter");
+    if (st) adapter_free(a);
+    else *out = a;
     wk_lora_data_free(d);
     return st;
+}
+
+/* ---- stacks ---- */
+
+/* The first module that two of a stack bring whole; -1: none. */
+static int clash(const wick_adapter *a, const wick_adapter *b) {
+    for (int i = 0; i < a->set.n_slot; i++) if (a->term[i].w && b->term[i].w) return i;
+    return -1;
+}
+
+wick_status wk_adapter_stack(const wk_model *m, const wick_adapter_use *use, size_t n, wk_lora_set *set) {
+    if (n > WK_MAX_STACK) return wk_fail(WICK_E_ARG, "a stack of %zu adapters: at most %d", n, WK_MAX_STACK);
+    for (size_t i = 0; i < n; i++) {
+        const wick_adapter *a = use[i].adapter;
+        if (!a) return wk_fail(WICK_E_ARG, "adapter %zu is NULL", i);
+        if (a->model != m) return wk_fail(WICK_E_ARG, "the adapter was loaded for another model: load it again for this one");
+        if (!(use[i].scale > -1e6f && use[i].scale < 1e6f))
+            return wk_fail(WICK_E_ARG, "the adapter's scale is %g, it must be a number below 1e6", (double)use[i].scale);
+        for (size_t k = 0; k < i; k++)
+            if (clash(a, use[k].adapter) >= 0)
+                return wk_fail(WICK_E_ARG, "adapters %zu and %zu both bring %s whole: one of them can be applied", k, i,
+                               clash(a, use[k].adapter) == wk_model_slot(m, -1, WK_T_EMBED) ? "an embedding" : "a head");
+        set[i] = (wk_lora_set){ a->set.slot, a->set.n_slot, use[i].scale, NULL };
+        if (i) set[i - 1].also = &set[i];
+    }
+    return WICK_OK;
 }

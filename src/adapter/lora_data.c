@@ -2,6 +2,9 @@
 #include "adapter/reading.h"
 #include "base/file.h"
 #include <math.h>
+#include <string.h>
+
+enum { MAX_CONFIG_BYTES = 1 << 20 };
 
 void wk_lora_data_free(wk_lora_data *d) {
     if (!d) return;
@@ -22,21 +25,72 @@ void wk_lora_data_free(wk_lora_data *d) {
     wk_free(d);
 }
 
+wick_status wk_config_read_number(const wk_lora_folder *f, json_t *object, const char *key, double min, double max, double *out) {
+    json_t *v = json_object_get(object, key);
+    *out = json_number_value(v);
+    if (json_is_number(v) && *out >= min && *out <= max) return WICK_OK;
+    return wk_fail(WICK_E_FORMAT, "%s: \"%s\" must be a number from %g to %g", f->config_path, key, min, max);
+}
+
+wick_status wk_config_read_text(const wk_lora_folder *f, const char *key, char **out) {
+    const char *s = json_string_value(json_object_get(f->config, key));
+    *out = s ? wk_strdup(s) : NULL;
+    return !s || *out ? WICK_OK : wk_fail_memory(strlen(s), key);
+}
+
 double wk_lora_scale(const wk_lora_data *d, const wk_lora_module *x) {
     return x->alpha / (d->rslora ? sqrt((double)x->rank) : (double)x->rank);
+}
+
+/* PEFT's configuration has "peft_type", mlx's "fine_tune_type"; older ones of mlx have neither, and the tensors lie in its file. */
+static wick_status is_mlx(const wk_lora_folder *f, bool *mlx) {
+    *mlx = json_object_get(f->config, "fine_tune_type") != NULL;
+    if (*mlx || json_object_get(f->config, "peft_type")) return WICK_OK;
+    char *tensors = wk_path_join(f->folder, "adapters.safetensors");
+    wick_status st = tensors ? wk_file_look(tensors, mlx) : wk_fail_memory(strlen(f->folder), "a path");
+    wk_free(tensors);
+    return st;
+}
+
+static wick_status read_folder(const wk_model *m, const char *folder, const char *file, wk_lora_data *d) {
+    json_t *config = NULL;
+    bool mlx = false;
+    char *path = wk_path_join(folder, "adapter_config.json");
+    wick_status st = path ? wk_json_read(path, MAX_CONFIG_BYTES, &config) : wk_fail_memory(strlen(folder), "a path");
+    wk_lora_folder f = { folder, file, path, config };
+    if (!st && !json_is_object(config)) st = wk_fail(WICK_E_FORMAT, "%s: it is not a JSON object", path);
+    if (!st) st = is_mlx(&f, &mlx);
+    if (!st) st = (mlx ? wk_mlx_read : wk_peft_read)(m, &f, d);
+    json_decref(config);
+    wk_free(path);
+    return st;
+}
+
+/* A GGUF file, or one of a folder's safetensors, whose configuration lies beside it. */
+static wick_status read_file(const wk_model *m, const char *path, wk_lora_data *d) {
+    const char *slash = strrchr(path, '/');
+    wk_str name = { path, strlen(path) };
+    if (!wk_cut_end(&name, ".safetensors")) return wk_gguf_adapter_read(m, path, d);
+    char *folder = slash ? wk_strdup_n(path, (size_t)(slash - path) + (slash == path)) : wk_strdup(".");
+    wick_status st = folder ? read_folder(m, folder, path, d) : wk_fail_memory(strlen(path), "a path");
+    wk_free(folder);
+    return st;
 }
 
 wick_status wk_lora_read(const wk_model *m, const char *path, wk_lora_data **out) {
     *out = NULL;
     wk_lora_data *d = wk_alloc(sizeof *d);
     if (!d) return wk_fail_memory(sizeof *d, "an adapter");
-    wick_status st = wk_peft_read(m, path, d);
+    bool file = wk_file_exists(path) && !wk_is_folder(path);
+    wick_status st = file ? read_file(m, path, d) : read_folder(m, path, NULL, d);
     if (!st) *out = d;
     else wk_lora_data_free(d);
     return st;
 }
 
 wick_status wk_lora_write(const wk_model *m, const wk_lora_data *d, const char *path, wk_lora_format f) {
-    if (f != WK_LORA_PEFT) return wk_fail(WICK_E_UNSUPPORTED, "%s: only PEFT folders can be written", path);
-    return wk_peft_write(m, d, path);
+    static wick_status (*const write[])(const wk_model *, const wk_lora_data *, const char *) = {
+        [WK_LORA_PEFT] = wk_peft_write, [WK_LORA_MLX] = wk_mlx_write, [WK_LORA_GGUF] = wk_gguf_adapter_write,
+    };
+    return write[f](m, d, path);
 }

@@ -10,9 +10,7 @@ bool wk_lora_name(const wk_model *m, int layer, wk_role role, bool gguf, char *o
 
 /* The fused role that holds this one in the family's files; the role itself: none does. */
 static wk_role whole_of(const wk_model *m, wk_role role) {
-    bool fused = false;
-    for (const wk_arch *a = m->hp.arch; a; a = a->base) fused |= a->fused;
-    for (const wk_fusion *u = wk_fusions; fused && u->whole; u++)
+    for (const wk_fusion *u = wk_fusions; m->hp.arch->fused && u->whole; u++)
         for (int i = 0; u->part[i]; i++) if (u->part[i] == role) return u->whole;
     return role;
 }

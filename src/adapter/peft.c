@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_CONFIG_BYTES = 1 << 20, MAX_PATTERNS = 1024, MATCH_LIMIT = 100000 };
+enum { MAX_PATTERNS = 1024, MATCH_LIMIT = 100000 };
 
 /* ---- adapter_config.json ---- */
 
@@ -29,13 +29,6 @@ static void free_patterns(pattern_list *l) {
     pcre2_general_context_free(l->memory);
     wk_free(l->p);
     *l = (pattern_list){ 0 };
-}
-
-static wick_status read_number(json_t *config, const char *path, const char *key, double min, double max, double *out) {
-    json_t *v = json_object_get(config, key);
-    *out = json_number_value(v);
-    if (json_is_number(v) && *out >= min && *out <= max) return WICK_OK;
-    return wk_fail(WICK_E_FORMAT, "%s: \"%s\" must be a number from %g to %g", path, key, min, max);
 }
 
 /* One key of a pattern list, compiled. */
@@ -131,44 +124,30 @@ static wick_status refuse_unsupported(json_t *config, const char *path) {
     return st;
 }
 
-/* A string of the configuration, or NULL. */
-static wick_status copy_string(json_t *config, const char *key, char **out) {
-    const char *s = json_string_value(json_object_get(config, key));
-    *out = s ? wk_strdup(s) : NULL;
-    return !s || *out ? WICK_OK : wk_fail_memory(strlen(s), key);
-}
-
-static wick_status read_config(const char *folder, peft_config *c, wk_lora_data *d) {
-    json_t *config = NULL;
-    char *path = wk_path_join(folder, "adapter_config.json");
-    if (!path) return wk_fail_memory(strlen(folder), "a path");
-    wick_status st = wk_json_read(path, MAX_CONFIG_BYTES, &config);
-    const char *type = json_string_value(json_object_get(config, "peft_type"));
-    if (!st && !json_is_object(config)) st = wk_fail(WICK_E_FORMAT, "%s: it is not a JSON object", path);
-    if (!st && json_object_get(config, "fine_tune_type"))
-        st = wk_fail(WICK_E_UNSUPPORTED, "%s: this is an mlx adapter; only PEFT's can be loaded", path);
-    if (!st && !type) st = wk_fail(WICK_E_FORMAT, "%s: \"peft_type\" is missing: is this a PEFT adapter?", path);
-    if (!st && strcmp(type, "LORA"))
+static wick_status read_config(const wk_lora_folder *f, peft_config *c, wk_lora_data *d) {
+    json_t *config = f->config;
+    const char *path = f->config_path, *type = json_string_value(json_object_get(config, "peft_type"));
+    wick_status st = WICK_OK;
+    if (!type) st = wk_fail(WICK_E_FORMAT, "%s: \"peft_type\" is missing: is this a PEFT adapter?", path);
+    else if (strcmp(type, "LORA"))
         st = wk_fail(WICK_E_UNSUPPORTED, "%s: \"peft_type\" is \"%.40s\", only \"LORA\" can be loaded", path, type);
     if (!st) st = refuse_unsupported(config, path);
-    if (!st) st = read_number(config, path, "r", 1, WK_LORA_MAX_RANK, &c->r);
-    if (!st) st = read_number(config, path, "lora_alpha", -1e6, 1e6, &c->alpha);
+    if (!st) st = wk_config_read_number(f, config, "r", 1, WK_LORA_MAX_RANK, &c->r);
+    if (!st) st = wk_config_read_number(f, config, "lora_alpha", -1e6, 1e6, &c->alpha);
     if (!st) st = read_patterns(config, path, "rank_pattern", 1, WK_LORA_MAX_RANK, &c->ranks);
     if (!st) st = read_patterns(config, path, "alpha_pattern", -1e6, 1e6, &c->alphas);
     c->dora = json_is_true(json_object_get(config, "use_dora"));
     d->rslora = json_is_true(json_object_get(config, "use_rslora"));
     d->dropout = json_number_value(json_object_get(config, "lora_dropout"));
-    if (!st) st = copy_string(config, "base_model_name_or_path", &d->base_model);
-    if (!st) st = copy_string(config, "task_type", &d->task_type);
-    json_decref(config);
-    wk_free(path);
+    if (!st) st = wk_config_read_text(f, "base_model_name_or_path", &d->base_model);
+    if (!st) st = wk_config_read_text(f, "task_type", &d->task_type);
     return st;
 }
 
 /* The tensors' file, or why there is none to read. */
-static wick_status open_tensors(const char *folder, char **path, wk_safetensors **out) {
+static wick_status open_tensors(const char *folder, const char *file, char **path, wk_safetensors **out) {
     char *pickle = wk_path_join(folder, "adapter_model.bin");
-    *path = wk_path_join(folder, "adapter_model.safetensors");
+    *path = file ? wk_strdup(file) : wk_path_join(folder, "adapter_model.safetensors");
     bool there = false, pickled = false;
     wick_status st = !pickle || !*path ? wk_fail_memory(strlen(folder), "a path") : wk_file_look(*path, &there);
     if (!st && !there) st = wk_file_look(pickle, &pickled);
@@ -220,18 +199,16 @@ static void place_all(wk_reading *r, const wk_safetensors *file, bool dora) {
             wk_reading_problem(r, true, t->name, "is DoRA's, and the configuration has no \"use_dora\"");
         else wk_reading_place(r, t, module, half, false);
     }
-    for (int i = 0; dora && i < r->n_slot; i++)
-        if (r->slot[i].half[WK_HALF_A] && !r->slot[i].half[WK_HALF_MAGNITUDE])
-            wk_reading_problem(r, true, r->slot[i].half[WK_HALF_A]->name, "has no lora_magnitude_vector beside it");
+    wk_reading_need_magnitudes(r, dora, ".lora_magnitude_vector");
 }
 
-wick_status wk_peft_read(const wk_model *m, const char *path, wk_lora_data *d) {
+wick_status wk_peft_read(const wk_model *m, const wk_lora_folder *f, wk_lora_data *d) {
     peft_config c = { 0 };
     wk_safetensors *file = NULL;
     wk_reading r = { 0 };
     char *name = NULL;
-    wick_status st = read_config(path, &c, d);
-    if (!st) st = open_tensors(path, &name, &file);
+    wick_status st = read_config(f, &c, d);
+    if (!st) st = open_tensors(f->folder, f->file, &name, &file);
     if (!st) st = wk_reading_new(&r, m, name);
     if (!st) {
         r.rank = rank_of;

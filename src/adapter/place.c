@@ -74,6 +74,15 @@ static bool is_called(const wk_model *m, wk_role role, wk_str module, bool gguf)
     return false;
 }
 
+static bool find_fused(const wk_model *m, wk_str module, bool gguf, int layer, wk_role *role) {
+    int64_t in, out;
+    for (const wk_fusion *u = wk_fusions; u->whole; u++) {
+        memcpy(role, u->part, sizeof u->part);
+        if (is_called(m, u->whole, module, gguf) && wk_lora_sizes(m, layer, role[0], &in, &out)) return true;
+    }
+    return false;
+}
+
 /* Layer and roles (role 0, which is WK_T_EMBED, ends a list that has others); false: the model has no such linear layer. */
 static bool find_place(const wk_model *m, wk_str module, bool gguf, int *layer, wk_role *role) {
     static const wk_role tops[] = { WK_T_EMBED, WK_T_OUTPUT, WK_T_SCORE };
@@ -87,13 +96,13 @@ static bool find_place(const wk_model *m, wk_str module, bool gguf, int *layer, 
         return false;
     }
     if (!cut_layer(m, &module, layer)) return false;
+    if (m->hp.arch->fused && find_fused(m, module, gguf, *layer, role)) return true;  /* GGUF's "ffn_up" is gate and up */
     for (int i = WK_T_Q; i <= WK_T_DOWN; i++)
-        if (is_called(m, role[0] = (wk_role)i, module, gguf) && wk_lora_sizes(m, *layer, role[0], &in, &out)) return true;
-    for (const wk_fusion *u = wk_fusions; u->whole; u++) {
-        memcpy(role, u->part, sizeof u->part);
-        if (is_called(m, u->whole, module, gguf) && wk_lora_sizes(m, *layer, role[0], &in, &out)) return true;
-    }
-    return false;
+        if (is_called(m, role[0] = (wk_role)i, module, gguf) && wk_lora_sizes(m, *layer, role[0], &in, &out)) {
+            role[1] = 0;
+            return true;
+        }
+    return find_fused(m, module, gguf, *layer, role);
 }
 
 void wk_reading_place(wk_reading *r, const wk_tensor *t, wk_str module, wk_half half, bool gguf) {

@@ -40,6 +40,15 @@ static wick_status check_half(wk_reading *r, const wk_tensor *t, int64_t rows, i
     return WICK_OK;
 }
 
+void wk_reading_need_magnitudes(wk_reading *r, bool dora, const char *end) {
+    for (int i = 0; dora && i < r->n_slot; i++)
+        if (r->slot[i].half[WK_HALF_A] && !r->slot[i].half[WK_HALF_MAGNITUDE])
+            wk_reading_problem(r, true, r->slot[i].half[WK_HALF_A]->name, "has no %s beside it", end + 1);
+}
+
+/* Does A lie as [n_in, rank]? */
+static bool a_turned(const wk_reading *r, const wk_lora_found *f) { return r->turned || (r->by_token && f->role == WK_T_EMBED); }
+
 /* Everything that was found for one place. */
 static wick_status check_found(wk_reading *r, wk_lora_found *f) {
     const wk_tensor *a = f->half[WK_HALF_A], *b = f->half[WK_HALF_B], *mag = f->half[WK_HALF_MAGNITUDE],
@@ -52,17 +61,17 @@ static wick_status check_found(wk_reading *r, wk_lora_found *f) {
         wk_reading_problem(r, true, (a ? a : b ? b : mag)->name, "has no lora_%s beside it", a ? "B" : "A");
         return WICK_OK;
     }
-    if (a->n_dim != 2 || b->n_dim != 2 || (r->turned ? a->shape[1] : a->shape[0]) < 1) {
+    if (a->n_dim != 2 || b->n_dim != 2 || (a_turned(r, f) ? a->shape[1] : a->shape[0]) < 1) {
         wk_reading_problem(r, true, (a->n_dim == 2 ? b : a)->name, "is no matrix");
         return WICK_OK;
     }
-    st = r->rank(r, f->module, r->turned ? a->shape[1] : a->shape[0], &f->rank, &f->alpha);
+    st = r->rank(r, f->module, a_turned(r, f) ? a->shape[1] : a->shape[0], &f->rank, &f->alpha);
     if (st) return st;
     if (f->rank > WK_LORA_MAX_RANK) {
         wk_reading_problem(r, false, a->name, "has rank %lld, at most %d can be applied", (long long)f->rank, WK_LORA_MAX_RANK);
         return WICK_OK;
     }
-    if (r->turned) st = check_half(r, a, f->n_in, f->rank, "the model and the rank");
+    if (a_turned(r, f)) st = check_half(r, a, f->n_in, f->rank, "the model and the rank");
     else st = check_half(r, a, f->rank, f->n_in, "the model and r");
     if (!st && r->turned) st = check_half(r, b, f->rank, f->n_whole, "the model and the rank");
     else if (!st) st = check_half(r, b, f->n_whole, f->rank, "the model and r");
@@ -124,7 +133,7 @@ static wick_status copy_found(const wk_reading *r, const wk_lora_found *f, wk_lo
     *x = (wk_lora_module){ .layer = f->layer, .role = f->role, .rank = f->rank, .n_in = f->n_in, .n_out = f->n_out,
                            .alpha = f->alpha };
     st = copy_name(f->module, &x->module);
-    if (!st) st = copy(f->half[WK_HALF_A], r->turned, 0, f->rank, f->n_in, 0, &x->a);
+    if (!st) st = copy(f->half[WK_HALF_A], a_turned(r, f), 0, f->rank, f->n_in, 0, &x->a);
     if (!st) st = copy(f->half[WK_HALF_B], r->turned, f->first, f->n_out, f->rank, head, &x->b);
     if (!st && mag) st = copy(mag, false, f->first, f->n_out, 1, head, &x->magnitude);
     return st;

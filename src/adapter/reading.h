@@ -4,6 +4,7 @@
 #ifndef WK_LORA_READING_H
 #define WK_LORA_READING_H
 #include "adapter/lora_data.h"
+#include "base/json.h"
 #include "format/names.h"
 
 /* What a tensor of an adapter is. */
@@ -28,6 +29,7 @@ struct wk_reading {
     const wk_model *m;
     const char *path;                    /* of the tensors' file, for messages */
     bool turned;                         /* mlx: A is [n_in, rank], B is [rank, n_out] */
+    bool by_token;                       /* GGUF: A of the embedding is [n_in, rank] */
     bool interleaved;                    /* GGUF: rows of q and k lie as that file's heads do */
     wk_lora_rank_fn rank;
     const void *user;                    /* for rank */
@@ -42,6 +44,8 @@ void wk_reading_free(wk_reading *r);
 void wk_reading_problem(wk_reading *r, bool wrong, wk_str tensor, const char *fmt, ...) WK_PRINTF(4, 5);
 /* Puts a tensor where its module is, which has a name of transformers or (gguf) of GGUF, without the ".weight". */
 void wk_reading_place(wk_reading *r, const wk_tensor *t, wk_str module, wk_half half, bool gguf);
+/* With dora each A must have a magnitude beside it, whose name ends so. */
+void wk_reading_need_magnitudes(wk_reading *r, bool dora, const char *end);
 /* All tensors checked and copied to d. Errors  WICK_E_FORMAT and WICK_E_UNSUPPORTED with the list, WICK_E_MEMORY. */
 wick_status wk_reading_finish(wk_reading *r, wk_lora_data *d);
 
@@ -49,10 +53,22 @@ wick_status wk_reading_finish(wk_reading *r, wk_lora_data *d);
 bool wk_cut_start(wk_str *s, const char *start);
 bool wk_cut_end(wk_str *s, const char *end);
 
-/* The formats: each reads what is at path, and writes it. */
-wick_status wk_peft_read(const wk_model *m, const char *path, wk_lora_data *d);
+/* A folder with an adapter_config.json, which was read; all borrowed. */
+typedef struct wk_lora_folder {
+    const char *folder;
+    const char *file;                    /* the tensors' file, where it is not the usual one in the folder, or NULL */
+    const char *config_path;
+    json_t *config;
+} wk_lora_folder;
+/* A number of a configuration. Errors  WICK_E_FORMAT: it is none from min to max. */
+wick_status wk_config_read_number(const wk_lora_folder *f, json_t *object, const char *key, double min, double max, double *out);
+/* A string's copy; NULL: the configuration has none. Errors  WICK_E_MEMORY. */
+wick_status wk_config_read_text(const wk_lora_folder *f, const char *key, char **out);
+
+/* The formats. */
+wick_status wk_peft_read(const wk_model *m, const wk_lora_folder *f, wk_lora_data *d);
 wick_status wk_peft_write(const wk_model *m, const wk_lora_data *d, const char *path);
-wick_status wk_mlx_read(const wk_model *m, const char *path, wk_lora_data *d);
+wick_status wk_mlx_read(const wk_model *m, const wk_lora_folder *f, wk_lora_data *d);
 wick_status wk_mlx_write(const wk_model *m, const wk_lora_data *d, const char *path);
 wick_status wk_gguf_adapter_read(const wk_model *m, const char *path, wk_lora_data *d);
 wick_status wk_gguf_adapter_write(const wk_model *m, const wk_lora_data *d, const char *path);

@@ -1,5 +1,5 @@
 /* generate.h: what stands behind the public handles, shared by the files of this folder.
- * Reading order: api.c (models), text.c, sampler.c, emit.c, session.c, generate.c, stream.c. */
+ * Reading order: api.c (models), text.c, sampler.c, emit.c, session.c, adapters.c, generate.c, stream.c. */
 #ifndef WK_GENERATE_H
 #define WK_GENERATE_H
 #include "adapter/adapter.h"
@@ -44,8 +44,8 @@ struct wick_session {
     wk_row *rows;                    /* [n_batch] */
     atomic_bool cancel;              /* set by wick_session_cancel() at any time, cleared as a call begins */
     atomic_flag busy;                /* a call or a stream has the session */
-    wick_adapter *adapter;           /* NULL: none */
-    wk_lora_set set; const wk_lora_set *sets[1];
+    wick_adapter *adapter[WK_MAX_STACK]; size_t n_adapter;  /* held */
+    wk_lora_set set[WK_MAX_STACK]; const wk_lora_set *sets[1];  /* chained; where the chain begins */
     wk_sampler sampler;
     wk_emit emit;
 };

@@ -59,6 +59,7 @@ wick_status wick_session_new(wick_model *m, const wick_session_options *o, wick_
 void wick_session_free(wick_session *s) {
     if (!s) return;
     wk_runner_free(s->runner);
+    for (size_t i = 0; i < s->n_adapter; i++) wk_adapter_drop(s->adapter[i]);
     wk_sampler_free(&s->sampler);
     wk_emit_free(&s->emit);
     wk_free(s->ids);
@@ -105,7 +106,7 @@ void wick_session_reset(wick_session *s) {
 static wick_status step(wick_session *s, const int32_t *ids, int n, bool want_all, bool want_last) {
     wick_status st = wk_session_check_cancel(s);
     for (int i = 0; i < n; i++)
-        s->rows[i] = (wk_row){ ids[i], 0, s->adapter ? 0 : -1, want_all || (want_last && i == n - 1) };
+        s->rows[i] = (wk_row){ ids[i], 0, s->n_adapter ? 0 : -1, want_all || (want_last && i == n - 1) };
     if (!st) st = wk_runner_step(s->runner, s->rows, n);
     if (st) return st;
     memmove(s->ids + s->n_ids, ids, (size_t)n * sizeof *ids);  /* they may lie there already */
@@ -190,45 +191,4 @@ wick_status wick_classify(wick_session *s, const char *text, size_t n_text, floa
     if (!st) st = logits(s, ids.ptr, ids.len, out, cap);
     wk_ids_free(&ids);
     return st;
-}
-
-/* ---- adapters ---- */
-
-wick_status wick_adapter_load(wick_model *m, const char *path, wick_adapter **out) {
-    wk_clear_error();
-    if (!out) return wk_fail(WICK_E_ARG, "wick_adapter_load: out is NULL");
-    *out = NULL;
-    if (!m || !path) return wk_fail(WICK_E_ARG, "wick_adapter_load: %s is NULL", m ? "the path" : "the model");
-    if (m->vocab_only) return wk_fail(WICK_E_ARG, "the model was opened with vocab_only: it has no weights to adapt");
-    return wk_adapter_load(m->m, path, out);
-}
-
-void wick_adapter_free(wick_adapter *a) { wk_adapter_free(a); }
-
-/* NULL takes it off. Keys and values made with another adapter are forgotten. */
-static void set_adapter(wick_session *s, wick_adapter *a, float scale) {
-    s->adapter = a;
-    if (a) s->set = (wk_lora_set){ a->set.slot, a->set.n_slot, scale, NULL };
-    s->sets[0] = &s->set;
-    wk_runner_adapters(s->runner, s->sets, a ? 1 : 0);
-    wk_session_keep(s, 0);
-}
-
-wick_status wick_session_apply_adapter(wick_session *s, wick_adapter *a, float scale) {
-    wk_clear_error();
-    if (!s || !a) return wk_fail(WICK_E_ARG, "wick_session_apply_adapter: %s is NULL", s ? "the adapter" : "the session");
-    if (a->model != s->model->m) return wk_fail(WICK_E_ARG, "the adapter was loaded for another model: load it again for this one");
-    if (!(scale > -1e6f && scale < 1e6f))
-        return wk_fail(WICK_E_ARG, "the adapter's scale is %g, it must be a number below 1e6", (double)scale);
-    wick_status st = wk_session_enter(s);
-    if (st) return st;
-    set_adapter(s, a, scale);
-    wk_session_leave(s);
-    return WICK_OK;
-}
-
-void wick_session_remove_adapter(wick_session *s) {
-    if (!s || wk_session_enter(s)) return;
-    if (s->adapter) set_adapter(s, NULL, 0);
-    wk_session_leave(s);
 }

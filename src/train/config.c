@@ -29,12 +29,12 @@ const wk_train_key wk_train_keys[] = {
     { "optimizer_config.betas", WK_KEY_REALS, 0, 2, AT(betas), 0, NULL },
     { "optimizer_config.eps", WK_KEY_REAL, 0, 1, AT(eps), 0, NULL },
     { "optimizer_config.momentum", WK_KEY_REAL, 0, 1, AT(momentum), 0, NULL },
-    { "optimizer_config.weight_decay", WK_KEY_REAL, 0, 1e3, AT(weight_decay), 0, NULL },
     { "weight_decay", WK_KEY_REAL, 0, 1e3, AT(weight_decay), 0, NULL },
     { "max_grad_norm", WK_KEY_REAL, 0, 1e9, AT(max_grad_norm), 0, NULL },
     { "label_smoothing", WK_KEY_REAL, 0, 0.999, AT(label_smoothing), 0, NULL },
     { "learning_rate", WK_KEY_REAL, 0, 1e3, AT(learning_rate), 0, NULL },
-    { "lr_schedule.name", WK_KEY_CHOICE, 0, 0, AT(lr_schedule), 0, "constant|linear_schedule|cosine_decay" },
+    { "lr_schedule.name", WK_KEY_CHOICE, 0, 0, AT(lr_schedule), 0,
+      "constant|linear_schedule|cosine_decay|exponential_decay|step_decay" },
     { "lr_schedule.arguments", WK_KEY_REALS, 0, 4, AT(lr_arguments), AT(n_lr_arguments), NULL },
     { "lr_schedule.warmup", WK_KEY_INT, 0, BIG, AT(warmup), 0, NULL },
     { "lr_schedule.warmup_init", WK_KEY_REAL, 0, 1e3, AT(warmup_init), 0, NULL },
@@ -57,6 +57,8 @@ const wk_train_key wk_train_keys[] = {
     { "test_batches", WK_KEY_INT, -1, BIG, AT(test_batches), 0, NULL },
     { "report_to", WK_KEY_CHOICE, 0, 0, AT(report_to), 0, "tensorboard" },
     { "project_name", WK_KEY_STR, 0, 0, AT(project_name), 0, NULL },
+    { "overwrite", WK_KEY_BOOL, 0, 0, AT(overwrite), 0, NULL },
+    { "runs_db", WK_KEY_STR, 0, 0, AT(runs_db), 0, NULL },
     { "samples", WK_KEY_INT, 0, 64, AT(samples), 0, NULL },
 };
 const size_t wk_n_train_key = sizeof wk_train_keys / sizeof *wk_train_keys;
@@ -193,6 +195,8 @@ static bool is_idle(const char *name) { return choice("train|config|clear_cache_
 static bool same_name(const char *key, const char *name) {
     static const char under[] = "optimizer_config.";
     if (!strcmp(key, name)) return true;
+    if (!strcmp(key, "weight_decay")) key = "optimizer_config.weight_decay";  /* its other name */
+    if (!strcmp(key, name)) return true;
     if (strncmp(name, under, sizeof under - 1) || strncmp(key, under, sizeof under - 1)) return false;
     const char *dot = strchr(name + sizeof under - 1, '.');
     if (!dot) return false;
@@ -254,11 +258,29 @@ wick_status wick_train_options_set(wick_train_options *o, const char *key, const
     return st;
 }
 
+wick_status wk_train_options_copy(const wick_train_options *from, wick_train_options *to) {
+    *to = *from;
+    to->memory = NULL;
+    for (size_t i = 0; i < wk_n_train_key; i++) {
+        const wk_train_key *k = &wk_train_keys[i];
+        const char **s = (const char **)((char *)to + k->at);
+        wick_status st = WICK_OK;
+        if (k->kind == WK_KEY_STRS) st = set_strs(to, k, from->keys, from->n_keys);
+        else if ((k->kind == WK_KEY_STR || k->kind == WK_KEY_CHOICE) && *s && !(*s = keep_str(to, *s)))
+            st = wk_fail_memory(64, k->name);
+        if (st) {
+            wick_train_options_free(to);
+            return st;
+        }
+    }
+    return WICK_OK;
+}
+
 /* ---- what was set ---- */
 
 double wk_train_alpha(const wick_train_options *o) { return o->lora_alpha > 0 ? o->lora_alpha : o->rank * o->scale; }
 
-static void put_value(const wick_train_options *o, const wk_train_key *k, wk_buf *b) {
+void wk_train_option_json(const wick_train_options *o, const wk_train_key *k, wk_buf *b) {
     const void *at = (const char *)o + k->at;
     const char *s;
     switch (k->kind) {
@@ -292,16 +314,11 @@ static void put_value(const wick_train_options *o, const wk_train_key *k, wk_buf
 }
 
 void wk_train_options_json(const wick_train_options *o, wk_buf *out) {
-    wk_buf_char(out, '{');
     for (size_t i = 0; i < wk_n_train_key; i++) {
-        const wk_train_key *k = &wk_train_keys[i];
-        bool twice = false;  /* weight_decay has two names */
-        for (size_t j = i + 1; j < wk_n_train_key; j++) twice |= wk_train_keys[j].at == k->at;
-        if (twice) continue;
-        if (out->ptr[out->len - 1] != '{') wk_buf_char(out, ',');
-        wk_json_put_str(out, k->name, strlen(k->name));
+        wk_buf_char(out, i ? ',' : '{');
+        wk_json_put_str(out, wk_train_keys[i].name, strlen(wk_train_keys[i].name));
         wk_buf_char(out, ':');
-        put_value(o, k, out);
+        wk_train_option_json(o, &wk_train_keys[i], out);
     }
     wk_buf_char(out, '}');
 }
@@ -319,12 +336,14 @@ wick_status wk_train_options_check(const wick_train_options *o) {
         const char *s = k->kind == WK_KEY_CHOICE ? *(const char *const *)at : NULL;
         if (s && !choice(k->choices, s)) return wk_fail(WICK_E_ARG, "%s is one of %s, not \"%s\"", k->name, k->choices, s);
     }
-    bool constant = !o->lr_schedule || !strcmp(o->lr_schedule, "constant");
-    int least = constant ? 0 : !strcmp(o->lr_schedule, "linear_schedule") ? 3 : 2;
+    const char *lr = o->lr_schedule ? o->lr_schedule : "constant";
+    int least = !strcmp(lr, "constant") ? 0 : !strcmp(lr, "linear_schedule") || !strcmp(lr, "step_decay") ? 3 : 2;
     if (o->n_lr_arguments < least)
-        return wk_fail(WICK_E_ARG, "lr_schedule.arguments of %s has %d numbers; it needs %s", o->lr_schedule, o->n_lr_arguments,
-                       least == 3 ? "[first rate, last rate, updates]"
-                                  : "[first rate, updates] or [first rate, updates, last rate]");
+        return wk_fail(WICK_E_ARG, "lr_schedule.arguments of %s has %d numbers; it needs %s", lr, o->n_lr_arguments,
+                       !strcmp(lr, "linear_schedule") ? "[first rate, last rate, updates]"
+                       : !strcmp(lr, "step_decay")    ? "[first rate, factor, updates of a step]"
+                       : !strcmp(lr, "cosine_decay")  ? "[first rate, updates] or [first rate, updates, last rate]"
+                                                      : "[first rate, factor]");
     if (!o->data || !o->adapter_path || !o->fine_tune_type || !o->optimizer || !o->long_samples)
         return wk_fail(WICK_E_ARG, "%s is not set", !o->data ? "data" : !o->adapter_path ? "adapter_path" : !o->fine_tune_type
                        ? "fine_tune_type" : !o->optimizer ? "optimizer" : "long_samples");

@@ -5,14 +5,7 @@
 #include "base/status.h"
 
 typedef enum wk_key_kind {
-    WK_KEY_STR,
-    WK_KEY_CHOICE,
-    WK_KEY_BOOL,
-    WK_KEY_INT,
-    WK_KEY_U64,
-    WK_KEY_REAL,
-    WK_KEY_STRS,
-    WK_KEY_REALS
+    WK_KEY_STR, WK_KEY_CHOICE, WK_KEY_BOOL, WK_KEY_INT, WK_KEY_U64, WK_KEY_REAL, WK_KEY_STRS, WK_KEY_REALS
 } wk_key_kind;
 
 typedef struct wk_train_key {
@@ -25,12 +18,16 @@ typedef struct wk_train_key {
 extern const wk_train_key wk_train_keys[];
 extern const size_t wk_n_train_key;
 
+/* Appends one key's value as JSON. */
+void wk_train_option_json(const wick_train_options *o, const wk_train_key *k, wk_buf *out);
 /* Appends all of *o as JSON, key by key, in the table's order. */
 void wk_train_options_json(const wick_train_options *o, wk_buf *out);
 /* Is every value in range and do they go together? Errors  WICK_E_ARG. */
 wick_status wk_train_options_check(const wick_train_options *o);
 /* Sets a key, spelled whole, from n texts: one, or a list. Errors  WICK_E_ARG, WICK_E_MEMORY. */
 wick_status wk_train_set_list(wick_train_options *o, const char *name, const char *const *item, size_t n);
+/* A copy that owns its strings: wick_train_options_free(). Errors  WICK_E_MEMORY. */
+wick_status wk_train_options_copy(const wick_train_options *from, wick_train_options *to);
 /* lora_alpha as it counts: given, or rank * scale. */
 double wk_train_alpha(const wick_train_options *o);
 

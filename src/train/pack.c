@@ -97,6 +97,7 @@ wick_status wk_order_next(wk_order *o, wk_micro *out) {
     out->n_row = out->n_seq = out->n_label = 0;
     while (!st && (o->packing || out->n_seq < o->batch_size)) {
         const wk_sample *s;
+        if (o->once && out->n_seq && o->next % o->data->n == 0) break;
         st = wk_order_sample(o, o->next, &s);
         /* A packed batch holds no sample twice, however small the data are. */
         if (!st && o->packing && out->n_seq && (out->n_row + rows_of(s) > room || (uint64_t)out->n_seq >= o->data->n)) break;

@@ -20,6 +20,7 @@ typedef struct wk_order {
     uint64_t seed, next;
     bool shuffle;      /* each epoch its own order, a function of (seed, epoch); else the file's */
     bool packing;      /* as many samples in a micro-batch as fit; else batch_size of them */
+    bool once;         /* no micro-batch goes on into the next epoch, as for evaluation */
     int batch_size, max_seq_length;
     uint32_t *perm;    /* [n] the present epoch's order */
     uint64_t epoch;    /* the one that perm is of; UINT64_MAX: none yet */

@@ -96,23 +96,26 @@ static void logits_with_and_without(void **state) {
 static void rows_of_different_adapters_in_one_batch(void **state) {
     (void)state;
     wick_model *m = run_open(LLAMA);
-    wick_adapter *a[2];
+    static const char *const paths[] = { R8, R4, "data/adapters/llama/r2-dora-all", "data/adapters/llama/saved-head",
+                                         "data/adapters/llama/r4-embed-head" };
+    enum { N_ADAPTER = sizeof paths / sizeof *paths, N_SEQ = 9 };
+    wick_adapter *a[N_ADAPTER];
     wk_runner *alone, *mixed;
     int64_t shape[4];
     size_t n;
     int32_t *ids = run_ids(R8 "/reference.safetensors", "input_ids", &n, shape);
-    ok(wick_adapter_load(m, R8, &a[0]));
-    ok(wick_adapter_load(m, R4, &a[1]));
-    wk_lora_set half = a[1]->set;
+    for (int i = 0; i < N_ADAPTER; i++) ok(wick_adapter_load(m, paths[i], &a[i]));
+    wk_lora_set half = a[1]->set, stack[3], dora[2];
     half.scale = 0.5f;
-    const wk_lora_set *sets[] = { &a[0]->set, &half };
-    const int32_t adapter_of[] = { 0, 1, -1, 1, 0 };  /* by sequence */
-    enum { N_SEQ = 5 };
+    ok(wk_adapter_stack(m->m, (wick_adapter_use[]){ { a[0], 1 }, { a[3], 0.5f }, { a[1], -1 } }, 3, stack));
+    ok(wk_adapter_stack(m->m, (wick_adapter_use[]){ { a[2], 0.75f }, { a[4], 1 } }, 2, dora));
+    const wk_lora_set *sets[] = { &a[0]->set, &half, &a[2]->set, &a[3]->set, &a[4]->set, stack, dora };
+    const int32_t adapter_of[] = { 0, 1, -1, 2, 0, 3, 4, 5, 6 };  /* by sequence */
     float *want = calloc(N_SEQ * S * N_VOCAB, 4);
     ok(wk_runner_new(m->m, 64, 256, 1, WK_F32, &alone));
-    ok(wk_runner_new(m->m, 64, 256, N_SEQ, WK_F32, &mixed));
-    wk_runner_adapters(alone, sets, 2);
-    wk_runner_adapters(mixed, sets, 2);
+    ok(wk_runner_new(m->m, 64, N_SEQ * S, N_SEQ, WK_F32, &mixed));
+    wk_runner_adapters(alone, sets, 7);
+    wk_runner_adapters(mixed, sets, 7);
     for (int q = 0; q < N_SEQ; q++) {  /* each alone, a row at a time */
         wk_runner_keep(alone, 0, 0);
         for (int i = 0; i < S; i++) {
@@ -121,7 +124,7 @@ static void rows_of_different_adapters_in_one_batch(void **state) {
         }
     }
     for (int at = 0, part; at < S; at += part) {  /* all together: one row each, then 3, then the rest */
-        wk_row rows[256];
+        wk_row rows[N_SEQ * S];
         int n_row = 0;
         part = at == 0 ? 1 : at == 1 ? 3 : S - at;
         for (int q = 0; q < N_SEQ; q++)
@@ -134,8 +137,7 @@ static void rows_of_different_adapters_in_one_batch(void **state) {
     free(ids);
     wk_runner_free(alone);
     wk_runner_free(mixed);
-    wick_adapter_free(a[0]);
-    wick_adapter_free(a[1]);
+    for (int i = 0; i < N_ADAPTER; i++) wick_adapter_free(a[i]);
     wick_model_free(m);
 }
 
@@ -254,7 +256,8 @@ static void refusals(void **state) {
         { "{\"init_lora_weights\":\"pissa_niter_4\"}", WICK_E_UNSUPPORTED, "pissa" },
         { "{\"peft_type\":\"IA3\"}", WICK_E_UNSUPPORTED, "\"IA3\"" },
         { "{\"peft_type\":null}", WICK_E_FORMAT, "\"peft_type\" is missing" },
-        { "{\"fine_tune_type\":\"lora\"}", WICK_E_UNSUPPORTED, "mlx" },
+        { "{\"fine_tune_type\":\"lora\"}", WICK_E_FORMAT, "\"scale\" must be a number" },
+        { "{\"fine_tune_type\":\"full\"}", WICK_E_UNSUPPORTED, "\"fine_tune_type\" is \"full\"" },
         { "{\"r\":0}", WICK_E_FORMAT, "\"r\" must be a number from 1 to 1024" },
         { "{\"r\":\"8\"}", WICK_E_FORMAT, "\"r\"" },
         { "{\"lora_alpha\":null}", WICK_E_FORMAT, "\"lora_alpha\"" },
@@ -383,6 +386,23 @@ static void same_data(const wk_lora_data *a, const wk_lora_data *b) {
     }
 }
 
+/* The same s B A, whatever its parts. */
+static void same_change(const wk_lora_data *a, const wk_lora_data *b) {
+    assert_int_equal(a->n_module, b->n_module);
+    for (size_t i = 0; i < a->n_module; i++) {
+        const wk_lora_module *x = &a->module[i], *y = &b->module[i];
+        double s = wk_lora_scale(a, x), t = wk_lora_scale(b, y);
+        assert_true(x->layer == y->layer && x->role == y->role && x->n_in == y->n_in && x->n_out == y->n_out);
+        for (int64_t o = 0; o < x->n_out; o += 7)
+            for (int64_t k = 0; k < x->n_in; k += 5) {
+                double p = 0, q = 0;
+                for (int64_t r = 0; r < x->rank; r++) p += (double)x->b[o * x->rank + r] * (double)x->a[r * x->n_in + k];
+                for (int64_t r = 0; r < y->rank; r++) q += (double)y->b[o * y->rank + r] * (double)y->a[r * y->n_in + k];
+                if (fabs(s * p - t * q) > 1e-6) fail_msg("%s: %g, was %g", x->module, t * q, s * p);
+            }
+    }
+}
+
 /* Written and read again, in each format that can say it, an adapter is what it was. */
 static void written_and_read_again(void **state) {
     (void)state;
@@ -399,10 +419,22 @@ static void written_and_read_again(void **state) {
         wick_model *m = run_open(path);
         snprintf(path, sizeof path, "data/adapters/%s/%s", cases[i][0], cases[i][1]);
         ok(wk_lora_read(m->m, path, &d));
-        ok(wk_lora_write(m->m, d, folder, WK_LORA_PEFT));
-        ok(wk_lora_read(m->m, folder, &again));
-        same_data(d, again);
-        wk_lora_data_free(again);
+        bool dora = strstr(path, "dora"), saved = d->n_saved, other = strstr(path, "pattern");
+        for (wk_lora_format f = WK_LORA_PEFT; f <= WK_LORA_GGUF; f++) {
+            char to[64];
+            const char *what = saved ? "saved module" : "DoRA's magnitudes";
+            snprintf(to, sizeof to, "%s/%s", folder, f == WK_LORA_PEFT ? "peft" : f == WK_LORA_MLX ? "mlx" : "a.gguf");
+            wick_status st = wk_lora_write(m->m, d, to, f);
+            if ((saved && f != WK_LORA_PEFT) || (dora && f == WK_LORA_GGUF)) {
+                refused(st, WICK_E_UNSUPPORTED, what);
+                continue;
+            }
+            ok(st);
+            ok(wk_lora_read(m->m, to, &again));
+            if (other && f != WK_LORA_PEFT) same_change(d, again);  /* one scale there: B is another, and padded */
+            else same_data(d, again);
+            wk_lora_data_free(again);
+        }
         wk_lora_data_free(d);
         wick_model_free(m);
     }
@@ -429,12 +461,11 @@ static void failed_allocations(void **state) {
 static int clean(void **state) {
     (void)state;
     char path[160];
-    static const char *const names[] = { "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin" };
-    for (int i = 0; i < 3; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
-        unlink(path);
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, i ? "peft" : "mlx");
+        wk_folder_remove(path);
     }
-    rmdir(folder);
+    wk_folder_remove(folder);
     return 0;
 }
 

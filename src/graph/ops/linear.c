@@ -1,5 +1,6 @@
 /* linear.c: y[R,o] = sum_i W[o,i] x[R,i] + bias[o], and its gradients. Where W is quantised, x is rounded to int8 by
- * groups of 32 first; in a gradient that rounding counts as the identity, and W's values are used as they are. */
+ * groups of 32 first, where W is bfloat16, to that; in a gradient that rounding counts as the identity, and W's values are used
+ * as they are. */
 #include "graph/ops/ops.h"
 #include "graph/ops/product.h"
 #include <string.h>
@@ -13,13 +14,15 @@ static wick_status shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     return WICK_OK;
 }
 
-void wk_ref_product(const double *w, const double *x, int64_t n_out, int64_t n_in, const double *bias, bool round, double *y) {
+void wk_ref_product(const double *w, const double *x, int64_t n_out, int64_t n_in, const double *bias, wk_rounding round,
+                    double *y) {
     double r[32];
     for (int64_t o = 0; o < n_out; o++) y[o] = bias ? bias[o] : 0;
     for (int64_t g = 0; g < n_in; g += 32) {  /* a group at a time, so that rounding needs no copy of the row */
         int64_t n = n_in - g < 32 ? n_in - g : 32;
         memcpy(r, x + g, (size_t)n * sizeof *r);
-        if (round) wk_round_act(r, n);
+        if (round == WK_ROUND_INT8) wk_round_act(r, n);
+        if (round == WK_ROUND_BF16) wk_round_kv(r, n, WK_BF16);
         for (int64_t o = 0; o < n_out; o++)
             for (int64_t i = 0; i < n; i++) y[o] += w[o * n_in + g + i] * r[i];
     }
@@ -27,7 +30,7 @@ void wk_ref_product(const double *w, const double *x, int64_t n_out, int64_t n_i
 
 static void reference(const wk_ref_call *c) {
     const wk_ref_array *x = &c->in[0], *w = &c->in[1];
-    bool round = c->round && wk_dtypes[w->dtype].quantised;
+    wk_rounding round = wk_rounding_of(c, w, 0);
     for (int64_t r = 0; r < c->out[0].rows; r++)
         wk_ref_product(w->f, x->f + r * x->cols, w->rows, w->cols, c->in[2].f, round, c->out[0].f + r * w->rows);
 }
@@ -36,7 +39,7 @@ static wick_status grad(wk_graph *g, const wk_node *n, const wk_val *g_out, cons
     if (want[0]) g_in[0] = wk_graph_op(g, WK_OP_LINEAR_INPUT_GRAD, (wk_val[]){ g_out[0], n->in[1] }, 2, NULL, "linear_input_grad");
     if (want[1])
         g_in[1] = wk_graph_op(g, WK_OP_LINEAR_WEIGHT_GRAD, (wk_val[]){ g_out[0], n->in[0] }, 2, NULL, "linear_weight_grad");
-    if (want[2]) return wk_fail(WICK_E_UNSUPPORTED, "op linear: a bias has no gradient");
+    if (want[2]) g_in[2] = wk_graph_op(g, WK_OP_LINEAR_BIAS_GRAD, (wk_val[]){ g_out[0] }, 1, NULL, "linear_bias_grad");
     return g->status;
 }
 
@@ -90,4 +93,22 @@ const wk_op_info wk_op_linear_weight_grad = {
     .tol = 1e-5,
     .shape = weight_grad_shape,
     .reference = weight_grad_reference,
+};
+
+/* dbias[1,o] = sum_r g[r,o]. */
+static wick_status bias_grad_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
+    out[0] = (wk_shape){ WK_ROWS_FIXED, 1, wk_in_shape(g, n, 0).cols, false };
+    return WICK_OK;
+}
+
+static void bias_grad_reference(const wk_ref_call *c) {
+    const wk_ref_array *g = &c->in[0];
+    for (int64_t o = 0; o < g->cols; o++) {
+        c->out[0].f[o] = 0;
+        for (int64_t r = 0; r < g->rows; r++) c->out[0].f[o] += g->f[r * g->cols + o];
+    }
+}
+
+const wk_op_info wk_op_linear_bias_grad = {
+    .name = "linear_bias_grad", .n_in = 1, .n_out = 1, .tol = 1e-5, .shape = bias_grad_shape, .reference = bias_grad_reference,
 };
