@@ -7,6 +7,8 @@ enum { KIND_ROUNDED, KIND_FLOAT, KIND_OWN = -1 };
 
 int wk_act_kind(const wk_packed *w) { return w->perm ? KIND_OWN : wk_holds_floats(&w->l) ? KIND_FLOAT : KIND_ROUNDED; }
 
+bool wk_act_plain(const wk_packed *w) { return wk_holds_floats(&w->l) && !w->perm; }
+
 /* Bytes of a prepared row. */
 static size_t row_bytes(const wk_packed *w) {
     return wk_holds_floats(&w->l) ? (size_t)w->n_in * sizeof(float) : (size_t)w->n_chunk * sizeof(wk_act);

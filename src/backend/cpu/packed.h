@@ -31,6 +31,8 @@ size_t wk_packed_bytes(const wk_packed *w);
 int wk_act_kind(const wk_packed *w);
 /* Bytes for n_row prepared rows. 64-byte aligned memory is needed. */
 size_t wk_act_bytes(const wk_packed *w, int64_t n_row);
+/* Are prepared rows the rows as they are, one after the other? So it is for float weights. */
+bool wk_act_plain(const wk_packed *w);
 /* Prepares rows [r0, r1) of x [n_row, ldx] into act (room for n_row rows). Threads may do different rows at the same time. */
 void wk_act_prepare(const wk_packed *w, const float *x, int64_t ldx, int64_t r0, int64_t r1, int64_t n_row, void *act);
 
@@ -38,6 +40,9 @@ void wk_act_prepare(const wk_packed *w, const float *x, int64_t ldx, int64_t r0,
  * WK_PACK_ROWS, o1 too or n_out. y [n_row, ldy]. bias [n_out] or NULL. Nothing outside y[0..n_row)[o0..o1) is written. */
 void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
                const float *bias);
+
+/* The same, added to y, which the sum begins with; for any number of rows by the path for many. */
+void wk_linear_add(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy);
 
 /* Row o as float32 [n_in] (embedding rows; the input order is the file's own). */
 void wk_packed_row(const wk_packed *w, int64_t o, float *out);
