@@ -34,6 +34,10 @@ typedef struct wk_backend_ops {
     void (*free)(wk_backend *be);
     wick_status (*weight_new)(wk_backend *be, const wk_weight_source *s, wk_weight **out);
     void (*weight_free)(wk_backend *be, wk_weight *w);
+    /* Overwrites rows [row, row + n) of a float32 weight (rows counted over its stacked matrices; a vector is one row) with in
+     * [n, n_col], as graphs see them: wk_weight_source's add and row_from do not act again. Plans keep seeing the weight. Not
+     * while a plan runs. Errors  WICK_E_UNSUPPORTED: the weight is of another type. */
+    wick_status (*weight_write)(wk_backend *be, wk_weight *w, int64_t row, int64_t n, const float *in);
     /* Row r of a weight's first matrix, or all of a vector (r = 0), as float32: out [n_col]. */
     void (*weight_row)(wk_backend *be, const wk_weight *w, int64_t r, float *out);
     wick_status (*kv_new)(wk_backend *be, const wk_kv_shape *s, wk_kv **out);

@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define NO_IN { -1, -1, -1, -1, -1, -1, -1, -1 }
+#define NO_OUT { -1, -1, -1, -1 }
+
 wick_status wk_graph_new(bool saving, wk_graph **out) {
     *out = wk_alloc(sizeof **out);
     if (!*out) return wk_fail_memory(sizeof **out, "a graph");
@@ -69,7 +72,7 @@ static wick_status check_inputs(const wk_graph *g, const wk_node *n) {
 
 wk_val wk_graph_op(wk_graph *g, wk_op op, const wk_val *in, int n_in, const wk_attr *attr, const char *name) {
     const wk_op_info *info = wk_ops[op];
-    wk_node n = { .op = op, .n_in = info->n_in, .in = { -1, -1, -1, -1, -1 }, .out = { -1, -1, -1 } };
+    wk_node n = { .op = op, .n_in = info->n_in, .in = NO_IN, .out = NO_OUT };
     wk_shape out[WK_MAX_OUT] = { { 0 } };
     if (g->status) return WK_NO_VAL;
     for (int i = 0; i < n_in && i < WK_MAX_IN; i++) n.in[i] = in[i];
@@ -128,7 +131,7 @@ wick_status wk_graph_backward(wk_graph *g, wk_val out, wk_val seed, const wk_val
     }
     for (size_t k = n_node; !g->status && k-- > 0;) {
         wk_node node = g->node[k];  /* a copy: the array grows */
-        wk_val g_out[WK_MAX_OUT] = { -1, -1, -1 }, g_in[WK_MAX_IN] = { -1, -1, -1, -1, -1 };
+        wk_val g_out[WK_MAX_OUT] = NO_OUT, g_in[WK_MAX_IN] = NO_IN;
         bool want[WK_MAX_IN] = { false }, any_out = false, any_in = false;
         for (int i = 0; i < node.n_out; i++) any_out |= (g_out[i] = grad[node.out[i]]) >= 0;
         for (int i = 0; i < node.n_in; i++) any_in |= want[i] = node.in[i] >= 0 && on[node.in[i]];

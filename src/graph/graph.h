@@ -9,13 +9,13 @@
 #include "base/status.h"
 
 typedef int32_t wk_val;  /* index of a value; WK_NO_VAL: none */
-enum { WK_NO_VAL = -1, WK_MAX_IN = 5, WK_MAX_OUT = 3 };
+enum { WK_NO_VAL = -1, WK_MAX_IN = 8, WK_MAX_OUT = 4 };
 
 typedef enum wk_op {
     WK_OP_EMBED,          /* y[T,d] = E[token] * scale */
     WK_OP_RMS_NORM,       /* y = x / sqrt(mean(x^2) + eps) * w, over runs of attr.group columns; saves 1/rms */
     WK_OP_LINEAR,         /* y[R,o] = W[o,i] x[R,i] (+ bias) */
-    WK_OP_LORA,           /* y = base + scale * B(A x), by each row's adapter; without x: of each row's token */
+    WK_OP_LORA,           /* y = base + scale * B(A x), by each row's adapter (without x: its token's), or of A and B given */
     WK_OP_ROPE,           /* rotates pairs (j, j + rot_dim/2) of each head by position * freq[j] */
     WK_OP_ATTENTION,      /* stores k, v in the cache, then attends from q to what the cache holds; saves log-sum-exp */
     WK_OP_GLU,            /* y = act(gate) * up */
@@ -25,12 +25,27 @@ typedef enum wk_op {
     WK_OP_ROUTE,          /* ids[T,k], weights[T,k] of the k largest of softmax(logits[T,E]) */
     WK_OP_EXPERT_LINEAR,  /* y[kT,o] = W[id][o,i] x, x of row t (T rows) or of row t*k+j (kT rows) */
     WK_OP_COMBINE,        /* y[T,d] = sum_j weight[t,j] x[t*k+j], added in order of expert index */
+    WK_OP_CROSS_ENTROPY,  /* loss[R,1] of labels under softmax(W x); logits are made and used tile by tile; saves log-sum-exp */
     /* gradients: ops without a gradient of their own */
     WK_OP_RMS_NORM_GRAD,
     WK_OP_LINEAR_INPUT_GRAD,
     WK_OP_LINEAR_WEIGHT_GRAD,
+    WK_OP_LINEAR_BIAS_GRAD,
+    WK_OP_EMBED_GRAD,
+    WK_OP_LORA_GRAD,
+    WK_OP_ATTENTION_GRAD,
+    WK_OP_GLU_GRAD,
+    WK_OP_SOFTCAP_GRAD,
+    WK_OP_SELECT_ROWS_GRAD,
+    WK_OP_CROSS_ENTROPY_GRAD,
+    WK_OP_CROSS_ENTROPY_WEIGHT_GRAD,
+    WK_OP_ROUTE_GRAD,
+    WK_OP_EXPERT_INPUT_GRAD,
+    WK_OP_COMBINE_GRAD,
     WK_OP_COUNT
 } wk_op;
+
+enum { WK_NO_LABEL = -100 };  /* a row that no loss is taken on, as PyTorch's cross_entropy has it */
 
 typedef enum wk_rows { WK_ROWS_FIXED, WK_ROWS_T, WK_ROWS_OUT } wk_rows;
 /* rows: n, n * T or n * n_out, by kind. ids: int32 instead of float32. */
@@ -41,12 +56,13 @@ typedef enum wk_act { WK_ACT_SILU, WK_ACT_GELU_TANH, WK_ACT_GELU } wk_act;
 /* What an op needs besides its inputs; each op reads its own fields, the rest are zero. */
 typedef struct wk_attr {
     float eps;        /* rms_norm */
-    float scale;      /* embed: factor; attention: of q.k */
-    float cap;        /* softcap; attention: of the scores, 0 none */
+    float scale;      /* embed: factor; attention: of q.k; lora with A and B: alpha / rank */
+    float cap;        /* softcap; attention, cross_entropy: of the scores, 0 none */
     int group;        /* rms_norm: columns normalised together (head_dim for q and k norms), 0: all */
     int n_head, n_head_kv, head_dim;  /* rope (n_head), attention */
     int rot_dim;      /* rope: leading dimensions of a head that rotate */
     float mscale;     /* rope: factor on cos and sin (yarn), 1: none */
+    bool inverse;     /* rope: turns back, which is its gradient */
     int window;       /* attention: keys visible, the row's own included; 0: all */
     int layer;        /* attention: which layer of the KV cache */
     bool causal;      /* attention */
@@ -54,6 +70,8 @@ typedef struct wk_attr {
     int n_used;       /* route: experts of a row */
     bool norm_topk;   /* route: chosen weights are divided by their sum */
     int slot;         /* lora: which of an adapter's terms */
+    float dropout;    /* lora with A and B: chance that an element of x is left out, where the batch drops */
+    float smoothing;  /* cross_entropy: share of the target that is spread evenly over all outputs */
 } wk_attr;
 
 typedef enum wk_value_kind { WK_VALUE_INPUT, WK_VALUE_PARAM, WK_VALUE_RESULT } wk_value_kind;
@@ -138,6 +156,9 @@ typedef struct wk_batch {
     const wk_lora_set *const *adapters; int n_adapter;
     int n_out;
     const int32_t *out_row;       /* [n_out] rows whose result is wanted, ascending */
+    const int32_t *label;         /* [T] what each row must predict, -100: nothing; for cross_entropy */
+    bool drop;                    /* training: dropout drops, by (drop_seed, drop_step) and an element's place */
+    uint64_t drop_seed, drop_step;
     const int32_t *rope;          /* [T] which set of a rope's frequencies, where it has several; NULL: the first */
     const int32_t *page;          /* block table [n_seq][max_page]: page of positions p*page_len.. */
     int max_page, n_seq;

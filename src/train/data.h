@@ -2,8 +2,7 @@
 #ifndef WK_TRAIN_DATA_H
 #define WK_TRAIN_DATA_H
 #include "generate/generate.h"
-
-enum { WK_NO_LABEL = -100 };  /* a token that no loss is taken on, as PyTorch's cross_entropy has it */
+#include "graph/graph.h"
 
 /* A line. label[i] is id[i], or WK_NO_LABEL; the shift (a row predicts the next row's label) is made in pack.c. A classifier's
  * sample has one class in place of labels. */

@@ -58,6 +58,17 @@ static wick_status weight_new(wk_backend *be, const wk_weight_source *s, wk_weig
     return st;
 }
 
+static wick_status weight_write(wk_backend *be, wk_weight *weight, int64_t row, int64_t n, const float *in) {
+    wk_cpu_weight *w = (wk_cpu_weight *)weight;
+    int64_t each = w->base.n_row, cols = w->base.n_col;
+    (void)be;
+    if (w->base.dtype != WK_F32)
+        return wk_fail(WICK_E_UNSUPPORTED, "a weight of %s cannot be written over", wk_dtypes[w->base.dtype].name);
+    if (w->vec) memcpy(w->vec, in, (size_t)(n * cols) * sizeof *in);
+    else for (int64_t i = 0; i < n; i++) wk_packed_write(w->mat[(row + i) / each], (row + i) % each, in + i * cols);
+    return WICK_OK;
+}
+
 static void weight_row(wk_backend *be, const wk_weight *weight, int64_t r, float *out) {
     const wk_cpu_weight *w = (const wk_cpu_weight *)weight;
     (void)be;
@@ -130,6 +141,7 @@ wick_status wk_cpu_new(int n_threads, wk_backend **out) {
         .free = backend_free,
         .weight_new = weight_new,
         .weight_free = weight_free,
+        .weight_write = weight_write,
         .weight_row = weight_row,
         .kv_new = kv_new,
         .kv_free = kv_free,

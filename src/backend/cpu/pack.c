@@ -410,3 +410,9 @@ void wk_packed_row(const wk_packed *w, int64_t o, float *out) {
         *to = w->l.zero == WK_ZERO_MIN ? v + min : v;
     }
 }
+
+void wk_packed_write(wk_packed *w, int64_t o, const float *in) {
+    assert(o >= 0 && o < w->n_out && w->l.bits == 32);
+    float *to = (float *)(void *)w->code + o / 16 * w->n_in * 16 + o % 16;
+    for (int64_t i = 0; i < w->n_in; i++) to[16 * i] = in[i];
+}

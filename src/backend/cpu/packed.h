@@ -47,6 +47,9 @@ void wk_linear_add(const wk_packed *w, const void *act, int64_t n_row, int64_t o
 /* Row o as float32 [n_in] (embedding rows; the input order is the file's own). */
 void wk_packed_row(const wk_packed *w, int64_t o, float *out);
 
+/* Overwrites row o of a float32 weight. */
+void wk_packed_write(wk_packed *w, int64_t o, const float *in);
+
 /* dx[r][i] = sum_o g[r][o] W[o][i] for input columns [i0, i1) (multiples of 32, i1 or n_in): the weights' values as they
  * are, g not rounded, o added in fixed blocks in order. g [n_row, ldg], dx [n_row, ldx]. */
 void wk_linear_input_grad(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t i0, int64_t i1, float *dx,

@@ -47,6 +47,14 @@ static wick_status weight_new(wk_backend *be, const wk_weight_source *s, wk_weig
     return WICK_OK;
 }
 
+static wick_status weight_write(wk_backend *be, wk_weight *w, int64_t row, int64_t n, const float *in) {
+    double *to = ((ref_weight *)w)->data + row * w->n_col;
+    (void)be;
+    if (w->dtype != WK_F32) return wk_fail(WICK_E_UNSUPPORTED, "a weight of %s cannot be written over", wk_dtypes[w->dtype].name);
+    for (int64_t i = 0; i < n * w->n_col; i++) to[i] = (double)in[i];
+    return WICK_OK;
+}
+
 static void kv_free(wk_backend *be, wk_kv *kv) {
     (void)be;
     if (kv) {
@@ -204,9 +212,9 @@ static void backend_free(wk_backend *be) {
 
 wick_status wk_reference_new(bool round, wk_backend **out) {
     static const wk_backend_ops ops = {
-        .name = "reference", .free = backend_free, .weight_new = weight_new, .weight_free = weight_free, .weight_row = weight_row,
-        .kv_new = kv_new, .kv_free = kv_free, .plan_new = plan_new, .plan_free = plan_free, .run = run,
-        .read = read_value, .write = write_value,
+        .name = "reference", .free = backend_free, .weight_new = weight_new, .weight_free = weight_free,
+        .weight_write = weight_write, .weight_row = weight_row, .kv_new = kv_new, .kv_free = kv_free, .plan_new = plan_new,
+        .plan_free = plan_free, .run = run, .read = read_value, .write = write_value,
     };
     ref_backend *be = wk_alloc(sizeof *be);
     *out = NULL;

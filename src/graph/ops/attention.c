@@ -2,7 +2,9 @@
  * y = softmax(scale * q.k (capped) over visible positions) v, reading keys and values as the cache stores them, those of
  * the same pass too. Head h reads KV head h / (n_head / n_head_kv). Vaswani et al. 2017, section 3.2.1; grouped heads:
  * Ainslie et al. 2023. q [T, n_head * hd], k and v [T, n_head_kv * hd]; saved: log-sum-exp [T, n_head].
- * Visible to position p: j <= p where causal, and p - j < window where there is a window. */
+ * Visible to position p: j <= p where causal, and p - j < window where there is a window.
+ * The gradient reads keys and values from the cache, as the pass left them there: that the cache rounds them counts as the
+ * identity, and positions from before this pass are constants. Dao et al. 2022, appendix B.2. */
 #include "graph/ops/ops.h"
 #include <math.h>
 #include <string.h>
@@ -63,16 +65,84 @@ static void attend(const wk_ref_call *c, int t, int64_t h, int64_t n_pos) {
     if (c->node->n_out > 1) c->out[1].f[t * a->n_head + h] = max + log(sum);
 }
 
+/* Positions that row t's sequence holds: its newest row is in this batch. */
+static int64_t n_positions(const wk_batch *b, int t) {
+    int64_t n = 0;
+    for (int u = 0; u < b->n_row; u++) if (b->seq[u] == b->seq[t] && b->pos[u] >= n) n = b->pos[u] + 1;
+    return n;
+}
+
 static void reference(const wk_ref_call *c) {
     store(c);
     for (int t = 0; t < c->batch->n_row; t++) {
-        int64_t n_pos = 0;  /* positions that the sequence holds: its newest row is in this batch */
-        for (int u = 0; u < c->batch->n_row; u++)
-            if (c->batch->seq[u] == c->batch->seq[t] && c->batch->pos[u] >= n_pos) n_pos = c->batch->pos[u] + 1;
+        int64_t n_pos = n_positions(c->batch, t);
         for (int64_t h = 0; h < c->node->attr.n_head; h++) attend(c, t, h, n_pos);
     }
 }
 
+static wick_status grad(wk_graph *g, const wk_node *n, const wk_val *g_out, const bool *want, wk_val *g_in) {
+    wk_val in[] = { g_out[0], n->in[0], n->in[1], n->in[2], n->out[0], n->out[1] };
+    wk_val dq = wk_graph_op(g, WK_OP_ATTENTION_GRAD, in, 6, &n->attr, "attention_grad");
+    for (int i = 0; i < 3; i++) if (want[i]) g_in[i] = wk_graph_out(g, dq, i);
+    return g->status;
+}
+
 const wk_op_info wk_op_attention = {
-    .name = "attention", .n_in = 3, .n_out = 1, .n_save = 1, .tol = 1e-5, .shape = shape, .reference = reference
+    .name = "attention", .n_in = 3, .n_out = 1, .n_save = 1, .tol = 1e-5, .shape = shape, .reference = reference,
+    .grad = grad,
+};
+
+/* Inputs g, q, k, v, y, lse; outputs dq, dk, dv. With s a pair's score before the cap, p = exp(capped s - lse), D = g.y of the
+ * query row: dv_j += p g, ds = p (g.v_j - D) (1 - (capped s / cap)^2) scale, dq += ds k_j, dk_j += ds q. */
+static wick_status grad_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
+    for (int i = 0; i < 3; i++) out[i] = wk_in_shape(g, n, i + 1);
+    return WICK_OK;
+}
+
+/* What row u, as a key, gets from row t's head h. */
+static void pair_grad(const wk_ref_call *c, int t, int u, const double *k, const double *v, int64_t h) {
+    const wk_attr *a = &c->node->attr;
+    int64_t hd = a->head_dim, at = t * c->in[1].cols + h * hd, to = u * c->in[2].cols + h / (a->n_head / a->n_head_kv) * hd;
+    const double *g = c->in[0].f + at, *q = c->in[1].f + at, *y = c->in[4].f + at;
+    double s = 0, gv = 0, gy = 0, slope = 1;
+    for (int64_t i = 0; i < hd; i++) {
+        s += q[i] * k[i] * (double)a->scale;
+        gv += g[i] * v[i];
+        gy += g[i] * y[i];
+    }
+    if (a->cap > 0) {
+        double capped = tanh(s / (double)a->cap);
+        s = (double)a->cap * capped;
+        slope = 1 - capped * capped;
+    }
+    double p = exp(s - c->in[5].f[t * a->n_head + h]), ds = p * (gv - gy) * slope * (double)a->scale;
+    for (int64_t i = 0; i < hd; i++) {
+        c->out[0].f[at + i] += ds * k[i];
+        if (u < 0) continue;
+        c->out[1].f[to + i] += ds * q[i];
+        c->out[2].f[to + i] += p * g[i];
+    }
+}
+
+static void grad_reference(const wk_ref_call *c) {
+    const wk_attr *a = &c->node->attr;
+    const wk_batch *b = c->batch;
+    int64_t d = c->in[2].cols;
+    for (int i = 0; i < 3; i++) memset(c->out[i].f, 0, (size_t)(c->out[i].rows * c->out[i].cols) * sizeof(double));
+    for (int t = 0; t < b->n_row; t++) {
+        int64_t n_pos = n_positions(b, t), pos = b->pos[t];
+        for (int64_t j = 0; j < n_pos; j++) {
+            if ((a->causal && j > pos) || (a->window && pos - j >= a->window)) continue;
+            int u = -1;  /* the row of this pass that is position j */
+            for (int r = 0; r < b->n_row; r++) if (b->seq[r] == b->seq[t] && b->pos[r] == j) u = r;
+            for (int64_t h = 0; h < a->n_head; h++) {
+                int64_t kv = slot(c, b->seq[t], j) * d + h / (a->n_head / a->n_head_kv) * a->head_dim;
+                pair_grad(c, t, u, c->k + kv, c->v + kv, h);
+            }
+        }
+    }
+}
+
+const wk_op_info wk_op_attention_grad = {
+    .name = "attention_grad", .n_in = 6, .n_out = 3, .tol = 1e-5, .shape = grad_shape, .reference = grad_reference,
 };

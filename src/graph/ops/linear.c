@@ -36,7 +36,7 @@ static wick_status grad(wk_graph *g, const wk_node *n, const wk_val *g_out, cons
     if (want[0]) g_in[0] = wk_graph_op(g, WK_OP_LINEAR_INPUT_GRAD, (wk_val[]){ g_out[0], n->in[1] }, 2, NULL, "linear_input_grad");
     if (want[1])
         g_in[1] = wk_graph_op(g, WK_OP_LINEAR_WEIGHT_GRAD, (wk_val[]){ g_out[0], n->in[0] }, 2, NULL, "linear_weight_grad");
-    if (want[2]) return wk_fail(WICK_E_UNSUPPORTED, "op linear: a bias has no gradient");
+    if (want[2]) g_in[2] = wk_graph_op(g, WK_OP_LINEAR_BIAS_GRAD, (wk_val[]){ g_out[0] }, 1, NULL, "linear_bias_grad");
     return g->status;
 }
 
@@ -90,4 +90,22 @@ const wk_op_info wk_op_linear_weight_grad = {
     .tol = 1e-5,
     .shape = weight_grad_shape,
     .reference = weight_grad_reference,
+};
+
+/* dbias[1,o] = sum_r g[r,o]. */
+static wick_status bias_grad_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
+    out[0] = (wk_shape){ WK_ROWS_FIXED, 1, wk_in_shape(g, n, 0).cols, false };
+    return WICK_OK;
+}
+
+static void bias_grad_reference(const wk_ref_call *c) {
+    const wk_ref_array *g = &c->in[0];
+    for (int64_t o = 0; o < g->cols; o++) {
+        c->out[0].f[o] = 0;
+        for (int64_t r = 0; r < g->rows; r++) c->out[0].f[o] += g->f[r * g->cols + o];
+    }
+}
+
+const wk_op_info wk_op_linear_bias_grad = {
+    .name = "linear_bias_grad", .n_in = 1, .n_out = 1, .tol = 1e-5, .shape = bias_grad_shape, .reference = bias_grad_reference,
 };

@@ -1,6 +1,9 @@
 /* lora.c: y = base + s * B(A x) by each row's adapter; a row without one keeps base. Never merged, so that rows of
  * different adapters share a batch. Hu et al. 2021, section 4.1. base [R, n_out], x [R, n_in]; x left out: it is the row's token,
- * of which A and w have a row each. DoRA's gain and offset (graph.h): Liu et al. 2024, eq. 5. */
+ * of which A and w have a row each. DoRA's gain and offset (graph.h): Liu et al. 2024, eq. 5.
+ * For training A [r, n_in] and B [n_out, r] are inputs, s is attr.scale, the batch's adapters do not act, and x may lose elements
+ * by dropout first; saved: A x [R, r]. Without dropout the sums, and so the bits, are those of the same adapter when served. */
+#include "graph/dropout.h"
 #include "graph/ops/ops.h"
 #include "graph/ops/product.h"
 #include <string.h>
@@ -8,10 +11,17 @@
 enum { MAX_RANK = 1024 };  /* held by the adapter loader */
 
 static wick_status shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
-    wk_shape base = wk_in_shape(g, n, 0), x = wk_in_shape(g, n, 1);
+    wk_shape base = wk_in_shape(g, n, 0), x = wk_in_shape(g, n, 1), a = wk_in_shape(g, n, 2), b = wk_in_shape(g, n, 3);
     if (n->in[1] >= 0 && (base.kind != x.kind || base.n != x.n)) return wk_op_misfit(n, "base and input differ in rows");
     if (base.kind == WK_ROWS_FIXED || base.n != 1) return wk_op_misfit(n, "needs one row per token");
+    if ((n->in[2] < 0) != (n->in[3] < 0)) return wk_op_misfit(n, "A and B come together");
+    if (n->in[2] >= 0 && (n->in[1] < 0 || a.cols != x.cols || b.n != base.cols || a.n != b.cols))
+        return wk_op_misfit(n, "A [%lld, %lld] and B [%lld, %lld] between %lld and %lld columns", (long long)a.n, (long long)a.cols,
+                            (long long)b.n, (long long)b.cols, (long long)x.cols, (long long)base.cols);
+    if (a.n > MAX_RANK) return wk_op_misfit(n, "rank %lld, at most %d", (long long)a.n, MAX_RANK);
+    if (!(n->attr.dropout >= 0 && n->attr.dropout < 1)) return wk_op_misfit(n, "a dropout of %g", (double)n->attr.dropout);
     out[0] = base;
+    out[1] = (wk_shape){ base.kind, 1, a.n, false };
     return WICK_OK;
 }
 
@@ -43,11 +53,38 @@ static void adapt(const wk_ref_lora *first, const double *x, int32_t token, int6
     for (const wk_ref_lora *l = first; l; l = l->also) if (l->a.f) add_sum(l, x, token, y);
 }
 
+/* The factor of element i of the input's row r: 1 without dropout. */
+static double kept(const wk_ref_call *c, int64_t r, int64_t i) {
+    const wk_batch *b = c->batch;
+    if (!b->drop || !(c->node->attr.dropout > 0)) return 1;
+    wk_dropout d = wk_dropout_new(b->drop_seed, b->drop_step, c->node->attr.slot, c->node->attr.dropout);
+    return (double)wk_dropout_at(&d, wk_dropout_row(&d, r), (uint32_t)i);
+}
+
+static void trained(const wk_ref_call *c) {
+    const wk_ref_array *x = &c->in[1], *a = &c->in[2], *b = &c->in[3];
+    double mid[MAX_RANK];
+    for (int64_t r = 0; r < x->rows; r++) {
+        for (int64_t j = 0; j < a->rows; j++) mid[j] = 0;
+        for (int64_t i = 0; i < x->cols; i++) {
+            double v = x->f[r * x->cols + i] * kept(c, r, i);
+            for (int64_t j = 0; j < a->rows; j++) mid[j] += a->f[j * a->cols + i] * v;
+        }
+        for (int64_t o = 0; o < b->rows; o++) {
+            double sum = 0;
+            for (int64_t j = 0; j < b->cols; j++) sum += b->f[o * b->cols + j] * mid[j];
+            c->out[0].f[r * b->rows + o] += (double)c->node->attr.scale * sum;
+        }
+        if (c->node->n_out > 1) memcpy(c->out[1].f + r * a->rows, mid, (size_t)a->rows * sizeof *mid);
+    }
+}
+
 static void reference(const wk_ref_call *c) {
     const wk_ref_array *base = &c->in[0], *x = &c->in[1];
     const wk_batch *b = c->batch;
     memcpy(c->out[0].f, base->f, (size_t)(c->out[0].rows * base->cols) * sizeof(double));
-    if (!c->lora || !b->adapter) return;
+    if (c->in[2].f) trained(c);
+    if (c->in[2].f || !c->lora || !b->adapter) return;
     for (int64_t i = 0; i < c->out[0].rows; i++) {
         int64_t r = c->out_rows ? b->out_row[i] : i;
         int32_t k = b->adapter[r];
@@ -56,6 +93,51 @@ static void reference(const wk_ref_call *c) {
     }
 }
 
+static wick_status grad(wk_graph *g, const wk_node *n, const wk_val *g_out, const bool *want, wk_val *g_in) {
+    if (want[0]) g_in[0] = g_out[0];
+    if (n->in[2] < 0) {
+        if (!want[1]) return g->status;
+        return wk_fail(WICK_E_UNSUPPORTED, "op lora: a batch's adapters have no gradient: give A and B as inputs");
+    }
+    wk_val dx = wk_graph_op(g, WK_OP_LORA_GRAD, (wk_val[]){ g_out[0], n->in[1], n->in[2], n->in[3], n->out[1] }, 5, &n->attr,
+                            "lora_grad");
+    for (int i = 1; i < 4; i++) if (want[i]) g_in[i] = wk_graph_out(g, dx, i - 1);
+    return g->status;
+}
+
 const wk_op_info wk_op_lora = {
-    .name = "lora", .n_in = 2, .n_optional = 1, .n_out = 1, .in_place = true, .tol = 1e-5, .shape = shape, .reference = reference,
+    .name = "lora", .n_in = 4, .n_optional = 3, .n_out = 1, .n_save = 1, .in_place = true, .tol = 1e-5, .shape = shape,
+    .reference = reference, .grad = grad,
+};
+
+/* Inputs g, x, A, B, mid = A x~, where x~ is x after dropout. With d = s * B^T g: dA = sum over rows of d x~^T,
+ * dB = s * sum over rows of g mid^T, dx = A^T d by the same elements. */
+static wick_status grad_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
+    for (int i = 0; i < 3; i++) out[i] = wk_in_shape(g, n, i + 1);
+    return WICK_OK;
+}
+
+static void grad_reference(const wk_ref_call *c) {
+    const wk_ref_array *g = &c->in[0], *x = &c->in[1], *a = &c->in[2], *b = &c->in[3], *mid = &c->in[4];
+    double *dx = c->out[0].f, *da = c->out[1].f, *db = c->out[2].f, s = (double)c->node->attr.scale;
+    memset(dx, 0, (size_t)(x->rows * x->cols) * sizeof *dx);
+    memset(da, 0, (size_t)(a->rows * a->cols) * sizeof *da);
+    memset(db, 0, (size_t)(b->rows * b->cols) * sizeof *db);
+    for (int64_t r = 0; r < x->rows; r++)
+        for (int64_t j = 0; j < a->rows; j++) {
+            double d = 0;
+            for (int64_t o = 0; o < b->rows; o++) {
+                d += s * b->f[o * b->cols + j] * g->f[r * g->cols + o];
+                db[o * b->cols + j] += s * g->f[r * g->cols + o] * mid->f[r * mid->cols + j];
+            }
+            for (int64_t i = 0; i < x->cols; i++) {
+                double k = kept(c, r, i);
+                da[j * a->cols + i] += d * k * x->f[r * x->cols + i];
+                dx[r * x->cols + i] += d * k * a->f[j * a->cols + i];
+            }
+        }
+}
+
+const wk_op_info wk_op_lora_grad = {
+    .name = "lora_grad", .n_in = 5, .n_out = 3, .tol = 1e-5, .shape = grad_shape, .reference = grad_reference,
 };

@@ -16,9 +16,22 @@ const wk_op_info *const wk_ops[WK_OP_COUNT] = {
     [WK_OP_ROUTE] = &wk_op_route,
     [WK_OP_EXPERT_LINEAR] = &wk_op_expert_linear,
     [WK_OP_COMBINE] = &wk_op_combine,
+    [WK_OP_CROSS_ENTROPY] = &wk_op_cross_entropy,
     [WK_OP_RMS_NORM_GRAD] = &wk_op_rms_norm_grad,
     [WK_OP_LINEAR_INPUT_GRAD] = &wk_op_linear_input_grad,
     [WK_OP_LINEAR_WEIGHT_GRAD] = &wk_op_linear_weight_grad,
+    [WK_OP_LINEAR_BIAS_GRAD] = &wk_op_linear_bias_grad,
+    [WK_OP_EMBED_GRAD] = &wk_op_embed_grad,
+    [WK_OP_LORA_GRAD] = &wk_op_lora_grad,
+    [WK_OP_ATTENTION_GRAD] = &wk_op_attention_grad,
+    [WK_OP_GLU_GRAD] = &wk_op_glu_grad,
+    [WK_OP_SOFTCAP_GRAD] = &wk_op_softcap_grad,
+    [WK_OP_SELECT_ROWS_GRAD] = &wk_op_select_rows_grad,
+    [WK_OP_CROSS_ENTROPY_GRAD] = &wk_op_cross_entropy_grad,
+    [WK_OP_CROSS_ENTROPY_WEIGHT_GRAD] = &wk_op_cross_entropy_weight_grad,
+    [WK_OP_ROUTE_GRAD] = &wk_op_route_grad,
+    [WK_OP_EXPERT_INPUT_GRAD] = &wk_op_expert_input_grad,
+    [WK_OP_COMBINE_GRAD] = &wk_op_combine_grad,
 };
 
 void wk_round_act(double *x, int64_t n) {

@@ -1,7 +1,7 @@
 /* rope.c: rotary position embedding. In each head, the pair (x[j], x[j + rot_dim/2]) turns by position * freq[j];
  * cos and sin are scaled by mscale (yarn). Columns of a head from rot_dim on stay. Su et al. 2021, section 3.4.2, with
  * the halves' pairing of GPT-NeoX. x [T, n_head * head_dim], freq [1, n_set * rot_dim / 2]: a row's batch.rope says which set
- * turns it (longrope has one for short sequences and one for long ones). */
+ * turns it (longrope has one for short sequences and one for long ones). The gradient turns back: the same op, inverse. */
 #include "graph/ops/ops.h"
 #include <math.h>
 
@@ -28,11 +28,21 @@ static void reference(const wk_ref_call *c) {
             for (int64_t i = a->rot_dim; i < hd; i++) y[i] = x[i];
             for (int64_t j = 0; j < half; j++) {
                 double angle = c->batch->pos[t] * freq[j];
-                double cs = cos(angle) * (double)a->mscale, sn = sin(angle) * (double)a->mscale;
+                double cs = cos(angle) * (double)a->mscale, sn = sin(a->inverse ? -angle : angle) * (double)a->mscale;
                 y[j] = x[j] * cs - x[j + half] * sn;
                 y[j + half] = x[j + half] * cs + x[j] * sn;
             }
         }
 }
 
-const wk_op_info wk_op_rope = { .name = "rope", .n_in = 2, .n_out = 1, .tol = 1e-5, .shape = shape, .reference = reference };
+static wick_status grad(wk_graph *g, const wk_node *n, const wk_val *g_out, const bool *want, wk_val *g_in) {
+    wk_attr back = n->attr;
+    back.inverse = !back.inverse;
+    if (want[1]) return wk_fail(WICK_E_UNSUPPORTED, "op rope: frequencies have no gradient");
+    g_in[0] = wk_graph_op(g, WK_OP_ROPE, (wk_val[]){ g_out[0], n->in[1] }, 2, &back, "rope_grad");
+    return g->status;
+}
+
+const wk_op_info wk_op_rope = {
+    .name = "rope", .n_in = 2, .n_out = 1, .tol = 1e-5, .shape = shape, .reference = reference, .grad = grad,
+};

@@ -4,6 +4,7 @@
 #include "graph/ops/ops.h"
 #include "graph/ops/product.h"
 #include <math.h>
+#include <string.h>
 
 static wick_status route_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     wk_shape x = wk_in_shape(g, n, 0);
@@ -37,8 +38,43 @@ static void route_reference(const wk_ref_call *c) {
     }
 }
 
+static wick_status route_grad(wk_graph *g, const wk_node *n, const wk_val *g_out, const bool *want, wk_val *g_in) {
+    (void)want;
+    if (g_out[1] < 0) return g->status;  /* which experts are chosen has no gradient, their weights have */
+    g_in[0] = wk_graph_op(g, WK_OP_ROUTE_GRAD, (wk_val[]){ g_out[1], n->in[0], n->out[0] }, 3, &n->attr, "route_grad");
+    return g->status;
+}
+
 const wk_op_info wk_op_route = {
-    .name = "route", .n_in = 1, .n_out = 2, .tol = 1e-5, .shape = route_shape, .reference = route_reference
+    .name = "route", .n_in = 1, .n_out = 2, .tol = 1e-5, .shape = route_shape, .reference = route_reference, .grad = route_grad,
+};
+
+/* Inputs g [T, k], logits [T, E], ids. With p the softmax over all experts, or over the chosen ones where weights are divided
+ * by their sum: dlogit_e = p_e (g_e - sum over chosen of g p), g_e being 0 where e is not chosen. */
+static wick_status route_grad_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
+    out[0] = wk_in_shape(g, n, 1);
+    return wk_in_shape(g, n, 2).ids ? WICK_OK : wk_op_misfit(n, "input 2 is no list of experts");
+}
+
+static void route_grad_reference(const wk_ref_call *c) {
+    int64_t E = c->in[1].cols, k = c->in[2].cols;
+    for (int64_t t = 0; t < c->in[1].rows; t++) {
+        const double *g = c->in[0].f + t * k, *x = c->in[1].f + t * E;
+        const int32_t *id = c->in[2].i + t * k;
+        double *dx = c->out[0].f + t * E, top = x[id[0]], sum = 0, mean = 0;
+        if (c->node->attr.norm_topk) for (int64_t j = 0; j < k; j++) sum += exp(x[id[j]] - top);
+        else for (int64_t e = 0; e < E; e++) sum += exp(x[e] - top);
+        for (int64_t j = 0; j < k; j++) mean += g[j] * exp(x[id[j]] - top) / sum;
+        for (int64_t e = 0; e < E; e++) dx[e] = c->node->attr.norm_topk ? 0 : -exp(x[e] - top) / sum * mean;
+        for (int64_t j = 0; j < k; j++) {
+            double p = exp(x[id[j]] - top) / sum;
+            dx[id[j]] = p * (g[j] - mean);
+        }
+    }
+}
+
+const wk_op_info wk_op_route_grad = {
+    .name = "route_grad", .n_in = 3, .n_out = 1, .tol = 1e-5, .shape = route_grad_shape, .reference = route_grad_reference,
 };
 
 /* Inputs x [T or k*T, n_in], W [n_expert, n_out, n_in], ids [T, k]; y [k*T, n_out]. */
@@ -63,8 +99,38 @@ static void expert_reference(const wk_ref_call *c) {
     }
 }
 
+static wick_status expert_grad(wk_graph *g, const wk_node *n, const wk_val *g_out, const bool *want, wk_val *g_in) {
+    if (want[1]) return wk_fail(WICK_E_UNSUPPORTED, "op expert_linear: experts' weights have no gradient, only their inputs");
+    if (want[0])
+        g_in[0] = wk_graph_op(g, WK_OP_EXPERT_INPUT_GRAD, (wk_val[]){ g_out[0], n->in[1], n->in[2], n->in[0] }, 4, NULL,
+                              "expert_input_grad");
+    return g->status;
+}
+
 const wk_op_info wk_op_expert_linear = {
-    .name = "expert_linear", .n_in = 3, .n_out = 1, .tol = 1e-5, .shape = expert_shape, .reference = expert_reference
+    .name = "expert_linear", .n_in = 3, .n_out = 1, .tol = 1e-5, .shape = expert_shape, .reference = expert_reference,
+    .grad = expert_grad,
+};
+
+/* Inputs g [k*T, n_out], W, ids, x (for its shape): dx = W[id]^T g; where a row of x went to k experts, their sum, in the order
+ * that ids has. */
+static wick_status expert_grad_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
+    out[0] = wk_in_shape(g, n, 3);
+    return WICK_OK;
+}
+
+static void expert_grad_reference(const wk_ref_call *c) {
+    const wk_ref_array *g = &c->in[0], *w = &c->in[1], *id = &c->in[2];
+    int64_t k = id->cols, n_out = g->cols, n_in = w->cols, share = c->out[0].rows == g->rows ? 1 : k;
+    memset(c->out[0].f, 0, (size_t)(c->out[0].rows * n_in) * sizeof(double));
+    for (int64_t r = 0; r < g->rows; r++)
+        for (int64_t o = 0; o < n_out; o++)
+            for (int64_t i = 0; i < n_in; i++)
+                c->out[0].f[r / share * n_in + i] += g->f[r * n_out + o] * w->f[(id->i[r] * n_out + o) * n_in + i];
+}
+
+const wk_op_info wk_op_expert_input_grad = {
+    .name = "expert_input_grad", .n_in = 4, .n_out = 1, .tol = 1e-5, .shape = expert_grad_shape, .reference = expert_grad_reference,
 };
 
 /* Inputs x [k*T, d], weights [T, k], ids [T, k]; y [T, d]. */
@@ -93,6 +159,36 @@ static void combine_reference(const wk_ref_call *c) {
     }
 }
 
+static wick_status combine_grad(wk_graph *g, const wk_node *n, const wk_val *g_out, const bool *want, wk_val *g_in) {
+    wk_val dx = wk_graph_op(g, WK_OP_COMBINE_GRAD, (wk_val[]){ g_out[0], n->in[0], n->in[1] }, 3, NULL, "combine_grad");
+    for (int i = 0; i < 2; i++) if (want[i]) g_in[i] = wk_graph_out(g, dx, i);
+    return g->status;
+}
+
 const wk_op_info wk_op_combine = {
-    .name = "combine", .n_in = 3, .n_out = 1, .tol = 1e-5, .shape = combine_shape, .reference = combine_reference
+    .name = "combine", .n_in = 3, .n_out = 1, .tol = 1e-5, .shape = combine_shape, .reference = combine_reference,
+    .grad = combine_grad,
+};
+
+/* Inputs g [T, d], x [k*T, d], weights [T, k]: dx[t*k+j] = weight[t,j] g[t], dweight[t,j] = g[t].x[t*k+j]. */
+static wick_status combine_grad_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
+    out[0] = wk_in_shape(g, n, 1);
+    out[1] = wk_in_shape(g, n, 2);
+    return WICK_OK;
+}
+
+static void combine_grad_reference(const wk_ref_call *c) {
+    int64_t d = c->in[0].cols, k = c->in[2].cols;
+    for (int64_t i = 0; i < c->in[1].rows; i++) {
+        const double *g = c->in[0].f + i / k * d, *x = c->in[1].f + i * d;
+        c->out[1].f[i] = 0;
+        for (int64_t j = 0; j < d; j++) {
+            c->out[0].f[i * d + j] = c->in[2].f[i] * g[j];
+            c->out[1].f[i] += g[j] * x[j];
+        }
+    }
+}
+
+const wk_op_info wk_op_combine_grad = {
+    .name = "combine_grad", .n_in = 3, .n_out = 2, .tol = 1e-5, .shape = combine_grad_shape, .reference = combine_grad_reference,
 };
