@@ -1,5 +1,5 @@
 /* adapters.c: adapters MODEL [ROUNDS]: what an adapter costs, and what changing it costs. Random adapters on all seven projections,
- * ranks 16 (cost in generation and in a prompt of 512) and 8 (loading; also on q and v alone). Prints a line of JSON for each number:
+ * ranks 16 (cost in generation and in a prompt of 512) and 8 (loading; also on q and v alone). A line of JSON for each number:
  *   {"what":"generate","base":..,"adapter":..,"share":..}   seconds a token without and with it, medians; share: median of the
  *                                                           rounds' ratios less one
  * Rounds with and without it take turns. */
