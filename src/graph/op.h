@@ -11,6 +11,7 @@ typedef struct wk_ref_array {
     int64_t rows, cols;
     int64_t n_mat;     /* params: matrices stacked (rows / n_mat each) */
     wk_dtype dtype;    /* params: the file's type (a quantised one rounds activations); else WK_F32 */
+    const bool *bf16;  /* params: [n_mat] bfloat16 holds all values of a matrix of BF16 or F16: so it does activations */
 } wk_ref_array;
 
 /* A wk_lora_term and the scale of its set; arrays without f are not there. also: the next of a stack. */
@@ -27,7 +28,8 @@ typedef struct wk_ref_call {
     int page_len;
     wk_dtype kv_type;
     bool out_rows;               /* the node works on the rows that are wanted, not on all */
-    bool round;                  /* round activations to int8 before quantised weights, keys and values to kv_type */
+    bool round;                  /* round activations to int8 before quantised weights, to bfloat16 before such; keys and values to
+                                    kv_type */
 } wk_ref_call;
 
 typedef struct wk_op_info {
@@ -49,6 +51,9 @@ extern const wk_op_info *const wk_ops[WK_OP_COUNT];
 wk_shape wk_in_shape(const wk_graph *g, const wk_node *n, int i);
 wick_status wk_op_misfit(const wk_node *n, const char *fmt, ...) WK_PRINTF(2, 3);
 
+/* What kernels round activations to before matrix m of w. */
+typedef enum wk_rounding { WK_ROUND_NONE, WK_ROUND_INT8, WK_ROUND_BF16 } wk_rounding;
+wk_rounding wk_rounding_of(const wk_ref_call *c, const wk_ref_array *w, int64_t m);
 /* Rounds n numbers to int8 by groups of 32 with scale max|x| / 127 (the last group may be short), in place: what kernels on
  * quantised weights do to activations. */
 void wk_round_act(double *x, int64_t n);

@@ -9,6 +9,8 @@ bool sets_use(int i) {
     static const unsigned each[] = {
         WK_CPU_AVX2,
         WK_CPU_AVX2 | WK_CPU_AVX512,  /* without VNNI, as the first that had AVX-512 */
+        WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI,
+        WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI | WK_CPU_AVX512_BF16,
         WK_CPU_NEON,
         WK_CPU_NEON | WK_CPU_DOTPROD,
         ~0u,

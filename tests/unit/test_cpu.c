@@ -15,7 +15,7 @@ enum { OSXSAVE = 1 << 27, AVX = 1 << 28, FMA = 1 << 12, F16C = 1 << 29, AVX2 = 1
 static const unsigned f = 1u << 16, dq = 1u << 17, bw = 1u << 30, vl = 1u << 31;
 
 static unsigned x86(unsigned c1, unsigned b7, unsigned c7, unsigned a7_1, unsigned long long xcr0) {
-    return wk_cpu_of_x86(&(wk_cpuid){ c1, b7, c7, a7_1, xcr0 });
+    return wk_cpu_of_x86(&(wk_cpuid){ c1, b7, c7, a7_1, xcr0, 0 });
 }
 
 static void made_up_x86(void **state) {
@@ -40,6 +40,14 @@ static void made_up_x86(void **state) {
     assert_int_equal(x86(c1 & ~(unsigned)F16C, b7, VNNI, 0, 0xe7), 0);
     assert_int_equal(x86(c1 & ~(unsigned)AVX, b7, VNNI, 0, 0xe7), 0);
     assert_int_equal(x86(c1, b7 & ~(unsigned)AVX2, VNNI, 0, 0xe7), 0);
+    /* tiles: the unit, its bfloat16, both kinds of its registers saved, AVX-512 */
+    const unsigned tile = 1 << 24, bf16 = 1 << 22, rest = avx512 | WK_CPU_AVX512_VNNI | WK_CPU_AVX512_BF16;
+    const struct { unsigned d7; unsigned long long xcr0; unsigned found; } amx[] = {
+        { tile | bf16, 0x600e7, rest | WK_CPU_AMX_BF16 }, { tile, 0x600e7, rest }, { bf16, 0x600e7, rest },
+        { tile | bf16, 0x200e7, rest }, { tile | bf16, 0x400e7, rest }, { tile | bf16, 0x60007, WK_CPU_AVX2 },
+    };
+    for (size_t i = 0; i < sizeof amx / sizeof *amx; i++)
+        assert_int_equal(wk_cpu_of_x86(&(wk_cpuid){ c1, b7, VNNI, BF16, amx[i].xcr0, amx[i].d7 }), amx[i].found);
     for (int i = 0; i < 4; i++)  /* AVX-512 in part */
         assert_int_equal(x86(c1, b7 & ~(const unsigned[]){ f, dq, bw, vl }[i], VNNI, BF16, 0xe7), WK_CPU_AVX2);
 }
@@ -73,6 +81,7 @@ static void words(void **state) {
     assert_true(wk_cpu_allowed("c", &m) && m == 0);
     assert_true(wk_cpu_allowed("avx2", &m) && m == WK_CPU_AVX2);
     assert_true(wk_cpu_allowed("avx512", &m) && m == (WK_CPU_AVX2 | WK_CPU_AVX512));
+    assert_true(wk_cpu_allowed("avx512-bf16", &m) && m == (WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI | WK_CPU_AVX512_BF16));
     assert_true(wk_cpu_allowed("neon", &m) && m == WK_CPU_NEON);
     assert_true(wk_cpu_allowed("dotprod", &m) && m == (WK_CPU_NEON | WK_CPU_DOTPROD));
     assert_true(wk_cpu_allowed("i8mm", &m) && m == (WK_CPU_NEON | WK_CPU_DOTPROD | WK_CPU_I8MM));

@@ -219,6 +219,7 @@ static void case_free(test_case *c) {
 
 /* Activation i (packed order) of row r as the kernels see it. */
 static double act_at(const test_case *c, int r, int i) {
+    if (wk_act_in_bf16(c->w)) return (double)wk_bf16_to_f32(((const uint16_t *)c->act)[r * c->w->n_held + i]);
     if (wk_holds_floats(&c->w->l)) return ((const float *)c->act)[(int64_t)r * c->n_in + i];
     const wk_act *a = (const wk_act *)c->act + (int64_t)r * c->w->n_chunk + i / 32;
     return (double)a->q[i % 32] * (double)a->d;
@@ -287,7 +288,7 @@ static void check_grad(const test_case *c) {
     float *again = test_malloc(sizeof(float) * (size_t)(rows * ld));
     for (int64_t i = 0; i < rows * ldg; i++) g[i] = uniform();
     for (int64_t i = 0; i < rows * ld; i++) dx[i] = again[i] = 777;
-    wk_linear_input_grad(c->w, g, ldg, rows, 0, c->n_in, dx, ld);
+    wk_linear_input_grad(c->w, g, ldg, rows, 0, c->n_out, 0, c->n_in, false, dx, ld);
     for (int r = 0; r < rows; r++) {
         for (int i = 0; i < c->n_in; i++) {
             double want = 0, size = 0;
@@ -300,8 +301,8 @@ static void check_grad(const test_case *c) {
         }
         CHECK(c, dx[r * ld + c->n_in] == 777.0f);
     }
-    wk_linear_input_grad(c->w, g, ldg, rows, from, c->n_in, again, ld);
-    wk_linear_input_grad(c->w, g, ldg, rows, 0, from, again, ld);
+    wk_linear_input_grad(c->w, g, ldg, rows, 0, c->n_out, from, c->n_in, false, again, ld);
+    wk_linear_input_grad(c->w, g, ldg, rows, 0, c->n_out, 0, from, false, again, ld);
     CHECK(c, !memcmp(dx, again, sizeof(float) * (size_t)(rows * ld)));
     test_free(g), test_free(dx), test_free(again);
 }
@@ -360,6 +361,50 @@ static void test_sets_agree(void **unused) {
     }
 }
 
+/* Float16 becomes bfloat16 where that holds all values, numbers too small for a float16's exponent among them, and stays as it is
+ * where one value is lost; rows, too, that are no multiple of a pair or a chunk. */
+static void test_narrowed(void **unused) {
+    (void)unused;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        state = seed;
+        int n_out = pick(1, 50), n_in = pick(1, 600), n = n_out * n_in;
+        uint16_t *half = test_malloc((size_t)n * sizeof *half);
+        static const uint16_t special[] = { 0, 0x8000, 0x0001, 0x8080, 0x03fc, 0x0400, 0x7bf8, 0xfbf8, 0x7c00, 0xfc00 };
+        for (int i = 0; i < n; i++) half[i] = pick(0, 9) ? (uint16_t)(rnd() & 0xbff8) : special[pick(0, 9)];
+        for (int i = 0; i < n; i++) if (!(half[i] & 0x7c00)) half[i] &= (half[i] & 0x0200) ? 0x83fc : 0x81ff;
+        wk_tensor t = { .name = WK_STR("w"), .dtype = WK_F16, .n_dim = 2, .shape = { n_out, n_in, 1, 1 },
+                        .data = (const uint8_t *)half, .n_bytes = (size_t)n * sizeof *half };
+        float *want = test_malloc((size_t)n_in * sizeof *want), *got = test_malloc((size_t)n_in * sizeof *got);
+        for (int lost = 0; lost < 2; lost++) {
+            wk_packed *w;
+            if (lost) half[pick(0, n - 1)] = pick(0, 1) ? 0x3c01 : 0x0301;  /* 11 bits, and 10 of a small one */
+            assert_int_equal(wk_pack(pool, &t, 0, NULL, false, &w), WICK_OK);
+            assert_int_equal(wk_holds_bf16(&w->l), !lost);
+            for (int o = 0; o < n_out; o++) {
+                wk_tensor_row(&t, o, want);
+                wk_packed_row(w, o, got);
+                assert_memory_equal(got, want, (size_t)n_in * sizeof *want);
+            }
+            wk_packed_free(w);
+        }
+        test_free(half), test_free(want), test_free(got);
+    }
+}
+
+/* Every set rounds activations of bfloat16 weights to nearest even, as the reference does. */
+static void test_bf16_rounding(void **unused) {
+    (void)unused;
+    for (int s = 0; sets_use(s); s++) {
+        test_case c;
+        case_make(&c, 11, wk_cpu_name(), 2, 7, 33, 77);
+        assert_int_equal(kinds[c.kind].type, WK_BF16);
+        for (int r = 0; r < c.T; r++)
+            for (int i = 0; i < c.n_in; i++)
+                CHECK(&c, act_at(&c, r, i) == (double)wk_bf16_to_f32(wk_f32_to_bf16(c.x[r * c.ldx + i])));
+        case_free(&c);
+    }
+}
+
 /* NaN and infinity pass through; nothing crashes. */
 static void test_not_numbers(void **unused) {
     (void)unused;
@@ -389,18 +434,22 @@ static void test_dispatch(void **unused) {
         if (mask & ~have) continue;
         wk_cpu_limit(mask);
         wk_linear_set s = wk_linear_fns();
-        assert_true(s.round && s.expand && s.mul && s.widen && s.mul_float && s.grad);
-        const wk_linear_set *best = &wk_linear_c;
+        assert_true(s.round && s.expand && s.mul && s.widen && s.mul_float && s.turn && s.grad);
+        const wk_linear_set *best = &wk_linear_c, *pairs = NULL;
 #if defined(__x86_64__)
         if (!(wk_linear_avx2.need & ~mask)) best = &wk_linear_avx2;
         if (!(wk_linear_avx512.need & ~mask)) best = &wk_linear_avx512;
+        if (!(wk_linear_avx512bf16.need & ~mask)) pairs = &wk_linear_avx512bf16;
+        if (!(wk_linear_amx.need & ~mask)) pairs = &wk_linear_amx;
 #elif defined(__aarch64__)
         if (!(wk_linear_neon.need & ~mask)) best = &wk_linear_neon;
         if (!(wk_linear_dotprod.need & ~mask)) best = &wk_linear_dotprod;
         if (!(wk_linear_i8mm.need & ~mask)) best = &wk_linear_i8mm;
 #endif
-        assert_string_equal(s.name, best->name);
+        assert_string_equal(s.name, (pairs ? pairs : best)->name);
         assert_ptr_equal(s.mul, best->mul);
+        assert_ptr_equal(s.mul_bf16, pairs ? pairs->mul_bf16 : NULL);
+        assert_true(!s.mul_bf16 == !s.round_bf16);
     }
     wk_cpu_limit(~0u);
 }
@@ -422,6 +471,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_products),
         cmocka_unit_test(test_sets_agree),
+        cmocka_unit_test(test_narrowed),
+        cmocka_unit_test(test_bf16_rounding),
         cmocka_unit_test(test_not_numbers),
         cmocka_unit_test(test_dispatch),
     };

@@ -1,16 +1,22 @@
-/* act.c: prepares activations: rounded to int8 per 32 inputs for quantised weights, as they are for float ones.
+/* act.c: prepares activations: rounded to int8 per 32 inputs for quantised weights, to bfloat16 for bfloat16 ones, as they are
+ * for other floats. What is rounded to bfloat16 is held so where the instruction set multiplies it, else as float32.
  * Load: before each product, n_row x n_in floats, a few per cent of the product's time. */
 #include "backend/cpu/linear.h"
+#include "tensor/quant.h"
 #include <string.h>
 
-enum { KIND_ROUNDED, KIND_FLOAT, KIND_OWN = -1 };
+enum { KIND_ROUNDED, KIND_FLOAT, KIND_BF16, KIND_OWN = -1 };
 
-int wk_act_kind(const wk_packed *w) { return w->perm ? KIND_OWN : wk_holds_floats(&w->l) ? KIND_FLOAT : KIND_ROUNDED; }
+int wk_act_kind(const wk_packed *w) {
+    if (w->perm) return KIND_OWN;
+    return wk_holds_bf16(&w->l) ? KIND_BF16 : wk_holds_floats(&w->l) ? KIND_FLOAT : KIND_ROUNDED;
+}
 
 bool wk_act_plain(const wk_packed *w) { return wk_holds_floats(&w->l) && !w->perm; }
 
 /* Bytes of a prepared row. */
 static size_t row_bytes(const wk_packed *w) {
+    if (wk_act_in_bf16(w)) return (size_t)w->n_held * sizeof(uint16_t);
     return wk_holds_floats(&w->l) ? (size_t)w->n_in * sizeof(float) : (size_t)w->n_chunk * sizeof(wk_act);
 }
 
@@ -27,12 +33,23 @@ static void round_permuted(const wk_linear_set *f, const wk_packed *w, const flo
     }
 }
 
+static void to_bf16(const wk_linear_set *f, const wk_packed *w, const float *x, void *to) {
+    if (f->mul_bf16) {
+        f->round_bf16(x, w->n_in, to);
+        memset((uint16_t *)to + w->n_in, 0, (size_t)(w->n_held - w->n_in) * sizeof(uint16_t));
+    } else {
+        float *y = to;
+        for (int64_t i = 0; i < w->n_in; i++) y[i] = wk_bf16_to_f32(wk_f32_to_bf16(x[i]));
+    }
+}
+
 void wk_act_prepare(const wk_packed *w, const float *x, int64_t ldx, int64_t r0, int64_t r1, int64_t n_row, void *act) {
     wk_linear_set f = wk_linear_fns();
     (void)n_row;
     for (int64_t r = r0; r < r1; r++) {
         uint8_t *row = (uint8_t *)act + (size_t)r * row_bytes(w);
-        if (wk_holds_floats(&w->l)) memcpy(row, x + r * ldx, row_bytes(w));
+        if (wk_holds_bf16(&w->l)) to_bf16(&f, w, x + r * ldx, row);
+        else if (wk_holds_floats(&w->l)) memcpy(row, x + r * ldx, row_bytes(w));
         else if (w->perm) round_permuted(&f, w, x + r * ldx, (wk_act *)(void *)row);
         else f.round(x + r * ldx, w->n_chunk, (wk_act *)(void *)row);
     }

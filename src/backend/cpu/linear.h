@@ -7,7 +7,8 @@
  *          6 bits: the low four as above, and
  *   high     [2][16 rows][4] bytes; byte b of vector h holds inputs 4h + b + {0, 8, 16, 24}, two bits each, lowest first
  *          8 bits: [8][16 rows][4] bytes; byte b of vector j holds input 4j + b, plus 128
- *          floats, of 8 bits too: [n_in][16 rows]
+ *          floats, of 8 bits too: [n_in][16 rows]; but
+ *          bfloat16: [pairs of inputs][16 rows][2], zeros up to a whole chunk: 32 inputs are a tile of a matrix unit
  *   scale  [16 rows], or one, a group: float32, float16, bfloat16, an exponent, or int8 under
  *   super    a float16 per 256 inputs
  *   zero   [16 rows] a group: uint8, or a minimum, stored as the scale is (uint8 under super_min)
@@ -23,6 +24,8 @@ enum {
     WK_SUPER = 256,          /* inputs under a super scale */
     WK_PANEL_CHUNKS = 16,    /* chunks that are expanded at a time: a pair of panels and its scales stay in L1 */
     WK_PANEL_INPUTS = 256,   /* the same for floats */
+    WK_GRAD_COLS = 64,       /* inputs of a tile of weights that gradients go through */
+    WK_PAIR_INPUTS = 1024,   /* for bfloat16, which nothing expands: so that 512 rows' activations stay in L2 */
     WK_FEW_ROWS = 16,        /* so many rows are bound by memory: codes go straight into the product */
 };
 
@@ -54,6 +57,9 @@ typedef struct wk_layout {
 /* Floats meet activations as they are; codes meet rounded ones. */
 static inline bool wk_holds_floats(const wk_layout *l) { return l->bits > 8 || l->eight; }
 
+/* bfloat16 meets activations that are rounded to it. */
+static inline bool wk_holds_bf16(const wk_layout *l) { return l->bits == 16 && l->bf16; }
+
 /* Layouts that kernels are compiled for one by one, as constants, and all others. */
 #define WK_LAYOUT_Q4_0 ((wk_layout){ 4, 32, WK_SCALE_F16, WK_ZERO_MID, false, NULL, WK_EIGHT_INT, false })
 #define WK_LAYOUT_Q4_1 ((wk_layout){ 4, 32, WK_SCALE_F16, WK_ZERO_MIN, false, NULL, WK_EIGHT_INT, false })
@@ -75,6 +81,7 @@ struct wk_packed {
     wk_layout l;
     wk_like like;
     int64_t n_out, n_in;
+    int64_t n_held;                       /* inputs that a row of the code plane has: n_in, for bfloat16 whole chunks */
     int64_t n_block;                      /* of 16 rows */
     int64_t n_chunk, n_group, n_super;    /* of a row; floats have none */
     uint8_t *code, *high, *scale, *super, *zero, *super_min;  /* planes inside mem; NULL: the layout has none */
@@ -107,10 +114,12 @@ typedef struct wk_panel {
 typedef struct wk_tile {
     const wk_panel *panel[2];  /* quantised: each 16 output rows; [1] may be NULL */
     const float *weight[2];    /* floats: each [n_k][16] */
+    const uint16_t *pair[2];   /* bfloat16: each [n_k / 2][16][2] */
     bool halves, min;          /* the panels have two scales a chunk, a minimum */
     int n_k;                   /* chunks, or inputs for floats */
     const wk_act *act;         /* [n_row][act_ld], from the panels' first chunk on */
     const float *x;            /* [n_row][act_ld] */
+    const uint16_t *x16;       /* the same, for pairs */
     int64_t act_ld, n_row;
     float *y;                  /* [n_row][ldy] */
     int64_t ldy;
@@ -132,18 +141,25 @@ typedef struct wk_linear_set {
     void (*widen)(const wk_packed *w, int64_t block, int64_t k, int n, float *out);     /* 16-bit floats to [n][16] */
     void (*widen_f8)(const wk_packed *w, int64_t block, int64_t k, int n, float *out);  /* 8-bit floats */
     void (*mul_float)(const wk_tile *t);
+    /* bfloat16: activations rounded to nearest even, products of pairs; NULL: widened, on the floats' way */
+    void (*round_bf16)(const float *x, int64_t n, uint16_t *out);
+    void (*mul_bf16)(const wk_tile *t);
     /* at most WK_FEW_ROWS rows against whole blocks, without panels */
     void (*few)(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy,
                 int n_col, const float *bias);
-    /* acc[n_row][64] += g[n_row][n_o] times w[n_o][64] */
-    void (*grad)(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, float *acc);
+    /* For gradients of inputs: a panel's n chunks as float32 [16][WK_GRAD_COLS]; and dx[n_row][n_col] += the block's sum of
+     * g[n_row][n_o] times w[n_o][WK_GRAD_COLS]; n_col in sixteens. */
+    void (*turn)(const wk_panel *p, int n, bool halves, bool min, float *out);
+    void (*grad)(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, int n_col, float *dx, int64_t ldx);
 } wk_linear_set;
 
-extern const wk_linear_set wk_linear_c, wk_linear_avx2, wk_linear_avx512, wk_linear_neon, wk_linear_dotprod,
-    wk_linear_i8mm;
+extern const wk_linear_set wk_linear_c, wk_linear_avx2, wk_linear_avx512, wk_linear_avx512bf16, wk_linear_amx, wk_linear_neon,
+    wk_linear_dotprod, wk_linear_i8mm;
 
 /* The parts for this machine (as wk_cpu_features() has it now). */
 wk_linear_set wk_linear_fns(void);
+/* Are w's activations laid out as bfloat16, [n_row][n_held]? */
+bool wk_act_in_bf16(const wk_packed *w);
 
 /* One weight's parts, row r of a block: the code of packed input p with its zero taken off and its map applied; the scale and
  * the minimum of p's group; the weight itself. Slow: for what no instruction set has its own code for. */

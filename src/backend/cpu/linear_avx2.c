@@ -329,16 +329,19 @@ ROW_OF_CODES(row_q4_k, WK_LAYOUT_Q4_K)
 ROW_OF_CODES(row_q6_k, WK_LAYOUT_Q6_K)
 ROW_OF_CODES(row_codes, w->l)
 
+/* Half h of input i of a block's rows, i counted over the plane. Of a pair of bfloat16 it is one half of each word. */
 AVX2_PART __m256 load_float(const wk_packed *w, int64_t i, int h) {
     const uint8_t *p = w->code + i * (w->l.bits * 2) + w->l.bits * h;
     if (w->l.bits == 32) return _mm256_loadu_ps((const float *)(const void *)p);
-    return load_scales(w->l.bf16 ? WK_SCALE_BF16 : WK_SCALE_F16, p, 0, 0);
+    if (!w->l.bf16) return load_scales(WK_SCALE_F16, p, 0, 0);
+    __m256i pair = _mm256_loadu_si256((const __m256i *)(const void *)(w->code + 64 * (i / 2) + 32 * h));
+    return _mm256_castsi256_ps(i % 2 ? _mm256_and_si256(pair, _mm256_set1_epi32(-0x10000)) : _mm256_slli_epi32(pair, 16));
 }
 AVX2 static void row_floats(const wk_packed *w, const void *act, int64_t row, int64_t block, const wk_tile *t) {
     const float *x = (const float *)act + row * w->n_in;
     __m256 y[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
     for (int64_t k = 0; k < w->n_in; k++) UNROLL
-    for (int h = 0; h < 2; h++) y[h] = _mm256_fmadd_ps(load_float(w, block * w->n_in + k, h), _mm256_set1_ps(x[k]), y[h]);
+    for (int h = 0; h < 2; h++) y[h] = _mm256_fmadd_ps(load_float(w, block * w->n_held + k, h), _mm256_set1_ps(x[k]), y[h]);
     store_y(t, 0, row, y);
 }
 
@@ -357,8 +360,7 @@ AVX2 static void few_avx2(const wk_packed *w, const void *act, int64_t n_row, in
 /* ---- products of floats ---- */
 
 AVX2 static void widen_avx2(const wk_packed *w, int64_t block, int64_t k, int n, float *out) {
-    const wk_scale kind = w->l.bf16 ? WK_SCALE_BF16 : WK_SCALE_F16;
-    for (int i = 0; i < 2 * n; i++) _mm256_storeu_ps(out + 8 * i, load_scales(kind, w->code, block * w->n_in + k + i / 2, i % 2));
+    for (int i = 0; i < 2 * n; i++) _mm256_storeu_ps(out + 8 * i, load_float(w, block * w->n_held + k + i / 2, i % 2));
 }
 
 AVX2_PART void tile_floats(const wk_tile *t, int b, int64_t r, const int NT) {
@@ -384,38 +386,17 @@ AVX2 static void mul_float_avx2(const wk_tile *t) {
     }
 }
 
-/* ---- gradient ---- */
-
-/* Columns [32 h, 32 h + 32) of NT rows. */
-AVX2_PART void rows_grad(const float *g, int64_t ldg, const int NT, int h, const float *w, int n_o, float *acc) {
-    __m256 s[3][4];
-    UNROLL for (int i = 0; i < NT; i++)
-        UNROLL for (int c = 0; c < 4; c++) s[i][c] = _mm256_loadu_ps(acc + 64 * i + 32 * h + 8 * c);
-    for (int o = 0; o < n_o; o++)
-        UNROLL for (int c = 0; c < 4; c++) {
-            __m256 v = _mm256_loadu_ps(w + 64 * o + 32 * h + 8 * c);
-            UNROLL for (int i = 0; i < NT; i++) s[i][c] = _mm256_fmadd_ps(v, _mm256_set1_ps(g[i * ldg + o]), s[i][c]);
-        }
-    UNROLL for (int i = 0; i < NT; i++)
-        UNROLL for (int c = 0; c < 4; c++) _mm256_storeu_ps(acc + 64 * i + 32 * h + 8 * c, s[i][c]);
-}
-AVX2 static void grad_avx2(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, float *acc) {
-    for (int h = 0; h < 2; h++) {
-        int64_t r = 0;
-        for (; n_row - r >= 3; r += 3) rows_grad(g + r * ldg, ldg, 3, h, w, n_o, acc + 64 * r);
-        for (; r < n_row; r++) rows_grad(g + r * ldg, ldg, 1, h, w, n_o, acc + 64 * r);
-    }
-}
-
-/* ---- 8-bit floats ---- */
+/* ---- 8-bit floats, gradients ---- */
 
 #define WK_SIMD_AVX2
 #include "backend/cpu/simd.h"
 #include "backend/cpu/widen_body.h"
+#include "backend/cpu/grad_body.h"
 WK_SIMD_END
 
 const wk_linear_set wk_linear_avx2 = {
     .need = WK_CPU_AVX2, .name = "avx2", .round = round_avx2, .expand = expand_avx2, .mul = mul_avx2, .widen = widen_avx2,
-    .widen_f8 = widen_f8, .mul_float = mul_float_avx2, .few = few_avx2, .grad = grad_avx2,
+    .widen_f8 = widen_f8, .mul_float = mul_float_avx2, .few = few_avx2, .turn = turn_codes,
+    .grad = grad_rows,
 };
 #endif

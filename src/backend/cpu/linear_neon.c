@@ -128,7 +128,15 @@ NEON_PART void add_products(const int NT, const uint8_t *code, const int8_t *q0,
 #include "backend/cpu/linear_neon_body.h"
 
 static void widen_neon(const wk_packed *w, int64_t block, int64_t k, int n, float *out) {
-    for (int i = 0; i < n; i++) widen_halves(w->code + (block * w->n_in + k + i) * 32, w->l.bf16, out + 16 * i);
+    for (int i = 0; i < n; i++, k++) {
+        const uint8_t *at = w->code + (block * w->n_held + (w->l.bf16 ? k / 2 * 2 : k)) * 32;
+        if (!w->l.bf16) widen_halves(at, false, out + 16 * i);
+        else UNROLL for (int j = 0; j < 4; j++) {  /* one half of each word */
+            uint32x4_t pair = vld1q_u32((const uint32_t *)(const void *)at + 4 * j);
+            pair = k % 2 ? vandq_u32(pair, vdupq_n_u32(0xffff0000)) : vshlq_n_u32(pair, 16);
+            vst1q_f32(out + 16 * i + 4 * j, vreinterpretq_f32_u32(pair));
+        }
+    }
 }
 
 NEON_PART void tile_floats(const wk_tile *t, int b, int64_t r, const int NT) {
@@ -150,26 +158,17 @@ static void mul_float_neon(const wk_tile *t) {
     }
 }
 
-static void grad_neon(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, float *acc) {
-    for (int64_t r = 0; r < n_row; r++)
-        for (int c = 0; c < 64; c += 16) {
-            float32x4_t s[4];
-            UNROLL for (int j = 0; j < 4; j++) s[j] = vld1q_f32(acc + r * 64 + c + 4 * j);
-            for (int o = 0; o < n_o; o++)
-                UNROLL for (int j = 0; j < 4; j++) s[j] = vfmaq_n_f32(s[j], vld1q_f32(w + 64 * o + c + 4 * j), g[r * ldg + o]);
-            UNROLL for (int j = 0; j < 4; j++) vst1q_f32(acc + r * 64 + c + 4 * j, s[j]);
-        }
-}
-
-/* ---- 8-bit floats ---- */
+/* ---- 8-bit floats, gradients ---- */
 
 #define WK_SIMD_NEON
 #include "backend/cpu/simd.h"
 #include "backend/cpu/widen_body.h"
+#include "backend/cpu/grad_body.h"
 WK_SIMD_END
 
 const wk_linear_set wk_linear_neon = {
     .need = WK_CPU_NEON, .name = "neon", .round = round_neon, .expand = expand_neon, .mul = mul_codes, .widen = widen_neon,
-    .widen_f8 = widen_f8, .mul_float = mul_float_neon, .grad = grad_neon,
+    .widen_f8 = widen_f8, .mul_float = mul_float_neon, .turn = turn_codes,
+    .grad = grad_rows,
 };
 #endif

@@ -8,13 +8,14 @@
 #include "tensor/quant.h"
 #include <assert.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum { RELEASE_BYTES = 4 << 20 };
 
 static const struct type { wk_layout l; wk_take_fn *take; } types[WK_DTYPE_COUNT] = {
     [WK_F32]    = { { .bits = 32 }, wk_take_plain },
-    [WK_F16]    = { { .bits = 16 }, wk_take_plain },
+    [WK_F16]    = { { .bits = 16 }, wk_take_plain },  /* or narrow_f16 */
     [WK_BF16]   = { { .bits = 16, .bf16 = true }, wk_take_plain },
     [WK_Q4_0]   = { { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID }, wk_take_q4_0 },
     [WK_Q4_1]   = { { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MIN }, wk_take_q4_1 },
@@ -30,6 +31,8 @@ static const struct type { wk_layout l; wk_take_fn *take; } types[WK_DTYPE_COUNT
     [WK_MXFP4]  = { { .bits = 4, .group = 32, .scale = WK_SCALE_E8M0, .map = wk_fp4_values }, wk_take_mxfp4 },
 };
 /* The other types of numbers become float32, the other types of codes 8 bits with a float32 scale per 32. */
+/* Float16 whose values bfloat16 holds unchanged, as is true of most models, which were trained in it: half the products' work. */
+static const struct type narrow_f16 = { { .bits = 16, .bf16 = true }, wk_take_narrow };
 static const struct type other_number = { { .bits = 32 }, wk_take_float };
 static const struct type other_code = { { .bits = 8, .group = 32, .scale = WK_SCALE_F32, .zero = WK_ZERO_MID }, wk_take_rounded };
 
@@ -69,14 +72,16 @@ wick_status wk_packed_new(const wk_layout *l, int64_t n_out, int64_t n_in, bool 
     bool codes = !wk_holds_floats(l), super = codes && l->scale == WK_SCALE_SUPER;
     wk_packed *w = wk_alloc(sizeof *w);
     if (!w) return wk_fail_memory(sizeof *w, "a packed weight");
-    *w = (wk_packed){ .l = *l, .n_out = n_out, .n_in = n_in, .n_block = n_out / 16 + (n_out % 16 != 0), .like = like_of(l) };
+    *w = (wk_packed){ .l = *l, .n_out = n_out, .n_in = n_in, .n_held = n_in, .n_block = n_out / 16 + (n_out % 16 != 0),
+                      .like = like_of(l) };
+    if (wk_holds_bf16(l)) w->n_held = (n_in + WK_CHUNK - 1) / WK_CHUNK * WK_CHUNK;
     if (l->group) w->n_group = n_in / l->group + (n_in % l->group != 0);
     if (codes) {
         w->n_chunk = n_in / WK_CHUNK;
         w->n_super = super ? n_in / WK_SUPER : 0;
     }
     const struct { bool has; int64_t n, m; int size; void *to; } plane[] = {
-        { true, w->n_block, n_in, l->bits == 6 ? 8 : 2 * l->bits, &w->code },
+        { true, w->n_block, w->n_held, l->bits == 6 ? 8 : 2 * l->bits, &w->code },
         { l->bits == 6, w->n_block, w->n_chunk, 128, &w->high },
         { l->group > 0, w->n_block, w->n_group, (l->one_scale ? 1 : 16) * scale_bytes(l), &w->scale },
         { codes && l->zero >= WK_ZERO_U8, w->n_block, w->n_group, 16 * zero_bytes(l), &w->zero },
@@ -178,11 +183,14 @@ static void weave(uint8_t *dst, const uint8_t *src, int n, int size) {
 }
 
 void wk_weave_codes(wk_packed *w, int64_t block, int64_t span, const wk_part part[16]) {
-    int64_t left = w->n_in - span * WK_SUPER, at = block * w->n_in + span * WK_SUPER;
+    int64_t left = w->n_held - span * WK_SUPER, at = block * w->n_held + span * WK_SUPER;
     int n = (int)(left < WK_SUPER ? left : WK_SUPER);
     switch (w->l.bits) {
     case 32: weave_words(w->code + at * 64, part->code, n); break;
-    case 16: weave_halves(w->code + at * 32, part->code, n); break;
+    case 16:
+        if (w->l.bf16) weave_words(w->code + at * 32, part->code, n / 2);
+        else weave_halves(w->code + at * 32, part->code, n);
+        break;
     case 8:
         if (w->l.eight) weave_bytes(w->code + at * 16, part->code, n);
         else weave_words(w->code + at * 16, part->code, n / 4);
@@ -213,6 +221,7 @@ typedef struct job {
     size_t row_bytes;
     const int32_t *row_from;
     bool release;
+    atomic_bool *lost;        /* set when a value did not survive; NULL: all do */
 } job;
 
 /* Packed row r in the file, or NULL past the last. */
@@ -224,6 +233,7 @@ static const uint8_t *source(const job *j, int64_t r) {
 static void pack_block(const job *j, int64_t block, wk_part part[16]) {
     wk_packed *w = j->w;
     size_t span_bytes = (size_t)(WK_SUPER / j->d->block * j->d->bytes);
+    int64_t code_bytes = w->l.bits / 8;
     for (int64_t span = 0; span * WK_SUPER < w->n_in; span++) {
         int64_t left = w->n_in - span * WK_SUPER;
         for (int r = 0; r < 16; r++) {
@@ -231,6 +241,8 @@ static void pack_block(const job *j, int64_t block, wk_part part[16]) {
             if (next) for (size_t b = 0; b < span_bytes; b += 64) __builtin_prefetch(next + (size_t)span * span_bytes + b);
             if (src) j->take(j->d, src + (size_t)span * span_bytes, (int)(left < WK_SUPER ? left : WK_SUPER), &part[r]);
             else memset(&part[r], 0, sizeof part[r]);
+            if (src && j->lost && part[r].lost) atomic_store(j->lost, true);
+            if (left < WK_SUPER) memset(part[r].code + left * code_bytes, 0, (size_t)((w->n_held - w->n_in) * code_bytes));
         }
         wk_weave_codes(w, block, span, part);
         if (w->scale) weave_scales(w, block, span, part);
@@ -243,7 +255,7 @@ static void pack_share(const wk_team *t, void *arg) {
     int64_t from, to;
     size_t block_bytes = 16 * j->row_bytes, done = 0;
     wk_team_share(t, j->w->n_block, 1, &from, &to);
-    for (int64_t b = from; b < to; b++) {
+    for (int64_t b = from; b < to && !(j->lost && atomic_load(j->lost)); b++) {
         pack_block(j, b, part);
         done += block_bytes;
         if (j->release && !j->row_from && (done >= RELEASE_BYTES || b + 1 == to)) {
@@ -263,7 +275,7 @@ static wick_status pack_irregular(wk_pool *pool, const wk_tensor *t, const int32
     if (!rows) return wk_fail_memory(SIZE_MAX, "a quantised layer's weights");
     for (int64_t r = 0; r < n_out; r++) wk_tensor_row(t, r, rows + r * n_in);
     wick_status st = wk_packed_new(&other_code.l, n_out, n_in, false, &w);
-    job j = { w, &wk_dtypes[WK_F32], other_code.take, (const uint8_t *)rows, (size_t)n_in * sizeof *rows, row_from, false };
+    job j = { w, &wk_dtypes[WK_F32], other_code.take, (const uint8_t *)rows, (size_t)n_in * sizeof *rows, row_from, false, NULL };
     if (!st) wk_pool_run(pool, pack_share, &j);
     wk_free(rows);
     *out = w;
@@ -304,6 +316,17 @@ static wick_status pack_f8(wk_pool *pool, const wk_tensor *t, int64_t m, const i
     return wk_pack_parts(pool, &apart, m, row_from, release, out);
 }
 
+/* Packs j's rows into a new weight of a type's layout. */
+static wick_status pack_as(wk_pool *pool, const struct type *type, int64_t n_out, int64_t n_in, job *j, wk_packed **out) {
+    wick_status st = wk_packed_new(&type->l, n_out, n_in, false, out);
+    if (st) return st;
+    j->w = *out;
+    j->take = type->take;
+    wk_pool_run(pool, pack_share, j);
+    if (j->release && j->row_from) wk_file_release(j->data, (size_t)n_out * j->row_bytes);
+    return WICK_OK;
+}
+
 wick_status wk_pack(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t *row_from, bool release, wk_packed **out) {
     const wk_dtype_info *d = &wk_dtypes[t->dtype];
     const struct type *type = types[t->dtype].take ? &types[t->dtype] : d->quantised ? &other_code : &other_number;
@@ -321,13 +344,14 @@ wick_status wk_pack(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t 
         return wk_fail(WICK_E_FORMAT, "tensor \"%.*s\" has %" PRIu64 " bytes, fewer than its shape needs", (int)t->name.len,
                        t->name.ptr, t->n_bytes);
     if (t->dtype == WK_F8_E4M3 || t->dtype == WK_F8_E5M2) return pack_f8(pool, t, m, row_from, release, out);
-    wk_packed *w;
-    if ((st = wk_packed_new(&type->l, n_out, n_in, false, &w))) return st;
-    job j = { w, d, type->take, t->data + (size_t)m * bytes, row_bytes, row_from, release };
-    wk_pool_run(pool, pack_share, &j);
-    if (release && row_from) wk_file_release(j.data, bytes);
-    *out = w;
-    return WICK_OK;
+    job j = { NULL, d, NULL, t->data + (size_t)m * bytes, row_bytes, row_from, release, NULL };
+    if (t->dtype != WK_F16) return pack_as(pool, type, n_out, n_in, &j, out);
+    atomic_bool lost = false;
+    j.lost = &lost;
+    if ((st = pack_as(pool, &narrow_f16, n_out, n_in, &j, out)) || !lost) return st;
+    wk_packed_free(*out);
+    j.lost = NULL;
+    return pack_as(pool, type, n_out, n_in, &j, out);
 }
 
 /* ---- reading back ---- */
@@ -380,7 +404,7 @@ int wk_code_at(const wk_packed *w, int64_t block, int64_t p, int r) {
 }
 
 float wk_weight_at(const wk_packed *w, int64_t block, int64_t p, int r) {
-    int64_t i = (block * w->n_in + p) * 16 + r;
+    int64_t i = (block * w->n_held + p) * 16 + r, pair = (block * w->n_held + p / 2 * 2) * 16 + 2 * r + p % 2;
     float f;
     if (w->l.eight) {
         f = w->l.eight == WK_EIGHT_E4M3 ? wk_e4m3_to_f32(w->code[i]) : wk_f16_to_f32((uint16_t)(w->code[i] << 8));
@@ -388,7 +412,7 @@ float wk_weight_at(const wk_packed *w, int64_t block, int64_t p, int r) {
     }
     switch (w->l.bits) {
     case 32: memcpy(&f, w->code + 4 * i, 4); return f;
-    case 16: return w->l.bf16 ? wk_bf16_to_f32(u16_at(w->code, i)) : wk_f16_to_f32(u16_at(w->code, i));
+    case 16: return w->l.bf16 ? wk_bf16_to_f32(u16_at(w->code, pair)) : wk_f16_to_f32(u16_at(w->code, i));
     default: f = (float)wk_code_at(w, block, p, r) * wk_scale_at(w, block, p, r);
              return w->l.zero == WK_ZERO_MIN ? f + wk_min_at(w, block, p, r) : f;
     }
@@ -413,6 +437,6 @@ void wk_packed_row(const wk_packed *w, int64_t o, float *out) {
 
 void wk_packed_write(wk_packed *w, int64_t o, const float *in) {
     assert(o >= 0 && o < w->n_out && w->l.bits == 32);
-    float *to = (float *)(void *)w->code + o / 16 * w->n_in * 16 + o % 16;
+    float *to = (float *)(void *)w->code + o / 16 * w->n_held * 16 + o % 16;
     for (int64_t i = 0; i < w->n_in; i++) to[16 * i] = in[i];
 }

@@ -16,6 +16,24 @@ static void store8(uint8_t *p, uint64_t v) { memcpy(p, &v, 8); }
 
 /* F32, F16, BF16: as they are. */
 void wk_take_plain(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) { memcpy(p->code, src, (size_t)(n * d->bytes)); }
+/* F16 as bfloat16. Nearly all values are normal in both, where it is a shift and a change of the exponent's bias. */
+void wk_take_narrow(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
+    uint16_t half[WK_SUPER], out[WK_SUPER], odd = 0;
+    (void)d;
+    memcpy(half, src, (size_t)n * sizeof *half);
+    for (int i = 0; i < n; i++) {
+        uint16_t h = half[i], e = h & 0x7c00;
+        out[i] = (uint16_t)((h & 0x8000) | (((h & 0x7fff) >> 3) + ((127 - 15) << 7)));
+        odd |= (uint16_t)((h & 7) | (e == 0) | (e == 0x7c00));
+    }
+    p->lost = false;
+    for (int i = 0; odd && i < n; i++) {
+        union { float f; uint32_t u; } x = { wk_f16_to_f32(half[i]) };
+        out[i] = (uint16_t)(x.u >> 16);
+        if (x.u & 0xffff) p->lost = true;
+    }
+    memcpy(p->code, out, (size_t)n * sizeof *out);
+}
 /* Other numbers: as float32. */
 void wk_take_float(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
     float x[WK_SUPER];

@@ -2,12 +2,13 @@
  *
  * 16 output rows are interleaved. Columns of the layout: bits of a code (4, 6, 8, in planes), group (inputs that share a scale),
  * scale (f16, or 6 or 8 bits under an f16 per 256), zero (none, an integer, a minimum stored as the scale is), value map
- * (linear or 16 entries), input permutation (GPTQ act-order). F32, F16 and BF16 weights are interleaved as they are.
+ * (linear or 16 entries), input permutation (GPTQ act-order). F32, F16 and BF16 weights are interleaved as they are, F16 as BF16
+ * where that holds all of a matrix's values unchanged.
  * Packed bytes exceed the file's by at most 3 %; no scale is rounded.
  *
  * Every output element is summed in an order that the layout alone fixes: one row or a thousand, one thread or
  * many, give the same bits. Activations are rounded to int8 per row and per group of 32 inputs for quantised
- * weights (scale = max|x| / 127), and stay float32 for float weights. */
+ * weights (scale = max|x| / 127), to bfloat16 for bfloat16 ones, and stay float32 for other float weights. */
 #ifndef WK_PACKED_H
 #define WK_PACKED_H
 #include "base/thread.h"
@@ -43,6 +44,9 @@ void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, i
 
 /* The same, added to y, which the sum begins with; for any number of rows by the path for many. */
 void wk_linear_add(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy);
+/* The same, y [n_row, ldy] having room for outputs [o0, o1) alone. */
+void wk_linear_part(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
+                    const float *bias);
 
 /* Row o as float32 [n_in] (embedding rows; the input order is the file's own). */
 void wk_packed_row(const wk_packed *w, int64_t o, float *out);
@@ -50,9 +54,10 @@ void wk_packed_row(const wk_packed *w, int64_t o, float *out);
 /* Overwrites row o of a float32 weight. */
 void wk_packed_write(wk_packed *w, int64_t o, const float *in);
 
-/* dx[r][i] = sum_o g[r][o] W[o][i] for input columns [i0, i1) (multiples of 32, i1 or n_in): the weights' values as they
- * are, g not rounded, o added in fixed blocks in order. g [n_row, ldg], dx [n_row, ldx]. */
-void wk_linear_input_grad(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t i0, int64_t i1, float *dx,
-                          int64_t ldx);
+/* dx[r][i] (+)= sum over o in [o0, o1) (o0 a multiple of 64) of g[r][o - o0] W[o][i] for input columns [i0, i1) (multiples of
+ * 32, i1 or n_in): the weights' values as they are, g not rounded; o in blocks of 64, each summed by itself and added in order.
+ * g [n_row, ldg], dx [n_row, ldx]: rows and columns may be shared out in any way. */
+void wk_linear_input_grad(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
+                          int64_t i1, bool add, float *dx, int64_t ldx);
 
 #endif

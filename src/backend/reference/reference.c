@@ -6,7 +6,11 @@
 #include <string.h>
 
 typedef struct ref_backend { wk_backend base; bool round; } ref_backend;
-typedef struct ref_weight { wk_weight base; double *data; } ref_weight;          /* [n_mat * n_row, n_col] */
+typedef struct ref_weight {
+    wk_weight base;
+    double *data;  /* [n_mat * n_row, n_col] */
+    bool *bf16;    /* [n_mat] */
+} ref_weight;
 typedef struct ref_kv { wk_kv base; double *k, *v; } ref_kv;                     /* [layer][page][page_len][n_head_kv * head_dim] */
 typedef struct ref_plan {
     wk_plan base;
@@ -18,8 +22,21 @@ enum { MAX_ADAPTERS = 256, MAX_TERMS = 1024 };
 
 static void weight_free(wk_backend *be, wk_weight *w) {
     (void)be;
-    if (w) wk_free(((ref_weight *)w)->data);
+    if (w) {
+        wk_free(((ref_weight *)w)->data);
+        wk_free(((ref_weight *)w)->bf16);
+    }
     wk_free(w);
+}
+
+/* Does bfloat16 hold a row's numbers unchanged? */
+static bool fits_bf16(const float *x, int64_t n) {
+    uint32_t below = 0, u;
+    for (int64_t i = 0; i < n; i++) {
+        memcpy(&u, &x[i], sizeof u);
+        below |= u & 0xffff;
+    }
+    return !below;
 }
 
 static wick_status weight_new(wk_backend *be, const wk_weight_source *s, wk_weight **out) {
@@ -30,16 +47,20 @@ static wick_status weight_new(wk_backend *be, const wk_weight_source *s, wk_weig
     float *row = wk_alloc_array((size_t)cols, sizeof *row);
     *out = NULL;
     if (w && wk_mul_size((size_t)rows * (size_t)s->n_tensor, (size_t)cols, &n)) w->data = wk_alloc_array(n, sizeof *w->data);
-    if (!w || !row || !w->data) {
+    if (w) w->bf16 = wk_alloc_array((size_t)(rows / n_row * s->n_tensor), sizeof *w->bf16);
+    if (!w || !row || !w->data || !w->bf16) {
         weight_free(be, w ? &w->base : NULL);
         wk_free(row);
         return wk_fail_memory((size_t)rows * (size_t)cols * sizeof(double), "a weight");
     }
     w->base = (wk_weight){ t->dtype, s->vector ? 1 : rows / n_row * s->n_tensor, n_row, cols, n * sizeof(double) };
+    for (int64_t m = 0; m < rows / n_row * s->n_tensor; m++) w->bf16[m] = t->dtype == WK_BF16 || t->dtype == WK_F16;
     for (int64_t k = 0; k < s->n_tensor; k++)
         for (int64_t r = 0; r < rows; r++) {
+            bool *bf16 = &w->bf16[(k * rows + r) / n_row];
             int64_t from = s->row_from ? r / n_row * n_row + s->row_from[r % n_row] : r;
             wk_tensor_row(s->tensor[k], from, row);
+            *bf16 = *bf16 && fits_bf16(row, cols);
             for (int64_t i = 0; i < cols; i++) w->data[(k * rows + r) * cols + i] = (double)(row[i] + s->add);
         }
     wk_free(row);
@@ -101,6 +122,7 @@ static bool value_new(const wk_value *x, int max_rows, wk_ref_array *a, size_t *
     *a = (wk_ref_array){ .cols = x->shape.cols, .n_mat = x->n_mat, .dtype = WK_F32 };
     if (x->kind == WK_VALUE_PARAM) {
         a->f = ((const ref_weight *)x->weight)->data;
+        a->bf16 = ((const ref_weight *)x->weight)->bf16;
         a->rows = x->shape.n;
         a->dtype = x->weight->dtype;
         return true;
@@ -134,7 +156,7 @@ static wick_status plan_new(wk_backend *be, const wk_graph *g, int max_rows, wk_
 
 static wk_ref_array as_array(const wk_weight *w) {
     if (!w) return (wk_ref_array){ 0 };
-    return (wk_ref_array){ ((const ref_weight *)w)->data, NULL, w->n_mat * w->n_row, w->n_col, w->n_mat, w->dtype };
+    return (wk_ref_array){ ((const ref_weight *)w)->data, NULL, w->n_mat * w->n_row, w->n_col, w->n_mat, w->dtype, NULL };
 }
 
 /* The adapters' terms at one slot. */

@@ -21,7 +21,7 @@ static wick_status shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
 /* Logit v of row r. */
 static double logit(const wk_ref_call *c, const wk_ref_array *x, const wk_ref_array *w, int64_t r, int64_t v) {
     double z, cap = (double)c->node->attr.cap;
-    wk_ref_product(w->f + v * w->cols, x->f + r * x->cols, 1, w->cols, NULL, c->round && wk_dtypes[w->dtype].quantised, &z);
+    wk_ref_product(w->f + v * w->cols, x->f + r * x->cols, 1, w->cols, NULL, wk_rounding_of(c, w, 0), &z);
     return cap > 0 ? cap * tanh(z / cap) : z;
 }
 

@@ -1,5 +1,6 @@
 /* linear.c: y[R,o] = sum_i W[o,i] x[R,i] + bias[o], and its gradients. Where W is quantised, x is rounded to int8 by
- * groups of 32 first; in a gradient that rounding counts as the identity, and W's values are used as they are. */
+ * groups of 32 first, where W is bfloat16, to that; in a gradient that rounding counts as the identity, and W's values are used
+ * as they are. */
 #include "graph/ops/ops.h"
 #include "graph/ops/product.h"
 #include <string.h>
@@ -13,13 +14,15 @@ static wick_status shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     return WICK_OK;
 }
 
-void wk_ref_product(const double *w, const double *x, int64_t n_out, int64_t n_in, const double *bias, bool round, double *y) {
+void wk_ref_product(const double *w, const double *x, int64_t n_out, int64_t n_in, const double *bias, wk_rounding round,
+                    double *y) {
     double r[32];
     for (int64_t o = 0; o < n_out; o++) y[o] = bias ? bias[o] : 0;
     for (int64_t g = 0; g < n_in; g += 32) {  /* a group at a time, so that rounding needs no copy of the row */
         int64_t n = n_in - g < 32 ? n_in - g : 32;
         memcpy(r, x + g, (size_t)n * sizeof *r);
-        if (round) wk_round_act(r, n);
+        if (round == WK_ROUND_INT8) wk_round_act(r, n);
+        if (round == WK_ROUND_BF16) wk_round_kv(r, n, WK_BF16);
         for (int64_t o = 0; o < n_out; o++)
             for (int64_t i = 0; i < n; i++) y[o] += w[o * n_in + g + i] * r[i];
     }
@@ -27,7 +30,7 @@ void wk_ref_product(const double *w, const double *x, int64_t n_out, int64_t n_i
 
 static void reference(const wk_ref_call *c) {
     const wk_ref_array *x = &c->in[0], *w = &c->in[1];
-    bool round = c->round && wk_dtypes[w->dtype].quantised;
+    wk_rounding round = wk_rounding_of(c, w, 0);
     for (int64_t r = 0; r < c->out[0].rows; r++)
         wk_ref_product(w->f, x->f + r * x->cols, w->rows, w->cols, c->in[2].f, round, c->out[0].f + r * w->rows);
 }

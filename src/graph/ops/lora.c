@@ -28,7 +28,7 @@ static wick_status shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
 /* A row's share of x = NULL: its token's. */
 static void add_sum(const wk_ref_lora *l, const double *x, int32_t token, double *y) {
     double mid[MAX_RANK];
-    if (x) wk_ref_product(l->a.f, x, l->a.rows, l->a.cols, NULL, false, mid);
+    if (x) wk_ref_product(l->a.f, x, l->a.rows, l->a.cols, NULL, WK_ROUND_NONE, mid);
     else memcpy(mid, l->a.f + token * l->a.cols, (size_t)l->a.cols * sizeof *mid);
     for (int64_t o = 0; o < l->b.rows; o++) {
         double sum = 0;
@@ -40,7 +40,7 @@ static void add_sum(const wk_ref_lora *l, const double *x, int32_t token, double
 static void adapt(const wk_ref_lora *first, const double *x, int32_t token, int64_t n_out, double *y) {
     const wk_ref_lora *whole = first;
     while (whole && !whole->w.f) whole = whole->also;
-    if (whole && x) wk_ref_product(whole->w.f, x, n_out, whole->w.cols, NULL, false, y);
+    if (whole && x) wk_ref_product(whole->w.f, x, n_out, whole->w.cols, NULL, WK_ROUND_NONE, y);
     else if (whole) memcpy(y, whole->w.f + token * n_out, (size_t)n_out * sizeof *y);
     for (int64_t o = 0; o < n_out; o++) {
         double gain = 1, offset = 0;

@@ -21,6 +21,8 @@ const wk_op_info *const wk_ops[WK_OP_COUNT] = {
     [WK_OP_LINEAR_INPUT_GRAD] = &wk_op_linear_input_grad,
     [WK_OP_LINEAR_WEIGHT_GRAD] = &wk_op_linear_weight_grad,
     [WK_OP_LINEAR_BIAS_GRAD] = &wk_op_linear_bias_grad,
+    [WK_OP_GAIN] = &wk_op_gain,
+    [WK_OP_GAIN_GRAD] = &wk_op_gain_grad,
     [WK_OP_EMBED_GRAD] = &wk_op_embed_grad,
     [WK_OP_LORA_GRAD] = &wk_op_lora_grad,
     [WK_OP_ATTENTION_GRAD] = &wk_op_attention_grad,
@@ -33,6 +35,11 @@ const wk_op_info *const wk_ops[WK_OP_COUNT] = {
     [WK_OP_EXPERT_INPUT_GRAD] = &wk_op_expert_input_grad,
     [WK_OP_COMBINE_GRAD] = &wk_op_combine_grad,
 };
+
+wk_rounding wk_rounding_of(const wk_ref_call *c, const wk_ref_array *w, int64_t m) {
+    if (!c->round) return WK_ROUND_NONE;
+    return wk_dtypes[w->dtype].quantised ? WK_ROUND_INT8 : w->bf16 && w->bf16[m] ? WK_ROUND_BF16 : WK_ROUND_NONE;
+}
 
 void wk_round_act(double *x, int64_t n) {
     for (int64_t g = 0; g < n; g += 32) {

@@ -91,11 +91,10 @@ static wick_status expert_shape(const wk_graph *g, const wk_node *n, wk_shape *o
 static void expert_reference(const wk_ref_call *c) {
     const wk_ref_array *x = &c->in[0], *w = &c->in[1], *id = &c->in[2];
     int64_t k = id->cols, n_out = w->rows / w->n_mat;
-    bool round = c->round && wk_dtypes[w->dtype].quantised;
     for (int64_t r = 0; r < c->out[0].rows; r++) {
         int64_t from = x->rows == c->out[0].rows ? r : r / k;
-        wk_ref_product(w->f + id->i[r] * n_out * w->cols, x->f + from * x->cols, n_out, w->cols, NULL, round,
-                       c->out[0].f + r * n_out);
+        wk_ref_product(w->f + id->i[r] * n_out * w->cols, x->f + from * x->cols, n_out, w->cols, NULL,
+                       wk_rounding_of(c, w, id->i[r]), c->out[0].f + r * n_out);
     }
 }
 

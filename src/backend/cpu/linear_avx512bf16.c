@@ -1,0 +1,69 @@
+/* linear_avx512bf16.c: products of bfloat16 with AVX512_BF16; empty elsewhere.
+ * dpbf16ps adds two products to each float32: the packed plane's vector of 16 outputs' pairs meets one broadcast pair of
+ * activations. Each output is one chain over pairs in order, whatever the tile, so a row's bits do not depend on the others.
+ * Load: see linear.c. A tile of 32 outputs x 12 rows keeps its 24 sums in registers; broadcasts come with the products. */
+#include "backend/cpu/linear.h"
+#if defined(__x86_64__)
+#include "backend/cpu/unroll.h"
+#include "base/cpu.h"
+#include <immintrin.h>
+#include <string.h>
+
+#define BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")))
+#define BF16_PART BF16 __attribute__((always_inline)) static inline
+
+BF16_PART __mmask16 mask_of(int64_t n) { return (__mmask16)(n >= 16 ? 0xffff : (1u << n) - 1); }
+
+BF16 static void round_bf16(const float *x, int64_t n, uint16_t *out) {
+    for (int64_t i = 0; i < n; i += 16) {
+        __m256i v = (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask_of(n - i), x + i));
+        _mm256_mask_storeu_epi16(out + i, mask_of(n - i), v);
+    }
+}
+
+BF16_PART __m512bh broadcast_pair(const uint16_t *p) {
+    int32_t v;
+    memcpy(&v, p, sizeof v);
+    return (__m512bh)_mm512_set1_epi32(v);
+}
+
+/* NB blocks of 16 outputs, NT rows from r on. */
+BF16_PART void tile_pairs(const wk_tile *t, int64_t r, const int NB, const int NT) {
+    const uint16_t *x = t->x16 + r * t->act_ld;
+    __m512 y[12][2];
+    UNROLL for (int i = 0; i < NT; i++)
+        UNROLL for (int b = 0; b < NB; b++)
+        y[i][b] = t->first ? _mm512_setzero_ps()
+                           : _mm512_maskz_loadu_ps(mask_of(t->n_col - 16 * b), t->y + (r + i) * t->ldy + 16 * b);
+    for (int k = 0; k < t->n_k; k += 2) {
+        __m512bh w[2];
+        UNROLL for (int b = 0; b < NB; b++) w[b] = (__m512bh)_mm512_load_si512(t->pair[b] + 16 * k);
+        UNROLL for (int i = 0; i < NT; i++) {
+            __m512bh v = broadcast_pair(x + i * t->act_ld + k);
+            UNROLL for (int b = 0; b < NB; b++) y[i][b] = _mm512_dpbf16_ps(y[i][b], w[b], v);
+        }
+    }
+    UNROLL for (int i = 0; i < NT; i++)
+        UNROLL for (int b = 0; b < NB; b++) {
+            __mmask16 m = mask_of(t->n_col - 16 * b);
+            if (t->bias) y[i][b] = _mm512_add_ps(y[i][b], _mm512_maskz_loadu_ps(m, t->bias + 16 * b));
+            _mm512_mask_storeu_ps(t->y + (r + i) * t->ldy + 16 * b, m, y[i][b]);
+        }
+}
+BF16_PART void rows_pairs(const wk_tile *t, const int NB) {
+    int64_t r = 0, n = t->n_row;
+    for (; n - r >= 12; r += 12) tile_pairs(t, r, NB, 12);
+    for (; n - r >= 4; r += 4) tile_pairs(t, r, NB, 4);
+    if (n - r >= 2) tile_pairs(t, r, NB, 2), r += 2;
+    if (n - r >= 1) tile_pairs(t, r, NB, 1);
+}
+BF16 static void mul_bf16(const wk_tile *t) {
+    if (t->pair[1]) rows_pairs(t, 2);
+    else rows_pairs(t, 1);
+}
+
+const wk_linear_set wk_linear_avx512bf16 = {
+    .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI | WK_CPU_AVX512_BF16, .name = "avx512-bf16",
+    .round_bf16 = round_bf16, .mul_bf16 = mul_bf16,
+};
+#endif
