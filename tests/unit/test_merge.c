@@ -106,7 +106,7 @@ static void rest_is_kept(const char *from, const char *to, int n_changed) {
         changed += x->dtype != y->dtype || memcmp(x->data, y->data, x->n_bytes) != 0;
     }
     assert_int_equal(changed, n_changed);
-    assert_int_equal(wk_gguf_n_key(wk_checkpoint_gguf(a)), wk_gguf_n_key(wk_checkpoint_gguf(b)));
+    assert_true(wk_gguf_n_key(wk_checkpoint_gguf(a)) <= wk_gguf_n_key(wk_checkpoint_gguf(b)));
     wk_checkpoint_free(a);
     wk_checkpoint_free(b);
 }

@@ -32,8 +32,6 @@ size_t wk_packed_bytes(const wk_packed *w);
 int wk_act_kind(const wk_packed *w);
 /* Bytes for n_row prepared rows. 64-byte aligned memory is needed. */
 size_t wk_act_bytes(const wk_packed *w, int64_t n_row);
-/* Are prepared rows the rows as they are, one after the other? So it is for float weights. */
-bool wk_act_plain(const wk_packed *w);
 /* Prepares rows [r0, r1) of x [n_row, ldx] into act (room for n_row rows). Threads may do different rows at the same time. */
 void wk_act_prepare(const wk_packed *w, const float *x, int64_t ldx, int64_t r0, int64_t r1, int64_t n_row, void *act);
 
