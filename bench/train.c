@@ -1,5 +1,5 @@
-/* train.c: how fast a LoRA trains: tokens per second of whole steps (forward, back, update) over rows of random tokens, and the most
- * memory that the process held. `train MODEL [--rows 512] [--steps 8] [--threads 0] [--rank 8] [--masked 0] [--no-checkpoint]`
+/* train.c: how fast a LoRA trains: tokens per second of whole steps (forward, back, update) over rows of random tokens, and the
+ * most memory that the process held. `train MODEL [--rows 512] [--steps 8] [--threads 0] [--rank 8] [--masked 0] [--no-checkpoint]`
  * prints one line of JSON; `--masked 50` leaves that share of the rows without a label. */
 #include "base/clock.h"
 #include "train/trainer.h"
