@@ -161,9 +161,11 @@ static void sync_folder(const char *path) {
 /* The same for the folder that holds the file. */
 static void sync_folder_of(const char *path) {
     const char *slash = strrchr(path, '/');
-    char *folder = slash ? wk_strdup_n(path, slash > path ? (size_t)(slash - path) : 1) : wk_strdup(".");
-    if (folder) sync_folder(folder);
-    wk_free(folder);
+    char folder[PATH_MAX];
+    int n = !slash ? 1 : slash > path ? (int)(slash - path) : 1;
+    if (n >= (int)sizeof folder) return;
+    snprintf(folder, sizeof folder, "%.*s", n, slash ? path : ".");
+    sync_folder(folder);
 }
 
 /* Where the bytes go: links are followed, so that the file behind one is what is replaced. *through: it is a pipe or a device,

@@ -126,7 +126,7 @@ static const bad_case cases[] = {
       "mlp.experts.gate_up_proj\" is [4, 32, 64], the configuration needs [4, 32, 96]" },
     { "gpt-oss", "{\"num_attention_heads\":8,\"head_dim\":4,\"num_key_value_heads\":4}", WICK_E_FORMAT,
       "self_attn.sinks\" is [4], the configuration needs [8]" },
-    { "gpt-oss", "{\"architectures\":[\"MixtralForCausalLM\"]}", WICK_E_FORMAT, "mlp.gate.weight\" is missing" },
+    { "gpt-oss", "{\"architectures\":[\"MixtralForCausalLM\"]}", WICK_E_FORMAT, "block_sparse_moe.gate.weight\" is missing" },
     { "qwen3-moe", "{\"architectures\":[\"GptOssForCausalLM\"]}", WICK_E_FORMAT, "q_proj.bias\" is missing" },
     { "llama", "{\"architectures\":[\"Olmo2ForCausalLM\"]}", WICK_E_FORMAT, "q_norm.weight\" is missing" },
     { "qwen2-classify", "{\"id2label\":{\"0\":\"a\",\"2\":\"b\"}}", WICK_E_FORMAT, "does not name label 1" },
