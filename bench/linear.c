@@ -67,7 +67,7 @@ __attribute__((target("avx512f,avx512bf16"))) static void bf16_share(const wk_te
 }
 enum { TILE_STEPS = 500000, TILE_CHAINS = 4 };
 __attribute__((target("amx-tile,amx-bf16"))) static void tile_share(const wk_team *t, void *arg) {
-    struct { _Alignas(64) uint8_t palette, more[15]; uint16_t row_bytes[16]; uint8_t n_row[16]; } shape = { .palette = 1 };
+    struct { _Alignas(64) uint8_t palette; uint8_t more[15]; uint16_t row_bytes[16]; uint8_t n_row[16]; } shape = { .palette = 1 };
     (void)t, (void)arg;
     for (int i = 0; i < 8; i++) shape.row_bytes[i] = 64, shape.n_row[i] = 16;
     __asm__ volatile("" : : "m"(shape));  /* GCC's intrinsic does not say that it reads all of it */
