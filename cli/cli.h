@@ -18,6 +18,8 @@ int verb_logits(const opts *o);
 int verb_eval(const opts *o);
 int verb_bench(const opts *o);
 int verb_convert(const opts *o);
+int verb_train(const opts *o);
+int verb_runs(const opts *o);
 
 /* ---- errors: one line on standard error ---- */
 int cli_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));   /* "wick: error: ...", EXIT_FAILED */

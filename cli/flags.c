@@ -195,7 +195,7 @@ bool flags_parse(opts *o, int argc, char *const *argv) {
     if (!take_environment(o)) return false;
     /* The first word is the model, unless -m was typed. A variable does not take a word's meaning away. */
     const flag *m = flag_find(o->verb, "--model");
-    if (o->n_word && o->given[m - flags] != 2) {
+    if (o->n_word && !verbs[v].no_model && o->given[m - flags] != 2) {
         o->model = o->word[0];
         memmove(o->word, o->word + 1, --o->n_word * sizeof *o->word);
     }

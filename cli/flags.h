@@ -7,7 +7,8 @@
 #include <stdint.h>
 
 typedef enum verb_id {
-    VERB_RUN, VERB_CHAT, VERB_INSPECT, VERB_TOKENIZE, VERB_LOGITS, VERB_EVAL, VERB_BENCH, VERB_CONVERT, N_VERB
+    VERB_RUN, VERB_CHAT, VERB_INSPECT, VERB_TOKENIZE, VERB_LOGITS, VERB_EVAL, VERB_BENCH, VERB_CONVERT,
+    VERB_TRAIN, VERB_RUNS, N_VERB
 } verb_id;
 
 typedef struct verb {
@@ -16,11 +17,15 @@ typedef struct verb {
     const char *what;          /* one line */
     const char *about;         /* a paragraph for help and the man page */
     const char *example[3];    /* NULL where there are fewer */
+    bool no_model;             /* its words are its own; none of them is the model */
 } verb;
 extern const verb verbs[N_VERB];
 
 /* A string flag that may come several times. */
 typedef struct str_list { const char **ptr; size_t n; } str_list;
+
+/* Keys of a training that are flags: so many with a text, so many yes or no. */
+enum { N_TRAIN_TEXT = 32, N_TRAIN_YES = 8 };
 
 /* What a command line says. A number that was not given is 0: ask flag_given(). Strings are borrowed from argv and environ. */
 typedef struct opts {
@@ -48,12 +53,15 @@ typedef struct opts {
     const char *ids, *out, *n_prompt, *n_gen;
     int64_t repetitions, chunks;
     const char *output;
-    uint8_t given[128];        /* per row of the table: 0 no, 1 by the environment, 2 on the command line */
+    /* train, runs */
+    const char *config, *runs_db, *train_text[N_TRAIN_TEXT];
+    bool resume, dry_run, train_yes[N_TRAIN_YES];
+    uint8_t given[192];        /* per row of the table: 0 no, 1 by the environment, 2 on the command line */
     char error[640];           /* one line, when parsing failed */
 } opts;
 
 typedef enum flag_kind { FLAG_BOOL, FLAG_INT, FLAG_U64, FLAG_REAL, FLAG_STR, FLAG_CHOICE, FLAG_LIST } flag_kind;
-typedef enum flag_group { GROUP_PROMPT, GROUP_SAMPLING, GROUP_MODEL, GROUP_OUTPUT, N_GROUP } flag_group;
+typedef enum flag_group { GROUP_PROMPT, GROUP_SAMPLING, GROUP_TRAIN, GROUP_MODEL, GROUP_OUTPUT, N_GROUP } flag_group;
 extern const char *const group_names[N_GROUP];
 
 typedef struct flag {

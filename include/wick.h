@@ -443,6 +443,49 @@ typedef struct wick_train_point {
     double val_loss;
 } wick_train_point;
 
+/* A training: a model, its data, and what has been learnt so far. */
+typedef struct wick_train wick_train;
+
+/* What is going to be trained on what. Strings live as long as the training. */
+typedef struct wick_train_info {
+    size_t size;                    /* sizeof(wick_train_info), set by you */
+    uint64_t n_train, n_valid, n_test; /* samples */
+    uint64_t n_token, n_label;      /* of train.jsonl: tokens, and of them learnt */
+    uint64_t n_cut, n_masked;       /* samples cut to max_seq_length; left out because no label was left */
+    int longest;                    /* tokens of the longest sample, before cutting */
+    int max_rows;                   /* rows of a micro-batch at most */
+    uint64_t n_param;               /* numbers that are trained */
+    uint64_t n_bytes;               /* that the training holds beside the model: parameters, gradients, moments, activations */
+    int iteration, iters;           /* micro-batches done (of a resumed run, else 0), and to do */
+    const char *warning;            /* what went wrong and does not stop the run (the list of runs cannot be written), or NULL */
+} wick_train_info;
+
+/* What a step did beside learning. */
+typedef struct wick_train_event {
+    wick_train_point point;         /* the newest numbers; train_loss is NaN between reports */
+    bool reported, evaluated, saved; /* point went into the log; it has a val_loss; adapter and checkpoint were written */
+    bool finished, stopped_early;   /* this was the last step; because the loss got no better */
+} wick_train_event;
+
+/* Reads the data, makes what trains, and with o->resume goes on from adapter_path's checkpoint. dry: writes nothing, for
+ * wick_train_describe() alone. The model must outlive it, and may serve beside it between calls. Options are copied.
+ * Errors  WICK_E_ARG (an option; data that changed since the checkpoint), WICK_E_FORMAT (data, with the line), WICK_E_IO,
+ *         WICK_E_UNSUPPORTED (an op without a gradient), WICK_E_MEMORY. */
+WICK_API wick_status wick_train_new(wick_model *m, const wick_train_options *o, bool dry, wick_train **out);
+/* Fills *info. Errors  WICK_E_ARG (info->size). */
+WICK_API wick_status wick_train_describe(const wick_train *t, wick_train_info *info);
+/* One micro-batch, and whatever is due after it: an update, a report, an evaluation, a save. The first call of a new run only
+ * evaluates valid.jsonl, and lets the model answer what the report shows as its answers before.
+ * Errors  WICK_E_END (nothing is left to do), WICK_E_NUMERIC (the loss or the gradients are not finite: the step is named, the last
+ *         checkpoint stays), WICK_E_IO (full disk), WICK_E_MEMORY. */
+WICK_API wick_status wick_train_step(wick_train *t, wick_train_event *event);
+/* Loss on valid.jsonl, or with test on test.jsonl. Errors  WICK_E_ARG (there is no such file), WICK_E_MEMORY. */
+WICK_API wick_status wick_train_eval(wick_train *t, bool test, double *loss);
+/* Writes adapter, checkpoint and report as they are now. Errors  WICK_E_IO: what was written before is whole; WICK_E_MEMORY. */
+WICK_API wick_status wick_train_save(wick_train *t);
+/* Frees a training; what was not saved is gone. */
+WICK_API void wick_train_free(wick_train *t);
+
 /* A line of training data as the model sees it. Free with wick_train_sample_free(). */
 typedef struct wick_train_sample {
     int32_t *ids, *labels;  /* [n]; labels not shifted, -100: no loss on this token; NULL for a classifier's line */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +31,8 @@ uint64_t wk_io_count(void) { return atomic_load(&n_call); }
 static bool injected(bool *few) {
     uint64_t n = atomic_fetch_add_explicit(&n_call, 1, memory_order_relaxed) + 1;
     int how = n == atomic_load_explicit(&fail_at, memory_order_relaxed) ? atomic_load(&fail_how) : 0;
-    *few = how == WK_IO_SHORT;
+    *few = how == WK_IO_SHORT || how == WK_IO_DIE_SHORT;
+    if (how == WK_IO_DIE) raise(SIGKILL);
     if (how > 0) errno = how;
     return how > 0;
 }
@@ -62,7 +64,9 @@ static ssize_t sys_read(int fd, void *p, size_t n) {
 static ssize_t sys_write(int fd, const void *p, size_t n) {
     bool few;
     if (injected(&few)) return -1;
-    return write(fd, p, few && n > 1 ? 1 : n);
+    ssize_t k = write(fd, p, few && n > 1 ? n / 2 : n);
+    if (few && atomic_load(&fail_how) == WK_IO_DIE_SHORT) raise(SIGKILL);
+    return k;
 }
 static int sys_fsync(int fd) {
     bool few;
@@ -146,6 +150,22 @@ wick_status wk_file_read(const char *path, size_t limit, wk_buf *out) {
 
 /* ---- writing ---- */
 
+/* A folder's entries are on the disk only once it is synced itself; where that cannot be asked for, nothing is lost. */
+static void sync_folder(const char *path) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    fsync(fd);
+    close(fd);
+}
+
+/* The same for the folder that holds the file. */
+static void sync_folder_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? wk_strdup_n(path, slash > path ? (size_t)(slash - path) : 1) : wk_strdup(".");
+    if (folder) sync_folder(folder);
+    wk_free(folder);
+}
+
 /* Where the bytes go: links are followed, so that the file behind one is what is replaced. *through: it is a pipe or a device,
  * which is written to as it is; a rename would put a plain file in its place. */
 static wick_status find_target(const char *path, char **to, bool *through) {
@@ -204,6 +224,7 @@ wick_status wk_out_close(wk_out *o, wick_status st) {
         ok = false;
         why = errno;
     }
+    if (ok && o->tmp) sync_folder_of(o->to);
     if (!st && !ok) st = wk_fail(WICK_E_IO, "%s: could not be written: %s", o->path, strerror(why));
     if (!ok && o->tmp && o->fd >= 0) unlink(o->tmp);
     wk_free(o->tmp);
@@ -305,14 +326,6 @@ void wk_folder_clear(const char *folder, const char *begin, const char *end) {
 void wk_folder_remove(const char *folder) {
     wk_folder_clear(folder, "", "");
     rmdir(folder);
-}
-
-/* A folder's entries are on the disk only once it is synced itself; where that cannot be asked for, nothing is lost. */
-static void sync_folder(const char *path) {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return;
-    fsync(fd);
-    close(fd);
 }
 
 wick_status wk_folder_move(const char *from, const char *to) {

@@ -57,8 +57,9 @@ uint64_t wk_free_space(const char *path);
 char *wk_path_join(const char *folder, const char *name);
 
 /* For tests: the k-th of the system's calls from now (open, stat, mmap, read, write, fsync, rename; 0: none) fails with errno
- * `how`, or if that is WK_IO_SHORT reads or writes a single byte. */
-enum { WK_IO_SHORT = -1 };
+ * `how`, or reads a single byte and writes half (WK_IO_SHORT), or kills the process before it happens (WK_IO_DIE) or, if it is a
+ * write, when half of it has (WK_IO_DIE_SHORT). */
+enum { WK_IO_SHORT = -1, WK_IO_DIE = -2, WK_IO_DIE_SHORT = -3 };
 void wk_io_fail_at(uint64_t k, int how);
 /* For tests: such calls so far in this process. */
 uint64_t wk_io_count(void);

@@ -102,9 +102,9 @@ void wk_graph_keep(wk_graph *g, wk_val v) {
 }
 
 /* Marks what lies between of[] and out: on[v] is set where d out / d v is asked for or leads to one that is. */
-static void mark_paths(const wk_graph *g, size_t n_node, const wk_val *of, int n, bool *on) {
+static void mark_paths(const wk_graph *g, size_t first, size_t n_node, const wk_val *of, int n, bool *on) {
     for (int i = 0; i < n; i++) on[of[i]] = true;
-    for (size_t k = 0; k < n_node; k++) {
+    for (size_t k = first; k < n_node; k++) {
         const wk_node *node = &g->node[k];
         bool any = false;
         for (int i = 0; i < node->n_in; i++) any |= node->in[i] >= 0 && on[node->in[i]];
@@ -118,7 +118,7 @@ static void accumulate(wk_graph *g, wk_val *grad, wk_val v, wk_val g_in) {
     grad[v] = grad[v] < 0 ? g_in : wk_graph_op(g, WK_OP_ADD, (wk_val[]){ grad[v], g_in }, 2, NULL, "grad");
 }
 
-wick_status wk_graph_backward(wk_graph *g, wk_val out, wk_val seed, const wk_val *of, int n, wk_val *grads) {
+wick_status wk_graph_backward_from(wk_graph *g, size_t first, wk_val out, wk_val seed, const wk_val *of, int n, wk_val *grads) {
     if (g->status) return g->status;
     size_t n_value = g->n_value, n_node = g->n_node;
     bool *on = wk_alloc_array(n_value, sizeof *on);
@@ -126,10 +126,10 @@ wick_status wk_graph_backward(wk_graph *g, wk_val out, wk_val seed, const wk_val
     if (!on || !grad) g->status = wk_fail_memory(n_value * sizeof *grad, "a backward pass");
     else {
         memset(grad, 0xff, n_value * sizeof *grad);  /* WK_NO_VAL */
-        mark_paths(g, n_node, of, n, on);
+        mark_paths(g, first, n_node, of, n, on);
         grad[out] = seed;
     }
-    for (size_t k = n_node; !g->status && k-- > 0;) {
+    for (size_t k = n_node; !g->status && k-- > first;) {
         wk_node node = g->node[k];  /* a copy: the array grows */
         wk_val g_out[WK_MAX_OUT] = NO_OUT, g_in[WK_MAX_IN] = NO_IN;
         bool want[WK_MAX_IN] = { false }, any_out = false, any_in = false;
@@ -140,11 +140,14 @@ wick_status wk_graph_backward(wk_graph *g, wk_val out, wk_val seed, const wk_val
         else g->status = wk_ops[node.op]->grad(g, &node, g_out, want, g_in);
         for (int i = 0; !g->status && i < node.n_in; i++) if (want[i]) accumulate(g, grad, node.in[i], g_in[i]);
     }
-    for (int i = 0; i < n; i++) {
-        grads[i] = g->status ? WK_NO_VAL : grad[of[i]];
-        wk_graph_keep(g, grads[i]);
-    }
+    for (int i = 0; i < n; i++) grads[i] = g->status ? WK_NO_VAL : grad[of[i]];
     wk_free(on);
     wk_free(grad);
     return g->status;
+}
+
+wick_status wk_graph_backward(wk_graph *g, wk_val out, wk_val seed, const wk_val *of, int n, wk_val *grads) {
+    wick_status st = wk_graph_backward_from(g, 0, out, seed, of, n, grads);
+    for (int i = 0; !st && i < n; i++) wk_graph_keep(g, grads[i]);
+    return st;
 }

@@ -26,12 +26,14 @@ typedef enum wk_op {
     WK_OP_EXPERT_LINEAR,  /* y[kT,o] = W[id][o,i] x, x of row t (T rows) or of row t*k+j (kT rows) */
     WK_OP_COMBINE,        /* y[T,d] = sum_j weight[t,j] x[t*k+j], added in order of expert index */
     WK_OP_CROSS_ENTROPY,  /* loss[R,1] of labels under softmax(W x); logits are made and used tile by tile; saves log-sum-exp */
+    WK_OP_GAIN,           /* y = x * w (+ bias) by columns: DoRA's magnitude while it is trained */
     /* gradients: ops without a gradient of their own */
     WK_OP_RMS_NORM_GRAD,
     WK_OP_LINEAR_INPUT_GRAD,
     WK_OP_LINEAR_WEIGHT_GRAD,
     WK_OP_LINEAR_BIAS_GRAD,
     WK_OP_EMBED_GRAD,
+    WK_OP_GAIN_GRAD,
     WK_OP_LORA_GRAD,
     WK_OP_ATTENTION_GRAD,
     WK_OP_GLU_GRAD,
@@ -118,6 +120,9 @@ void wk_graph_keep(wk_graph *g, wk_val v);
  * of[] are values or float params; a value that out does not depend on gets WK_NO_VAL. Whoever is not on the way costs nothing.
  * Errors  WICK_E_UNSUPPORTED: an op on the way has no gradient (named). */
 wick_status wk_graph_backward(wk_graph *g, wk_val out, wk_val seed, const wk_val *of, int n, wk_val *grads);
+/* The same through a piece of the graph: the nodes from `first` on. What lies before them is taken as given, also where it depends
+ * on of[]; grads are not kept. */
+wick_status wk_graph_backward_from(wk_graph *g, size_t first, wk_val out, wk_val seed, const wk_val *of, int n, wk_val *grads);
 
 /* Rows of a shape for T rows with n_out wanted. */
 static inline int64_t wk_shape_rows(wk_shape s, int64_t T, int64_t n_out) {

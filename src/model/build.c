@@ -1,9 +1,9 @@
 /* build.c: the forward graph of a decoder, from the columns of its architecture. Names follow GGUF's ("blk.3.attn_q"). */
-#include "model/model.h"
+#include "model/builder.h"
 #include <math.h>
 #include <stdio.h>
 
-typedef struct builder { const wk_model *m; wk_graph *g; int layer; } builder;
+typedef wk_builder builder;
 
 enum { FIRST_LORA = WK_T_Q, N_LORA = WK_T_DOWN - WK_T_Q + 1 };  /* roles that can carry an adapter lie in this stretch */
 
@@ -27,6 +27,8 @@ static const char *name_of(const builder *b, wk_role role, char *buf, size_t cap
 
 static wk_val param(const builder *b, const wk_weight *w, wk_role role) {
     char name[40];
+    for (size_t i = 0; b->train && i < b->train->n_swap; i++)
+        if (w && b->train->swap[i].of == w) return wk_graph_param(b->g, b->train->swap[i].by, name_of(b, role, name, sizeof name));
     return w ? wk_graph_param(b->g, w, name_of(b, role, name, sizeof name)) : WK_NO_VAL;
 }
 
@@ -42,13 +44,28 @@ static wk_val norm(const builder *b, wk_val x, wk_role role, int group) {
     return w ? op(b, WK_OP_RMS_NORM, (wk_val[]){ x, param(b, w, role) }, 2, &a, role) : x;
 }
 
+/* y and an adapter's share of it: of each row's, or of the one that is trained. */
+static wk_val adapted(const builder *b, wk_val y, wk_val x, int slot, wk_role role) {
+    wk_attr a = { .slot = slot };
+    if (!b->train) return op(b, WK_OP_LORA, (wk_val[]){ y, x }, 2, &a, role);
+    const wk_train_slot *t = &b->train->slot[slot];
+    if (!t->a) return y;
+    a.scale = t->scale;
+    a.dropout = t->dropout;
+    return op(b, WK_OP_LORA, (wk_val[]){ y, x, wk_graph_param(b->g, t->a, "lora_a"), wk_graph_param(b->g, t->b, "lora_b") }, 4, &a,
+              role);
+}
+
 /* W x + bias, and an adapter's share where rows carry one. */
 static wk_val linear(const builder *b, wk_val x, wk_role role) {
     const wk_layer *l = layer_of(b);
-    wk_attr a = { .slot = wk_model_slot(b->m, b->layer, b->layer < 0 ? WK_T_OUTPUT : role) };  /* tied: it is WK_T_EMBED */
-    wk_val y = op(b, WK_OP_LINEAR, (wk_val[]){ x, param(b, l->w[role], role), param(b, l->bias[role], role) }, 3, NULL, role);
+    int slot = wk_model_slot(b->m, b->layer, b->layer < 0 ? WK_T_OUTPUT : role);  /* tied: it is WK_T_EMBED */
+    wk_val w = param(b, l->w[role], role), bias = param(b, l->bias[role], role);
     bool adaptable = b->layer < 0 || (role >= WK_T_Q && role <= WK_T_DOWN);
-    return adaptable ? op(b, WK_OP_LORA, (wk_val[]){ y, x }, 2, &a, role) : y;
+    const wk_weight *gain = adaptable && b->train ? b->train->slot[slot].gain : NULL;
+    wk_val y = op(b, WK_OP_LINEAR, (wk_val[]){ x, w, gain ? WK_NO_VAL : bias }, 3, NULL, role);
+    if (adaptable) y = adapted(b, y, x, slot, role);
+    return gain ? op(b, WK_OP_GAIN, (wk_val[]){ y, wk_graph_param(b->g, gain, "gain"), bias }, 3, NULL, role) : y;
 }
 
 static wk_val attention(const builder *b, wk_val x) {
@@ -95,7 +112,7 @@ static wk_val moe(const builder *b, wk_val x) {
     return op(b, WK_OP_COMBINE, (wk_val[]){ y, weights, ids }, 3, NULL, WK_T_DOWN_EXPS);
 }
 
-static wk_val block(const builder *b, wk_val x) {
+wk_val wk_build_layer(const wk_builder *b, wk_val x) {
     wk_val y = norm(b, attention(b, norm(b, x, WK_T_ATTN_NORM, 0)), WK_T_POST_ATTN_NORM, 0);
     x = op(b, WK_OP_ADD, (wk_val[]){ x, y }, 2, NULL, WK_T_O);
     y = norm(b, x, WK_T_FFN_NORM, 0);
@@ -104,27 +121,46 @@ static wk_val block(const builder *b, wk_val x) {
     return op(b, WK_OP_ADD, (wk_val[]){ x, y }, 2, NULL, WK_T_DOWN);
 }
 
+wk_val wk_build_embed(const wk_builder *b) {
+    const wk_hparams *hp = &b->m->hp;
+    wk_attr a = { .scale = hp->features & WK_EMBED_SCALE ? (float)sqrt((double)hp->n_embd) : 1 };
+    wk_val x = op(b, WK_OP_EMBED, (wk_val[]){ param(b, b->m->top.w[WK_T_EMBED], WK_T_EMBED) }, 1, &a, WK_T_EMBED);
+    return adapted(b, x, WK_NO_VAL, wk_model_slot(b->m, -1, WK_T_EMBED), WK_T_EMBED);
+}
+
+wk_val wk_build_head_input(const wk_builder *b, wk_val x) {
+    return norm(b, op(b, WK_OP_SELECT_ROWS, (wk_val[]){ x }, 1, NULL, WK_T_OUT_NORM), WK_T_OUT_NORM, 0);
+}
+
+static wk_role head_of(const wk_model *m) {
+    return m->hp.classify ? WK_T_SCORE : m->top.w[WK_T_OUTPUT] ? WK_T_OUTPUT : WK_T_EMBED;
+}
+
+wk_val wk_build_head_weight(const wk_builder *b) {
+    wk_role role = head_of(b->m);
+    return param(b, b->m->top.w[role], role);
+}
+
+wk_val wk_build_head(const wk_builder *b, wk_val x) {
+    wk_attr a = { .cap = (float)b->m->hp.final_softcap };
+    x = linear(b, x, head_of(b->m));
+    if (a.cap > 0) x = op(b, WK_OP_SOFTCAP, (wk_val[]){ x }, 1, &a, WK_T_OUTPUT);
+    wk_graph_keep(b->g, x);
+    return x;
+}
+
 wick_status wk_model_graph(const wk_model *m, bool saving, bool keep_layers, wk_graph **out, wk_val *logits) {
-    const wk_hparams *hp = &m->hp;
-    builder b = { m, NULL, -1 };
+    builder b = { m, NULL, -1, NULL };
     *out = NULL;
     wick_status st = wk_graph_new(saving, &b.g);
     if (st) return st;
-    wk_attr a = { .scale = hp->features & WK_EMBED_SCALE ? (float)sqrt((double)hp->n_embd) : 1, .cap = (float)hp->final_softcap };
-    wk_val x = op(&b, WK_OP_EMBED, (wk_val[]){ param(&b, m->top.w[WK_T_EMBED], WK_T_EMBED) }, 1, &a, WK_T_EMBED);
-    a.slot = wk_model_slot(m, -1, WK_T_EMBED);
-    x = op(&b, WK_OP_LORA, (wk_val[]){ x, WK_NO_VAL }, 2, &a, WK_T_EMBED);
-    for (b.layer = 0; b.layer < hp->n_layer; b.layer++) {
-        x = block(&b, x);
+    wk_val x = wk_build_embed(&b);
+    for (b.layer = 0; b.layer < m->hp.n_layer; b.layer++) {
+        x = wk_build_layer(&b, x);
         if (keep_layers) wk_graph_keep(b.g, x);
     }
     b.layer = -1;
-    wk_role head = hp->classify ? WK_T_SCORE : m->top.w[WK_T_OUTPUT] ? WK_T_OUTPUT : WK_T_EMBED;
-    x = op(&b, WK_OP_SELECT_ROWS, (wk_val[]){ x }, 1, NULL, WK_T_OUT_NORM);
-    x = linear(&b, norm(&b, x, WK_T_OUT_NORM, 0), head);
-    if (hp->final_softcap > 0) x = op(&b, WK_OP_SOFTCAP, (wk_val[]){ x }, 1, &a, WK_T_OUTPUT);
-    wk_graph_keep(b.g, x);
-    *logits = x;
+    *logits = wk_build_head(&b, wk_build_head_input(&b, x));
     st = b.g->status;
     if (st) wk_graph_free(b.g);
     else *out = b.g;

@@ -1,5 +1,5 @@
 /* checkpoint.h: a run's state in one file, whole or not at all: written to a temporary name, synced, renamed, the folder synced.
- * Whoever is killed at any moment finds either the file before or the file after. Its end bears a CRC of all of it. */
+ * Whoever is killed at any moment finds either the file before or the file after. Checksums tell a damaged one. */
 #ifndef WK_TRAIN_CHECKPOINT_H
 #define WK_TRAIN_CHECKPOINT_H
 #include "train/trainer.h"

@@ -24,14 +24,14 @@ int wk_optimizer_n_moment(const wk_optimizer *o);
  * step counts from 1. Each sum is in double and is rounded to float32 once.
  *   adamw  m1 = b1 m1 + (1 - b1) g, m2 = b2 m2 + (1 - b2) g^2,
  *          w = w (1 - rate wd) - rate (m1 / (1 - b1^step)) / (sqrt(m2 / (1 - b2^step)) + eps)   (as torch.optim.AdamW)
- *   sgd    m1 = momentum m1 + g, w = w (1 - rate wd) - rate m1
+ *   sgd    m1 = momentum m1 + g, w = w (1 - rate wd) - rate m1                                   (torch's has wd in g instead)
  *   lion   w = w (1 - rate wd) - rate sign(b1 m1 + (1 - b1) g), m1 = b2 m1 + (1 - b2) g   (Chen et al. 2023, algorithm 2) */
 void wk_optimizer_step(const wk_optimizer *o, double rate, uint64_t step, float *w, const float *g, float *m1, float *m2, size_t n);
 
 /* Sum of squares, for the norm over several arrays: sqrt of their sum. */
 double wk_sum_squares(const float *g, size_t n);
-/* The factor that brings gradients of this norm down to max_norm: 1 where they are below it, or max_norm is 0.
- * As torch.nn.utils.clip_grad_norm_: max_norm / (norm + 1e-6). Pascanu et al. 2013. */
+/* The factor that brings gradients of this norm down to max_norm: 1 where they are below it, or max_norm is 0; else
+ * max_norm / (norm + 1e-6), as torch.nn.utils.clip_grad_norm_ has it. Pascanu et al. 2013. */
 double wk_clip_factor(double norm, double max_norm);
 
 #endif

@@ -89,7 +89,7 @@ static void put_axes(wk_buf *b, const axis *x, const axis *y, const char *x_name
 /* Of points that share a pixel column the smallest and the largest are drawn, in their order. */
 static void put_line(wk_buf *b, const wk_line *l, const axis *x, const axis *y, int color) {
     size_t n = 0, last = 0;
-    for (size_t i = 0; i < l->n; i++) n += isfinite(l->y[i]);
+    for (size_t i = 0; i < l->n; i++) n += isfinite(l->y[i]) ? 1 : 0;
     if (!n) return;
     wk_buf_printf(b, "<polyline class=\"line c%d\" points=\"", color);
     for (size_t i = 0; i < l->n;) {
@@ -158,7 +158,7 @@ void wk_plot_heat(wk_buf *b, const char *title, const char *row_name, const char
     int width = left + n_col * cell_w + 20, height = top + n_row * cell_h + 34;
     double most = 0;
     for (int i = 0; i < n_row * n_col; i++) if (isfinite(value[i])) most = fmax(most, value[i]);
-    if (width < 360) width = 360;
+    if (width < 420) width = 420;
     wk_buf_printf(b, "<svg viewBox=\"0 0 %d %d\" style=\"max-width:%dpx\" role=\"img\"><text class=\"head\" x=\"8\" y=\"18\">",
                   width, height, width);
     wk_put_html(b, title);

@@ -28,7 +28,9 @@ static const char head[] =
     "polyline.c0,line.line.c0{stroke:var(--c0)}polyline.c1,line.line.c1{stroke:var(--c1)}circle.c0{fill:var(--c0)}"
     "circle.c1{fill:var(--c1)}.cell{fill:var(--c0)}\n"
     "table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:4px 12px 4px 0;vertical-align:top;border-bottom:"
-    "1px solid var(--grid);font-size:14px}th{color:var(--soft);font-weight:500}td.n{font-variant-numeric:tabular-nums}\n"
+    "1px solid "
+    "var(--grid);font-size:14px}th{color:var(--soft);font-weight:500}td:first-child{min-width:150px}td.n{font-variant-numeric:"
+    "tabular-nums}\n"
     "pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.45 ui-monospace,monospace}\n"
     "</style>\n";
 
@@ -65,7 +67,7 @@ static void put_facts(wk_buf *b, const wk_report *r) {
     fact(b, "labels learnt", newest(r, 5), "");
     fact(b, "weights trained", (double)r->n_trained_param, "");
     fact(b, "peak memory", newest(r, 6) / 1e6, " MB");
-    fact(b, "minutes", r->seconds / 60, "");
+    fact(b, "minutes", floor(r->seconds / 6 + 0.5) / 10, "");
     wk_buf_str(b, "</div>\n");
 }
 
@@ -121,7 +123,7 @@ static void put_singular(wk_buf *b, const wk_lora_data *d, const double *singula
         double index[1024];
         char title[96], name[2][32];
         for (int i = 0; i < 1024; i++) index[i] = i + 1;
-        snprintf(title, sizeof title, "Singular values of the change, %s", role_names[k]);
+        snprintf(title, sizeof title, "Singular values, %s", role_names[k]);
         snprintf(name[0], 32, "layer %d", d->module[most].layer);
         snprintf(name[1], 32, "layer %d", d->module[least].layer);
         wk_line line[2] = { { name[0], index, singular + most * (size_t)stride, (size_t)d->module[most].rank },
@@ -151,7 +153,7 @@ static bool put_heat(wk_buf *b, const wk_lora_data *d, const double *norm) {
     }
     if (fine) {
         wk_buf_str(b, "<div class=\"card\">");
-        wk_plot_heat(b, "Norm of the change (s B A) by layer and projection", "layer", role_names, N_ROLE, col, n_layer, value);
+        wk_plot_heat(b, "Norm of s B A by layer and projection", "layer", role_names, N_ROLE, col, n_layer, value);
         wk_buf_str(b, "</div>");
     }
     wk_free(value);

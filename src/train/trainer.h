@@ -1,4 +1,4 @@
-/* trainer.h: trains a model that is loaded: an adapter beside frozen weights of any type, or the float32 weights themselves.
+/* trainer.h: trains a model that is loaded: an adapter beside frozen weights of any type, or copies of the weights themselves.
  * Rows in, loss out, gradients added up; an update makes a step of the optimiser and writes the parameters back to the backend.
  * Knows no files and no text. Same rows, options and backend: same bits, whatever the number of threads. */
 #ifndef WK_TRAINER_H
@@ -9,7 +9,7 @@
 
 typedef enum wk_fine_tune { WK_TUNE_LORA, WK_TUNE_DORA, WK_TUNE_FULL } wk_fine_tune;
 
-/* Weights that are trained whole, as they are: they have to be float32. */
+/* Weights that are trained whole, as float32 copies; quantised ones and experts cannot be. */
 enum {
     WK_WHOLE_EMBED = 1 << 0,  /* the embedding, and with it a tied head */
     WK_WHOLE_HEAD  = 1 << 1,  /* the output projection or the classifier's score */
@@ -46,14 +46,14 @@ typedef struct wk_train_rows {
 
 typedef struct wk_trainer wk_trainer;
 
-/* The model must outlive it, and may serve beside it between calls (full fine-tuning changes its weights under whoever serves).
- * initial: an adapter to begin from, its modules being those trained (roles, n_layer, rank and alpha are then its own); NULL: a new
- * one, A uniform in +-1/sqrt(n_in) (as PEFT's kaiming_uniform_(a = sqrt 5)), B zero. A saved module of initial is put in
- * place of the model's weight, and trained where `whole` says so. Copied.
- * Errors  WICK_E_ARG (an option, rank, roles that the model does not have), WICK_E_UNSUPPORTED (an op without a gradient or a
- *         weight that is not float32, by name), WICK_E_MEMORY. */
+/* The model must outlive it, and may serve beside it between calls: its weights stay as they are, what is trained whole is a copy.
+ * initial: an adapter to begin from, its modules being those trained (roles, n_layer, rank and alpha are then its own), its saved
+ * modules too; copied. NULL: a new one, A uniform in +-1/sqrt(n_in) (as PEFT's kaiming_uniform_(a = sqrt 5)), B zero, a
+ * magnitude the length of W's row (Liu et al. 2024, section 4.1).
+ * Errors  WICK_E_ARG (an option, rank, roles that the model does not have), WICK_E_UNSUPPORTED (an op without a gradient, or a
+ *         weight that cannot be trained whole, by name), WICK_E_MEMORY. */
 wick_status wk_trainer_new(wk_model *m, const wk_trainer_options *o, const wk_lora_data *initial, wk_trainer **out);
-/* Weights trained whole keep their new values in the model; an adapter is gone. NULL is fine. */
+/* NULL is fine. */
 void wk_trainer_free(wk_trainer *t);
 
 /* One micro-batch forth and back: adds the gradient of its mean loss to what is gathered. Rows without any label add nothing, and
@@ -68,6 +68,9 @@ wick_status wk_trainer_update(wk_trainer *t, double rate, double *grad_norm);
 /* Loss without dropout, smoothing or gradients. */
 wick_status wk_trainer_eval(wk_trainer *t, const wk_train_rows *r, double *loss_sum, int64_t *n_label);
 
+/* Logits by the graph that trains, without dropout: out [n wanted, n_vocab or n_label], the rows that have a label. */
+wick_status wk_trainer_logits(wk_trainer *t, const wk_train_rows *r, float *out);
+
 /* The adapter as it is now, weights trained whole among its saved modules where an adapter can hold them (embedding, head);
  * borrowed until the next call. Full fine-tuning: WICK_E_ARG, see wk_trainer_params(). */
 wick_status wk_trainer_lora(wk_trainer *t, const wk_lora_data **out);
@@ -78,7 +81,7 @@ typedef struct wk_train_param {
     wk_param_kind kind;
     int layer;                /* -1: none */
     wk_role role;
-    int64_t n_row, n_col;     /* as the model has it, stacked matrices below each other; a vector is one row */
+    int64_t n_row, n_col;     /* as the model has it, Gemma's norms with the one added; a vector is one row */
     const float *w;           /* [n_row, n_col] */
 } wk_train_param;
 /* All of them, in the order of the model's layers; borrowed until the next call. */

@@ -7,7 +7,7 @@ import traceback
 
 PROGRAM = os.path.abspath(os.environ.get("WICK_TEST_PROGRAM", "../build/release/wick"))
 CHAT = "data/models/llama-chat"
-VERBS = ["run", "chat", "inspect", "tokenize", "logits", "eval", "bench"]
+VERBS = ["run", "chat", "inspect", "tokenize", "logits", "eval", "bench", "train", "runs"]
 
 
 def environment(**more):
@@ -472,7 +472,9 @@ def test_every_example(tmp):
     chat = '{"messages":[{"role":"user","content":"Hello"}],"add_generation_prompt":true}'
     for name, text in (("notes.txt", "Some notes."), ("text.txt", "one two three four " * 400),
                        ("chat.jinja", "{{ messages[0].content }}"), ("chat.json", chat),
-                       ("train.jsonl", '{"prompt":"Say one.","completion":"One."}\n' * 8)):
+                       ("train.jsonl", '{"prompt":"Say one.","completion":"One."}\n' * 8),
+                       ("test.jsonl", '{"prompt":"Say two.","completion":"Two."}\n'),
+                       ("train.yaml", "model: model.gguf\ndata: .\niters: 4\nbatch_size: 2\nsamples: 0\n")):
         with open(f"{tmp}/{name}", "w", encoding="utf-8") as f:
             f.write(text)
     write_safetensors(f"{tmp}/ids.safetensors", {"input_ids": ([1, 4], array.array("q", [5, 6, 7, 8]))})
@@ -483,13 +485,17 @@ def test_every_example(tmp):
     write_safetensors(f"{tmp}/adapter/adapter_model.safetensors",
                       {module + "A.weight": ([2, 128], array.array("f", [0.01] * 256)),
                        module + "B.weight": ([128, 2], array.array("f", [0.01] * 256))})
+    more = {"XDG_DATA_HOME": tmp}
+    for _ in range(2):  # two runs to list, show and compare
+        wick("train", "train.yaml", "--iters", "2", "--adapter-path", "done", "--overwrite", cwd=tmp, env=more)
     found = examples()
-    assert len(found) > 50
+    assert len(found) > 90
     for text in found:
         words = shlex.split(text[text.index("wick "):])[1:]
         if words[0] == "run" and not any(w in words for w in ("-n", "--help")):
             words += ["-n", "16"]  # a random model may never end its turn
-        wick(*words, stdin=b"Hello\n" if "-f" in words or words[0] != "chat" else b"", cwd=tmp)
+        wick(*words, stdin=b"Hello\n" if "-f" in words or words[0] != "chat" else b"", cwd=tmp,
+             env=more if words[0] in ("train", "runs") else None)
 
 
 def test_man_pages(tmp):

@@ -104,6 +104,10 @@ static void lora(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
 
 void wk_lower_lora(wk_lowering *l, const wk_node *n) {
     wk_cpu_plan *p = l->p;
+    if (n->in[2] >= 0) {
+        wk_lower_lora_trained(l, n);
+        return;
+    }
     if (!l->status && p->offset[n->in[0]] != p->offset[n->out[0]]) {
         if (wk_lower_step(l, copy_base)) {
             wk_lower_value(l, n->in[0], false, WK_SPLIT_COLS, 0);

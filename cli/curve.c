@@ -1,0 +1,96 @@
+/* curve.c: draws loss curves into a terminal. Load: some thousand points, at each report. */
+#include "curve.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LABEL = 9, MAX_WIDTH = 160, MAX_HEIGHT = 24 };
+
+bool curve_add(curve *c, double x, double y) {
+    size_t cap = c->cap;
+    if (!wk_grow((void **)&c->x, &cap, c->n + 1, sizeof *c->x)) return false;
+    if (!wk_grow((void **)&c->y, &c->cap, c->n + 1, sizeof *c->y)) return false;
+    c->x[c->n] = x;
+    c->y[c->n++] = y;
+    return true;
+}
+
+void curve_free(curve *c) {
+    wk_free(c->x);
+    wk_free(c->y);
+    *c = (curve){ 0 };
+}
+
+typedef struct canvas { uint8_t dot[MAX_HEIGHT * 4][MAX_WIDTH * 2]; int w, h; double x0, x1, y0, y1; } canvas;
+
+static int place(double v, double lo, double hi, int n) {
+    int i = hi > lo ? (int)((v - lo) / (hi - lo) * (n - 1) + 0.5) : n / 2;
+    return i < 0 ? 0 : i >= n ? n - 1 : i;
+}
+
+static void mark(canvas *k, int x, int y) { k->dot[k->h - 1 - y][x] = 1; }
+
+/* From point to point, one dot a column, and upright where it is steep. */
+static void stroke(canvas *k, const curve *c) {
+    int px = -1, py = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        if (!isfinite(c->y[i])) continue;
+        int x = place(c->x[i], k->x0, k->x1, k->w), y = place(c->y[i], k->y0, k->y1, k->h);
+        int steps = px < 0 ? 0 : x - px > abs(y - py) ? x - px : abs(y - py);
+        for (int s = 0; s <= steps; s++)
+            mark(k, steps ? px + (x - px) * s / steps : x, steps ? py + (y - py) * s / steps : y);
+        px = x;
+        py = y;
+    }
+}
+
+static void cross(canvas *k, const curve *c) {
+    for (size_t i = 0; i < c->n; i++) {
+        if (!isfinite(c->y[i])) continue;
+        int x = place(c->x[i], k->x0, k->x1, k->w), y = place(c->y[i], k->y0, k->y1, k->h);
+        for (int d = -1; d <= 1; d++) {
+            if (x + d >= 0 && x + d < k->w) mark(k, x + d, y);
+            if (y + d >= 0 && y + d < k->h) mark(k, x, y + d);
+        }
+    }
+}
+
+/* Dots of braille from the top, left column 1 2 3 7, right column 4 5 6 8: bits in this order. */
+static void put_braille(wk_buf *b, const canvas *k, int row, int col) {
+    static const uint8_t bit[4][2] = { { 1, 8 }, { 2, 16 }, { 4, 32 }, { 64, 128 } };
+    unsigned c = 0x2800;
+    for (int y = 0; y < 4; y++) for (int x = 0; x < 2; x++) if (k->dot[row * 4 + y][col * 2 + x]) c |= bit[y][x];
+    const char utf8[3] = { (char)(0xE0 | c >> 12), (char)(0x80 | (c >> 6 & 63)), (char)(0x80 | (c & 63)) };
+    wk_buf_add(b, utf8, 3);
+}
+
+void curve_draw(wk_buf *b, const curve *const *c, int n, int width, int height, bool utf8) {
+    static _Thread_local canvas k;
+    int cols = width - LABEL < MAX_WIDTH ? width - LABEL : MAX_WIDTH, rows = height < MAX_HEIGHT ? height : MAX_HEIGHT;
+    if (cols < 8 || rows < 2) return;
+    k = (canvas){ .w = utf8 ? cols * 2 : cols, .h = utf8 ? rows * 4 : rows, .x0 = INFINITY, .x1 = -INFINITY, .y0 = INFINITY,
+                  .y1 = -INFINITY };
+    for (int j = 0; j < n; j++)
+        for (size_t i = 0; i < c[j]->n; i++) {
+            if (!isfinite(c[j]->y[i])) continue;
+            k.x0 = fmin(k.x0, c[j]->x[i]);
+            k.x1 = fmax(k.x1, c[j]->x[i]);
+            k.y0 = fmin(k.y0, c[j]->y[i]);
+            k.y1 = fmax(k.y1, c[j]->y[i]);
+        }
+    if (!isfinite(k.x0)) return;
+    for (int j = 0; j < n; j++) {
+        if (j) cross(&k, c[j]);
+        else stroke(&k, c[j]);
+    }
+    for (int row = 0; row < rows; row++) {
+        if (row == 0 || row == rows - 1) wk_buf_printf(b, "%7.4g ", row ? k.y0 : k.y1);
+        else wk_buf_printf(b, "%8s", "");
+        wk_buf_str(b, utf8 ? "\u2502" : "|");
+        for (int col = 0; col < cols; col++) {
+            if (utf8) put_braille(b, &k, row, col);
+            else wk_buf_char(b, k.dot[row][col] ? '*' : ' ');
+        }
+        wk_buf_char(b, '\n');
+    }
+}

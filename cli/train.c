@@ -1,0 +1,255 @@
+/* train.c: wick train: options from a file and flags, the live picture, what Ctrl-C leaves behind.
+ * Load: hours; a step is some hundred milliseconds, so drawing costs nothing. */
+#include "cli.h"
+#include "curve.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "train/runs.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CURVE_HEIGHT = 8 };
+
+/* ---- options ---- */
+
+/* "--learning-rate" is the key learning_rate; --lr-schedule names the schedule. */
+static void key_of(const flag *f, char out[64]) {
+    snprintf(out, 64, "%s", !strcmp(f->name[0], "--lr-schedule") ? "lr_schedule.name" : f->name[0] + 2);
+    for (char *p = out; *p; p++) if (*p == '-') *p = '_';
+}
+
+/* Flags that are keys lie in opts.train_text and opts.train_yes. */
+static wick_status take_flags(const opts *o, wick_train_options *t) {
+    const char *base = (const char *)o;
+    for (size_t i = 0; i < n_flags; i++) {
+        char key[64];
+        const void *at = base + flags[i].at;
+        bool text = at >= (const void *)o->train_text && at < (const void *)(o->train_text + N_TRAIN_TEXT);
+        bool yes = at >= (const void *)o->train_yes && at < (const void *)(o->train_yes + N_TRAIN_YES);
+        if (!o->given[i] || (!text && !yes)) continue;
+        key_of(&flags[i], key);
+        wick_status st = wick_train_options_set(t, key, text ? *(const char *const *)at : *(const bool *)at ? "true" : "false");
+        if (st) return st;
+    }
+    return WICK_OK;
+}
+
+static int read_options(const opts *o, wick_train_options *t) {
+    const char *file = o->config ? o->config : o->n_word ? o->word[0] : NULL;
+    wick_train_defaults(t);
+    if (o->n_word > 1 || (o->config && o->n_word))
+        return cli_usage("train takes one file of options, so what is \"%s\" for?", o->word[o->n_word - 1]);
+    wick_status st = file ? wick_train_options_read(t, file) : WICK_OK;
+    if (st) return cli_status(st);
+    if (o->model) st = wick_train_options_set(t, "model", o->model);
+    if (!st) st = take_flags(o, t);
+    t->resume = o->resume;
+    if (o->runs_db) t->runs_db = o->runs_db;
+    if (st) return cli_usage("%s", wick_last_error());
+    if (!t->model)
+        return cli_usage("train needs a model: \"model: PATH\" in the file of options, or -m PATH; wick train --help shows both");
+    return EXIT_DONE;
+}
+
+/* ---- dry run ---- */
+
+static int describe(const wick_train *t, const wick_train_options *o, const cli_model *m) {
+    wick_train_info x = { .size = sizeof x };
+    wk_buf b = { 0 };
+    char s[4][32];
+    int code = cli_status(wick_train_describe(t, &x));
+    if (code) return code;
+    uint64_t model = m->info.n_bytes_weights;
+    double epochs = (double)o->iters * o->batch_size / (double)x.n_train;
+    wk_buf_printf(&b, "model      %s: %s, %s weights in %s\n", o->model, m->info.architecture, show_count(m->info.n_params, s[0]),
+                  show_bytes(model, s[1]));
+    bool all = o->num_layers < 0 || o->num_layers >= m->info.n_layer, full = !strcmp(o->fine_tune_type, "full");
+    wk_buf_printf(&b, "trained    %s numbers (%.3g %% of the model's): %s", show_count(x.n_param, s[0]),
+                  100.0 * (double)x.n_param / (double)m->info.n_params, o->fine_tune_type);
+    if (!full) wk_buf_printf(&b, ", rank %d", o->rank);
+    wk_buf_printf(&b, ", %s%d layers\n", all ? "all " : "the last ", all ? m->info.n_layer : o->num_layers);
+    wk_buf_printf(&b, "data       %s: %llu samples, %s tokens, %.0f %% of them learnt", o->data, (unsigned long long)x.n_train,
+                  show_count(x.n_token, s[0]), 100.0 * (double)x.n_label / (double)(x.n_token ? x.n_token : 1));
+    wk_buf_printf(&b, "; %llu for validation, %llu for test\n", (unsigned long long)x.n_valid, (unsigned long long)x.n_test);
+    if (x.n_cut || x.n_masked)
+        wk_buf_printf(&b, "           %llu are cut (the longest has %d tokens), %llu are left out: no label is left in them\n",
+                      (unsigned long long)x.n_cut, x.longest, (unsigned long long)x.n_masked);
+    wk_buf_printf(&b, "run        iterations %d to %d of up to %d rows%s", x.iteration + 1, x.iters, x.max_rows,
+                  o->packing ? ", packed" : "");
+    if (!o->packing) wk_buf_printf(&b, ", %.3g epochs", epochs);
+    wk_buf_printf(&b, ", an update each %d\n", o->grad_accumulation_steps);
+    wk_buf_printf(&b, "memory     %s = %s model + %s training", show_bytes(model + x.n_bytes, s[0]), show_bytes(model, s[1]),
+                  show_bytes(x.n_bytes, s[2]));
+    return out_buf(&b) ? EXIT_DONE : EXIT_FAILED;
+}
+
+/* ---- what is shown ---- */
+
+typedef struct screen {
+    const opts *o;
+    curve train, val;
+    bool live, jsonl;
+    int n_line;             /* lines of the picture that stand above the cursor */
+    double from_s; int from; int iters;
+} screen;
+
+static void erase(screen *s) {
+    wk_buf b = { 0 };
+    if (!s->live) return;
+    wk_buf_str(&b, "\r");
+    if (s->n_line) wk_buf_printf(&b, "\033[%dA", s->n_line);
+    wk_buf_str(&b, "\033[J");
+    if (!b.failed) out_write(b.ptr, b.len);
+    wk_buf_free(&b);
+    s->n_line = 0;
+}
+
+static void draw(screen *s) {
+    const curve *both[] = { &s->train, &s->val };
+    wk_buf b = { 0 };
+    int width = term_width() - 1;
+    if (!s->live) return;
+    curve_draw(&b, both, 2, width < 100 ? width : 100, CURVE_HEIGHT, term_utf8());
+    if (b.failed || !b.ptr) { wk_buf_free(&b); return; }
+    for (size_t i = 0; i < b.len; i++) s->n_line += b.ptr[i] == '\n';
+    out_write(b.ptr, b.len);
+    wk_buf_free(&b);
+}
+
+/* The line below the picture, while a step is on its way. */
+static void status(screen *s, const wick_train_event *e) {
+    char text[160];
+    if (!s->live) return;
+    int done = e->point.iteration;
+    double per = done > s->from ? (wk_now() - s->from_s) / (done - s->from) : 0, left = per * (s->iters - done);
+    int n = snprintf(text, sizeof text, "\riteration %d of %d, %.0f min %02d s left\033[K", done, s->iters, floor(left / 60),
+                     (int)left % 60);
+    out_write(text, (size_t)n);
+}
+
+static void put_text(wk_buf *b, const wick_train_point *p, int iters) {
+    char s[2][32];
+    wk_buf_printf(b, "Iter %d/%d:", p->iteration, iters);
+    if (isfinite(p->train_loss)) {
+        wk_buf_printf(b, " train loss %.4f, lr %.3e", p->train_loss, p->learning_rate);
+        if (isfinite(p->grad_norm)) wk_buf_printf(b, ", grad norm %.3g", p->grad_norm);
+        wk_buf_printf(b, ", %.1f tok/s, %s labels, peak %s", p->tokens_per_second, show_count(p->trained_tokens, s[0]),
+                      show_bytes(p->peak_memory, s[1]));
+    }
+    if (isfinite(p->val_loss)) wk_buf_printf(b, "%s val loss %.4f", isfinite(p->train_loss) ? "," : "", p->val_loss);
+}
+
+static void put_json(wk_buf *b, const wick_train_point *p) {
+    wk_buf_char(b, '{');
+    put_int(b, "iteration", p->iteration);
+    const struct { const char *name; double v; } number[] = {
+        { "train_loss", p->train_loss }, { "learning_rate", p->learning_rate }, { "grad_norm", p->grad_norm },
+        { "tokens_per_second", p->tokens_per_second } };
+    for (int i = 0; i < 4; i++) {
+        put_key(b, number[i].name);
+        wk_json_put_num(b, number[i].v);
+    }
+    put_int(b, "trained_tokens", (int64_t)p->trained_tokens);
+    put_int(b, "peak_memory", (int64_t)p->peak_memory);
+    put_key(b, "val_loss");
+    wk_json_put_num(b, p->val_loss);
+    wk_buf_char(b, '}');
+}
+
+static bool show_report(screen *s, const wick_train_point *p) {
+    wk_buf b = { 0 };
+    curve_add(&s->train, p->iteration, p->train_loss);
+    curve_add(&s->val, p->iteration, p->val_loss);
+    if (s->o->quiet && !s->jsonl) return true;
+    erase(s);
+    if (s->jsonl) put_json(&b, p);
+    else put_text(&b, p, s->iters);
+    bool fine = out_buf(&b);
+    draw(s);
+    return fine;
+}
+
+/* ---- the run ---- */
+
+static int finish(screen *s, wick_train *t, const wick_train_options *o, const wick_train_event *e) {
+    double loss;
+    erase(s);
+    if (o->test) {
+        int code = cli_status(wick_train_eval(t, true, &loss));
+        if (code) return code;
+        if (!s->jsonl) { wk_buf b = { 0 }; wk_buf_printf(&b, "Test loss %.4f, perplexity %.3f", loss, exp(loss)); out_buf(&b); }
+    }
+    if (s->o->quiet) return EXIT_DONE;
+    if (e->stopped_early)
+        fprintf(stderr, "wick: stopped early: %d evaluations without a better loss; the best adapter is in %s/best\n",
+                o->early_stopping, o->adapter_path);
+    fprintf(stderr, "wick: saved in %s; the report is %s/report.html; try it: wick run %s --lora %s\n", o->adapter_path,
+            o->adapter_path, o->model, o->adapter_path);
+    return EXIT_DONE;
+}
+
+static int stop(screen *s, wick_train *t, const wick_train_options *o, const wick_train_event *e) {
+    erase(s);
+    int code = cli_status(wick_train_save(t));
+    interrupted = 1;
+    if (code && code != EXIT_INTERRUPTED) return code;
+    if (!s->o->quiet)
+        fprintf(stderr, "wick: interrupted; iteration %d is saved in %s: go on with --resume\n", e->point.iteration,
+                o->adapter_path);
+    return EXIT_INTERRUPTED;
+}
+
+static int run(const opts *o, wick_train *t, const wick_train_options *to) {
+    wick_train_info info = { .size = sizeof info };
+    wick_train_event e = { 0 };
+    screen s = { .o = o, .jsonl = o->output && !strcmp(o->output, "jsonl"), .from_s = wk_now(), .iters = to->iters };
+    const char *term = getenv("TERM");
+    s.live = !s.jsonl && !o->quiet && isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb");
+    int code = cli_status(wick_train_describe(t, &info));
+    s.from = info.iteration;
+    e.point.iteration = info.iteration;
+    if (info.warning && !o->quiet) fprintf(stderr, "wick: %s\n", info.warning);
+    if ((info.n_cut || info.n_masked) && !o->quiet)
+        fprintf(stderr,
+                "wick: %llu samples are longer than max_seq_length and cut (the longest has %d tokens); %llu are left out, "
+                "since no label is left in them\n",
+                (unsigned long long)info.n_cut, info.longest, (unsigned long long)info.n_masked);
+    wick_status st = WICK_OK;
+    while (!code && !e.finished && !interrupted) {
+        st = wick_train_step(t, &e);
+        if (st) break;
+        if (e.reported && !show_report(&s, &e.point)) code = EXIT_FAILED;
+        status(&s, &e);
+    }
+    if (!code && interrupted && !st && !e.finished) code = stop(&s, t, to, &e);
+    else if (!code && (e.finished || st == WICK_E_END)) code = finish(&s, t, to, &e);
+    else if (!code) {
+        erase(&s);
+        code = cli_status(st);
+    }
+    curve_free(&s.train);
+    curve_free(&s.val);
+    return code;
+}
+
+int verb_train(const opts *o) {
+    wick_train_options to;
+    cli_model m = { 0 };
+    wick_train *t = NULL;
+    char *runs = NULL;
+    opts x = *o;
+    int code = read_options(o, &to);
+    if (!code && !to.runs_db && !o->dry_run && !wk_runs_path(NULL, &runs)) to.runs_db = runs;
+    if (to.runs_db && !*to.runs_db) to.runs_db = NULL;  /* --runs-db '': none */
+    x.model = to.model;
+    if (!code) code = cli_open(&x, false, &m);
+    if (!code) code = cli_status(wick_train_new(m.model, &to, o->dry_run, &t));
+    if (!code) code = o->dry_run ? describe(t, &to, &m) : run(o, t, &to);
+    wick_train_free(t);
+    if (m.model) cli_close(&m);
+    wick_train_options_free(&to);
+    wk_free(runs);
+    return code;
+}

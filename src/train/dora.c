@@ -1,0 +1,48 @@
+/* dora.c: lengths of the rows of W + s B A, by which DoRA divides: Liu et al. 2024, "DoRA: weight-decomposed low-rank adaptation",
+ * eq. 5; that the gradient takes them as constants: section 4.3. They change with A and B, so with each update.
+ * Load: every adapted weight is decoded and B A multiplied out once an update: rank times as much work as there are weights. */
+#include "train/trainer_parts.h"
+#include <math.h>
+#include <stdatomic.h>
+
+typedef struct job {
+    wk_trainer *t;
+    const wk_train_param *a, *b;
+    wk_trained *x;
+    float scale, *row;    /* [n_thread][n_col] */
+    atomic_llong bad;     /* a row that has no length; -1: none */
+} job;
+
+static void rows(const wk_team *team, void *arg) {
+    job *j = arg;
+    int64_t rank = j->a->n_row, n_in = j->a->n_col, from, to;
+    float *row = j->row + (int64_t)team->i * n_in;
+    wk_backend *be = j->t->m->backend;
+    wk_team_share(team, j->b->n_row, 1, &from, &to);
+    for (int64_t o = from; o < to; o++) {
+        double sum = 0;
+        be->ops->weight_row(be, j->x->base, o, row);
+        for (int64_t k = 0; k < rank; k++) {
+            float f = j->scale * j->b->w[o * rank + k];
+            for (int64_t i = 0; i < n_in; i++) row[i] += f * j->a->w[k * n_in + i];
+        }
+        for (int64_t i = 0; i < n_in; i++) sum += (double)row[i] * (double)row[i];
+        j->x->length[o] = (float)sqrt(sum);
+        if (!(j->x->length[o] > 0) || !isfinite(j->x->length[o])) atomic_store(&j->bad, (long long)o);
+    }
+}
+
+wick_status wk_dora_lengths(wk_trainer *t, size_t i) {
+    const wk_train_param *p = &t->pub[i];
+    wk_pool *pool = t->m->backend->pool;
+    size_t n_col = (size_t)t->pub[i - 2].n_col, n = n_col * (size_t)wk_pool_n(pool);
+    job j = { t, &t->pub[i - 2], &t->pub[i - 1], &t->param[i], t->slot[wk_model_slot(t->m, p->layer, p->role)].scale, NULL, -1 };
+    j.row = wk_alloc_array(n, sizeof *j.row);
+    if (!j.row) return wk_fail_memory(n * sizeof *j.row, "row lengths");
+    wk_pool_run(pool, rows, &j);
+    wk_free(j.row);
+    long long bad = atomic_load(&j.bad);
+    if (bad < 0) return WICK_OK;
+    return wk_fail(WICK_E_NUMERIC, "%s of layer %d: row %lld of the adapted weight has length %g, DoRA divides by it",
+                   wk_roles[p->role].gguf, p->layer, bad, (double)t->param[i].length[bad]);
+}

@@ -1,0 +1,57 @@
+/* train.h: a training as the public interface has it: the trainer, its data, what is due when, and what is written.
+ * Reading order: config.c, data.c, mask.c, pack.c, train_open.c, train.c, train_save.c. */
+#ifndef WK_TRAIN_H
+#define WK_TRAIN_H
+#include "train/config.h"
+#include "train/log.h"
+#include "train/pack.h"
+#include "train/report.h"
+#include "train/runs.h"
+#include "train/trainer.h"
+
+/* What a resumed run needs beside the trainer's own state; checkpoints hold it as JSON. */
+typedef struct wk_progress {
+    int iteration;            /* micro-batches done */
+    uint64_t next;            /* wk_order.next */
+    double loss_sum; int n_loss;      /* since the last report: the micro-batches' mean losses */
+    double busy_s; uint64_t n_row;    /* since the last report: time in training steps, rows in them */
+    uint64_t trained;         /* labels learnt */
+    double rate, norm;        /* of the last update; norm NaN: none yet */
+    double best_val; int n_worse;     /* least validation loss; evaluations since */
+    double seconds;           /* of all parts of the run */
+} wk_progress;
+
+struct wick_train {
+    wick_model *model;
+    wick_train_options o;     /* owned copy */
+    wk_dataset *train, *valid, *test;  /* valid, test: NULL where there is none */
+    uint32_t print;           /* of train's tokens and labels: a resumed run's must be the same */
+    wk_order order;
+    wk_micro micro;
+    wk_trainer *trainer;
+    wk_schedule schedule;
+    wk_progress at;
+    wk_train_log log;
+    wk_runs *runs; int64_t run_id; double run_from_s;
+    wk_report_sample *sample; size_t n_sample;
+    char *checkpoint;         /* its path */
+    char warning[512];
+    bool dry, began, finished, stopped_early, failed;
+    double started_s;         /* wk_now() less at.seconds */
+};
+
+/* train_open.c: everything up to the first step. Errors  as wick_train_new(). */
+wick_status wk_train_open(wick_train *t);
+/* train_save.c: adapter, checkpoint, report. status: "running", "done", ... */
+wick_status wk_train_save(wick_train *t, const char *status);
+/* The adapter alone, into a folder. */
+wick_status wk_train_write_adapter(wick_train *t, const char *folder);
+/* Reads the checkpoint in adapter_path into trainer and t->at. */
+wick_status wk_train_resume(wick_train *t);
+/* train_samples.c: picks the prompts, and lets the model answer them with the adapter as it is (after) or without. */
+wick_status wk_train_pick_samples(wick_train *t);
+wick_status wk_train_answer_samples(wick_train *t, bool after);
+/* Seconds of training, all parts of the run. */
+double wk_train_seconds(const wick_train *t);
+
+#endif

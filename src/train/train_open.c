@@ -1,0 +1,198 @@
+/* train_open.c: from options to a trainer with data: files read, names of projections understood, the run entered in its log.
+ * Load: once; reading and tokenizing the data takes most of it. */
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/nearest.h"
+#include "train/train.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- data ---- */
+
+static wick_status read_set(wick_train *t, const char *name, bool needed, wk_dataset **out) {
+    int64_t n_ctx = t->model->m->hp.n_ctx;
+    wk_data_options o = { .max_seq_length = t->o.max_seq_length, .refuse_long = !strcmp(t->o.long_samples, "refuse"),
+                          .mask_prompt = t->o.mask_prompt };
+    if (n_ctx > 0 && o.max_seq_length > n_ctx) o.max_seq_length = (int)n_ctx;
+    char *path = wk_path_join(t->o.data, name);
+    if (!path) return wk_fail_memory(strlen(t->o.data), "a file's name");
+    wick_status st = needed || wk_file_exists(path) ? wk_dataset_read(t->model, path, &o, out) : WICK_OK;
+    wk_free(path);
+    return st;
+}
+
+/* A print of ids and labels, sample by sample. */
+static uint32_t print_of(const wk_dataset *d) {
+    uint32_t print = 0;
+    for (size_t i = 0; i < d->n; i++) {
+        const wk_sample *s = &d->sample[i];
+        uint32_t x[4] = { print, wk_crc32c(s->id, (size_t)s->n * 4), s->label ? wk_crc32c(s->label, (size_t)s->n * 4) : 0,
+                          (uint32_t)s->cls };
+        print = wk_crc32c(x, sizeof x);
+    }
+    return print;
+}
+
+static wick_status read_data(wick_train *t) {
+    if (!wk_is_folder(t->o.data))
+        return wk_fail(WICK_E_IO,
+                       "%s: is no folder; data names the folder with train.jsonl, and valid.jsonl and test.jsonl where there "
+                       "are such",
+                       t->o.data);
+    wick_status st = read_set(t, "train.jsonl", true, &t->train);
+    if (!st) st = read_set(t, "valid.jsonl", false, &t->valid);
+    if (!st && t->o.test) st = read_set(t, "test.jsonl", true, &t->test);
+    if (!st) t->print = print_of(t->train);
+    return st;
+}
+
+/* ---- what is trained ---- */
+
+static const struct { const char *name; wk_role role; unsigned whole; } projections[] = {
+    { "q_proj", WK_T_Q, 0 },       { "k_proj", WK_T_K, 0 },   { "v_proj", WK_T_V, 0 },       { "o_proj", WK_T_O, 0 },
+    { "gate_proj", WK_T_GATE, 0 }, { "up_proj", WK_T_UP, 0 }, { "down_proj", WK_T_DOWN, 0 },
+    { "embed_tokens", WK_T_COUNT, WK_WHOLE_EMBED }, { "lm_head", WK_T_COUNT, WK_WHOLE_HEAD },
+    { "score", WK_T_COUNT, WK_WHOLE_HEAD },         { "norm", WK_T_COUNT, WK_WHOLE_NORMS },
+};
+enum { N_PROJECTION = sizeof projections / sizeof *projections };
+
+static wick_status read_keys(const wick_train *t, wk_trainer_options *o) {
+    const char *names[N_PROJECTION];
+    for (int i = 0; i < N_PROJECTION; i++) names[i] = projections[i].name;
+    for (size_t k = 0; k < t->o.n_keys; k++) {
+        const char *dot = strrchr(t->o.keys[k], '.'), *name = dot ? dot + 1 : t->o.keys[k];
+        int i = 0;
+        while (i < N_PROJECTION && strcmp(names[i], name)) i++;
+        if (i == N_PROJECTION) {
+            const char *near = wk_nearest(name, names, N_PROJECTION);
+            return wk_fail(WICK_E_ARG, "lora_parameters.keys: there is no \"%s\"; %s%s, as in q_proj or self_attn.q_proj",
+                           t->o.keys[k], near ? "did you mean " : "layers are named as in Hugging Face folders", near ? near : "");
+        }
+        if (projections[i].whole) o->whole |= projections[i].whole;
+        else o->roles |= 1u << projections[i].role;
+    }
+    /* As PEFT does for SEQ_CLS: a classifier's head is learnt with the adapter. */
+    if (!t->o.n_keys && t->model->m->hp.classify && strcmp(t->o.fine_tune_type, "full")) o->whole = WK_WHOLE_HEAD;
+    return WICK_OK;
+}
+
+static wk_optimizer optimizer_of(const wick_train_options *o) {
+    bool lion = !strcmp(o->optimizer, "lion"), adamw = !strcmp(o->optimizer, "adamw");
+    wk_optimizer x = { .kind = lion ? WK_LION : !strcmp(o->optimizer, "sgd") ? WK_SGD : WK_ADAMW, .beta1 = o->betas[0],
+                       .beta2 = o->betas[1], .eps = o->eps, .momentum = o->momentum,
+                       .weight_decay = o->weight_decay >= 0 ? o->weight_decay : adamw ? 0.01 : 0 };
+    if (lion && x.beta1 == 0.9 && x.beta2 == 0.999) x.beta2 = 0.99;  /* its own default */
+    return x;
+}
+
+static wk_schedule schedule_of(const wick_train_options *o) {
+    static const char *const names[] = { "constant", "linear_schedule", "cosine_decay", "exponential_decay", "step_decay" };
+    const double *a = o->lr_arguments;
+    int n = o->n_lr_arguments, kind = 0;
+    while (o->lr_schedule && kind < 4 && strcmp(names[kind], o->lr_schedule)) kind++;
+    wk_schedule s = { .kind = (wk_schedule_kind)kind, .first = n ? a[0] : o->learning_rate, .steps = 1, .warmup = o->warmup,
+                      .warmup_init = o->warmup_init };
+    if (s.kind == WK_RATE_LINEAR) { s.last = a[1]; s.steps = (int64_t)a[2]; }
+    if (s.kind == WK_RATE_COSINE) { s.steps = (int64_t)a[1]; s.last = n > 2 ? a[2] : 0; }
+    if (s.kind == WK_RATE_EXPONENTIAL) s.decay = a[1];
+    if (s.kind == WK_RATE_STEP) { s.decay = a[1]; s.steps = (int64_t)a[2]; }
+    if (s.steps < 1) s.steps = 1;
+    return s;
+}
+
+/* A safetensors file stands for its folder. */
+static wick_status read_initial(const wick_train *t, wk_lora_data **out) {
+    *out = NULL;
+    if (!t->o.resume_adapter_file) return WICK_OK;
+    char *path = wk_strdup(t->o.resume_adapter_file);
+    if (!path) return wk_fail_memory(strlen(t->o.resume_adapter_file), "a file's name");
+    size_t n = strlen(path);
+    static const char ending[] = ".safetensors";
+    if (n > sizeof ending && !strcmp(path + n - sizeof ending + 1, ending) && !wk_is_folder(path)) {
+        char *slash = strrchr(path, '/');
+        if (slash) slash[slash == path] = 0;
+        else memcpy(path, ".", 2);
+    }
+    wick_status st = wk_lora_read(t->model->m, path, out);
+    wk_free(path);
+    return st;
+}
+
+static wick_status make_trainer(wick_train *t) {
+    wk_trainer_options o = wk_trainer_defaults();
+    wk_lora_data *initial = NULL;
+    wk_order valid = t->order, test = t->order;
+    int64_t n_layer = t->model->m->hp.n_layer;
+    o.fine_tune = !strcmp(t->o.fine_tune_type, "full")   ? WK_TUNE_FULL
+                  : !strcmp(t->o.fine_tune_type, "dora") ? WK_TUNE_DORA
+                                                         : WK_TUNE_LORA;
+    o.n_layer = t->o.num_layers >= n_layer ? -1 : t->o.num_layers;
+    o.roles = 0;
+    o.rank = t->o.rank;
+    o.alpha = wk_train_alpha(&t->o);
+    o.dropout = t->o.dropout;
+    o.optimizer = optimizer_of(&t->o);
+    o.max_grad_norm = t->o.max_grad_norm;
+    o.label_smoothing = t->o.label_smoothing;
+    o.checkpoint = t->o.grad_checkpoint;
+    o.seed = t->o.seed;
+    o.max_row = wk_order_max_rows(&t->order);
+    if (t->valid && (valid.data = t->valid) && wk_order_max_rows(&valid) > o.max_row) o.max_row = wk_order_max_rows(&valid);
+    if (t->test && (test.data = t->test) && wk_order_max_rows(&test) > o.max_row) o.max_row = wk_order_max_rows(&test);
+    wick_status st = read_keys(t, &o);
+    if (!st) st = read_initial(t, &initial);
+    if (!st) st = wk_trainer_new(t->model->m, &o, initial, &t->trainer);
+    wk_lora_data_free(initial);
+    return st;
+}
+
+/* ---- where it is written ---- */
+
+/* The list of runs is a convenience: where it cannot be kept, training goes on without it. */
+static void enter_run(wick_train *t) {
+    wk_buf options = { 0 };
+    if (!t->o.runs_db) return;
+    wk_train_options_json(&t->o, &options);
+    wk_run run = { .name = t->o.project_name ? t->o.project_name : t->o.adapter_path, .data = t->o.data,
+                   .model = t->o.model ? t->o.model : wk_checkpoint_path(t->model->m->ckpt), .adapter_path = t->o.adapter_path,
+                   .options = options.failed ? NULL : options.ptr };
+    wick_status st = wk_runs_open(t->o.runs_db, false, &t->runs);
+    if (!st) st = wk_runs_begin(t->runs, &run, t->at.iteration, &t->run_id);
+    if (st) {
+        snprintf(t->warning, sizeof t->warning, "the list of runs is not kept: %s", wick_last_error());
+        wk_runs_close(t->runs);
+        t->runs = NULL;
+    }
+    wk_buf_free(&options);
+    wk_clear_error();
+}
+
+static wick_status check_folder(const wick_train *t) {
+    wick_status st = wk_folders_make(t->o.adapter_path);
+    if (!st && !t->o.resume && !t->o.overwrite && wk_file_exists(t->checkpoint))
+        st = wk_fail(WICK_E_ARG, "%s: holds a run already: go on with it (--resume), begin anew over it (--overwrite), or give "
+                     "another adapter_path", t->o.adapter_path);
+    return st;
+}
+
+wick_status wk_train_open(wick_train *t) {
+    t->at = (wk_progress){ .norm = NAN, .best_val = INFINITY };
+    if (!(t->checkpoint = wk_path_join(t->o.adapter_path, "checkpoint.wick")))
+        return wk_fail_memory(strlen(t->o.adapter_path), "a file's name");
+    wick_status st = read_data(t);
+    if (st) return st;
+    t->order = (wk_order){ .data = t->train, .seed = t->o.seed, .shuffle = t->o.shuffle, .packing = t->o.packing,
+                           .batch_size = t->o.batch_size, .max_seq_length = t->o.max_seq_length };
+    t->schedule = schedule_of(&t->o);
+    if (!t->dry) st = check_folder(t);
+    if (!st) st = make_trainer(t);
+    if (!st) st = wk_train_pick_samples(t);
+    if (!st && t->o.resume) st = wk_train_resume(t);
+    t->started_s = wk_now() - t->at.seconds;
+    t->run_from_s = t->at.seconds;
+    if (st || t->dry) return st;
+    st = wk_train_log_open(&t->log, t->o.adapter_path, t->at.iteration, t->o.report_to);
+    if (!st) enter_run(t);
+    return st;
+}

@@ -1,0 +1,121 @@
+/* train_save.c: what a run leaves: the adapter as a PEFT folder, the checkpoint that it can be resumed from, the report.
+ * Load: some megabytes at each save. */
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "train/checkpoint.h"
+#include "train/train.h"
+#include <math.h>
+#include <string.h>
+
+double wk_train_seconds(const wick_train *t) { return wk_now() - t->started_s; }
+
+/* ---- progress as JSON ---- */
+
+enum { N_NUMBER = 13 };
+static const char *const names[N_NUMBER] = { "iteration", "next", "loss_sum", "n_loss",  "busy_s",  "n_row", "trained",
+                                             "rate",      "norm", "best_val", "n_worse", "seconds", "print" };
+
+static void put_progress(const wick_train *t, wk_buf *b) {
+    const wk_progress *p = &t->at;
+    double v[N_NUMBER] = { p->iteration, (double)p->next, p->loss_sum, p->n_loss, p->busy_s, (double)p->n_row, (double)p->trained,
+                           p->rate, p->norm, p->best_val, p->n_worse, wk_train_seconds(t), t->print };
+    for (int i = 0; i < N_NUMBER; i++) {
+        wk_buf_printf(b, "%s\"%s\":", i ? "," : "{", names[i]);
+        wk_json_put_num(b, v[i]);  /* NaN and infinity as null */
+    }
+    wk_buf_str(b, ",\"before\":[");
+    for (size_t i = 0; i < t->n_sample; i++) {
+        const char *s = t->sample[i].before ? t->sample[i].before : "";
+        if (i) wk_buf_char(b, ',');
+        wk_json_put_str(b, s, strlen(s));
+    }
+    wk_buf_str(b, "]}");
+}
+
+static wick_status take_progress(wick_train *t, const wk_buf *text) {
+    json_t *j = NULL;
+    double v[N_NUMBER];
+    wick_status st = wk_json_parse(text->ptr ? text->ptr : "", text->len, t->checkpoint, &j);
+    for (int i = 0; !st && i < N_NUMBER; i++) {
+        const json_t *x = json_object_get(j, names[i]);
+        v[i] = json_is_number(x) ? json_number_value(x) : NAN;
+        if (!json_is_number(x) && strcmp(names[i], "norm") && strcmp(names[i], "best_val"))
+            st = wk_fail(WICK_E_FORMAT, "%s: \"%s\" is not there: another version wrote it", t->checkpoint, names[i]);
+    }
+    if (!st && v[12] != t->print)
+        st = wk_fail(WICK_E_ARG, "%s: was made from other training data than %s holds now, so it cannot be gone on with; "
+                     "resume_adapter_file begins a new run from its adapter", t->checkpoint, t->train->path);
+    if (!st)
+        t->at = (wk_progress){ (int)v[0], (uint64_t)v[1], v[2], (int)v[3], v[4], (uint64_t)v[5], (uint64_t)v[6], v[7], v[8],
+                               isfinite(v[9]) ? v[9] : INFINITY, (int)v[10], v[11] };
+    const json_t *before = json_object_get(j, "before");
+    for (size_t i = 0; !st && i < t->n_sample && i < json_array_size(before); i++) {
+        const char *s = json_string_value(json_array_get(before, i));
+        wk_free(t->sample[i].before);
+        if (!(t->sample[i].before = wk_strdup(s ? s : ""))) st = wk_fail_memory(1, "a sample");
+    }
+    json_decref(j);
+    return st;
+}
+
+wick_status wk_train_resume(wick_train *t) {
+    wk_buf extra = { 0 };
+    if (!wk_file_exists(t->checkpoint))
+        return wk_fail(WICK_E_IO, "%s: is not there, so there is no run to go on with; leave resume out to begin one",
+                       t->checkpoint);
+    wick_status st = wk_checkpoint_read(t->checkpoint, t->trainer, &extra);
+    if (!st) st = take_progress(t, &extra);
+    if (!st) t->order.next = t->at.next;
+    wk_buf_free(&extra);
+    return st;
+}
+
+/* ---- saving ---- */
+
+wick_status wk_train_write_adapter(wick_train *t, const char *folder) {
+    const wk_lora_data *now = NULL;
+    wick_status st = wk_trainer_lora(t->trainer, &now);
+    if (st) return st;
+    wk_lora_data d = *now;
+    d.base_model = (char *)(uintptr_t)(t->o.model ? t->o.model : wk_checkpoint_path(t->model->m->ckpt));
+    d.task_type = (char *)(uintptr_t)(t->model->m->hp.classify ? "SEQ_CLS" : "CAUSAL_LM");
+    d.dropout = t->o.dropout;
+    return wk_lora_write(t->model->m, &d, folder, WK_LORA_PEFT);
+}
+
+static wick_status write_report(wick_train *t, const char *status) {
+    const wk_lora_data *lora = NULL;
+    bool full = !strcmp(t->o.fine_tune_type, "full");
+    wick_status st = full ? WICK_OK : wk_trainer_lora(t->trainer, &lora);
+    char *path = wk_path_join(t->o.adapter_path, "report.html");
+    if (!st && !path) st = wk_fail_memory(64, "a file's name");
+    wk_report r = { .options = &t->o,
+                    .title = t->o.project_name ? t->o.project_name : t->o.adapter_path,
+                    .model = t->o.model ? t->o.model : wk_checkpoint_path(t->model->m->ckpt),
+                    .status = status,
+                    .point = t->log.point,
+                    .n_point = t->log.n,
+                    .lora = lora,
+                    .sample = t->sample,
+                    .n_sample = t->n_sample,
+                    .seconds = wk_train_seconds(t),
+                    .n_trained_param = wk_trainer_n_param(t->trainer),
+                    .n_train = t->train->n,
+                    .n_valid = t->valid ? t->valid->n : 0 };
+    if (!st) st = wk_report_write(path, &r);
+    wk_free(path);
+    return st;
+}
+
+wick_status wk_train_save(wick_train *t, const char *status) {
+    wk_buf extra = { 0 };
+    bool full = !strcmp(t->o.fine_tune_type, "full");
+    put_progress(t, &extra);
+    wick_status st = extra.failed ? wk_fail_memory(extra.len, "a checkpoint") : WICK_OK;
+    if (!st && !full) st = wk_train_write_adapter(t, t->o.adapter_path);
+    if (!st) st = wk_checkpoint_write(t->checkpoint, t->trainer, extra.ptr, extra.len);
+    if (!st) st = write_report(t, status);
+    wk_buf_free(&extra);
+    return st;
+}

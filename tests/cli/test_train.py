@@ -1,0 +1,302 @@
+#!/usr/bin/env python3
+"""test_train.py: wick train from end to end on a tiny model: what it writes, that it learns, that an interrupted run which is
+resumed ends with the same bytes as one that was not, errors of data and options, runs, and the picture on a terminal. Runs in
+tests/, standard library only; each test is a function that asserts."""
+import csv, json, os, pty, re, select, shutil, signal, struct, subprocess, sys, tempfile, time, traceback
+
+PROGRAM = os.path.abspath(os.environ.get("WICK_TEST_PROGRAM", "../build/release/wick"))
+MODEL = os.path.abspath("data/models/llama-chat")
+CLASSIFIER = os.path.abspath("data/models/qwen2-classify")
+
+
+def environment(tmp, **more):
+    keep = {k: v for k, v in os.environ.items() if not k.startswith("WICK_") or k == "WICK_CPU"}
+    return {**keep, "LC_ALL": "C.UTF-8",
+            "TERM": "xterm", "NO_COLOR": "", "XDG_DATA_HOME": f"{tmp}/share", **more}
+
+
+def wick(tmp, *args, code=0, env=None):
+    done = subprocess.run([PROGRAM, *args], stdin=subprocess.DEVNULL, capture_output=True, env=environment(tmp, **(env or {})),
+                          cwd=tmp, timeout=200)
+    assert done.returncode == code, f"wick {args}: exit {done.returncode}, not {code}\n{done.stdout.decode()}{done.stderr.decode()}"
+    return done.stdout.decode(), done.stderr.decode()
+
+
+def write_data(tmp, n=24):
+    os.makedirs(f"{tmp}/data", exist_ok=True)
+    for name, first, count in (("train", 0, n), ("valid", n, 4)):
+        with open(f"{tmp}/data/{name}.jsonl", "w", encoding="utf-8") as f:
+            for i in range(first, first + count):
+                f.write(json.dumps({"prompt": f"Say {i}.", "completion": f"It is {i}, that is {i}."}) + "\n")
+
+
+def write_options(tmp, **more):
+    options = {"model": MODEL, "data": "data", "adapter_path": "out", "iters": 12, "batch_size": 2, "learning_rate": "5e-3",
+               "num_layers": -1, "steps_per_report": 3, "steps_per_eval": 6, "save_every": 4, "samples": 1, **more}
+    with open(f"{tmp}/train.yaml", "w", encoding="utf-8") as f:
+        f.writelines(f"{k}: {v}\n" for k, v in options.items() if not isinstance(v, dict))
+        for k, v in options.items():
+            if isinstance(v, dict):
+                f.write(f"{k}:\n" + "".join(f"  {a}: {b}\n" for a, b in v.items()))
+
+
+def log_of(tmp, folder="out"):
+    with open(f"{tmp}/{folder}/log.jsonl", encoding="utf-8") as f:
+        return [json.loads(l) for l in f]
+
+
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+KEYS = ["iteration", "train_loss", "learning_rate", "grad_norm", "tokens_per_second", "trained_tokens", "peak_memory", "val_loss"]
+
+
+def test_run(tmp):
+    write_data(tmp)
+    write_options(tmp, report_to="tensorboard")
+    out, err = wick(tmp, "train", "train.yaml")
+    assert re.search(r"^Iter 3/12: train loss \d\.\d{4}, lr 5\.000e-03, grad norm ", out, re.M), out
+    assert out.startswith("Iter 0/12: val loss ") and "saved in out" in err
+    log = log_of(tmp)
+    assert [p["iteration"] for p in log] == [0, 3, 6, 9, 12]
+    assert all(list(p) == KEYS for p in log)
+    assert log[0]["train_loss"] is None and log[0]["val_loss"] > 0 and log[1]["val_loss"] is None and log[2]["val_loss"] > 0
+    assert log[-1]["train_loss"] < log[1]["train_loss"] and log[-1]["val_loss"] < log[0]["val_loss"], log
+    with open(f"{tmp}/out/log.csv", encoding="utf-8", newline="") as f:
+        rows = list(csv.reader(f))
+    assert rows[0] == KEYS and len(rows) == 6
+    assert [None if v == "" else float(v) for v in rows[3]] == [log[2][k] for k in KEYS]
+    with open(f"{tmp}/out/adapter_config.json", encoding="utf-8") as f:
+        config = json.load(f)
+    assert config["peft_type"] == "LORA" and config["r"] == 8
+    assert os.path.getsize(f"{tmp}/out/adapter_model.safetensors") > 1000
+    assert len(os.listdir(f"{tmp}/out/tensorboard")) == 1
+    html = read(f"{tmp}/out/report.html").decode()
+    assert "http" not in html and html.count("<svg") > 5 and "Say 24" in html
+# The adapter is used by the other verbs, and changes what the model says.
+    plain = json.loads(wick(tmp, "run", MODEL, "-p", "Say 3.", "--temp", "0", "-n", "8", "-o", "json", "--logprobs", "1")[0])
+    adapted = json.loads(wick(tmp, "run", MODEL, "--lora", "out", "-p", "Say 3.", "--temp", "0", "-n", "8", "-o", "json",
+                              "--logprobs", "1")[0])
+    assert plain != adapted
+    # The list of runs has it.
+    runs = json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"]
+    assert len(runs) == 1 and runs[0]["status"] == "done" and runs[0]["iteration"] == 12
+    assert runs[0]["options"]["learning_rate"] == 5e-3 and abs(runs[0]["train_loss"] - log[-1]["train_loss"]) < 1e-12
+
+
+def files(folder):
+    return {name: read(f"{folder}/{name}") for name in ("adapter_model.safetensors", "adapter_config.json")}
+
+
+def test_resume(tmp):
+    """Interrupted at each step in turn, by a signal between two reports, and resumed: the same bytes in the end."""
+    write_data(tmp)
+    write_options(tmp, lora_parameters={"rank": 4, "dropout": 0.1}, grad_accumulation_steps=2, samples=0)
+    wick(tmp, "train", "train.yaml", "--adapter-path", "whole")
+    want = files(f"{tmp}/whole")
+    for stop in (4, 5, 8):
+        wick(tmp, "train", "train.yaml", "--adapter-path", f"a{stop}", "--iters", str(stop), "--save-every", "0")
+        wick(tmp, "train", "train.yaml", "--adapter-path", f"a{stop}", "--resume")
+        got = files(f"{tmp}/a{stop}")
+        assert got == want, f"stopped at {stop}"
+        assert log_of(tmp, f"a{stop}")[-1]["iteration"] == 12
+    err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", code=1)[1]
+    assert "holds a run already" in err, err
+    err = wick(tmp, "train", "train.yaml", "--adapter-path", "new", "--resume", code=1)[1]
+    assert "there is no run to go on with" in err, err
+    with open(f"{tmp}/data/train.jsonl", "a", encoding="utf-8") as f:
+        f.write('{"text":"more"}\n')
+    err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "20", code=1)[1]
+    assert "other training data" in err, err
+
+
+def test_signals(tmp):
+    """SIGTERM and SIGINT save and exit; the run goes on to the same bytes. A kill loses no more than what came after a save."""
+    write_data(tmp)
+    write_options(tmp, iters=40, save_every=5, steps_per_report=1, samples=0)
+    wick(tmp, "train", "train.yaml", "--adapter-path", "whole")
+    want = files(f"{tmp}/whole")
+    for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
+        p = subprocess.Popen([PROGRAM, "train", "train.yaml"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(tmp),
+                             cwd=tmp)
+        for line in p.stdout:
+            if line.startswith(b"Iter 12/"):
+                break
+        p.send_signal(sig)
+        err = p.communicate(timeout=60)[1].decode()
+        if sig != signal.SIGKILL:
+            assert p.returncode == 130 and "go on with --resume" in err, (p.returncode, err)
+            assert json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"][-1]["status"] == "interrupted"
+        wick(tmp, "train", "train.yaml", "--resume")
+        assert files(f"{tmp}/out") == want, sig
+        assert [p["iteration"] for p in log_of(tmp)] == list(range(41))
+        shutil.rmtree(f"{tmp}/out")
+
+
+def test_initial(tmp):
+    write_data(tmp)
+    write_options(tmp, samples=0)
+    wick(tmp, "train", "train.yaml")
+    wick(tmp, "train", "train.yaml", "--adapter-path", "next", "--resume-adapter-file", "out/adapter_model.safetensors",
+         "--iters", "3")
+    assert log_of(tmp, "next")[0]["val_loss"] < log_of(tmp)[0]["val_loss"]
+
+
+def test_early_stopping(tmp):
+    write_data(tmp)
+    write_options(tmp, samples=0, learning_rate=0, steps_per_eval=2, early_stopping=2, iters=40)
+    err = wick(tmp, "train", "train.yaml")[1]
+    assert "stopped early" in err
+    assert log_of(tmp)[-1]["iteration"] == 4
+    assert json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"][-1]["status"] == "stopped"
+
+
+def test_dry_run(tmp):
+    write_data(tmp)
+    write_options(tmp, max_seq_length=16)
+    out = wick(tmp, "train", "-c", "train.yaml", "--dry-run", "--iters", "7")[0]
+    assert "iterations 1 to 7" in out and "24 samples" in out and "are cut" in out and re.search(r"^memory +\d", out, re.M), out
+    assert not os.path.exists(f"{tmp}/out") and not os.path.exists(f"{tmp}/share")
+
+
+def test_wrong(tmp):
+    write_data(tmp)
+    write_options(tmp)
+    def fails(words, *args, code=1, **env):
+        err = wick(tmp, "train", *args, code=code, env=env)[1]
+        assert words in err, err
+        assert not os.path.exists(f"{tmp}/out/checkpoint.wick")
+    fails("train needs a model", code=2)
+    fails("No such file", "nothing.yaml")
+    fails("lora_parameters.rank is a whole number from 1", "train.yaml", "--rank", "0", code=2)
+    fails('there is no "q_prj"; did you mean q_proj', "train.yaml", "--keys", "q_prj")
+    fails("is no folder; data names", "train.yaml", "--data", "nowhere")
+    fails("max_seq_length is 8", "train.yaml", "--max-seq-length", "8", "--long-samples", "refuse")
+    fails("so what is", "train.yaml", "other.yaml", code=2)
+    fails("resume goes on with the run", "train.yaml", "--resume", "--resume-adapter-file", "x")
+    with open(f"{tmp}/bad.yaml", "w", encoding="utf-8") as f:
+        f.write("model: x\nlerning_rate: 1\n")
+    fails("bad.yaml: line 2: there is no key \"lerning_rate\"; did you mean learning_rate?", "bad.yaml")
+    with open(f"{tmp}/data/train.jsonl", "a", encoding="utf-8") as f:
+        f.write('{"prompt": "x"\n')
+    fails("data/train.jsonl: line 25, column", "train.yaml")
+    with open(f"{tmp}/data/train.jsonl", "w", encoding="utf-8") as f:
+        f.write('{"input_ids": [1,2,3], "labels": [-100,-100,-100]}\n')
+    fails("no label is left in any of its 1 samples", "train.yaml")
+    open(f"{tmp}/data/train.jsonl", "w", encoding="utf-8").close()
+    fails("data/train.jsonl: is empty", "train.yaml")
+    os.remove(f"{tmp}/data/train.jsonl")
+    fails("data/train.jsonl: No such file", "train.yaml")
+
+
+def test_not_finite(tmp):
+    """A rate that blows the weights up: the step is named, the last checkpoint and adapter stay."""
+    write_data(tmp)
+    write_options(tmp, samples=0, iters=2)
+    wick(tmp, "train", "train.yaml")
+    before = {**files(f"{tmp}/out"), "checkpoint": read(f"{tmp}/out/checkpoint.wick")}
+    write_options(tmp, samples=0, iters=200, save_every=0, learning_rate=1e3, optimizer="sgd", lora_parameters={"scale": 1e6})
+    shutil.copytree(f"{tmp}/out", f"{tmp}/other")
+    err = wick(tmp, "train", "train.yaml", "--overwrite", code=1)[1]
+    assert re.search(r"iteration \d+: the (loss|gradient) is not a finite number", err), err
+    assert "the last checkpoint" in err and read(f"{tmp}/out/checkpoint.wick") == before["checkpoint"]
+    assert json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"][-1]["status"] == "failed"
+
+
+def test_disk(tmp):
+    """A folder that cannot be written to, and a disk that fills up: clear errors."""
+    write_data(tmp)
+    write_options(tmp, samples=0)
+    err = wick(tmp, "train", "train.yaml", "--adapter-path", "/proc/self/out", code=1)[1]
+    assert "/proc/self/out: " in err or "/proc/self: " in err, err
+    os.makedirs(f"{tmp}/out")
+    err = wick(tmp, "train", "train.yaml", "--runs-db", "/proc/self/runs.db")[1]
+    assert "the list of runs is not kept" in err, err
+#Files of at most 2 kB : writing the adapter fails as on a full disk.
+    script = f"ulimit -f 4; trap '' XFSZ; exec {PROGRAM} train train.yaml --overwrite --runs-db ''"
+    before = files(f"{tmp}/out")
+    done = subprocess.run(["sh", "-c", script], capture_output=True, env=environment(tmp), cwd=tmp, timeout=100)
+    assert done.returncode == 1 and b"could not be written: File too large" in done.stderr, done
+    assert files(f"{tmp}/out") == before
+
+
+def test_classifier(tmp):
+    """A rule that can be learnt: which of two tokens comes last."""
+    os.makedirs(f"{tmp}/data")
+    for name, first in (("train", 0), ("valid", 1)):
+        with open(f"{tmp}/data/{name}.jsonl", "w", encoding="utf-8") as f:
+            for i in range(first, 64, 1 if name == "train" else 8):
+                f.write(json.dumps({"input_ids": [5 + i % 7, 9 + i % 5, 20 + i % 2], "label": i % 2}) + "\n")
+    write_options(tmp, model=CLASSIFIER, iters=60, batch_size=16, learning_rate="1e-2", steps_per_eval=30)
+    wick(tmp, "train", "train.yaml")
+    assert log_of(tmp)[-1]["val_loss"] < 0.1 < log_of(tmp)[0]["val_loss"], log_of(tmp)
+
+
+def test_output(tmp):
+    write_data(tmp)
+    write_options(tmp, samples=0)
+    out, err = wick(tmp, "train", "train.yaml", "-o", "jsonl", "-q")
+    assert [json.loads(l)["iteration"] for l in out.splitlines()] == [0, 3, 6, 9, 12] and err == ""
+    assert list(json.loads(out.splitlines()[0])) == KEYS
+    assert wick(tmp, "train", "train.yaml", "--overwrite", "-q") == ("", "")
+    runs = wick(tmp, "runs")[0]
+    assert runs.splitlines()[0].split()[:3] == ["run", "started", "status"] and len(runs.splitlines()) == 3
+    shown = wick(tmp, "runs", "show", "2")[0]
+    assert "status     done, iteration 12" in shown and "\u2502" in shown and "learning_rate" in shown
+    assert "|" in wick(tmp, "runs", "2", env={"LC_ALL": "C"})[0]
+    wick(tmp, "train", "train.yaml", "--overwrite", "-q", "--rank", "2", "--iters", "3")
+    compared = wick(tmp, "runs", "compare", "1", "3")[0]
+    assert re.search(r"^lora_parameters\.rank +8 +2$", compared, re.M) and re.search(r"^iters +12 +3$", compared, re.M), compared
+    assert "learning_rate" not in compared
+    assert len(json.loads(wick(tmp, "runs", "compare", "1", "2", "-o", "json")[0])["runs"]) == 2
+    for words, args in (("there is no run 9", ["show", "9"]), ):
+        assert words in wick(tmp, "runs", *args, code=1)[1]
+    for words, args in (("a run is a number", ["show", "x"]), ("runs knows list", ["delete"]),
+                        ("compare takes 2", ["compare", "1"])):
+        assert words in wick(tmp, "runs", *args, code=2)[1]
+
+
+def test_terminal(tmp):
+    """On a terminal a picture stands below the reports."""
+    write_data(tmp)
+    write_options(tmp, samples=0)
+    master, slave = pty.openpty()
+    p = subprocess.Popen([PROGRAM, "train", "train.yaml"], stdin=slave, stdout=slave, stderr=slave, env=environment(tmp), cwd=tmp)
+    os.close(slave)
+    seen = b""
+    while select.select([master], [], [], 100)[0]:
+        try:
+            more = os.read(master, 65536)
+        except OSError:  # the other side is closed
+            break
+        if not more:
+            break
+        seen += more
+    assert p.wait(timeout=60) == 0
+    os.close(master)
+    text = seen.decode()
+    assert "\u2502" in text and any("\u2800" < c <= "\u28ff" for c in text), text
+    assert "iteration 3 of 12" in text and "\x1b[J" in text
+    assert "Iter 12/12: train loss" in text
+
+
+def main():
+    failed, asked = 0, sys.argv[1:]
+    for name, test in list(globals().items()):
+        if not name.startswith("test_") or (asked and name not in asked):
+            continue
+        started = time.monotonic()
+        with tempfile.TemporaryDirectory() as tmp:
+            try:
+                test(tmp)
+                print(f"ok {name} ({time.monotonic() - started:.1f} s)")
+            except Exception:  # each test is run
+                failed += 1
+                print(f"FAILED {name}")
+                traceback.print_exc()
+    sys.exit(1 if failed else 0)
+
+
+main()
