@@ -126,7 +126,7 @@ wick_status wk_decoder_table(wk_vocabulary *v, const wk_decode_step *step, size_
     wk_buf_free(&b);
     v->bytes = all.ptr;
     if (full)
-        return wk_fail(WICK_E_LENGTH, "decoder: its replacements make far more of the vocabulary than its %zu bytes", total);
+        return wk_fail(WICK_E_UNSUPPORTED, "decoder: its replacements make far more of the vocabulary than its %zu bytes", total);
     if (failed) return wk_fail_memory(total, "the tokens' bytes");
     if (all.len > UINT32_MAX) return wk_fail(WICK_E_LENGTH, "the vocabulary's entries have %zu bytes, more than 2^32", all.len);
     return WICK_OK;

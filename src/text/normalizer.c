@@ -3,10 +3,6 @@
 #include "text/tokenizer_parts.h"
 #include <string.h>
 
-/* A text may grow to so many times its bytes, and so many more. The most that Unicode's forms do is 11 times; a file whose
- * replacements make more of it wants the memory, not the text. */
-enum { MAX_GROWTH = 64, MAX_MORE = 1 << 20 };
-
 /* One byte by another text, as SentencePiece's spaces: every few bytes of the text, so without a call for each. */
 static void replace_byte(const wk_norm *s, wk_str in, wk_buf *out) {
     size_t count = 0, need;
@@ -111,7 +107,7 @@ static void spaces(const wk_norm *s, wk_str in, wk_buf *out) {
 wick_status wk_normalize(const wk_norm *step, size_t n, wk_str text, wk_buf *a, wk_buf *b, wk_str *out) {
     wick_status st = WICK_OK;
     size_t before = text.len;
-    a->limit = b->limit = MAX_GROWTH * before + MAX_MORE;
+    a->limit = b->limit = WK_MAX_GROWTH * before + WK_MAX_MORE;
     for (size_t i = 0; i < n && !st; i++) {
         const wk_norm *s = &step[i];
         wk_buf *to = a;
@@ -140,8 +136,8 @@ wick_status wk_normalize(const wk_norm *step, size_t n, wk_str text, wk_buf *a, 
         case WK_NORM_STRIP: break;
         }
         if (!st && to->full)
-            st = wk_fail(WICK_E_LENGTH, "the tokenizer's normalizer makes more than %zu bytes of a text of %zu: its replacements "
-                                        "are not those of a tokenizer", to->limit, before);
+            st = wk_fail(WICK_E_UNSUPPORTED, "the tokenizer's normalizer makes more than %zu bytes of a text of %zu: its "
+                                             "replacements are not those of a tokenizer", to->limit, before);
         if (!st && to->failed) st = wk_fail_memory(text.len, "normalised text");
         to->failed = to->full = false;
         text = (wk_str){ to->len ? to->ptr : "", to->len };

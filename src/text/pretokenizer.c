@@ -191,6 +191,9 @@ static wick_status scripts(wk_run *r, size_t at, const char *p, size_t n) {
 /* Steps that change the text write it to the step's own buffer and go on from there. */
 static wick_status edited(wk_run *r, size_t at, wk_buf *b) {
     const char *limit = r->limit;
+    if (b->full)
+        return wk_fail(WICK_E_UNSUPPORTED, "the tokenizer's pre_tokenizer makes more than %zu bytes of a text of %zu: its steps "
+                                           "are not those of a tokenizer", b->limit, r->n_text);
     if (b->failed) return wk_fail_memory(b->len, "pre-tokenised text");
     r->limit = b->ptr + b->len;
     wick_status st = b->len ? next(r, at, b->ptr, b->len) : WICK_OK;

@@ -154,6 +154,7 @@ static wick_status run_text(wk_run *r, const char *text, size_t n, const wk_trus
         r->edit = wk_alloc_array(t->n_pre, sizeof *r->edit);
         r->search = wk_alloc_array(t->n_pre, sizeof *r->search);
         if (!r->edit || !r->search) return wk_fail_memory(t->n_pre * (sizeof *r->edit + sizeof *r->search), "tokenizing");
+        for (size_t i = 0; i < t->n_pre; i++) r->edit[i].limit = WK_MAX_GROWTH * n + WK_MAX_MORE;
     }
     wk_words_take(r, n);
     if (!wk_ids_room(r->out, n / 4 + 16)) return wk_fail_memory(n, "ids");

@@ -102,6 +102,10 @@ size_t wk_scan_qwen2(const char *p, const char *end);
 /* The scanner for a pattern, or NULL. */
 wk_scanner wk_scanner_of(const char *regex, size_t n);
 
+/* A text may grow to so many times its bytes, and so many more, by normalising and cutting. The most that Unicode's forms do is 11
+ * times; a file whose steps make more of it wants the memory, not the text. */
+enum { WK_MAX_GROWTH = 64, WK_MAX_MORE = 1 << 20 };
+
 /* ---- normalizer.c ---- */
 
 typedef enum wk_norm_kind {
