@@ -19,7 +19,8 @@ static wick_status weight_new(wk_backend *be, const wk_weight_source *s, wk_weig
     wk_found *f = wk_alloc(sizeof *f);
     *out = NULL;
     if (!f) return wk_fail_memory(sizeof *f, "a weight");
-    f->base = (wk_weight){ t->dtype, s->vector ? s->n_tensor : rows / n_row * s->n_tensor, s->vector ? 1 : n_row, wk_tensor_cols(t), 0 };
+    f->base = (wk_weight){ t->dtype, s->vector ? s->n_tensor : rows / n_row * s->n_tensor, s->vector ? 1 : n_row,
+                           wk_tensor_cols(t), 0 };
     f->n_tensor = s->n_tensor;
     f->add = s->add;
     f->tensor = wk_alloc_array((size_t)s->n_tensor, sizeof *f->tensor);  /* copies: slices of fused tensors do not last */

@@ -106,6 +106,7 @@ static wick_status add_piece(wk_conversion *c, wk_role role, const wk_found *f, 
     wk_tensor *t = &c->t[c->n - 1];
     wk_origin *into = &c->origin[c->n - 1];
     bool in_turn = into->turned;
+    if (t->n_dim < 2) return wk_fail(WICK_E_UNSUPPORTED, "%s: vectors of tensor \"%s\" cannot be put together", c->from, name);
     int64_t *grows = &t->shape[t->n_dim - (in_turn ? 1 : 2)], more = in_turn && t->n_dim == 2 ? f->base.n_col : f->base.n_row;
     const wk_found *first = into->piece[0];
     size_t row = 0, bytes = 0;

@@ -17,7 +17,7 @@ typedef enum wk_op {
     WK_OP_LINEAR,         /* y[R,o] = W[o,i] x[R,i] (+ bias) */
     WK_OP_LORA,           /* y = base + scale * B(A x), by each row's adapter (without x: its token's), or of A and B given */
     WK_OP_ROPE,           /* rotates pairs (j, j + rot_dim/2) of each head by position * freq[j] */
-    WK_OP_ATTENTION,      /* stores k, v in the cache, then attends from q to what the cache holds, and to sinks; saves log-sum-exp */
+    WK_OP_ATTENTION,      /* stores k, v in the cache, then attends from q to what it holds, and to sinks; saves log-sum-exp */
     WK_OP_GLU,            /* y = act(gate) * up */
     WK_OP_ADD,            /* y = a + b */
     WK_OP_SOFTCAP,        /* y = cap * tanh(x / cap) */

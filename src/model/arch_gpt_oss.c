@@ -1,5 +1,6 @@
 /* arch_gpt_oss.c: gpt-oss: routed experts with biases in a clipped gate, a sink in each head's softmax, every other layer windowed.
- * Model card of gpt-oss-120b and gpt-oss-20b, section 2. In folders gate and up rows lie in turn, and float experts input by input. */
+ * Model card of gpt-oss-120b and gpt-oss-20b, section 2. In folders gate and up rows lie in turn, and float experts input by
+ * input. */
 #include "model/arch.h"
 
 static const wk_arch_name names[] = {

@@ -273,7 +273,8 @@ static wick_status bind_expert_bias(binder *b, wk_role role, int64_t layer, foun
                                (uint64_t)n_row * size, NULL };
         wk_parts *p = f->step > 1 ? wk_arena_alloc(&b->own, sizeof *p) : NULL;
         if (f->step > 1 && !p) st = wk_fail_memory(sizeof *p, "an expert's biases");
-        if (p) *p = (wk_parts){ .order = WK_CODES_FLOATS, .n_in = n_row, .n_out = f->step, .first = f->first, .codes = room[m].data };
+        if (p) *p = (wk_parts){ .order = WK_CODES_FLOATS, .n_in = n_row, .n_out = f->step, .first = f->first,
+                                .codes = room[m].data };
         else room[m].data += (size_t)f->first * size;
         room[m].parts = p;
     }
@@ -305,7 +306,8 @@ static wick_status bind_layer(binder *b, int64_t l) {
     const struct { wk_role role; bool there; } all[] = {
         { WK_T_ATTN_NORM, pre }, { WK_T_Q, true }, { WK_T_K, true }, { WK_T_V, true }, { WK_T_O, true },
         { WK_T_Q_NORM, hp->features & WK_QK_NORM }, { WK_T_K_NORM, hp->features & WK_QK_NORM },
-        { WK_T_SINKS, hp->features & WK_SINKS }, { WK_T_POST_ATTN_NORM, post }, { WK_T_FFN_NORM, pre }, { WK_T_POST_FFN_NORM, post },
+        { WK_T_SINKS, hp->features & WK_SINKS },
+        { WK_T_POST_ATTN_NORM, post }, { WK_T_FFN_NORM, pre }, { WK_T_POST_FFN_NORM, post },
         { WK_T_GATE, !moe }, { WK_T_UP, !moe }, { WK_T_DOWN, !moe },
         { WK_T_ROUTER, moe }, { WK_T_GATE_EXPS, moe }, { WK_T_UP_EXPS, moe }, { WK_T_DOWN_EXPS, moe },
     };

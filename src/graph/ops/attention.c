@@ -89,7 +89,7 @@ static wick_status grad(wk_graph *g, const wk_node *n, const wk_val *g_out, cons
     wk_val in[] = { g_out[0], n->in[0], n->in[1], n->in[2], n->out[0], n->out[1] };
     wk_val dq = wk_graph_op(g, WK_OP_ATTENTION_GRAD, in, 6, &n->attr, "attention_grad");
     for (int i = 0; i < 3; i++) if (want[i]) g_in[i] = wk_graph_out(g, dq, i);
-    if (want[3]) return wk_fail(WICK_E_UNSUPPORTED, "op attention: sinks have no gradient");  /* lse has their share for the others */
+    if (want[3]) return wk_fail(WICK_E_UNSUPPORTED, "op attention: sinks have no gradient");  /* lse has their share */
     return g->status;
 }
 

@@ -25,7 +25,8 @@ static double factor(wk_act kind, double up) { return kind == WK_ACT_SWIGLU_CLIP
 
 static void reference(const wk_ref_call *c) {
     int64_t n = c->out[0].rows * c->out[0].cols;
-    for (int64_t i = 0; i < n; i++) c->out[0].f[i] = act(c->node->attr.act, c->in[0].f[i]) * factor(c->node->attr.act, c->in[1].f[i]);
+    wk_act kind = c->node->attr.act;
+    for (int64_t i = 0; i < n; i++) c->out[0].f[i] = act(kind, c->in[0].f[i]) * factor(kind, c->in[1].f[i]);
 }
 
 static wick_status grad(wk_graph *g, const wk_node *n, const wk_val *g_out, const bool *want, wk_val *g_in) {

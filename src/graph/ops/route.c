@@ -111,7 +111,8 @@ static wick_status expert_grad(wk_graph *g, const wk_node *n, const wk_val *g_ou
 }
 
 const wk_op_info wk_op_expert_linear = {
-    .name = "expert_linear", .n_in = 4, .n_optional = 1, .n_out = 1, .tol = 1e-5, .shape = expert_shape, .reference = expert_reference,
+    .name = "expert_linear", .n_in = 4, .n_optional = 1, .n_out = 1, .tol = 1e-5, .shape = expert_shape,
+    .reference = expert_reference,
     .grad = expert_grad,
 };
 
