@@ -79,9 +79,6 @@ static wick_status add_role(wk_conversion *c, wk_role role, int64_t layer, int64
                        c->to_gguf ? "GGUF" : "Hugging Face", hp->arch->name, wk_show(f->tensor[0].name).text);
     if (vector && !bias && hp->features & WK_NORM_PLUS_ONE) o.add = c->to_gguf ? f->add : -1;
     if (c->to_gguf && hp->features & WK_GGUF_PERMUTED && (role == WK_T_Q || role == WK_T_K)) o.head = hp->head_dim;
-    if (o.head && bias)
-        return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%s\": biases on rows that GGUF interleaves are not known to wick", c->from,
-                       wk_show(f->tensor[0].name).text);
     wick_status st = choose_type(c, role, vector, &o, &t.dtype);
     if (st) return st;
     if (f->base.n_mat > 1 && mat < 0) t.shape[t.n_dim++] = f->base.n_mat;

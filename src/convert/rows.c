@@ -10,7 +10,7 @@ enum { BLOCK = 4 << 20 };
 /* Row r of a found weight, all its matrices counted through: which tensor and which of its rows. */
 static const wk_tensor *row_of(const wk_found *f, int64_t r, int64_t *row) {
     int64_t mat = r / f->base.n_row, in = r % f->base.n_row, per = f->base.n_mat / f->n_tensor;
-    *row = mat % per * f->base.n_row + (f->row_from ? f->row_from[in] : in);
+    *row = mat % per * f->base.n_row + (f->row_from && f->base.n_row > 1 ? f->row_from[in] : in);
     return &f->tensor[mat / per];
 }
 
@@ -41,6 +41,12 @@ static const wk_tensor *source_row(const wk_origin *o, int64_t r, int64_t *row) 
     return row_of(o->piece[i], mat * o->piece[i]->base.n_row + r, row);
 }
 
+/* Are a vector's elements in another order? Those of q's and k's biases are, as the rows that they belong to. */
+static bool reordered(const wk_origin *o) {
+    return o->n_piece && o->piece[0]->base.n_row == 1 && (o->head || o->piece[0]->row_from);
+}
+
+/* Row r as float32 into out [2 cols], whose second half is scratch. */
 static void read_row(const wk_origin *o, int64_t r, int64_t cols, float *out) {
     int64_t row;
     if (o->made) {
@@ -48,7 +54,11 @@ static void read_row(const wk_origin *o, int64_t r, int64_t cols, float *out) {
         return;
     }
     const wk_tensor *t = source_row(o, r, &row);
-    wk_tensor_row(t, row, out);
+    wk_tensor_row(t, row, reordered(o) ? out + cols : out);
+    for (int64_t i = 0; reordered(o) && i < cols; i++) {
+        int64_t k = o->head ? interleaved(i, o->head) : i;
+        out[i] = out[cols + (o->piece[0]->row_from ? o->piece[0]->row_from[k] : k)];
+    }
     for (int64_t i = 0; o->add != 0 && i < cols; i++) out[i] += o->add;
 }
 
@@ -78,7 +88,7 @@ static wick_status make_rows(const wk_conversion *c, const wk_tensor *t, const w
     wk_row_bytes(t->dtype, cols, &bytes);
     for (int64_t i = 0; !st && i < n; i++) {
         const wk_tensor *s = o->made ? NULL : source_row(o, r + i, &from);
-        if (s && s->dtype == t->dtype && !s->parts && o->add == 0) {
+        if (s && s->dtype == t->dtype && !s->parts && o->add == 0 && !reordered(o)) {
             memcpy(raw + (size_t)i * bytes, s->data + (size_t)from * bytes, bytes);
             continue;
         }
@@ -109,7 +119,7 @@ wick_status wk_convert_fill(const wk_tensor *t, wk_out *out, void *user) {
     wk_row_bytes(t->dtype, cols, &bytes);
     int64_t step = bytes < BLOCK ? BLOCK / (int64_t)bytes : 1;
     if (step > rows) step = rows;
-    float *row = wk_alloc_array((size_t)cols, sizeof *row);
+    float *row = wk_alloc_array((size_t)cols, 2 * sizeof *row);
     uint8_t *raw = wk_alloc_array((size_t)step, bytes);
     wick_status st = row && raw ? WICK_OK : wk_fail_memory((size_t)step * bytes, "rows of a tensor");
     for (int64_t r = 0; !st && r < rows; r += step) {
