@@ -408,6 +408,126 @@ static void test_failing_allocations(void **state) {
     lab_free(&l);
 }
 
+/* Everything that a run makes, one value after the other. */
+static uint8_t *run_all(void (*make)(lab *, made *), int n_thread, uint64_t seed, size_t *n_bytes) {
+    lab l;
+    made m = { .n_pass = 1 };
+    lab_rows rows;
+    lab_rng r = { seed, 0 };
+    int32_t label[LAB_ROWS];
+    uint8_t *all = NULL;
+    wk_backend *be = NULL;
+    assert_int_equal(wk_cpu_new(n_thread, &be), WICK_OK);
+    lab_new(&l, be, true, seed);
+    make(&l, &m);
+    lab_keep_all(&l);
+    lab_plan(&l, MAX_T);
+    if (m.kv_heads) lab_kv(&l, 2, m.kv_heads, m.head_dim, 3 * LAB_PAGES, m.kv_type);
+    lab_rows_new(&rows, &r, 3);
+    random_rows(&r, &rows, &m, MAX_T);
+    for (int i = 0; i < LAB_ROWS; i++) label[i] = m.vocab ? i % m.vocab : WK_NO_LABEL;
+    rows.batch.label = label;
+    rows.batch.drop = m.drop;
+    lab_fill(&l, r, rows.batch.n_row);
+    if (be->ops->run(l.plan, &rows.batch, l.kv)) fail_msg("%s", wick_last_error());
+    *n_bytes = 0;
+    for (size_t v = 0; v < l.g->n_value; v++) {
+        const wk_value *x = &l.g->value[v];
+        if (x->kind != WK_VALUE_RESULT) continue;
+        int64_t n_row = wk_shape_rows(x->shape, rows.batch.n_row, rows.batch.n_out);
+        size_t n = (size_t)(n_row * x->shape.cols) * sizeof(float);
+        all = realloc(all, *n_bytes + n + 1);
+        be->ops->read(l.plan, (wk_val)v, 0, n_row, (float *)(void *)(all + *n_bytes));
+        *n_bytes += n;
+    }
+    lab_free(&l);
+    return all;
+}
+
+/* However many threads there are, gradients have the same bits: sums over rows too. */
+static void test_threads_change_no_bit(void **state) {
+    static void (*const makes[])(lab *, made *) = { make_grads, make_row_grads, make_weight_grads, make_lora_grads,
+                                                    make_attention_grads, make_losses, make_expert_grads };
+    (void)state;
+    for (size_t i = 0; i < sizeof makes / sizeof *makes; i++)
+        for (uint64_t seed = 50; seed < 54; seed++) {
+            size_t n, n_again;
+            uint8_t *one = run_all(makes[i], 1, seed, &n);
+            for (int threads = 2; threads <= 4; threads++) {
+                uint8_t *again = run_all(makes[i], threads, seed, &n_again);
+                assert_int_equal(n, n_again);
+                if (memcmp(one, again, n))
+                    fail_msg("gradients %zu, seed %llu: other bits with %d threads", i, (unsigned long long)seed, threads);
+                free(again);
+            }
+            free(one);
+        }
+}
+
+/* An adapter that is trained gives the bits that it will give when served. */
+static void test_trained_as_served(void **state) {
+    enum { T = 40, N_IN = 160, N_OUT = 200, RANK = 12 };
+    lab l;
+    wk_backend *be = NULL;
+    int32_t adapter[T] = { 0 };
+    float y[2][T * N_OUT];
+    wk_attr train = { .scale = 1.5f, .dropout = 0.5f };
+    (void)state;
+    assert_int_equal(wk_cpu_new(2, &be), WICK_OK);
+    lab_new(&l, be, true, 9);
+    wk_val x = lab_input(&l, 1, N_IN), W = lab_matrix(&l, WK_Q4_0, 1, N_OUT, N_IN);
+    wk_weight *a = lab_weight(&l, WK_F32, 1, RANK, N_IN), *b = lab_weight(&l, WK_F32, 1, N_OUT, RANK);
+    wk_val base[2] = { LAB_OP(&l, WK_OP_LINEAR, NULL, x, W), LAB_OP(&l, WK_OP_LINEAR, NULL, x, W) };
+    wk_val of[2] = { LAB_OP(&l, WK_OP_LORA, NULL, base[0], x),
+                     LAB_OP(&l, WK_OP_LORA, &train, base[1], x, wk_graph_param(l.g, a, "A"), wk_graph_param(l.g, b, "B")) };
+    for (int i = 0; i < 2; i++) wk_graph_keep(l.g, of[i]);
+    lab_plan(&l, T);
+    lab_fill(&l, (lab_rng){ 4, 0 }, T);
+    wk_lora_term term = { .a = a, .b = b, .scale = 1.5f };
+    wk_lora_set set = { .slot = &term, .n_slot = 1, .scale = 1 };
+    wk_batch batch = { .n_row = T, .adapter = adapter, .adapters = (const wk_lora_set *[]){ &set }, .n_adapter = 1 };
+    assert_int_equal(be->ops->run(l.plan, &batch, NULL), WICK_OK);
+    for (int i = 0; i < 2; i++) be->ops->read(l.plan, of[i], 0, T, y[i]);
+    assert_memory_equal(y[0], y[1], sizeof y[0]);
+    batch.drop = true;  /* and dropping does drop */
+    assert_int_equal(be->ops->run(l.plan, &batch, NULL), WICK_OK);
+    be->ops->read(l.plan, of[1], 0, T, y[1]);
+    assert_memory_not_equal(y[0], y[1], sizeof y[0]);
+    lab_free(&l);
+}
+
+/* What the gradients need of a batch is held against what there is; only float32 weights are written over. */
+static void test_training_refusals(void **state) {
+    lab l;
+    wk_backend *be = NULL;
+    int32_t pos[2] = { 0, 2 }, seq[2] = { 0, 0 }, page[1] = { 0 }, label[2] = { 1, 4 };
+    wk_batch b = { .n_row = 2, .pos = pos, .seq = seq, .page = page, .max_page = 1, .n_seq = 1, .label = label };
+    (void)state;
+    assert_int_equal(wk_cpu_new(1, &be), WICK_OK);
+    lab_new(&l, be, true, 1);
+    wk_attr a = { .head_dim = 8, .n_head = 2, .n_head_kv = 1, .scale = 1, .causal = true };
+    wk_val q = lab_input(&l, 1, 16), W = lab_matrix(&l, WK_F32, 1, 5, 16);
+    wk_val y = LAB_OP(&l, WK_OP_ATTENTION, &a, q, lab_input(&l, 1, 8), lab_input(&l, 1, 8));
+    BACK(&l, LAB_OP(&l, WK_OP_CROSS_ENTROPY, NULL, y, W), q);
+    lab_plan(&l, 2);
+    lab_kv(&l, 1, 1, 8, 1, WK_F32);
+    lab_fill(&l, (lab_rng){ 4, 0 }, 2);
+    assert_int_equal(be->ops->run(l.plan, &b, l.kv), WICK_E_ARG);
+    assert_non_null(strstr(wick_last_error(), "gaps"));
+    pos[1] = 1;
+    assert_int_equal(be->ops->run(l.plan, &b, l.kv), WICK_OK);
+    label[1] = 5;
+    assert_int_equal(be->ops->run(l.plan, &b, l.kv), WICK_E_ARG);
+    assert_non_null(strstr(wick_last_error(), "label 5"));
+    float row[32] = { 7 };
+    wk_weight *q8 = lab_weight(&l, WK_Q8_0, 1, 3, 32), *f32 = lab_weight(&l, WK_F32, 2, 3, 32);
+    assert_int_equal(be->ops->weight_write(be, q8, 0, 1, row), WICK_E_UNSUPPORTED);
+    assert_int_equal(be->ops->weight_write(be, f32, 2, 1, row), WICK_OK);
+    be->ops->weight_row(be, f32, 2, row + 0);
+    assert_true(row[0] == 7.0f && row[1] == 0.0f);
+    lab_free(&l);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_embed),    cmocka_unit_test(test_rms_norm),
@@ -418,6 +538,8 @@ int main(void) {
         cmocka_unit_test(test_experts),  cmocka_unit_test(test_grads),
         cmocka_unit_test(test_row_grads), cmocka_unit_test(test_weight_grads), cmocka_unit_test(test_lora_grads),
         cmocka_unit_test(test_attention_grads), cmocka_unit_test(test_losses), cmocka_unit_test(test_expert_grads),
+        cmocka_unit_test(test_threads_change_no_bit), cmocka_unit_test(test_trained_as_served),
+        cmocka_unit_test(test_training_refusals),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

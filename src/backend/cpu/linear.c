@@ -50,7 +50,6 @@ enum { CACHED_BYTES = 256 << 10 };
 /* Products of outputs [o, o + n) with codes of n_k chunks from c on. */
 static void codes_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, wk_panel panel[2], int64_t o, int64_t c) {
     t->n_k = (int)least(w->n_chunk - c, WK_PANEL_CHUNKS);
-    t->first = c == 0;
     f->expand(w, o / 16, c, t->n_k, &panel[0]);
     if (t->n_col > 16) f->expand(w, o / 16 + 1, c, t->n_k, &panel[1]);
     t->panel[0] = &panel[0];
@@ -69,7 +68,6 @@ static const float *float_block(const wk_linear_set *f, const wk_packed *w, int6
 /* The same with float weights, inputs from k on. */
 static void floats_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, float *wide, int64_t o, int64_t k) {
     t->n_k = (int)least(w->n_in - k, WK_PANEL_INPUTS);
-    t->first = k == 0;
     t->weight[0] = float_block(f, w, o / 16, k, t->n_k, wide);
     t->weight[1] = t->n_col > 16 ? float_block(f, w, o / 16 + 1, k, t->n_k, wide + WK_PANEL_INPUTS * 16) : NULL;
     if (k + t->n_k < w->n_in) t->bias = NULL;
@@ -79,7 +77,6 @@ static void floats_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, 
 /* The same with pairs of bfloat16, from where they lie. */
 static void pairs_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, int64_t o, int64_t k, int64_t n) {
     t->n_k = (int)n;
-    t->first = k == 0;
     for (int b = 0; b < (t->n_col > 16 ? 2 : 1); b++)
         t->pair[b] = (const uint16_t *)(const void *)w->code + ((o / 16 + b) * w->n_held + k) * 16;
     if (k + n < w->n_held) t->bias = NULL;
@@ -95,7 +92,7 @@ static const uint8_t *place_of(const wk_packed *w, int64_t block, int64_t k) {
 }
 
 static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1,
-                        float *y, int64_t ldy, const float *bias) {
+                        float *y, int64_t ldy, const float *bias, bool add) {
     union { wk_panel codes[2]; float wide[2 * WK_PANEL_INPUTS * 16]; } panel;
     bool codes = !wk_holds_floats(&w->l), pairs = wk_holds_bf16(&w->l) && f->mul_bf16;
     bool outputs_first = wk_act_bytes(w, n_row) <= CACHED_BYTES;
@@ -106,7 +103,8 @@ static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *
         int64_t k = (outputs_first ? i % n : i / n_o) * step, o = o0 + (outputs_first ? i / n : i % n_o) * 32;
         int64_t next_k = (outputs_first ? (i + 1) % n : (i + 1) / n_o) * step,
                 next_o = o0 + (outputs_first ? (i + 1) / n : (i + 1) % n_o) * 32;
-        wk_tile t = { .halves = w->l.group < WK_CHUNK,
+        wk_tile t = { .first = k == 0 && !add,
+                      .halves = w->l.group < WK_CHUNK,
                       .min = w->l.zero == WK_ZERO_MIN,
                       .act_ld = n_k,
                       .n_row = n_row,
@@ -131,12 +129,17 @@ void wk_linear_part(const wk_packed *w, const void *act, int64_t n_row, int64_t 
     assert(o0 % WK_PACK_ROWS == 0 && (o1 % WK_PACK_ROWS == 0 || o1 == w->n_out) && o1 <= w->n_out);
     if (n_row <= WK_FEW_ROWS && f.few && !w->l.eight && !(wk_holds_bf16(&w->l) && f.mul_bf16))
         f.few(w, act, n_row, o0 / 16, (o1 - o0 + 15) / 16, y, ldy, (int)(o1 - o0), bias ? bias + o0 : NULL);
-    else linear_rows(&f, w, act, n_row, o0, o1, y, ldy, bias);
+    else linear_rows(&f, w, act, n_row, o0, o1, y, ldy, bias, false);
 }
 
 void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
                const float *bias) {
     wk_linear_part(w, act, n_row, o0, o1, y + o0, ldy, bias);
+}
+
+void wk_linear_add(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy) {
+    wk_linear_set f = wk_linear_fns();
+    if (n_row > 0 && o0 < o1) linear_rows(&f, w, act, n_row, o0, o1, y + o0, ldy, NULL, true);
 }
 
 /* ---- the gradient with respect to the input ---- */

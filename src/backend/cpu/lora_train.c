@@ -62,10 +62,9 @@ static void forward(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
         }
         wk_act_prepare(a, x, n_in, 0, n, n, room.act);
         wk_linear(a, room.act, n, 0, rank, mid, rank, NULL);
-        wk_act_prepare(b, mid, rank, 0, n, n, room.act);
-        wk_linear(b, room.act, n, 0, n_out, room.row, n_out, NULL);
         if (s->in[0] != s->out[0]) memcpy(y, wk_in(p, s, 0) + r * n_out, (size_t)(n * n_out) * sizeof *y);
-        p->kernels->axpy(s->node->attr.scale, room.row, n * n_out, y);
+        p->kernels->scale(s->node->attr.scale, mid, n * rank, room.act);
+        wk_linear_add(b, room.act, n, 0, n_out, y, n_out);
     }
 }
 

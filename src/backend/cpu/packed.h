@@ -40,6 +40,8 @@ void wk_act_prepare(const wk_packed *w, const float *x, int64_t ldx, int64_t r0,
 void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
                const float *bias);
 
+/* The same, added to y, which the sum begins with; for any number of rows by the path for many. */
+void wk_linear_add(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy);
 /* The same, y [n_row, ldy] having room for outputs [o0, o1) alone. */
 void wk_linear_part(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
                     const float *bias);

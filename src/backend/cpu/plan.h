@@ -39,6 +39,7 @@ struct wk_step {
     wk_shape shape_x;              /* of cross_entropy's x, in its gradients */
     const wk_cpu_weight *weight;   /* the node's matrix or vector */
     const float *bias;
+    int64_t lora_in;               /* columns of a lora's x */
     int slot, slot2, table;        /* scratch: indices of wk_cpu_plan's slot[], rope[], sort[] */
 };
 
@@ -55,7 +56,7 @@ typedef struct wk_sort_table { wk_val ids; int64_t k, n_expert; size_t item, sta
 typedef struct wk_row_tile { int first, n, n_key; } wk_row_tile;
 
 /* Most rank that an adapter may have: its loader refuses more. */
-enum { WK_MAX_RANK = 1024, WK_LORA_ROWS = 16 };
+enum { WK_MAX_RANK = 1024, WK_LORA_ROWS = 96 };
 
 struct wk_cpu_plan {
     wk_plan base;
@@ -70,7 +71,6 @@ struct wk_cpu_plan {
     wk_sort_table *sort; size_t n_sort, cap_sort;
     size_t room_at, room_bytes;    /* each thread's own scratch: room_at + i * room_bytes */
     int tile_rows;                 /* rows of a wk_row_tile at most */
-    size_t room_lora;              /* bytes of one prepared operand in a thread's room */
     /* the run in progress */
     const wk_batch *batch;
     wk_cpu_kv *kv;
