@@ -10,7 +10,7 @@ of LLaMA are what llama.cpp's converter gives such models.
 import json, math, os, struct, sys
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "models")
-MODELS = {"llama": "llama", "llama-mha-linear-rope": "llama", "llama3-rope": "llama", "llama-yarn": "llama",
+MODELS = {"llama": "llama", "llama-bias": "llama", "llama-mha-linear-rope": "llama", "llama3-rope": "llama", "llama-yarn": "llama",
           "qwen2-tied": "qwen2", "qwen3": "qwen3", "qwen3-moe": "qwen3moe", "mixtral": "llama", "gemma2": "gemma2",
           "gemma3": "gemma3", "gemma3-linear": "gemma3", "phi3": "phi3", "phi3-partial": "phi3", "phi3-longrope": "phi3", "phi3-crossing": "phi3",
           "olmo2": "olmo2", "gpt-oss": "gpt-oss", "gpt-oss-mxfp4": "gpt-oss"}
@@ -206,7 +206,7 @@ def split(source, whole, parts, rows):
 def respell(name, c, source, hd):
     """Other folders of these weights: {suffix: (config, tensors)}."""
     out, layers, q, kv, ff = {}, range(c["num_hidden_layers"]), c["num_attention_heads"] * hd, c["num_key_value_heads"] * hd, c["intermediate_size"]
-    if name in ("llama", "qwen2-tied"):
+    if name in ("llama", "llama-bias", "qwen2-tied"):
         t = dict(source)
         for end in ("weight", "bias"):
             for a in (f"model.layers.{n}.self_attn." for n in layers):
@@ -294,7 +294,7 @@ def main():
         write(f"{out}/{name}.gguf", keys, tensors_of(arch, c, source, rope, hd, False), kind)
         if name == "mixtral":
             write(f"{out}/{name}-old.gguf", keys, tensors_of(arch, c, source, rope, hd, True), kind)
-        if name in ("llama", "qwen2-tied"):
+        if name in ("llama", "llama-bias", "qwen2-tied"):
             write(f"{out}/{name}-fused.gguf", keys, fuse_qkv(tensors_of(arch, c, source, rope, hd, False)), kind)
         folders = {f"{name}-{k}": v for k, v in respell(name, c, source, hd).items()}
         if kind != "F32":  # the same rounding as a folder

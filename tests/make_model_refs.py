@@ -38,6 +38,9 @@ def wide(name, p, config):
 
 
 MODELS = {
+    # biases wherever LLaMA may have them; GGUF interleaves those of q and k as their rows
+    "llama-bias": {"config": lambda: T.LlamaConfig(**common(attention_bias=True, mlp_bias=True, rope_parameters={
+        "rope_type": "default", "rope_theta": 10000.0}))},
     "olmo2": {"config": lambda: T.Olmo2Config(**common(rope_parameters={"rope_type": "default", "rope_theta": 500000.0}))},
     # tied head, rope stretched on the layers that see everything, a window of 8 on the others
     "gemma3-linear": {"config": lambda: T.Gemma3TextConfig(**common(

@@ -14,7 +14,7 @@ typedef struct wk_weight_source {
     const wk_tensor *const *tensor; int n_tensor;  /* one tensor (2-D, 3-D stacked, or a vector), or n 2-D ones that are stacked,
                                                     * or n vectors of one length, one after the other */
     const int32_t *row_from;   /* [n_row]: row r is the tensor's row row_from[r]; of stacked matrices, row r of each is that
-                                * matrix's row row_from[r]; NULL: as they are */
+                                * matrix's row row_from[r]; of a vector, [its length], elements; NULL: as they are */
     float add;                 /* added to every element of a vector (Gemma keeps norm weights less one) */
     bool vector;               /* norms, biases, frequencies: kept as float32 */
     bool release;              /* the file's pages may go */

@@ -15,7 +15,7 @@ static void weight_free(wk_backend *be, wk_weight *w) {
 
 static wick_status weight_new(wk_backend *be, const wk_weight_source *s, wk_weight **out) {
     const wk_tensor *t = s->tensor[0];
-    int64_t rows = wk_tensor_rows(t), n_row = t->n_dim == 3 ? t->shape[1] : rows;
+    int64_t rows = wk_tensor_rows(t), n_row = t->n_dim == 3 ? t->shape[1] : rows, n_order = s->vector ? wk_tensor_cols(t) : n_row;
     wk_found *f = wk_alloc(sizeof *f);
     *out = NULL;
     if (!f) return wk_fail_memory(sizeof *f, "a weight");
@@ -24,11 +24,11 @@ static wick_status weight_new(wk_backend *be, const wk_weight_source *s, wk_weig
     f->n_tensor = s->n_tensor;
     f->add = s->add;
     f->tensor = wk_alloc_array((size_t)s->n_tensor, sizeof *f->tensor);  /* copies: slices of fused tensors do not last */
-    if (s->row_from) f->row_from = wk_alloc_array((size_t)n_row, sizeof *f->row_from);
+    if (s->row_from) f->row_from = wk_alloc_array((size_t)n_order, sizeof *f->row_from);
     if (t->parts) f->parts = wk_alloc_array((size_t)s->n_tensor, sizeof *f->parts);
     if (!f->tensor || (s->row_from && !f->row_from) || (t->parts && !f->parts)) {
         weight_free(be, &f->base);
-        return wk_fail_memory((size_t)n_row * sizeof *f->row_from, "a weight");
+        return wk_fail_memory((size_t)n_order * sizeof *f->row_from, "a weight");
     }
     for (int i = 0; i < s->n_tensor; i++) {
         f->tensor[i] = *s->tensor[i];
@@ -37,7 +37,7 @@ static wick_status weight_new(wk_backend *be, const wk_weight_source *s, wk_weig
             f->tensor[i].parts = &f->parts[i];
         }
     }
-    if (s->row_from) memcpy(f->row_from, s->row_from, (size_t)n_row * sizeof *f->row_from);
+    if (s->row_from) memcpy(f->row_from, s->row_from, (size_t)n_order * sizeof *f->row_from);
     *out = &f->base;
     return WICK_OK;
 }

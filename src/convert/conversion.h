@@ -13,7 +13,7 @@ typedef struct wk_found {
     wk_tensor *tensor;        /* [n_tensor] */
     wk_parts *parts;          /* [n_tensor] where codes and scales lie apart, or NULL */
     int n_tensor;
-    int32_t *row_from;        /* [n_row] or NULL */
+    int32_t *row_from;        /* [n_row], of a vector its elements: [n_col]; or NULL */
     float add;
 } wk_found;
 

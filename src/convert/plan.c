@@ -138,9 +138,6 @@ static wick_status add_role(wk_conversion *c, wk_role role, int64_t layer, int64
     o.merged = !vector && is_merged(c, layer, role);
     if (vector && !bias && hp->features & WK_NORM_PLUS_ONE) o.add = f->add - (c->to_gguf ? 0 : 1);
     if (c->to_gguf && hp->features & WK_GGUF_PERMUTED && (role == WK_T_Q || role == WK_T_K)) o.head = hp->head_dim;
-    if (o.head && bias)
-        return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%s\": biases on rows that GGUF interleaves are not known to wick", c->from,
-                       wk_show(f->tensor[0].name).text);
     wick_status st = choose_type(c, role, vector, &o, &t.dtype);
     if (st) return st;
     if (f->base.n_mat > 1 && mat < 0) t.shape[t.n_dim++] = f->base.n_mat;

@@ -10,7 +10,7 @@ enum { BLOCK = 4 << 20 };
 /* Row r of a found weight, all its matrices counted through: which tensor and which of its rows. */
 static const wk_tensor *row_of(const wk_found *f, int64_t r, int64_t *row) {
     int64_t mat = r / f->base.n_row, in = r % f->base.n_row, per = f->base.n_mat / f->n_tensor;
-    *row = mat % per * f->base.n_row + (f->row_from ? f->row_from[in] : in);
+    *row = mat % per * f->base.n_row + (f->row_from && f->base.n_row > 1 ? f->row_from[in] : in);
     return &f->tensor[mat / per];
 }
 
@@ -45,13 +45,23 @@ static source source_row(const wk_origin *o, int64_t r) {
     return s;
 }
 
+/* Are a vector's elements in another order? Those of q's and k's biases are, as the rows that they belong to. */
+static bool reordered(const wk_origin *o) {
+    return o->n_piece && o->piece[0]->base.n_row == 1 && (o->head || o->piece[0]->row_from);
+}
+
+/* Row r as float32 into out [2 cols], whose second half is scratch. */
 static void read_row(const wk_origin *o, int64_t r, int64_t cols, float *out) {
     if (o->made) {
         memcpy(out, o->made, (size_t)cols * sizeof *out);
         return;
     }
     source s = source_row(o, r);
-    wk_tensor_row(s.t, s.row, out);
+    wk_tensor_row(s.t, s.row, reordered(o) ? out + cols : out);
+    for (int64_t i = 0; reordered(o) && i < cols; i++) {
+        int64_t k = o->head ? interleaved(i, o->head) : i;
+        out[i] = out[cols + (o->piece[0]->row_from ? o->piece[0]->row_from[k] : k)];
+    }
     for (int64_t i = 0; o->add != 0 && i < cols; i++) out[i] += o->add;
 }
 
@@ -82,7 +92,7 @@ static wick_status make_rows(const wk_conversion *c, const wk_tensor *t, const w
     for (int64_t i = 0; !st && i < n; i++) {
         source s = o->made ? (source){ 0 } : source_row(o, r + i);
         bool merged = o->merged && wk_merge_touches(c->merge, o->layer, o->role[s.piece]);
-        if (s.t && s.t->dtype == t->dtype && !s.t->parts && o->add == 0 && !merged) {
+        if (s.t && s.t->dtype == t->dtype && !s.t->parts && o->add == 0 && !merged && !reordered(o)) {
             memcpy(raw + (size_t)i * bytes, s.t->data + (size_t)s.row * bytes, bytes);
             continue;
         }
@@ -146,7 +156,7 @@ wick_status wk_convert_fill(const wk_tensor *t, wk_out *out, void *user) {
     wk_row_bytes(t->dtype, cols, &bytes);
     int64_t step = bytes < BLOCK ? BLOCK / (int64_t)bytes : 1;
     if (step > rows) step = rows;
-    float *row = wk_alloc_array((size_t)cols * (o->merged ? 3 : 1), sizeof *row);
+    float *row = wk_alloc_array((size_t)cols * (o->merged ? 3 : 2), sizeof *row);
     uint8_t *raw = wk_alloc_array((size_t)step, bytes);
     wick_status st = row && raw ? WICK_OK : wk_fail_memory((size_t)step * bytes, "rows of a tensor");
     for (int64_t r = 0; !st && r < rows; r += step) {

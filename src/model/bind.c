@@ -16,7 +16,7 @@ typedef struct binder {
     const wk_tensor **used; size_t n_used, cap_used;
     wick_progress_fn progress; void *user;
     uint64_t done, total;
-    int32_t *row_from;  /* scratch for permuted q and k rows */
+    int32_t *row_from;  /* scratch for permuted q and k rows and their biases */
     wk_arena own;       /* descriptions of slices of quantised layers */
 } binder;
 
@@ -80,6 +80,14 @@ static void unpermute(int64_t n_head, int64_t head_dim, int32_t *row_from) {
             int64_t half = head_dim / 2, from = j < half ? 2 * j : 2 * (j - half) + 1;
             row_from[h * head_dim + j] = (int32_t)(h * head_dim + from);
         }
+}
+
+/* Where a role's rows lie in the file, as scratch; NULL: in their own order. */
+static const int32_t *row_order(const binder *b, wk_role role) {
+    const wk_hparams *hp = &b->m->hp;
+    if (!b->gguf || !(hp->features & WK_GGUF_PERMUTED) || (role != WK_T_Q && role != WK_T_K)) return NULL;
+    unpermute(wk_hparams_dim(hp, wk_roles[role].rows) / hp->head_dim, hp->head_dim, b->row_from);
+    return b->row_from;
 }
 
 /* A role's tensors as a file has them: one, or one per matrix; each matrix may hold other roles' rows around those wanted. */
@@ -228,14 +236,12 @@ static wick_status missing(const binder *b, wk_role role, int64_t layer, const c
 
 static wick_status bind_weight(binder *b, wk_role role, int64_t layer, found *f, wk_tensor *room, wk_layer *into) {
     const wk_hparams *hp = &b->m->hp;
-    bool vector = wk_roles[role].rows == WK_D_ONE,
-         permuted = b->gguf && hp->features & WK_GGUF_PERMUTED && (role == WK_T_Q || role == WK_T_K);
+    bool vector = wk_roles[role].rows == WK_D_ONE;
     wick_status st = find(b, role, layer, "weight", f);
     if (!st && !f->n) st = missing(b, role, layer, "weight");
     if (!st) st = check_and_cut(b, role, vector, f, room);
-    if (permuted) unpermute(rows_of(b, role) / hp->head_dim, hp->head_dim, b->row_from);
-    wk_weight_source s = { .tensor = f->t, .n_tensor = f->n, .row_from = permuted ? b->row_from : NULL, .vector = vector,
-                           .release = true, .add = vector && !b->gguf && hp->features & WK_NORM_PLUS_ONE ? 1 : 0 };
+    wk_weight_source s = { .tensor = f->t, .n_tensor = f->n, .row_from = row_order(b, role), .vector = vector, .release = true,
+                           .add = vector && !b->gguf && hp->features & WK_NORM_PLUS_ONE ? 1 : 0 };
     return st ? st : upload(b, &s, &into->w[role]);
 }
 
@@ -249,10 +255,9 @@ static wick_status bind_bias(binder *b, wk_role role, int64_t layer, found *f, w
     if (said == WK_BIAS_NONE)
         return wk_fail(WICK_E_FORMAT, "%s: tensor \"%s\" is there, but \"%s\" is false in config.json", wk_checkpoint_path(b->c),
                        wk_show(f->t[0]->name).text, mlp ? "mlp_bias" : "attention_bias");
-    if (b->gguf && hp->features & WK_GGUF_PERMUTED && (role == WK_T_Q || role == WK_T_K))
-        return wk_fail(WICK_E_UNSUPPORTED, "%s: biases on permuted q and k are not known", wk_checkpoint_path(b->c));
     st = check_and_cut(b, role, true, f, room);
-    return st ? st : upload(b, &(wk_weight_source){ .tensor = f->t, .n_tensor = 1, .vector = true }, &into->bias[role]);
+    wk_weight_source s = { .tensor = f->t, .n_tensor = 1, .row_from = row_order(b, role), .vector = true };
+    return st ? st : upload(b, &s, &into->bias[role]);
 }
 
 /* Biases of experts, [n_mat, n_row]: a vector of each expert's, one after the other. */

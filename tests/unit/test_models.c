@@ -19,6 +19,7 @@
 typedef struct model_case { const char *name; double tol; bool greedy; const char *layout; } model_case;
 static const model_case causal[] = {
     { "llama", 1e-4, true, NULL },
+    { "llama-bias", 1e-4, true, NULL },
     { "llama-mha-linear-rope", 1e-4, true, NULL },
     { "llama3-rope", 1e-4, true, NULL },
     { "llama-yarn", 1e-4, true, NULL },
@@ -341,7 +342,8 @@ static void other_files_same_bits(void **state) {
     static const struct {
         const char *folder, *other;
     } names[] = {
-        { "llama", "llama.gguf" }, { "llama-mha-linear-rope", "llama-mha-linear-rope.gguf" }, { "llama3-rope", "llama3-rope.gguf" },
+        { "llama", "llama.gguf" }, { "llama-bias", "llama-bias.gguf" }, { "llama-bias", "llama-bias-fused.gguf" },
+        { "llama-mha-linear-rope", "llama-mha-linear-rope.gguf" }, { "llama3-rope", "llama3-rope.gguf" },
         { "llama-yarn", "llama-yarn.gguf" }, { "qwen2-tied", "qwen2-tied.gguf" }, { "qwen3", "qwen3.gguf" },
         { "qwen3-moe", "qwen3-moe.gguf" }, { "mixtral", "mixtral.gguf" }, { "mixtral", "mixtral-old.gguf" },
         { "gemma2", "gemma2.gguf" }, { "gemma3", "gemma3.gguf" }, { "gemma3-linear", "gemma3-linear.gguf" },

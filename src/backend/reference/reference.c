@@ -58,10 +58,12 @@ static wick_status weight_new(wk_backend *be, const wk_weight_source *s, wk_weig
     for (int64_t k = 0; k < s->n_tensor; k++)
         for (int64_t r = 0; r < rows; r++) {
             bool *bf16 = &w->bf16[(k * rows + r) / n_row];
-            int64_t from = s->row_from ? r / n_row * n_row + s->row_from[r % n_row] : r;
+            const int32_t *element = s->vector ? s->row_from : NULL;
+            int64_t from = s->row_from && !s->vector ? r / n_row * n_row + s->row_from[r % n_row] : r;
             wk_tensor_row(s->tensor[k], from, row);
             *bf16 = *bf16 && fits_bf16(row, cols);
-            for (int64_t i = 0; i < cols; i++) w->data[(k * rows + r) * cols + i] = (double)(row[i] + s->add);
+            for (int64_t i = 0; i < cols; i++)
+                w->data[(k * rows + r) * cols + i] = (double)(row[element ? element[i] : i] + s->add);
         }
     wk_free(row);
     if (s->vector) w->base.n_row = 1, w->base.n_col = rows * cols * s->n_tensor;
