@@ -40,7 +40,7 @@ static int run_once(cli_model *m, int n, int at_once) {
     for (int from = 0; from < n; from += at_once) {
         int step = n - from < at_once ? n - from : at_once;
         for (int i = 0; i < step; i++)
-            rows[i] = (wk_row){ .token = token_at(from + i, m->info.n_vocab), .adapter = m->adapter ? 0 : -1,
+            rows[i] = (wk_row){ .token = token_at(from + i, m->info.n_vocab), .adapter = m->n_adapter ? 0 : -1,
                                 .want = i == step - 1 };
         if (interrupted) return EXIT_INTERRUPTED;
         int code = cli_status(wk_runner_step(r, rows, step));

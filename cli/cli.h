@@ -18,6 +18,8 @@ int verb_logits(const opts *o);
 int verb_eval(const opts *o);
 int verb_bench(const opts *o);
 int verb_convert(const opts *o);
+int verb_adapters(const opts *o);
+int verb_merge(const opts *o);
 int verb_train(const opts *o);
 int verb_runs(const opts *o);
 
@@ -64,7 +66,7 @@ void sig_session(wick_session *s);
 typedef struct cli_model {
     wick_model *model;
     wick_session *session;
-    wick_adapter *adapter;
+    size_t n_adapter;      /* that its session has */
     wick_model *draft_model; wick_session *draft;  /* -md's */
     wk_buf template_text;  /* --chat-template-file's */
     wick_model_info info;
@@ -82,6 +84,10 @@ void cli_generate_free(wick_generate_options *g);
 int cli_kv_type(const opts *o, const char **type);
 /* Rows of a forward pass by -b and -ub; 0: the default. */
 int cli_batch(const opts *o);
+
+/* --lora and --lora-scaled: comma-separated paths, each with its scale. *list gets the strings' copy; both go with wk_free().
+ * Prints what is wrong. */
+int cli_adapters(const opts *o, wick_adapter_file **files, size_t *n, char **list);
 
 /* ---- text in ---- */
 /* A whole file, or standard input for "-", as text. Prints what went wrong. */

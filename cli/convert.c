@@ -1,4 +1,4 @@
-/* convert.c: wick convert: a GGUF file from a folder, a folder from a GGUF file. */
+/* convert.c: wick convert: a GGUF file from a folder, a folder from a GGUF file; wick merge: with adapters worked in. */
 #include "cli.h"
 #include "base/clock.h"
 #include <inttypes.h>
@@ -47,22 +47,42 @@ static void say(const opts *o, const wick_convert_result *r) {
     }
 }
 
-int verb_convert(const opts *o) {
+static int convert(const opts *o, const wick_adapter_file *adapter, size_t n_adapter) {
     watch w = { o, wk_now() };
     wick_convert_options c;
     wick_convert_result r;
     wick_convert_defaults(&c);
-    if (!o->model || !o->out) return cli_usage("convert needs a model and a name to write to: wick convert MODEL -o OUT");
     if (o->max_shard_size && !read_size(o->max_shard_size, &c.max_shard_bytes))
         return cli_usage("--max-shard-size takes a size, as 500MB or 5GB, not \"%s\"", o->max_shard_size);
     c.type = o->type;
     c.pre = o->pre;
     c.force = o->force;
+    c.adapter = adapter;
+    c.n_adapter = n_adapter;
     c.progress = on_progress;
     c.progress_user = &w;
     signal(SIGXFSZ, SIG_IGN);  /* a file that may not grow further is seen as EFBIG */
     int code = cli_status(wick_convert(o->model, o->out, &c, &r));
     term_status(o, "%s", "");
     if (!code && !o->quiet) say(o, &r);
+    return code;
+}
+
+int verb_convert(const opts *o) {
+    if (!o->model || !o->out) return cli_usage("convert needs a model and a name to write to: wick convert MODEL -o OUT");
+    return convert(o, NULL, 0);
+}
+
+int verb_merge(const opts *o) {
+    wick_adapter_file *files, word = { NULL, 1 };
+    char *list;
+    size_t n;
+    int code = cli_adapters(o, &files, &n, &list);
+    if (!code && !n && o->n_word) word.path = o->word[0];
+    if (!code && (!o->model || !o->out || o->n_word > 1 || (n && o->n_word) || !(n || word.path)))
+        code = cli_usage("merge needs a model, an adapter and a name to write to: wick merge MODEL ADAPTER -o OUT");
+    if (!code) code = n ? convert(o, files, n) : convert(o, &word, 1);
+    wk_free(files);
+    wk_free(list);
     return code;
 }

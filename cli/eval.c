@@ -39,7 +39,7 @@ static int score_window(cli_model *m, const int32_t *ids, int n, int32_t bos, sc
         int step = n - from < n_batch ? n - from : n_batch, out = 0;
         for (int i = 0; i < step; i++) {
             int at = from + i;
-            rows[i] = (wk_row){ .token = at == 0 && bos >= 0 ? bos : ids[at], .adapter = m->adapter ? 0 : -1,
+            rows[i] = (wk_row){ .token = at == 0 && bos >= 0 ? bos : ids[at], .adapter = m->n_adapter ? 0 : -1,
                                 .want = at >= n / 2 && at < n - 1 };
         }
         if (interrupted) return EXIT_INTERRUPTED;

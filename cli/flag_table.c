@@ -10,9 +10,11 @@
 #define EVAL (1u << VERB_EVAL)
 #define BENCH (1u << VERB_BENCH)
 #define CONVERT (1u << VERB_CONVERT)
+#define ADAPTERS (1u << VERB_ADAPTERS)
+#define MERGE (1u << VERB_MERGE)
 #define TRAIN (1u << VERB_TRAIN)
 #define RUNS (1u << VERB_RUNS)
-#define ALL (RUN | CHAT | INSPECT | TOKENIZE | LOGITS | EVAL | BENCH | CONVERT | TRAIN)
+#define ALL (RUN | CHAT | INSPECT | TOKENIZE | LOGITS | EVAL | BENCH | CONVERT | ADAPTERS | MERGE | TRAIN)
 #define TALK (RUN | CHAT)
 #define COMPUTE (RUN | CHAT | LOGITS | EVAL | BENCH)
 #define AT(field) offsetof(opts, field)
@@ -60,6 +62,18 @@ const verb verbs[N_VERB] = {
         "stay F16; q8_0 holds for all other matrices, q4_0 for all but the embedding and the output, which are Q8_0.",
         { "wick convert model.gguf -o folder --type bf16", "wick convert folder -o model.gguf",
           "wick convert folder -o model.gguf --type q8_0" } },
+    [VERB_ADAPTERS] = { "adapters", NULL, "inspect|convert MODEL ADAPTER", "say what an adapter holds, or change its format",
+        "ADAPTER is a PEFT folder, an mlx folder or a GGUF adapter, MODEL what it was made for: names and sizes are held against "
+        "it, its weights are not read. convert writes what -o names: a GGUF adapter if that ends in .gguf, else a PEFT folder, or "
+        "what --format says. Scales and ranks that a format has but once are folded into the numbers.",
+        { "wick adapters inspect model.gguf adapter", "wick adapters inspect model.gguf adapter -o json",
+          "wick adapters convert model.gguf adapter -o adapter.gguf" }, true },
+    [VERB_MERGE] = { "merge", NULL, "MODEL ADAPTER -o OUT", "work an adapter into a model's weights",
+        "Writes a model that does without the adapter what MODEL does with it: a GGUF file if OUT ends in .gguf, else a folder. "
+        "From GGUF to GGUF matrices that do not change keep every bit; quantised ones that do become F16, or what --type says. "
+        "With --lora or --lora-scaled several adapters are merged at once.",
+        { "wick merge model.gguf adapter -o merged.gguf", "wick merge model.gguf --lora-scaled adapter:0.5 -o merged.gguf",
+          "wick merge folder adapter -o merged" } },
     [VERB_TRAIN] = { "train", NULL, "[-c] FILE", "train a LoRA adapter, or the weights themselves",
         "FILE is YAML with mlx-lm's keys: model, data (a folder of train.jsonl, valid.jsonl, test.jsonl), iters, batch_size, "
         "learning_rate, lora_parameters, lr_schedule and so on; a flag of a key's name wins over it. A line of data holds "
@@ -174,10 +188,10 @@ const flag flags[] = {
     { { "--model-draft", "-md" }, FLAG_STR, 0, 0, AT(model_draft), TALK, GROUP_MODEL, "MODEL",
       "a smaller model with the same vocabulary that guesses; without it the text so far does",
       "wick run model.gguf -md model.gguf -n 16 Hello" },
-    { { "--lora", "--adapter" }, FLAG_STR, 0, 0, AT(lora), COMPUTE, GROUP_MODEL, "PATH",
-      "a LoRA adapter (PEFT folder)", "wick run model.gguf --lora adapter -n 16 Hello" },
-    { { "--lora-scaled" }, FLAG_STR, 0, 0, AT(lora_scaled), COMPUTE, GROUP_MODEL, "PATH:X",
-      "the same, X times as strong", "wick run model.gguf --lora-scaled adapter:0.5 -n 16 Hello" },
+    { { "--lora", "--adapter" }, FLAG_STR, 0, 0, AT(lora), COMPUTE | MERGE, GROUP_MODEL, "PATH,...",
+      "LoRA adapters (PEFT or mlx folders, GGUF files), added up", "wick run model.gguf --lora adapter -n 16 Hello" },
+    { { "--lora-scaled" }, FLAG_STR, 0, 0, AT(lora_scaled), COMPUTE | MERGE, GROUP_MODEL, "PATH:X,...",
+      "the same, each X times as strong", "wick run model.gguf --lora-scaled adapter:0.5 -n 16 Hello" },
     { { "--backend", "--device" }, FLAG_CHOICE, 0, 0, AT(backend), COMPUTE | TRAIN, GROUP_MODEL, "cpu|reference",
       "what computes; reference is slow and exact", "wick run model.gguf --backend reference -n 2 Hello" },
 
@@ -320,18 +334,23 @@ const flag flags[] = {
       "jsonl: an object a report", "wick train train.yaml -o jsonl --dry-run" },
     { { "--output", "-o" }, FLAG_CHOICE, 0, 0, AT(output), BENCH, GROUP_OUTPUT, "md|json|jsonl|csv",
       "a table, or for programs", "wick bench model.gguf -p 16 -n 4 -r 1 -o json" },
-    { { "--output", "-o", "--out" }, FLAG_STR, 0, 0, AT(out), CONVERT, GROUP_OUTPUT, "OUT",
+    { { "--output", "-o", "--out" }, FLAG_STR, 0, 0, AT(out), CONVERT | MERGE, GROUP_OUTPUT, "OUT",
       "what to write: a name that ends in .gguf, or a folder", "wick convert model.gguf -o folder" },
-    { { "--type", "--outtype" }, FLAG_CHOICE, 0, 0, AT(type), CONVERT, GROUP_OUTPUT, "f32|f16|bf16|q8_0|q4_0",
+    { { "--output", "-o", "--out" }, FLAG_STR, 0, 0, AT(out), ADAPTERS, GROUP_OUTPUT, "OUT",
+      "what convert writes; for inspect text or json", "wick adapters inspect model.gguf adapter -o json" },
+    { { "--format" }, FLAG_CHOICE, 0, 0, AT(format), ADAPTERS, GROUP_OUTPUT, "peft|mlx|gguf",
+      "the format that convert writes (gguf where OUT ends so, else peft)",
+      "wick adapters convert model.gguf adapter -o mlx-adapter --format mlx" },
+    { { "--type", "--outtype" }, FLAG_CHOICE, 0, 0, AT(type), CONVERT | MERGE, GROUP_OUTPUT, "f32|f16|bf16|q8_0|q4_0",
       "type of the weights (what they are; quantised ones f16); a folder has floats",
       "wick convert model.gguf -o folder --type f32" },
-    { { "--max-shard-size" }, FLAG_STR, 0, 0, AT(max_shard_size), CONVERT, GROUP_OUTPUT, "SIZE",
+    { { "--max-shard-size" }, FLAG_STR, 0, 0, AT(max_shard_size), CONVERT | MERGE, GROUP_OUTPUT, "SIZE",
       "cut a folder's weights into files of this size, as 500MB (5GB)",
       "wick convert model.gguf -o folder --max-shard-size 100kB" },
     { { "--pre" }, FLAG_STR, 0, 0, AT(pre), CONVERT, GROUP_OUTPUT, "NAME",
       "llama.cpp's name for how text is cut into words, where it cannot be found from tokenizer.json",
       "wick convert model.gguf -o folder --pre llama-bpe" },
-    { { "--force" }, FLAG_BOOL, 0, 0, AT(force), CONVERT, GROUP_OUTPUT, NULL,
+    { { "--force" }, FLAG_BOOL, 0, 0, AT(force), CONVERT | MERGE | ADAPTERS, GROUP_OUTPUT, NULL,
       "overwrite OUT if it is there", "wick convert model.gguf -o folder --force" },
     { { "--quiet", "-q" }, FLAG_BOOL, 0, 0, AT(quiet), ALL | RUNS, GROUP_OUTPUT, NULL,
       "no progress and no summary", "wick run model.gguf -q -n 16 Hello" },

@@ -8,7 +8,7 @@
 
 typedef enum verb_id {
     VERB_RUN, VERB_CHAT, VERB_INSPECT, VERB_TOKENIZE, VERB_LOGITS, VERB_EVAL, VERB_BENCH, VERB_CONVERT,
-    VERB_TRAIN, VERB_RUNS, N_VERB
+    VERB_ADAPTERS, VERB_MERGE, VERB_TRAIN, VERB_RUNS, N_VERB
 } verb_id;
 
 typedef struct verb {
@@ -49,7 +49,7 @@ typedef struct opts {
     bool context_shift;
     /* one verb's own */
     bool keys, tensors, no_warmup, force;
-    const char *type, *max_shard_size, *pre;
+    const char *type, *max_shard_size, *pre, *format;
     const char *ids, *out, *n_prompt, *n_gen;
     int64_t repetitions, chunks;
     const char *output;

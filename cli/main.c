@@ -10,7 +10,8 @@
 static int (*const run_verb[N_VERB])(const opts *o) = {
     [VERB_RUN] = verb_run, [VERB_CHAT] = verb_chat, [VERB_INSPECT] = verb_inspect, [VERB_TOKENIZE] = verb_tokenize,
     [VERB_LOGITS] = verb_logits, [VERB_EVAL] = verb_eval, [VERB_BENCH] = verb_bench,
-    [VERB_CONVERT] = verb_convert, [VERB_TRAIN] = verb_train, [VERB_RUNS] = verb_runs,
+    [VERB_CONVERT] = verb_convert, [VERB_ADAPTERS] = verb_adapters, [VERB_MERGE] = verb_merge,
+    [VERB_TRAIN] = verb_train, [VERB_RUNS] = verb_runs,
 };
 
 static int unknown_verb(const char *word) {
@@ -44,7 +45,9 @@ static int about(int argc, char **argv) {
 }
 
 /* Verbs that take no words besides the model say so. */
-static bool takes_words(verb_id v) { return v == VERB_RUN || v == VERB_TOKENIZE || verbs[v].no_model; }
+static bool takes_words(verb_id v) {
+    return v == VERB_RUN || v == VERB_TOKENIZE || v == VERB_MERGE || verbs[v].no_model;
+}
 
 /* A bare system has no locale set; the line editor would then turn every character beyond ASCII into question marks. What is typed
  * passes as UTF-8, while decorations stay ASCII, since the terminal did not say that it shows more. */

@@ -113,24 +113,56 @@ int cli_batch(const opts *o) {
     return (int)(o->batch_size < o->ubatch_size ? o->batch_size : o->ubatch_size);
 }
 
-static int apply_adapter(const opts *o, cli_model *m) {
-    float scale = 1;
-    char *path = NULL;
-    if (o->lora && o->lora_scaled) return cli_usage("--lora and --lora-scaled exclude each other: a session has one adapter");
-    if (!o->lora && !o->lora_scaled) return EXIT_DONE;
-    if (o->lora) path = wk_strdup(o->lora);
-    else {
-        const char *colon = strrchr(o->lora_scaled, ':');
-        char *end = NULL;
-        if (colon) scale = strtof(colon + 1, &end);
-        if (!colon || colon == o->lora_scaled || end == colon + 1 || *end)
-            return cli_usage("--lora-scaled takes PATH:SCALE, as adapter:0.5, not \"%s\"", o->lora_scaled);
-        path = wk_strdup_n(o->lora_scaled, (size_t)(colon - o->lora_scaled));
+/* "PATH" or "PATH:SCALE" in place; false: there is no scale where one is needed. */
+static bool read_adapter(char *text, bool scaled, wick_adapter_file *out) {
+    char *colon = scaled ? strrchr(text, ':') : NULL, *end = NULL;
+    *out = (wick_adapter_file){ text, 1 };
+    if (!scaled) return *text;
+    if (colon) out->scale = strtof(colon + 1, &end);
+    if (!colon || colon == text || end == colon + 1 || *end) return false;
+    *colon = 0;
+    return true;
+}
+
+int cli_adapters(const opts *o, wick_adapter_file **files, size_t *n, char **list) {
+    const char *said = o->lora ? o->lora : o->lora_scaled;
+    size_t count = 1;
+    *files = NULL;
+    *list = NULL;
+    *n = 0;
+    if (o->lora && o->lora_scaled)
+        return cli_usage("--lora and --lora-scaled exclude each other: --lora-scaled A:1,B:0.5 takes several");
+    if (!said) return EXIT_DONE;
+    for (const char *c = said; *c; c++) count += *c == ',';
+    *list = wk_strdup(said);
+    *files = wk_alloc_array(count, sizeof **files);
+    if (!*list || !*files) return cli_fail("out of memory");
+    for (char *at = *list, *next; at; at = next) {
+        if ((next = strchr(at, ','))) *next++ = 0;
+        if (!read_adapter(at, !o->lora, &(*files)[(*n)++]))
+            return cli_usage("%s, as %s, not \"%s\"", o->lora ? "--lora takes paths" : "--lora-scaled takes PATH:SCALE",
+                             o->lora ? "adapter,other" : "adapter:0.5,other:1", said);
     }
-    if (!path) return cli_fail("out of memory");
-    int code = cli_status(wick_adapter_load(m->model, path, &m->adapter));
-    if (!code) code = cli_status(wick_session_apply_adapter(m->session, m->adapter, scale));
-    wk_free(path);
+    return EXIT_DONE;
+}
+
+/* Loads them and hands them to the session, which holds them. */
+static int apply_adapters(const opts *o, cli_model *m) {
+    wick_adapter_file *files;
+    wick_adapter_use use[16] = { { 0 } };
+    char *list;
+    size_t n;
+    int code = cli_adapters(o, &files, &n, &list);
+    if (!code && n > 16) code = cli_usage("%zu adapters: at most 16 can be stacked", n);
+    for (size_t i = 0; !code && i < n; i++) {
+        use[i].scale = files[i].scale;
+        code = cli_status(wick_adapter_load(m->model, files[i].path, &use[i].adapter));
+    }
+    if (!code && n) code = cli_status(wick_session_apply_adapters(m->session, use, n));
+    if (!code) m->n_adapter = n;
+    for (size_t i = 0; i < 16; i++) wick_adapter_free(use[i].adapter);
+    wk_free(files);
+    wk_free(list);
     return code;
 }
 
@@ -161,7 +193,7 @@ int cli_session(const opts *o, int n_ctx, cli_model *m) {
     if (!code && !o->quiet && !wick_model_describe(m->model, &info) && wick_session_n_ctx(m->session) > info.n_ctx_train)
         fprintf(stderr, "wick: a context of %d tokens, but the model was trained for %d: answers beyond that get worse\n",
                 wick_session_n_ctx(m->session), info.n_ctx_train);
-    if (!code) code = apply_adapter(o, m);
+    if (!code) code = apply_adapters(o, m);
     if (!code) code = open_draft(o, m);
     return code;
 }
@@ -171,7 +203,6 @@ void cli_close(cli_model *m) {
     wick_session_free(m->session);
     wick_session_free(m->draft);
     wick_model_free(m->draft_model);
-    wick_adapter_free(m->adapter);
     wick_model_free(m->model);
     wk_buf_free(&m->template_text);
     *m = (cli_model){ 0 };

@@ -501,6 +501,9 @@ WICK_API void wick_train_sample_free(wick_train_sample *s);
 
 /* ---- converting ---- */
 
+/* An adapter's path, and how strong it is. */
+typedef struct wick_adapter_file { const char *path; float scale; } wick_adapter_file;
+
 /* How to convert. Fill with wick_convert_defaults(). */
 typedef struct wick_convert_options {
     size_t size;               /* sizeof(wick_convert_options) */
@@ -509,6 +512,8 @@ typedef struct wick_convert_options {
     uint64_t max_shard_bytes;  /* a folder's weights are cut into files of at most so many bytes of tensors; 0: 5 GB */
     const char *pre;           /* a GGUF file's tokenizer.ggml.pre, where tokenizer.json has no known pattern; NULL: found */
     bool force;                /* overwrite what is there */
+    const wick_adapter_file *adapter; size_t n_adapter;  /* merged into the weights; a folder may then become a folder. In a GGUF
+                                * file from a GGUF file, quantised matrices that change become F16 unless type is given */
     wick_progress_fn progress; /* may be NULL; called with "converting", and bytes written */
     void *progress_user;
 } wick_convert_options;
@@ -532,6 +537,12 @@ typedef struct wick_convert_result {
  *         left behind then.
  * Threads safe. */
 WICK_API wick_status wick_convert(const char *path, const char *out, const wick_convert_options *o, wick_convert_result *result);
+/* Writes an adapter (as wick_adapter_load() reads it) in another format: "peft" or "mlx", folders, or "gguf"; NULL: by out, which
+ * ends in ".gguf" or is a PEFT folder. model is a model's path, for names and sizes; its weights are not read. What the format
+ * cannot hold (saved heads in mlx and GGUF, DoRA in GGUF) is refused; other scales and ranks are folded in where it has but one.
+ * Errors  WICK_E_ARG (out exists and force is not set; format), and those of wick_adapter_load().
+ * Threads safe. */
+WICK_API wick_status wick_adapter_convert(const char *model, const char *adapter, const char *out, const char *format, bool force);
 
 #ifdef __cplusplus
 }

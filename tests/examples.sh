@@ -1,6 +1,6 @@
 #!/bin/sh
 # examples.sh NAME [BUILD]: runs an example on a model of tests/data and looks at its exit codes and what it prints.
-# NAME: generate, stream_callback, stream_pull or classify. BUILD: the build folder (build/release).
+# NAME: generate, stream_callback, stream_pull, classify or adapter_swap. BUILD: the build folder (build/release).
 set -eu
 cd "$(dirname "$0")"
 name=$1
@@ -55,6 +55,15 @@ classify)
     printed "^LABEL_[0-4] .*one text"
     printed "^LABEL_[0-4] .*and another"
     expect 1 $model "not a classifier"
+    ;;
+adapter_swap)
+    mkdir "$tmp/model"
+    ln -s "$PWD"/data/models/llama/config.json "$PWD"/data/models/llama/model.safetensors "$tmp/model"
+    ln -s "$PWD"/data/tokenizers/bytes-320.json "$tmp/model/tokenizer.json"
+    expect 0 "$tmp/model" data/adapters/llama/r2-dora-all data/adapters/llama/saved-head "some text"
+    printed "^with the first:"
+    printed "without an adapter the same as before: yes"
+    expect 1 "$tmp/model" data/adapters/gemma3/r4-all
     ;;
 *) echo "there is no example $name" >&2; exit 2 ;;
 esac

@@ -294,6 +294,7 @@ def bad_folders():
     yield "config-number-huge", {"config.json": '{"rms_norm_eps": 1e999}', "model.safetensors": one}
     yield "config-nan", {"config.json": '{"rms_norm_eps": NaN}', "model.safetensors": one}
     yield "config-empty", {"config.json": "", "model.safetensors": one}
+    yield "quant-config-text", {"config.json": CONFIG[:-1] + ', "quantization_config": "fp8"}', "model.safetensors": one}
     yield "config-cut", {"config.json": CONFIG[:-5], "model.safetensors": one}
     yield "generation-array", {**base, "model.safetensors": one, "generation_config.json": "[1]"}
     yield "tokenizer-config-string", {**base, "model.safetensors": one, "tokenizer_config.json": '"x"'}

@@ -22,6 +22,10 @@ def wordpiece(**more):
             "vocab": {s: i for i, s in enumerate(["[UNK]", "[CLS]", "[SEP]", "ab", "##c", "a", "##b", "!", ","])}, **more}
 
 
+def bpe(entries, merges, **more):
+    return {"type": "BPE", "unk_token": "<unk>", "vocab": {s: i for i, s in enumerate(["<unk>"] + entries)}, "merges": merges, **more}
+
+
 def added(*tokens):
     return [{"id": i, "content": s, "special": special, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False} for i, s, special in tokens]
 
@@ -37,6 +41,11 @@ JSON = {
               "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, META]}},
     "wordpiece": {"model": wordpiece(), "normalizer": BERT, "pre_tokenizer": {"type": "BertPreTokenizer"}, "post_processor": PROCESSOR,
                   "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True}, "added_tokens": added((1, "[CLS]", True), (2, "[SEP]", True))},
+    "ended": {"model": bpe(["a", "b", "c", "a</w>", "b</w>", "c</w>", "ab</w>", "ca"], ["a b</w>", "c a"], end_of_word_suffix="</w>"),
+              "pre_tokenizer": {"type": "WhitespaceSplit"}, "decoder": {"type": "BPEDecoder", "suffix": "</w>"}},
+    "inside": {"model": bpe(["a", "b", "c", "##a", "##b", "##c", "ab", "##ca"], ["a ##b", "##c ##a"], continuing_subword_prefix="##", fuse_unk=True),
+               "normalizer": {"type": "Replace", "pattern": {"String": "z"}, "content": "aaaa"},
+               "decoder": {"type": "CTC", "pad_token": "<unk>", "word_delimiter_token": "#", "cleanup": True}},
     "wordlevel": {"model": {"type": "WordLevel", "unk_token": "?", "vocab": {"?": 0, "ab": 1}}, "normalizer": {"type": "ByteLevel"},
                   "pre_tokenizer": {"type": "FixedLength", "length": 2}},
 }

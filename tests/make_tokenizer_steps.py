@@ -251,6 +251,39 @@ case("WordPiece, another prefix", model="wordpiece", flags={"continuing_subword_
 case("WordPiece without a cut", model="wordpiece", flags={}, added_tokens=CLS[:1])
 case("WordLevel", model="words", flags={}, pre_tokenizer={"type": "WhitespaceSplit"})
 case("WordLevel, Whitespace", model="words", flags={}, pre_tokenizer={"type": "Whitespace"})
+
+
+def affixed(size, to_words, **affix):
+    """BPE whose entries say where in a word they stand: trained on words, since a whole text would be one word."""
+    t = Tokenizer(models.BPE(**affix, **({} if to_words else UNK)))
+    t.pre_tokenizer = to_words or pre_tokenizers.WhitespaceSplit()
+    t.train_from_iterator(PLAIN * 3, trainers.BpeTrainer(vocab_size=size, show_progress=False, min_frequency=2, special_tokens=[] if to_words else ["<unk>"], **affix))
+    m = json.loads(t.to_str())["model"]
+    return {**m, "unk_token": None}
+
+
+END, INSIDE = {"end_of_word_suffix": "</w>"}, {"continuing_subword_prefix": "##"}
+MODELS["ended"], MODELS["inside"], MODELS["both"] = affixed(360, None, **END), affixed(360, None, **INSIDE), affixed(460, None, **END, **INSIDE)
+MODELS["ended bytes"] = affixed(420, pre_tokenizers.ByteLevel(add_prefix_space=False), **END)
+SPLIT, BPE_DECODER = {"type": "WhitespaceSplit"}, {"type": "BPEDecoder", "suffix": "</w>"}
+case("end_of_word_suffix", model="ended", pre_tokenizer=SPLIT, decoder=BPE_DECODER)
+case("end_of_word_suffix, no unknown token", model="ended", flags={}, pre_tokenizer=SPLIT, decoder=BPE_DECODER)
+case("end_of_word_suffix, fused unknown", model="ended", flags={**UNK, "fuse_unk": True}, pre_tokenizer={"type": "Whitespace"}, decoder=BPE_DECODER)
+case("end_of_word_suffix, whole text", model="ended", decoder=BPE_DECODER, added_tokens=[added("<tok>"), added("<T>", special=True)])
+case("end_of_word_suffix, words taken whole", model="ended", flags={**UNK, "ignore_merges": True}, pre_tokenizer=SPLIT)
+case("continuing_subword_prefix", model="inside", pre_tokenizer=SPLIT, decoder=PIECES)
+case("continuing_subword_prefix, whole text", model="inside", flags={**UNK, "fuse_unk": True})
+case("both affixes", model="both", pre_tokenizer=SPLIT, decoder=seq("decoders", BPE_DECODER, {"type": "Fuse"}))
+case("CLIP", model="ended bytes", flags={}, normalizer=seq("normalizers", {"type": "NFC"}, {"type": "Replace", "pattern": R(r"\s+"), "content": " "}, {"type": "Lowercase"}),
+     pre_tokenizer=seq("pretokenizers", split(R(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"), "Removed", True), BYTE_LEVEL), decoder=BPE_DECODER)
+case("BPEDecoder, a suffix inside tokens", decoder={"type": "BPEDecoder", "suffix": "e"})
+for clean in (True, False):
+    case(f"CTC {clean}", model="inside", pre_tokenizer=SPLIT, decoder={"type": "CTC", "pad_token": "<tok>", "word_delimiter_token": "#", "cleanup": clean}, added_tokens=[added("<tok>", special=True), added("<nt>")])
+SCRIPTS = {"type": "UnicodeScripts"}
+case("UnicodeScripts", pre_tokenizer=SCRIPTS)
+case("UnicodeScripts, digits and spaces", pre_tokenizer=seq("pretokenizers", SCRIPTS, {"type": "Digits", "individual_digits": True}, SPLIT))
+case("UnicodeScripts, bytes", model="bytes", flags={}, pre_tokenizer=seq("pretokenizers", SCRIPTS, BYTE_LEVEL), decoder=BYTE_LEVEL)
+case("CTC over characters", model="ended", pre_tokenizer={"type": "FixedLength", "length": 1}, decoder={"type": "CTC", "pad_token": "a", "word_delimiter_token": "-", "cleanup": True})
 with open(sys.argv[1], "w", encoding="utf-8") as f:
     f.write('{"models":' + json.dumps(MODELS, separators=(",", ":")) + ',\n"tokenizers":[\n' + ",\n".join(json.dumps(d, separators=(",", ":")) for d in OUT) + "\n]}\n")
 print(len(OUT), "tokenizers")

@@ -36,6 +36,14 @@ static void place_all(wk_reading *r, const wk_gguf *g) {
     }
 }
 
+static wick_status read_base(const wk_gguf *g, wk_lora_data *d) {
+    wk_str base = { NULL, 0 };
+    wick_status st = wk_gguf_str(g, "general.base_model.0.name", &base, NULL);
+    if (st || !base.ptr) return st;
+    d->base_model = wk_strdup_n(base.ptr, base.len);
+    return d->base_model ? WICK_OK : wk_fail_memory(base.len, "an adapter");
+}
+
 wick_status wk_gguf_adapter_read(const wk_model *m, const char *path, wk_lora_data *d) {
     wk_gguf *g = NULL;
     wk_reading r = { 0 };
@@ -50,6 +58,7 @@ wick_status wk_gguf_adapter_read(const wk_model *m, const char *path, wk_lora_da
         st = wk_fail(WICK_E_FORMAT, "%s: \"adapter.lora.alpha\" is %g, it must be from -1e6 to 1e6", path, alpha);
     if (!st && wk_gguf_has(g, "adapter.alora.invocation_tokens"))
         st = wk_fail(WICK_E_UNSUPPORTED, "%s: wick cannot apply activated LoRA (\"adapter.alora.invocation_tokens\")", path);
+    if (!st) st = read_base(g, d);
     if (!st) st = wk_reading_new(&r, m, path);
     if (!st) {
         r.by_token = true;

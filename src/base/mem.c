@@ -78,6 +78,10 @@ bool wk_grow(void **p, size_t *cap, size_t need, size_t size) {
 void wk_buf_add(wk_buf *b, const void *p, size_t n) {
     size_t need;
     if (b->failed) return;
+    if (b->limit && (n > b->limit || b->len > b->limit - n)) {
+        b->failed = b->full = true;
+        return;
+    }
     if (!wk_add_size(b->len, n, &need) || !wk_add_size(need, 1, &need) || !wk_grow((void **)&b->ptr, &b->cap, need, 1)) {
         b->failed = true;
         return;

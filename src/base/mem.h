@@ -37,7 +37,12 @@ bool wk_grow(void **p, size_t *cap, size_t need, size_t size);
 
 /* A growing byte string. len excludes the final NUL, which is always there once something was added.
  * After a failed add, failed stays true and further adds do nothing: check once at the end. */
-typedef struct wk_buf { char *ptr; size_t len, cap; bool failed; } wk_buf;
+typedef struct wk_buf {
+    char *ptr;
+    size_t len, cap;
+    size_t limit;       /* bytes; more are not added. 0: no limit */
+    bool failed, full;  /* full: it failed because of the limit */
+} wk_buf;
 void wk_buf_add(wk_buf *b, const void *p, size_t n);
 void wk_buf_str(wk_buf *b, const char *s);
 void wk_buf_char(wk_buf *b, char c);

@@ -21,12 +21,17 @@ typedef struct wk_found {
 enum { WK_MAX_PIECE = 3 };
 typedef struct wk_origin {
     const wk_found *piece[WK_MAX_PIECE]; int n_piece;
+    int64_t layer; wk_role role[WK_MAX_PIECE];  /* whose they are */
+    bool merged;              /* adapters change some of it */
     int64_t mat;              /* -1: all matrices; else this one (an expert apart) */
     int64_t head;             /* > 0: rows of heads of so many are interleaved, as GGUF has them */
     float add;                /* to every element */
     const wk_tensor *plain;   /* a tensor of the source in place of pieces */
     const float *made;        /* ... or numbers of our own, float32 */
 } wk_origin;
+
+typedef struct wk_merge wk_merge;
+typedef struct wk_lora_data wk_lora_data;
 
 typedef struct wk_conversion {
     const char *from, *to;
@@ -39,6 +44,7 @@ typedef struct wk_conversion {
     wk_tensor *t; wk_origin *origin; size_t n, cap, cap_origin;  /* to write; data is NULL */
     uint64_t done, total;     /* bytes written, of all tensors */
     bool quantised;           /* some weights were: they are decoded */
+    wk_merge *merge;          /* adapters, or NULL */
     wk_arena own;             /* names, numbers */
     wk_buf notes;             /* lines for the caller */
 } wk_conversion;
@@ -52,8 +58,25 @@ wick_status wk_collector_new(wk_backend **out);
 
 /* Fills c->t and c->origin with every tensor of the other format. Errors  WICK_E_UNSUPPORTED, WICK_E_MEMORY. */
 wick_status wk_plan_model(wk_conversion *c);
-/* The same from one GGUF to another: names stay. */
+/* The same with adapters from one GGUF to another: also the tensors that the model does not name (rope_freqs). */
+wick_status wk_plan_rest(wk_conversion *c);
+/* From one GGUF to another without them: names stay. */
 wick_status wk_plan_gguf(wk_conversion *c, const wk_checkpoint *source);
+
+/* ---- merge.c: c->o's adapters ---- */
+
+/* Reads them into c->merge. Errors  as wk_lora_read(); WICK_E_UNSUPPORTED: what cannot be merged. */
+wick_status wk_merge_new(wk_conversion *c);
+void wk_merge_free(wk_merge *m);
+/* Do they change this weight? m may be NULL. */
+bool wk_merge_touches(const wk_merge *m, int64_t layer, wk_role role);
+/* Row r of a weight [.., cols], changed; room [2 * cols]. */
+void wk_merge_row(const wk_merge *m, int64_t layer, wk_role role, int64_t r, int64_t cols, float *row, float *room);
+
+/* ---- adapter_files.c ---- */
+
+/* A model's sizes and an adapter for it. Errors  as wk_model_load() and wk_lora_read(); both are NULL then. */
+wick_status wk_adapter_file_open(const char *model, const char *adapter, wk_model **m, wk_lora_data **d);
 
 /* ---- rows.c ---- */
 

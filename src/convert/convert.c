@@ -64,7 +64,7 @@ static wick_status look_at_source(wk_conversion *c, wk_checkpoint **out) {
     if (st) return st;
     bool gguf = wk_checkpoint_gguf(*out);
     c->vocab_only = gguf ? !wk_checkpoint_n_tensor(*out) : !any;
-    if (!c->to_gguf && !gguf)
+    if (!c->to_gguf && !gguf && !c->o->n_adapter)
         return wk_fail(WICK_E_ARG, "%s is a folder already: for a GGUF file, write to a name that ends in .gguf", c->from);
     return WICK_OK;
 }
@@ -85,9 +85,14 @@ static wick_status convert_model(wk_conversion *c) {
     if (c->vocab_only && !c->m->tokenizer)
         return wk_fail(WICK_E_UNSUPPORTED, "%s: has neither weights nor a tokenizer: there is nothing to convert", c->from);
     if (!c->typed) c->type = default_type(c->m);
-    if (!c->vocab_only) st = wk_plan_model(c);
+    if (c->o->n_adapter && c->vocab_only)
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: has no weights to merge an adapter into", c->from);
+    if (c->o->n_adapter) st = wk_merge_new(c);
+    if (!st && !c->vocab_only) st = wk_plan_model(c);
+    const wk_gguf *copy = c->merge && c->to_gguf ? wk_checkpoint_gguf(c->m->ckpt) : NULL;
+    if (!st && copy) st = wk_plan_rest(c);
     if (st) return st;
-    return c->to_gguf ? wk_write_gguf(c, NULL) : wk_write_folder(c);
+    return c->to_gguf ? wk_write_gguf(c, copy) : wk_write_folder(c);
 }
 
 static wick_status convert_gguf(wk_conversion *c, const wk_checkpoint *source) {
@@ -105,6 +110,7 @@ static void fill_result(const wk_conversion *c, bool from_gguf, wick_convert_res
 }
 
 static void conversion_free(wk_conversion *c) {
+    wk_merge_free(c->merge);
     wk_model_free(c->m);
     wk_free(c->t);
     wk_free(c->origin);
@@ -129,7 +135,7 @@ wick_status wick_convert(const char *path, const char *out, const wick_convert_o
     if (!st) st = look_at_source(&c, &source);
     if (!st) st = check_out(&c);
     bool from_gguf = source && wk_checkpoint_gguf(source);
-    if (!st) st = from_gguf && c.to_gguf ? convert_gguf(&c, source) : convert_model(&c);
+    if (!st) st = from_gguf && c.to_gguf && !o->n_adapter ? convert_gguf(&c, source) : convert_model(&c);
     if (!st && result) fill_result(&c, from_gguf, result);
     conversion_free(&c);
     wk_checkpoint_free(source);

@@ -39,9 +39,22 @@ static wk_dtype gguf_type(const wk_conversion *c, bool outer, int64_t cols) {
     return cols % wk_dtypes[t].block ? WK_F16 : t;
 }
 
+/* From GGUF to GGUF with adapters: what they change becomes what was asked for, floats stay what they are, quantised ones F16; the
+ * rest stays. */
+static wk_dtype merged_type(const wk_conversion *c, const wk_origin *o, bool outer) {
+    wk_dtype own = o->piece[0]->base.dtype;
+    int64_t cols = o->piece[0]->base.n_col;
+    if (!o->merged) return c->typed && is_float(own) ? gguf_type(c, outer, cols) : own;
+    return c->typed ? gguf_type(c, outer, cols) : is_float(own) ? own : WK_F16;
+}
+
 static wick_status choose_type(const wk_conversion *c, wk_role role, bool small, const wk_origin *o, wk_dtype *out) {
     const wk_found *f = o->piece[0];
     small = small || role == WK_T_ROUTER;
+    if (c->to_gguf && c->merge && wk_checkpoint_gguf(c->m->ckpt)) {
+        *out = small && !o->merged ? f->base.dtype : merged_type(c, o, role == WK_T_EMBED || role == WK_T_OUTPUT);
+        return WICK_OK;
+    }
     if (c->to_gguf) {
         *out = small ? WK_F32 : gguf_type(c, role == WK_T_EMBED || role == WK_T_OUTPUT, f->base.n_col);
         return WICK_OK;
@@ -60,6 +73,15 @@ static wk_role written_as(const wk_conversion *c, wk_role role) {
     return role;
 }
 
+/* Do adapters change a role, or one that is written with it? */
+static bool is_merged(const wk_conversion *c, int64_t layer, wk_role role) {
+    bool any = false;
+    for (int r = 0; c->merge && r < WK_T_COUNT; r++)
+        any = any || ((r == (int)role || written_as(c, (wk_role)r) == written_as(c, role)) &&
+                      wk_merge_touches(c->merge, layer, (wk_role)r));
+    return any;
+}
+
 /* Has each expert a tensor of its own? */
 static bool apart(const wk_conversion *c, wk_role role) {
     wk_str name;
@@ -70,14 +92,15 @@ static bool apart(const wk_conversion *c, wk_role role) {
 static wick_status add_role(wk_conversion *c, wk_role role, int64_t layer, int64_t mat, const char *suffix, const wk_found *f) {
     const wk_hparams *hp = &c->m->hp;
     bool bias = !strcmp(suffix, "bias"), vector = wk_roles[role].rows == WK_D_ONE || bias;
-    wk_origin o = { .piece = { f }, .n_piece = 1, .mat = mat };
+    wk_origin o = { .piece = { f }, .n_piece = 1, .mat = mat, .layer = layer, .role = { role } };
     wk_tensor t = { 0 };
     char name[192];
     if (!wk_arch_tensor_name(hp->arch, c->to_gguf ? NULL : WK_ROOT, written_as(c, role), 0, layer, mat < 0 ? 0 : mat, suffix, name,
                              sizeof name))
         return wk_fail(WICK_E_UNSUPPORTED, "%s: %s files of architecture %s have no place for tensor \"%s\"", c->from,
                        c->to_gguf ? "GGUF" : "Hugging Face", hp->arch->name, wk_show(f->tensor[0].name).text);
-    if (vector && !bias && hp->features & WK_NORM_PLUS_ONE) o.add = c->to_gguf ? f->add : -1;
+    o.merged = !vector && is_merged(c, layer, role);
+    if (vector && !bias && hp->features & WK_NORM_PLUS_ONE) o.add = f->add - (c->to_gguf ? 0 : 1);
     if (c->to_gguf && hp->features & WK_GGUF_PERMUTED && (role == WK_T_Q || role == WK_T_K)) o.head = hp->head_dim;
     if (o.head && bias)
         return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%s\": biases on rows that GGUF interleaves are not known to wick", c->from,
@@ -92,6 +115,7 @@ static wick_status add_role(wk_conversion *c, wk_role role, int64_t layer, int64
         wk_origin *into = &c->origin[last];
         if (into->n_piece == WK_MAX_PIECE || mat >= 0 || c->t[last].shape[c->t[last].n_dim - 1] != f->base.n_col)
             return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%s\" cannot be put together", c->from, name);
+        into->role[into->n_piece] = role;
         into->piece[into->n_piece++] = f;
         c->t[last].shape[c->t[last].n_dim - 2] += f->base.n_row;
         uint64_t bytes = c->t[last].n_bytes / (uint64_t)(c->t[last].shape[c->t[last].n_dim - 2] - f->base.n_row) *
@@ -139,7 +163,7 @@ static wick_status add_rope_factors(wk_conversion *c) {
 
 wick_status wk_plan_model(wk_conversion *c) {
     const wk_model *m = c->m;
-    if (m->hp.classify)
+    if (m->hp.classify && c->to_gguf)
         return wk_fail(WICK_E_UNSUPPORTED,
                        "%s: a GGUF file has no place for the head of a %s: a classifier can stay a folder, "
                        "which wick runs as it is",
@@ -147,6 +171,25 @@ wick_status wk_plan_model(wk_conversion *c) {
     wick_status st = add_weights(c, &m->top, -1, 0, WK_T_FIRST_LAYER);
     if (!st) st = add_rope_factors(c);
     for (int64_t l = 0; !st && l < m->hp.n_layer; l++) st = add_weights(c, &m->layer[l], l, WK_T_FIRST_LAYER, WK_T_COUNT);
+    return st;
+}
+
+/* rope_freqs and the like: of no role's matrix, or not made by the plan. */
+static bool is_planned(const wk_conversion *c, wk_str name) {
+    for (size_t i = 0; i < c->n; i++)
+        if (c->t[i].name.len == name.len && !memcmp(c->t[i].name.ptr, name.ptr, name.len)) return true;
+    return name.len < 5 || memcmp(name.ptr, "rope_", 5);
+}
+
+wick_status wk_plan_rest(wk_conversion *c) {
+    wick_status st = WICK_OK;
+    for (size_t i = 0; !st && i < wk_checkpoint_n_tensor(c->m->ckpt); i++) {
+        const wk_tensor *s = wk_checkpoint_tensor(c->m->ckpt, i);
+        char name[128];
+        if (is_planned(c, s->name)) continue;
+        snprintf(name, sizeof name, "%.*s", (int)(s->name.len < 100 ? s->name.len : 100), s->name.ptr);
+        st = add(c, name, s, &(wk_origin){ .plain = s });
+    }
     return st;
 }
 

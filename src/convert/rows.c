@@ -24,13 +24,14 @@ int64_t wk_origin_rows(const wk_origin *o) {
     return o->made ? 1 : n;
 }
 
+typedef struct source { const wk_tensor *t; int64_t row; int piece; int64_t in; } source;  /* in: which row of the piece it is */
+
 /* The source of row r. Stacked matrices of several pieces: matrix by matrix, the pieces' rows one below the other. */
-static const wk_tensor *source_row(const wk_origin *o, int64_t r, int64_t *row) {
-    int64_t per = 0, mat = o->mat, i = 0;
-    if (o->plain) {
-        *row = r;
-        return o->plain;
-    }
+static source source_row(const wk_origin *o, int64_t r) {
+    int64_t per = 0, mat = o->mat;
+    int i = 0;
+    source s = { .t = o->plain, .row = r };
+    if (o->plain) return s;
     for (int k = 0; k < o->n_piece; k++) per += o->piece[k]->base.n_row;
     if (mat < 0) {
         mat = r / per;
@@ -38,17 +39,19 @@ static const wk_tensor *source_row(const wk_origin *o, int64_t r, int64_t *row) 
     }
     while (r >= o->piece[i]->base.n_row) r -= o->piece[i++]->base.n_row;
     if (o->head) r = interleaved(r, o->head);
-    return row_of(o->piece[i], mat * o->piece[i]->base.n_row + r, row);
+    s.piece = i;
+    s.in = r;
+    s.t = row_of(o->piece[i], mat * o->piece[i]->base.n_row + r, &s.row);
+    return s;
 }
 
 static void read_row(const wk_origin *o, int64_t r, int64_t cols, float *out) {
-    int64_t row;
     if (o->made) {
         memcpy(out, o->made, (size_t)cols * sizeof *out);
         return;
     }
-    const wk_tensor *t = source_row(o, r, &row);
-    wk_tensor_row(t, row, out);
+    source s = source_row(o, r);
+    wk_tensor_row(s.t, s.row, out);
     for (int64_t i = 0; o->add != 0 && i < cols; i++) out[i] += o->add;
 }
 
@@ -72,17 +75,19 @@ static wick_status progress(wk_conversion *c, uint64_t n) {
 /* Rows [r, r + n) into raw. */
 static wick_status make_rows(const wk_conversion *c, const wk_tensor *t, const wk_origin *o, int64_t r, int64_t n, float *row,
                              uint8_t *raw) {
-    int64_t cols = wk_tensor_cols(t), from;
+    int64_t cols = wk_tensor_cols(t);
     size_t bytes;
     wick_status st = WICK_OK;
     wk_row_bytes(t->dtype, cols, &bytes);
     for (int64_t i = 0; !st && i < n; i++) {
-        const wk_tensor *s = o->made ? NULL : source_row(o, r + i, &from);
-        if (s && s->dtype == t->dtype && !s->parts && o->add == 0) {
-            memcpy(raw + (size_t)i * bytes, s->data + (size_t)from * bytes, bytes);
+        source s = o->made ? (source){ 0 } : source_row(o, r + i);
+        bool merged = o->merged && wk_merge_touches(c->merge, o->layer, o->role[s.piece]);
+        if (s.t && s.t->dtype == t->dtype && !s.t->parts && o->add == 0 && !merged) {
+            memcpy(raw + (size_t)i * bytes, s.t->data + (size_t)s.row * bytes, bytes);
             continue;
         }
         read_row(o, r + i, cols, row);
+        if (merged) wk_merge_row(c->merge, o->layer, o->role[s.piece], s.in, cols, row, row + cols);
         st = check_range(c, t, row, cols);
         if (!st) wk_dtypes[t->dtype].encode(row, raw + (size_t)i * bytes, cols);
     }
@@ -109,7 +114,7 @@ wick_status wk_convert_fill(const wk_tensor *t, wk_out *out, void *user) {
     wk_row_bytes(t->dtype, cols, &bytes);
     int64_t step = bytes < BLOCK ? BLOCK / (int64_t)bytes : 1;
     if (step > rows) step = rows;
-    float *row = wk_alloc_array((size_t)cols, sizeof *row);
+    float *row = wk_alloc_array((size_t)cols * (o->merged ? 3 : 1), sizeof *row);
     uint8_t *raw = wk_alloc_array((size_t)step, bytes);
     wick_status st = row && raw ? WICK_OK : wk_fail_memory((size_t)step * bytes, "rows of a tensor");
     for (int64_t r = 0; !st && r < rows; r += step) {

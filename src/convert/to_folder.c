@@ -357,6 +357,31 @@ static wick_status write_weights(wk_conversion *c, const char *folder) {
     return st;
 }
 
+/* From a folder, with adapters: what lies around the weights is as it was. */
+static wick_status copy_text_files(const wk_conversion *c, const char *folder) {
+    static const char *const names[] = {
+        "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+        "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja", "chat_template.json",
+    };
+    wick_status st = WICK_OK;
+    if (json_object_get(wk_checkpoint_config(c->m->ckpt), "quantization_config"))
+        return wk_fail(WICK_E_UNSUPPORTED,
+                       "%s: is quantised, its config.json would not fit a folder of floats: merge into a GGUF file", c->from);
+    if (c->m->hp.wrapped)
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: holds parts for pictures, which would be lost: merge into a GGUF file", c->from);
+    for (size_t i = 0; !st && i < sizeof names / sizeof *names; i++) {
+        char *path = wk_path_join(c->from, names[i]);
+        wk_buf b = { 0 };
+        bool there = false;
+        st = path ? wk_file_look(path, &there) : wk_fail_memory(strlen(c->from), "a file's name");
+        if (!st && there) st = wk_file_read(path, 1u << 30, &b);
+        if (!st && there) st = write_text(folder, names[i], &b);
+        wk_buf_free(&b);
+        wk_free(path);
+    }
+    return st;
+}
+
 wick_status wk_write_folder(wk_conversion *c) {
     wk_buf tmp = { 0 };
     size_t n = strlen(c->to);
@@ -368,7 +393,7 @@ wick_status wk_write_folder(wk_conversion *c) {
     if (!st) {
         wk_folder_remove(tmp.ptr);  /* an earlier process of this number may have died */
         st = wk_folder_make(tmp.ptr);
-        if (!st) st = write_text_files(c, tmp.ptr);
+        if (!st) st = (wk_checkpoint_gguf(c->m->ckpt) ? write_text_files : copy_text_files)(c, tmp.ptr);
         if (!st && !c->vocab_only) st = write_weights(c, tmp.ptr);
         if (!st && wk_is_folder(c->to) && !c->vocab_only) {  /* no weights of another model may stay beside the new ones */
             wk_folder_clear(c->to, "model", ".safetensors");

@@ -310,6 +310,10 @@ wick_status wk_put_vocabulary(wk_conversion *c, wk_gguf_keys *k) {
     if (!has_type(v.model, "BPE"))
         return wk_fail(WICK_E_UNSUPPORTED, "%s/tokenizer.json: the model \"%.40s\" cannot be converted yet: BPE can", c->from,
                        json_string_value(json_object_get(v.model, "type")));
+    const char *inside = json_string_value(json_object_get(v.model, "continuing_subword_prefix"));
+    const char *last = json_string_value(json_object_get(v.model, "end_of_word_suffix"));
+    if (inside && *inside) return cannot(&v, "model.continuing_subword_prefix is not empty");
+    if (last && *last) return cannot(&v, "model.end_of_word_suffix is not empty");
     wick_status st = json_is_true(json_object_get(v.model, "byte_fallback")) ? put_pieces(&v) : put_byte_level(&v);
     return st ? st : put_special(&v);
 }

@@ -132,7 +132,10 @@ static wick_status put_byte_level(const out *o) {
     wick_status st = wk_gguf_str(o->g, KEY("pre"), &pre, NULL);
     if (!st) st = wk_gguf_arr(o->g, KEY("merges"), &merges, NULL);
     if (!st) pattern = wk_pre_tokenizer_patterns(pre, &whole);
-    if (st || !pattern) return st;  /* the tokenizer was made by them */
+    if (st) return st;
+    if (!pattern)  /* the tokenizer was made: it is of the kinds that read characters */
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: a tokenizer cut as \"%s\" (" KEY("pre") ") cannot be converted yet",
+                       wk_gguf_path(o->g), wk_show(pre).text);
     bool gpt2 = false;  /* the last one may be left to ByteLevel */
     wk_buf_str(o->b, "  \"normalizer\": null,\n  \"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [\n");
     for (size_t i = 0; i < WK_MAX_PRE_PATTERN && pattern[i]; i++) {

@@ -199,7 +199,10 @@ static wick_status index_tensors(wk_checkpoint *c) {
 
 static wick_status group_quantised(wk_checkpoint *c) {
     const json_t *q = json_object_get(c->config, "quantization_config");
-    if (!json_is_object(q)) return WICK_OK;
+    if (!q || json_is_null(q)) return WICK_OK;
+    if (!json_is_object(q))
+        return wk_fail(WICK_E_FORMAT, "%s/config.json: quantization_config is %s, it must be an object", c->path,
+                       wk_show_json(q).text);
     wk_tensor_list list = { c->path, c->tensor, c->n_tensor, &c->names, &c->own };
     wick_status st = wk_quantised_group(&list, q);
     c->n_tensor = list.n_tensor;

@@ -2,6 +2,7 @@
  * Load: 30 keys to 100,000 tensors, built once, a few lookups per tensor.
  * The names are a stranger's, so the hash starts from a random seed: no file can be made to collide. */
 #include "format/names.h"
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
@@ -68,5 +69,16 @@ wk_shown wk_show(wk_str s) {
     size_t n = s.len <= 72 ? s.len : 69;
     for (size_t i = 0; i < n; i++) r.text[i] = s.ptr[i] >= ' ' && s.ptr[i] <= '~' ? s.ptr[i] : '?';
     if (n < s.len) memcpy(r.text + n, "...", 3);
+    return r;
+}
+
+wk_shown wk_show_json(const json_t *v) {
+    wk_shown r = { { 0 } };
+    wk_str s = { json_string_value(v), json_string_length(v) };
+    if (json_is_string(v)) snprintf(r.text, sizeof r.text, "\"%.72s\"", wk_show(s).text);
+    else if (json_is_number(v)) snprintf(r.text, sizeof r.text, "%.10g", json_number_value(v));
+    else if (json_is_boolean(v)) snprintf(r.text, sizeof r.text, "%s", json_is_true(v) ? "true" : "false");
+    else if (json_is_array(v) || json_is_object(v)) snprintf(r.text, sizeof r.text, json_is_array(v) ? "a list" : "an object");
+    else snprintf(r.text, sizeof r.text, v ? "null" : "absent");
     return r;
 }

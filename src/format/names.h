@@ -1,6 +1,7 @@
 /* names.h: finding an element of an array by its name, and names of strangers in messages. Shared by the formats. */
 #ifndef WK_NAMES_H
 #define WK_NAMES_H
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/status.h"
 
@@ -17,5 +18,7 @@ size_t wk_names_find(const wk_names *t, const char *name, size_t len);
 /* A name fit for a message: at most 72 bytes, anything but printable ASCII as '?', cut ones ending in "...". */
 typedef struct wk_shown { char text[80]; } wk_shown;
 wk_shown wk_show(wk_str s);
+/* A value of a JSON file, likewise: text in quotes; a list and an object by those words, NULL as "absent". */
+wk_shown wk_show_json(const json_t *v);
 
 #endif

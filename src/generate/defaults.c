@@ -5,6 +5,7 @@
  * wick's. Keys in the file win either way. A repetition_penalty looks back on the whole context, as there.
  * GGUF: general.sampling.*, as llama.cpp reads them. */
 #include "generate/generate.h"
+#include "format/names.h"
 #include <math.h>
 #include <string.h>
 
@@ -53,7 +54,8 @@ static wick_status from_config(json_t *config, const char *path, wick_generate_o
     json_t *sample = json_object_get(config, "do_sample");
     bool greedy = json_is_false(sample);
     if (sample && !json_is_boolean(sample) && !json_is_null(sample))
-        return wk_fail(WICK_E_FORMAT, "%s/generation_config.json: \"do_sample\" is neither true nor false", path);
+        return wk_fail(WICK_E_FORMAT, "%s/generation_config.json: \"do_sample\" is %s, it must be true or false", path,
+                       wk_show_json(sample).text);
     if (json_is_true(sample)) {
         o->temperature = 1;
         o->top_k = 50;
@@ -65,8 +67,8 @@ static wick_status from_config(json_t *config, const char *path, wick_generate_o
         if (!v || json_is_null(v)) continue;
         double x = json_number_value(v);
         if (!json_is_number(v) || !(x >= keys[i].min && x <= keys[i].max) || (keys[i].integer && x != floor(x)))
-            return wk_fail(WICK_E_FORMAT, "%s/generation_config.json: \"%s\" is not a %snumber from %g to %g", path, keys[i].hf,
-                           keys[i].integer ? "whole " : "", keys[i].min, keys[i].max);
+            return wk_fail(WICK_E_FORMAT, "%s/generation_config.json: \"%s\" is %s, it must be a %snumber from %g to %g", path,
+                           keys[i].hf, wk_show_json(v).text, keys[i].integer ? "whole " : "", keys[i].min, keys[i].max);
         set(o, keys[i].at, keys[i].integer, x);
         if (!strcmp(keys[i].hf, "repetition_penalty")) o->penalty_last_n = -1;
     }

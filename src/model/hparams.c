@@ -52,13 +52,7 @@ static json_t *member(json_t *object, const char *name) {
 
 /* "config.json: "num_hidden_layers" is "4", it must be a whole number" */
 static wick_status wrong_kind(const source *s, const char *name, const json_t *v, const char *want) {
-    char text[128];
-    wk_str said = { json_string_value(v), json_string_length(v) };
-    if (json_is_string(v)) snprintf(text, sizeof text, "\"%s\"", wk_show(said).text);
-    else if (json_is_number(v)) snprintf(text, sizeof text, "%.10g", json_number_value(v));
-    else if (json_is_boolean(v)) snprintf(text, sizeof text, "%s", json_is_true(v) ? "true" : "false");
-    else snprintf(text, sizeof text, "%s", json_is_array(v) ? "a list" : json_is_object(v) ? "an object" : "null");
-    return wk_fail(WICK_E_FORMAT, "%s: \"%s\" is %s, it must be %s", s->path, name, text, want);
+    return wk_fail(WICK_E_FORMAT, "%s: \"%s\" is %s, it must be %s", s->path, name, wk_show_json(v).text, want);
 }
 
 /* A number from config.json. */
@@ -497,6 +491,10 @@ static wick_status derive(const source *s, wk_hparams *hp) {
     double v = 0;
     bool found = false;
     wick_status st = WICK_OK;
+    if ((float)hp->norm_eps <= 0)
+        return wk_fail(WICK_E_FORMAT,
+                       "%s: the RMS norm's epsilon is %g: as a 32-bit number it must be above 0, else a row of zeros, as unused "
+                       "tokens have, becomes 0 / 0; 1e-6 is usual", s->path, hp->norm_eps);
     if (!hp->n_head_kv) hp->n_head_kv = hp->n_head;
     if (hp->n_head % hp->n_head_kv)
         return wk_fail(WICK_E_FORMAT, "%s: %lld heads cannot share %lld KV heads", s->path, (long long)hp->n_head,

@@ -1,5 +1,6 @@
 /* model.c: opening a model: checkpoint, hyperparameters, text, weights. */
 #include "model/model.h"
+#include "format/names.h"
 #include "model/bind.h"
 #include <math.h>
 #include <stdio.h>
@@ -30,7 +31,9 @@ static wick_status count_types(wk_model *m) {
 static wick_status add_end(wk_model *m, const json_t *id, const char *file) {
     json_int_t v = json_integer_value(id), limit = m->tokenizer ? wk_tokenizer_n_vocab(m->tokenizer) : INT32_MAX;
     const char *path = wk_checkpoint_path(m->ckpt);
-    if (!json_is_integer(id)) return wk_fail(WICK_E_FORMAT, "%s/%s: \"eos_token_id\" is no id and no list of ids", path, file);
+    if (!json_is_integer(id))
+        return wk_fail(WICK_E_FORMAT, "%s/%s: \"eos_token_id\" is %s, which is no id and no list of ids", path, file,
+                       wk_show_json(id).text);
     if (v < 0 || v >= limit)
         return wk_fail(WICK_E_FORMAT, "%s/%s: \"eos_token_id\" is %lld, it has to be in 0..%lld", path, file, (long long)v,
                        (long long)limit - 1);

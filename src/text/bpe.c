@@ -93,7 +93,14 @@ wick_status wk_bpe_read(wk_bpe *m, const wk_vocabulary *v, const wk_merge_text *
         uint32_t at = first + (uint32_t)i;
         if (left[i] < 0) return bad_merge(what, at, &text[i], "the first is not in the vocabulary");
         if (right[i] < 0) return bad_merge(what, at, &text[i], "the second is not in the vocabulary");
-        int32_t into = joined(v, &text[i], *expected);
+        wk_merge_text whole = text[i];
+        if (m->inside.len) {  /* it is inside the second, and goes when the two become one */
+            if (whole.right.len < m->inside.len || memcmp(whole.right.ptr, m->inside.ptr, m->inside.len))
+                return bad_merge(what, at, &text[i], "the second does not begin with model.continuing_subword_prefix");
+            whole.right.ptr += m->inside.len;
+            whole.right.len -= m->inside.len;
+        }
+        int32_t into = joined(v, &whole, *expected);
         if (into == -2) return wk_fail_memory(text[i].left.len + text[i].right.len, "a merge");
         if (into < 0) return bad_merge(what, at, &text[i], "joined they are not in the vocabulary");
         *expected = into + 1;
@@ -146,14 +153,29 @@ static inline uint32_t pair_rank(const wk_tokenizer *t, const char *text, const 
 
 /* ---- symbols to begin with ---- */
 
-/* Takes the next symbol (or several: the bytes of a character that is no entry) at text + at into s; *n is how many.
- * Returns the bytes that they cover. unk stands for what is neither. */
-static size_t first_symbols(const wk_tokenizer *t, const char *text, size_t at, symbol *s, size_t *n) {
+/* The entry of the character text[at..end) of a word of n bytes, with what the model puts around it. */
+static int32_t affixed_entry(const wk_tokenizer *t, const char *text, size_t at, size_t end, size_t n) {
+    const wk_bpe *m = &t->bpe;
+    char s[2 * WK_MAX_AFFIX + 4];
+    size_t k = 0;
+    if (at && m->inside.len) { memcpy(s, m->inside.ptr, m->inside.len); k = m->inside.len; }
+    if (m->from_bytes) k += wk_utf8_put(s + k, wk_char_of_byte((uint8_t)text[at]));
+    else { memcpy(s + k, text + at, end - at); k += end - at; }
+    if (end == n && m->last.len) { memcpy(s + k, m->last.ptr, m->last.len); k += m->last.len; }
+    return entry_of(t, s, k);
+}
+
+/* Takes the next symbol (or several: the bytes of a character that is no entry) at text + at, of n_text bytes, into s; *n is how
+ * many. Returns the bytes that they cover. unk stands for what is neither. */
+static size_t first_symbols(const wk_tokenizer *t, const char *text, size_t n_text, size_t at, symbol *s, size_t *n) {
     const wk_bpe *m = &t->bpe;
     uint8_t c = (uint8_t)text[at];
     size_t len = 1;
     int32_t id;
-    if (m->from_bytes) {
+    if (m->inside.len || m->last.len) {
+        if (!m->from_bytes) wk_utf8_get(text + at, &len);
+        id = affixed_entry(t, text, at, at + len, n_text);
+    } else if (m->from_bytes) {
         id = m->of_byte[c];
     } else if (c < 0x80) {
         id = m->of_ascii[c];
@@ -181,7 +203,7 @@ static size_t symbols_of(const wk_tokenizer *t, const char *text, size_t n, symb
     const wk_bpe *m = &t->bpe;
     size_t k = 0, add;
     for (size_t at = 0; at < n; k += add) {
-        at += first_symbols(t, text, at, s + k, &add);
+        at += first_symbols(t, text, n, at, s + k, &add);
         if (add == 1 && m->fuse_unk && k && t->unk >= 0 && !m->by_text && s[k].id == t->unk && s[k - 1].id == t->unk) {
             s[k - 1].len += s[k].len;
             add = 0;

@@ -1,6 +1,6 @@
 /* decoder.c: ids to text. What each token stands for is worked out once, at open; as ids come, only UTF-8 is put together.
- * Source: the `tokenizers` package's decoders ByteLevel, Replace, ByteFallback, Fuse, Strip and Metaspace; the places of U+FFFD
- * follow Unicode 15, section 3.9 (one for each maximal part of a character).
+ * Source: the `tokenizers` package's decoders ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace, WordPiece, BPEDecoder and
+ * CTC; the places of U+FFFD follow Unicode 15, section 3.9 (one for each maximal part of a character).
  * Load: one call per generated token: no allocation beyond the caller's buffer. */
 #include "text/tokenizer_parts.h"
 #include <string.h>
@@ -68,10 +68,11 @@ static void clean_up(wk_str s, wk_buf *a, wk_buf *out) {
 
 /* One token through the steps, by way of a and b, into out. */
 static void token_bytes(wk_token_kind kind, wk_str s, const wk_decode_step *step, size_t n, wk_buf *a, wk_buf *b, wk_buf *out) {
-    wk_buf extra = { 0 };
-    for (size_t i = 0; i < n && !hidden(kind); i++) {
+    wk_buf extra = { .limit = a->limit };
+    for (size_t i = 0; i < n; i++) {
         const wk_decode_step *d = &step[i];
         wk_buf *to = a;
+        if (hidden(kind) && !d->control) continue;
         to->len = 0;
         switch (d->kind) {
         case WK_DECODE_STRIP: s = strip(s, d->from, d->left, d->right); continue;
@@ -101,14 +102,18 @@ static void token_bytes(wk_token_kind kind, wk_str s, const wk_decode_step *step
     }
     wk_buf_add(out, s.ptr, s.len);
     if (extra.failed) out->failed = true;
+    if (extra.full) out->full = true;
     wk_buf_free(&extra);
 }
 
 wick_status wk_decoder_table(wk_vocabulary *v, const wk_decode_step *step, size_t n) {
-    wk_buf a = { 0 }, b = { 0 }, all = { 0 };
+    enum { MAX_TOKEN = 1 << 20, MAX_GROWTH = 16, MAX_MORE = 1 << 24 };  /* as in normalizer.c: no vocabulary grows by much */
+    wk_buf a = { .limit = MAX_TOKEN }, b = { .limit = MAX_TOKEN }, all = { 0 };
     bool simple = n == 1 && step[0].kind == WK_DECODE_BYTE_LEVEL;
     size_t total = 1;
     for (int32_t id = 0; id < v->n; id++) total += v->entry[id].len;
+    if (total > MAX_TOKEN) a.limit = b.limit = total;
+    all.limit = MAX_GROWTH * total + MAX_MORE;
     if (!wk_grow((void **)&all.ptr, &all.cap, total, 1)) return wk_fail_memory(total, "the tokens' bytes");
     for (int32_t id = 0; id < v->n && all.len <= UINT32_MAX; id++) {
         v->byte_at[id] = (uint32_t)all.len;
@@ -116,10 +121,12 @@ wick_status wk_decoder_table(wk_vocabulary *v, const wk_decode_step *step, size_
         else if (v->entry[id].len) token_bytes(v->kind[id], v->entry[id], step, n, &a, &b, &all);
     }
     v->byte_at[v->n] = (uint32_t)all.len;
-    bool failed = all.failed || a.failed || b.failed;
+    bool failed = all.failed || a.failed || b.failed, full = all.full || a.full || b.full;
     wk_buf_free(&a);
     wk_buf_free(&b);
     v->bytes = all.ptr;
+    if (full)
+        return wk_fail(WICK_E_UNSUPPORTED, "decoder: its replacements make far more of the vocabulary than its %zu bytes", total);
     if (failed) return wk_fail_memory(total, "the tokens' bytes");
     if (all.len > UINT32_MAX) return wk_fail(WICK_E_LENGTH, "the vocabulary's entries have %zu bytes, more than 2^32", all.len);
     return WICK_OK;
@@ -128,7 +135,7 @@ wick_status wk_decoder_table(wk_vocabulary *v, const wk_decode_step *step, size_
 /* ---- as ids come ---- */
 
 void wk_decoder_init(wk_decoder *d, const wk_tokenizer *t, bool with_special) {
-    *d = (wk_decoder){ .t = t, .with_special = with_special };
+    *d = (wk_decoder){ .t = t, .with_special = with_special, .before = -1 };
 }
 
 /* Whole characters go out; of the very first one a space may be dropped. */
@@ -165,10 +172,32 @@ static void feed(wk_decoder *d, const char *p, size_t n, wk_buf *out) {
     if (done < n) emit(d, p + done, n - done, out);
 }
 
+/* Bytes of a token before what ends a word; all of them if nothing does. */
+static size_t word_end(const wk_tokenizer *t, int32_t id) {
+    wk_str e = wk_tokenizer_entry(t, id), end = t->word_end;
+    const char *p = end.len && !hidden(wk_tokenizer_kind(t, id)) ? memmem(e.ptr, e.len, end.ptr, end.len) : NULL;
+    return p ? (size_t)(p - e.ptr) : wk_tokenizer_bytes(t, id).len;
+}
+
+/* The rest of the token before, as one that is followed: its word ends are spaces. */
+static void close_word(wk_decoder *d, wk_buf *out) {
+    wk_str s = wk_tokenizer_bytes(d->t, d->before);
+    size_t done = word_end(d->t, d->before);
+    d->open = false;
+    feed(d, s.ptr + done, s.len - done, out);
+}
+
 void wk_decode(wk_decoder *d, int32_t id, wk_buf *out) {
     wk_token_kind kind = wk_tokenizer_kind(d->t, id);
     wk_str s = wk_tokenizer_bytes(d->t, id);
-    if (!d->with_special && hidden(kind)) return;
+    if ((!d->with_special && hidden(kind)) || (d->t->once && id == d->before)) return;
+    if (d->open) close_word(d, out);
+    d->before = id;
+    if (d->t->word_end.len) {
+        size_t n = word_end(d->t, id);
+        d->open = n < s.len;
+        s.len = n;
+    }
     if ((d->t->join || (d->t->spaced && hidden(kind))) && d->started) feed(d, " ", 1, out);
     if (!d->started && d->t->inside.len) {
         wk_str e = wk_tokenizer_entry(d->t, id);
@@ -185,6 +214,15 @@ void wk_decode(wk_decoder *d, int32_t id, wk_buf *out) {
 }
 
 void wk_decode_end(wk_decoder *d, wk_buf *out) {
+    wk_str end = d->t->word_end, e = wk_tokenizer_entry(d->t, d->before);
+    /* the last token's word ends are nothing */
+    for (size_t i = d->open ? word_end(d->t, d->before) : e.len, j; i < e.len; i = j) {
+        const char *q = memmem(e.ptr + i, e.len - i, end.ptr, end.len);
+        j = q ? (size_t)(q - e.ptr) : e.len;
+        feed(d, e.ptr + i, j - i, out);
+        if (q) j += end.len;
+    }
+    d->open = false;
     if (d->n_held) emit(d, "\xEF\xBF\xBD", 3, out);
     d->n_held = 0;
 }

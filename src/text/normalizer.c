@@ -7,8 +7,11 @@
 static void replace_byte(const wk_norm *s, wk_str in, wk_buf *out) {
     size_t count = 0, need;
     for (size_t i = 0; i < in.len; i++) count += in.ptr[i] == s->from.ptr[0];
-    if (!wk_mul_size(count, s->to.len, &need) || !wk_add_size(need, in.len, &need) ||
-        !wk_grow((void **)&out->ptr, &out->cap, need, 1)) {
+    if (!wk_mul_size(count, s->to.len, &need) || !wk_add_size(need, in.len, &need) || (out->limit && need > out->limit)) {
+        out->failed = out->full = true;
+        return;
+    }
+    if (!wk_grow((void **)&out->ptr, &out->cap, need, 1)) {
         out->failed = true;
         return;
     }
@@ -103,6 +106,8 @@ static void spaces(const wk_norm *s, wk_str in, wk_buf *out) {
 
 wick_status wk_normalize(const wk_norm *step, size_t n, wk_str text, wk_buf *a, wk_buf *b, wk_str *out) {
     wick_status st = WICK_OK;
+    size_t before = text.len;
+    a->limit = b->limit = WK_MAX_GROWTH * before + WK_MAX_MORE;
     for (size_t i = 0; i < n && !st; i++) {
         const wk_norm *s = &step[i];
         wk_buf *to = a;
@@ -130,7 +135,11 @@ wick_status wk_normalize(const wk_norm *step, size_t n, wk_str text, wk_buf *a, 
         case WK_NORM_SPACES: spaces(s, text, to); break;
         case WK_NORM_STRIP: break;
         }
+        if (!st && to->full)
+            st = wk_fail(WICK_E_UNSUPPORTED, "the tokenizer's normalizer makes more than %zu bytes of a text of %zu: its "
+                                             "replacements are not those of a tokenizer", to->limit, before);
         if (!st && to->failed) st = wk_fail_memory(text.len, "normalised text");
+        to->failed = to->full = false;
         text = (wk_str){ to->len ? to->ptr : "", to->len };
         a = b;  /* text lies in the one, the next step writes to the other */
         b = to;

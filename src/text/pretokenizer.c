@@ -173,9 +173,27 @@ static wick_status pieces(wk_run *r, size_t at, const char *p, size_t n) {
     return st;
 }
 
+/* Runs of one script. */
+static wick_status scripts(wk_run *r, size_t at, const char *p, size_t n) {
+    wick_status st = WICK_OK;
+    size_t from = n;
+    uint8_t last = 0;
+    for (size_t i = 0, len; i < n && !st; i += len) {
+        uint8_t s = wk_script_of(wk_utf8_get(p + i, &len));
+        if (!s || s == last) continue;
+        if (from < i) st = next(r, at, p + from, i - from);
+        from = i;
+        last = s;
+    }
+    return st || from == n ? st : next(r, at, p + from, n - from);
+}
+
 /* Steps that change the text write it to the step's own buffer and go on from there. */
 static wick_status edited(wk_run *r, size_t at, wk_buf *b) {
     const char *limit = r->limit;
+    if (b->full)
+        return wk_fail(WICK_E_UNSUPPORTED, "the tokenizer's pre_tokenizer makes more than %zu bytes of a text of %zu: its steps "
+                                           "are not those of a tokenizer", b->limit, r->n_text);
     if (b->failed) return wk_fail_memory(b->len, "pre-tokenised text");
     r->limit = b->ptr + b->len;
     wick_status st = b->len ? next(r, at, b->ptr, b->len) : WICK_OK;
@@ -228,6 +246,7 @@ wick_status wk_pretokenize(wk_run *r, size_t at, const char *p, size_t n) {
     case WK_PRE_BYTE_CHARS: return byte_chars(r, at, p, n);
     case WK_PRE_METASPACE: return metaspace(r, at, p, n);
     case WK_PRE_LENGTH: return pieces(r, at, p, n);
+    case WK_PRE_SCRIPTS: return scripts(r, at, p, n);
     case WK_PRE_CUT: return cut(r, at, p, n);
     }
     return WICK_OK;

@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { MAX_TEXT = 1 << 30 };
+enum { MAX_TEXT = 1 << 30, MAX_END = 1024 };
 
 /* ---- making and freeing ---- */
 
@@ -82,6 +82,7 @@ static wick_status cut_where_nothing_merges(wk_tokenizer *t) {
     bool all_bytes = m->byte_fallback;
     for (int b = 0; b < 256; b++) if (m->of_byte[b] < 0) all_bytes = false;
     if (t->encode != wk_bpe_word || t->n_pre || m->from_bytes || m->ignore_merges) return WICK_OK;
+    if (m->inside.len || m->last.len) return WICK_OK;  /* a character's entry depends on where in the word it stands */
     /* an unknown character leaves no trace, or joins its neighbour */
     if (!all_bytes && (t->unk < 0 || m->fuse_unk)) return WICK_OK;
     uint64_t *glue = wk_arena_alloc(&t->strings, 65536 / 8);
@@ -153,6 +154,7 @@ static wick_status run_text(wk_run *r, const char *text, size_t n, const wk_trus
         r->edit = wk_alloc_array(t->n_pre, sizeof *r->edit);
         r->search = wk_alloc_array(t->n_pre, sizeof *r->search);
         if (!r->edit || !r->search) return wk_fail_memory(t->n_pre * (sizeof *r->edit + sizeof *r->search), "tokenizing");
+        for (size_t i = 0; i < t->n_pre; i++) r->edit[i].limit = WK_MAX_GROWTH * n + WK_MAX_MORE;
     }
     wk_words_take(r, n);
     if (!wk_ids_room(r->out, n / 4 + 16)) return wk_fail_memory(n, "ids");
@@ -250,6 +252,8 @@ wick_status wk_tokenizer_add_end(wk_tokenizer *t, int32_t id) {
     if (!is_id(t, id))
         return wk_fail(WICK_E_ARG, "end-of-turn id %" PRId32 " is outside the vocabulary of %" PRId32, id, t->vocab.n);
     if (wk_tokenizer_is_end(t, id)) return WICK_OK;
+    if (t->n_end == MAX_END)  /* they are looked through for every token */
+        return wk_fail(WICK_E_UNSUPPORTED, "more than %d ids end a turn", MAX_END);
     if (!wk_grow((void **)&t->end, &t->cap_end, t->n_end + 1, sizeof *t->end))
         return wk_fail_memory(sizeof *t->end, "end-of-turn ids");
     t->end[t->n_end++] = id;

@@ -64,7 +64,14 @@ wick_status wk_tokenizer_add_end(wk_tokenizer *t, int32_t id);
  * (a byte that can never become one gives U+FFFD). Applies the decoder's steps (a first space that SentencePiece put there is
  * dropped; set started = true after init to go on with a text that began earlier, where that space is real). Control and unknown
  * tokens give nothing, or with with_special their spelling. */
-typedef struct wk_decoder { const wk_tokenizer *t; char held[8]; int n_held; bool started; bool with_special; } wk_decoder;
+typedef struct wk_decoder {
+    const wk_tokenizer *t;
+    char held[8];
+    int n_held;
+    int32_t before;  /* the last id that was shown, or -1 */
+    bool open;       /* ... and its end waits: a space if a token follows, nothing if none does */
+    bool started, with_special;
+} wk_decoder;
 void wk_decoder_init(wk_decoder *d, const wk_tokenizer *t, bool with_special);
 void wk_decode(wk_decoder *d, int32_t id, wk_buf *out);
 void wk_decode_end(wk_decoder *d, wk_buf *out);  /* what is held back, as U+FFFD */

@@ -326,23 +326,6 @@ static wick_status read_added(wk_tokenizer *t) {
 
 static const wk_str mark = { "\xE2\x96\x81", 3 };  /* U+2581, SentencePiece's space */
 
-static wick_status byte_level_bpe(wk_tokenizer *t, const wk_gguf *g) {
-    static const wk_decode_step decode = { .kind = WK_DECODE_BYTE_LEVEL };
-    wk_str pre = { "", 0 };
-    bool found = false, add_bos = false;
-    wick_status st = wk_gguf_str(g, KEY("pre"), &pre, &found);
-    if (!st && !found)
-        st = wk_fail(
-            WICK_E_UNSUPPORTED,
-            "%s: key \"" KEY("pre") "\" is missing, so how to cut text into words cannot be known; convert the model again",
-            wk_gguf_path(g));
-    t->bpe.from_bytes = true;
-    if (!st) st = set_pre_tokenizer(t, pre, wk_gguf_path(g), &add_bos);
-    if (!st) st = read_special(t, g, add_bos, false);  /* before the merges: it may make control tokens */
-    if (!st) st = read_merges(t, g);
-    return st ? st : wk_decoder_table(&t->vocab, &decode, 1);
-}
-
 /* Every byte needs a token, unless an unknown token stands in. */
 static wick_status check_byte_tokens(const wk_tokenizer *t, const char *path) {
     uint64_t have[4] = { 0 };
@@ -391,27 +374,67 @@ static wick_status sentencepiece_bpe(wk_tokenizer *t, const wk_gguf *g) {
     return st ? st : wk_decoder_table(&t->vocab, decode, 2);
 }
 
-/* Gemma 4: merges by rank over characters, bytes for what is no entry, spaces as marks; lines never merge with their ends. */
-static wick_status gemma4_bpe(wk_tokenizer *t, const wk_gguf *g) {
+/* Gemma 4 and those cut as it is: merges by rank over characters, bytes for what is no entry, spaces as marks; lines never merge
+ * with their ends. */
+static wick_status marked_bpe(wk_tokenizer *t, const wk_gguf *g, bool add_bos) {
     static const wk_decode_step decode[] = { { .kind = WK_DECODE_BYTE_FALLBACK },
                                              { .kind = WK_DECODE_REPLACE, .from = { "\xE2\x96\x81", 3 }, .to = { " ", 1 } } };
     bool add_space = false;
-    wk_norm *step;
     wick_status st = wk_gguf_bool(g, KEY("add_space_prefix"), &add_space, NULL);
     t->bpe.byte_fallback = true;
     if (!st && add_space)
-        st = wk_fail(WICK_E_UNSUPPORTED, "%s: " KEY("add_space_prefix") " is true, which gemma4 is not known to have",
-                     wk_gguf_path(g));
-    if (!st && !(step = wk_add_norm(t))) st = WICK_E_UNSUPPORTED;
+        st = wk_fail(WICK_E_UNSUPPORTED,
+                     "%s: " KEY("add_space_prefix") " is true, which no tokenizer of this kind is known to have", wk_gguf_path(g));
+    wk_norm *step = st ? NULL : wk_add_norm(t);
+    if (!st && !step) st = WICK_E_UNSUPPORTED;
     if (!st) *step = (wk_norm){ .kind = WK_NORM_REPLACE, .from = { " ", 1 }, .to = mark };
-    if (!st) st = wk_add_split(t, LINES, strlen(LINES), WK_ISOLATED, false, KEY("model") " \"gemma4\"");
+    if (!st) st = wk_add_split(t, LINES, strlen(LINES), WK_ISOLATED, false, "lines");
     for (int32_t id = 0; id < t->vocab.n && !st; id++)  /* converters mark them as normal */
         if (wk_byte_token(t->vocab.entry[id]) >= 0) t->vocab.kind[id] = WK_TOKEN_BYTE;
-    if (!st) st = read_special(t, g, true, false);
+    if (!st) st = read_special(t, g, add_bos, false);
     find_unknown(t);
     if (!st) st = check_byte_tokens(t, wk_gguf_path(g));
     if (!st) st = read_merges(t, g);
     return st ? st : wk_decoder_table(&t->vocab, decode, 2);
+}
+
+static wick_status gemma4_bpe(wk_tokenizer *t, const wk_gguf *g) { return marked_bpe(t, g, true); }
+
+/* Merges over the characters of words between white space, which is dropped (jina-embeddings-v2-base-zh). What is no entry is the
+ * unknown token or nothing. */
+static wick_status whitespace_bpe(wk_tokenizer *t, const wk_gguf *g) {
+    bool lower = false;
+    wick_status st = wk_gguf_bool(g, KEY("normalizer.lowercase"), &lower, NULL);
+    wk_norm *step = !st && lower ? wk_add_norm(t) : NULL;
+    wk_pre *cut = st ? NULL : wk_add_pre(t);
+    if (!st && (!cut || (lower && !step))) st = WICK_E_UNSUPPORTED;
+    if (step) *step = (wk_norm){ .kind = WK_NORM_LOWERCASE };
+    if (cut) *cut = (wk_pre){ .kind = WK_PRE_CLASS, .mask = WK_CH_SPACE, .behavior = WK_REMOVED };
+    t->bpe.byte_fallback = true;
+    if (!st) st = read_special(t, g, false, false);
+    find_unknown(t);
+    if (!st) st = read_merges(t, g);
+    return st ? st : wk_decoder_table(&t->vocab, NULL, 0);
+}
+
+static wick_status byte_level_bpe(wk_tokenizer *t, const wk_gguf *g) {
+    static const wk_decode_step decode = { .kind = WK_DECODE_BYTE_LEVEL };
+    wk_str pre = { "", 0 };
+    bool found = false, add_bos = false;
+    wick_status st = wk_gguf_str(g, KEY("pre"), &pre, &found);
+    if (!st && !found)
+        st = wk_fail(
+            WICK_E_UNSUPPORTED,
+            "%s: key \"" KEY("pre") "\" is missing, so how to cut text into words cannot be known; convert the model again",
+            wk_gguf_path(g));
+    if (!st && wk_str_eq(pre, "granite-embed-multi-311m")) return marked_bpe(t, g, true);
+    if (!st && wk_str_eq(pre, "sarvam-moe")) return marked_bpe(t, g, false);
+    if (!st && wk_str_eq(pre, "whitespace")) return whitespace_bpe(t, g);
+    t->bpe.from_bytes = true;
+    if (!st) st = set_pre_tokenizer(t, pre, wk_gguf_path(g), &add_bos);
+    if (!st) st = read_special(t, g, add_bos, false);  /* before the merges: it may make control tokens */
+    if (!st) st = read_merges(t, g);
+    return st ? st : wk_decoder_table(&t->vocab, &decode, 1);
 }
 
 /* ---- unigram ("t5") ---- */
@@ -535,15 +558,15 @@ wick_status wk_tokenizer_from_gguf(const wk_gguf *g, wk_tokenizer **out) {
     if (st || !found || wk_str_eq(model, "no_vocab") || wk_str_eq(model, "none")) return st;
     static const struct { const char *name; wick_status (*make)(wk_tokenizer *t, const wk_gguf *g); } all[] = {
         { "gpt2", byte_level_bpe }, { "llama", sentencepiece_bpe }, { "t5", unigram }, { "bert", wordpiece },
-        { "gemma4", gemma4_bpe },
+        { "gemma4", gemma4_bpe }, { "whitespace", whitespace_bpe },
     };
     enum { N = sizeof all / sizeof *all };
     size_t i = 0;
     while (i < N && !wk_str_eq(model, all[i].name)) i++;
     if (i == N)
         return wk_fail(WICK_E_UNSUPPORTED,
-                       "%s: the tokenizer model \"%s\" (" KEY("model") ") is not known to wick; gpt2, llama, t5, bert and gemma4 "
-                       "are", wk_gguf_path(g), wk_show(model).text);
+                       "%s: the tokenizer model \"%s\" (" KEY("model") ") is not known to wick; gpt2, llama, t5, bert, gemma4 "
+                       "and whitespace are", wk_gguf_path(g), wk_show(model).text);
     st = wk_tokenizer_new(&t);
     if (!st) st = read_entries(t, g);
     if (!st) st = all[i].make(t, g);

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_DEPTH = 16, MAX_HOLE = 1 << 20, MAX_DECODE = 16 };
+enum { MAX_DEPTH = 16, MAX_HOLE = 1 << 20, MAX_DECODE = 16, MAX_AROUND = 1024 };
 
 typedef enum model_kind { BPE, UNIGRAM, WORDPIECE, WORDLEVEL } model_kind;
 typedef struct loader {
@@ -289,6 +289,8 @@ static wick_status pre_tokenizer(loader *l, const char *stage, const json_t *o, 
         s.behavior = WK_REMOVED;
     } else if (wk_str_eq(type, "Whitespace")) {
         s.kind = WK_PRE_WORDS;
+    } else if (wk_str_eq(type, "UnicodeScripts")) {
+        s.kind = WK_PRE_SCRIPTS;
     } else if (wk_str_eq(type, "BertPreTokenizer")) {
         st = add_pre(l, (wk_pre){ .kind = WK_PRE_CLASS, .mask = WK_CH_SPACE, .behavior = WK_REMOVED });
         s.mask = WK_CH_PUNCT;
@@ -332,6 +334,32 @@ static wick_status decode_wordpiece(loader *l, const char *stage, const json_t *
     return st;
 }
 
+/* Words end with a suffix, which becomes a space between them. Only by itself: no other step knows which token is the last. */
+static wick_status decode_bpe(loader *l, const char *stage, const json_t *o) {
+    wk_decode_step s = { .kind = WK_DECODE_REPLACE, .from = WK_STR("</w>"), .to = WK_STR(" ") };
+    wick_status st = get_str(l, stage, o, "suffix", false, &s.from);
+    if (!st && !s.from.len) st = wrong(l, stage, "suffix", "one character or more");
+    if (!st) st = push_decode(l, stage, s);
+    return st ? st : keep(l, s.from, &l->t->word_end);
+}
+
+/* Connectionist temporal classification (Graves et al. 2006, section 3): equal neighbours are one, the blank is nothing. */
+static wick_status decode_ctc(loader *l, const char *stage, const json_t *o) {
+    wk_decode_step blank = { .kind = WK_DECODE_REPLACE, .from = WK_STR("<pad>"), .to = WK_STR(""), .control = true };
+    wk_decode_step words = { .kind = WK_DECODE_REPLACE, .from = WK_STR("|"), .to = WK_STR(" "), .control = true };
+    bool clean = true;
+    wick_status st = get_str(l, stage, o, "pad_token", false, &blank.from);
+    if (!st) st = get_str(l, stage, o, "word_delimiter_token", false, &words.from);
+    if (!st && (!blank.from.len || !words.from.len))
+        st = wrong(l, stage, blank.from.len ? "word_delimiter_token" : "pad_token", "one character or more");
+    if (!st) st = get_bool(l, stage, o, "cleanup", &clean);
+    if (!st) st = push_decode(l, stage, blank);
+    if (!st && clean) st = push_decode(l, stage, (wk_decode_step){ .kind = WK_DECODE_CLEAN_UP, .control = true });
+    if (!st && clean) st = push_decode(l, stage, words);
+    l->t->once = true;
+    return st;
+}
+
 /* Once tokens are fused, only what works on the whole text's first space, or on single characters, can be done as ids come. */
 static wick_status decoder(loader *l, const char *stage, const json_t *o, wk_str type) {
     wk_decode_step s = { .kind = WK_DECODE_BYTE_LEVEL };
@@ -339,11 +367,15 @@ static wick_status decoder(loader *l, const char *stage, const json_t *o, wk_str
     bool regex = false;
     size_t n;
     wick_status st = WICK_OK;
-    if (wk_str_eq(type, "Fuse")) {
+    if (wk_str_eq(type, "Fuse")) {  /* nothing that wick does looks at where tokens meet */
         l->fused = true;
         return WICK_OK;
     }
+    if (l->t->word_end.len || (wk_str_eq(type, "BPEDecoder") && (l->n_decode || l->fused)))
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: %s: BPEDecoder beside other steps is not known to wick", l->path, stage);
     if (wk_str_eq(type, "WordPiece")) return decode_wordpiece(l, stage, o);
+    if (wk_str_eq(type, "BPEDecoder")) return decode_bpe(l, stage, o);
+    if (wk_str_eq(type, "CTC")) return decode_ctc(l, stage, o);
     if (wk_str_eq(type, "ByteLevel")) {
     } else if (wk_str_eq(type, "ByteFallback")) {
         s.kind = WK_DECODE_BYTE_FALLBACK;
@@ -553,6 +585,9 @@ static wick_status read_added_token(loader *l, const json_t *o) {
 static wick_status push_id(const loader *l, int32_t **list, size_t *n, int32_t id) {
     if (id < 0 || id >= l->t->vocab.n)
         return wk_fail(WICK_E_FORMAT, "%s: post_processor: id %d is outside the vocabulary of %d", l->path, id, l->t->vocab.n);
+    if (*n == MAX_AROUND)
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: post_processor puts more than %d tokens before or behind a text", l->path,
+                       MAX_AROUND);
     int32_t *p = wk_realloc_array(*list, *n + 1, sizeof *p);
     if (!p) return wk_fail_memory((*n + 1) * sizeof *p, l->path);
     p[*n] = id;
@@ -629,23 +664,13 @@ static wick_status read_config(loader *l, const json_t *config) {
 
 /* ---- the model ---- */
 
-/* BPE alone has these two; what they say when they say nothing is not looked at. */
+/* BPE alone has dropout; what it says when it says nothing is not looked at. */
 static wick_status check_bpe(const loader *l, const json_t *m) {
-    static const char *const affixes[] = { "continuing_subword_prefix", "end_of_word_suffix" };
-    wk_str s;
-    wick_status st = WICK_OK;
-    for (int i = 0; i < 2 && !st; i++) {
-        s.len = 0;
-        st = get_str(l, "model", m, affixes[i], false, &s);
-        if (!st && s.len)
-            st = wk_fail(WICK_E_UNSUPPORTED, "%s: model.%s is \"%s\"; wick knows BPE without affixes only", l->path, affixes[i],
-                         wk_show(s).text);
-    }
     const json_t *dropout = json_object_get(m, "dropout");
-    if (!st && json_is_number(dropout) && json_number_value(dropout) != 0)
-        st = wk_fail(WICK_E_UNSUPPORTED, "%s: model.dropout is %g; merges left out at random are not known to wick", l->path,
-                     json_number_value(dropout));
-    return st;
+    if (json_is_number(dropout) && json_number_value(dropout) != 0)
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: model.dropout is %g; merges left out at random are not known to wick", l->path,
+                       json_number_value(dropout));
+    return WICK_OK;
 }
 
 static wick_status check_model(loader *l, const json_t *m) {
@@ -687,11 +712,25 @@ static void mark_bytes(const loader *l, bool wanted) {
         if (v->kind[id] == WK_TOKEN_NORMAL && wk_byte_token(v->entry[id]) >= 0) v->kind[id] = WK_TOKEN_BYTE;
 }
 
+static wick_status get_affix(loader *l, const json_t *m, const char *key, wk_str *out) {
+    wk_str s = { "", 0 };
+    wick_status st = get_str(l, "model", m, key, false, &s);
+    if (st || !s.len) return st;
+    if (s.len > WK_MAX_AFFIX)
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: model.%s has %zu bytes; up to %d are possible", l->path, key, s.len, WK_MAX_AFFIX);
+    return keep(l, s, out);
+}
+
 static wick_status read_bpe(loader *l, const json_t *m) {
     wk_bpe *b = &l->t->bpe;
     wick_status st = get_bool(l, "model", m, "byte_fallback", &b->byte_fallback);
     if (!st) st = get_bool(l, "model", m, "fuse_unk", &b->fuse_unk);
     if (!st) st = get_bool(l, "model", m, "ignore_merges", &b->ignore_merges);
+    if (!st) st = get_affix(l, m, "continuing_subword_prefix", &b->inside);
+    if (!st) st = get_affix(l, m, "end_of_word_suffix", &b->last);
+    if (!st && b->byte_fallback && (b->inside.len || b->last.len))
+        st = wk_fail(WICK_E_UNSUPPORTED, "%s: model.byte_fallback beside %s is not known to wick", l->path,
+                     b->last.len ? "end_of_word_suffix" : "continuing_subword_prefix");
     if (!st) st = get_unk(l, m, NULL);
     if (!st) mark_bytes(l, b->byte_fallback);
     return st ? st : read_merges(l, json_object_get(m, "merges"));

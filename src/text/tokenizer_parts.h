@@ -102,6 +102,10 @@ size_t wk_scan_qwen2(const char *p, const char *end);
 /* The scanner for a pattern, or NULL. */
 wk_scanner wk_scanner_of(const char *regex, size_t n);
 
+/* A text may grow to so many times its bytes, and so many more, by normalising and cutting. The most that Unicode's forms do is 11
+ * times; a file whose steps make more of it wants the memory, not the text. */
+enum { WK_MAX_GROWTH = 64, WK_MAX_MORE = 1 << 20 };
+
 /* ---- normalizer.c ---- */
 
 typedef enum wk_norm_kind {
@@ -142,6 +146,11 @@ void wk_charsmap_free(wk_charsmap *m);
 /* Applies it. hf: grapheme by grapheme with the shortest match, as the `tokenizers` package does; else the longest match. */
 void wk_charsmap_apply(const wk_charsmap *m, bool hf, wk_str text, wk_buf *out);
 
+/* ---- scripts.c ---- */
+
+/* A character's script, from 1; 0: it goes with any. */
+uint8_t wk_script_of(uint32_t c);
+
 /* ---- pretokenizer.c ---- */
 
 /* What becomes of a delimiter: names and meaning as in the `tokenizers` package's SplitDelimiterBehavior. */
@@ -156,6 +165,7 @@ typedef enum wk_pre_kind {
     WK_PRE_BYTE_CHARS,   /* bytes become characters of GPT-2's alphabet (only where a step follows; else the model reads bytes) */
     WK_PRE_METASPACE,    /* spaces become text; scheme says when it is put in front */
     WK_PRE_LENGTH,       /* pieces of mask characters */
+    WK_PRE_SCRIPTS,      /* runs of one script; what belongs to any goes with what is before it, or is dropped in front */
     WK_PRE_CUT           /* between characters that no entry of the vocabulary holds side by side: no merge would cross */
 } wk_pre_kind;
 typedef enum wk_prepend { WK_PREPEND_NEVER, WK_PREPEND_FIRST, WK_PREPEND_ALWAYS } wk_prepend;
@@ -180,6 +190,9 @@ typedef struct wk_bpe {
     bool from_bytes;     /* symbols start as bytes through of_byte; else as characters */
     bool byte_fallback;  /* a character that is no entry becomes its bytes' tokens */
     bool fuse_unk, ignore_merges;
+    /* what a character's entry has in front of it except at a word's beginning (continuing_subword_prefix), and behind it at a
+     * word's end (end_of_word_suffix); empty: nothing */
+    wk_str inside, last;
     int32_t of_byte[256];
     int32_t of_ascii[128];
     uint32_t *rank;      /* by_text: [n_vocab], smaller is better; WK_NO_RANK: never formed */
@@ -187,6 +200,7 @@ typedef struct wk_bpe {
     int bits;
 } wk_bpe;
 #define WK_NO_RANK UINT32_MAX
+enum { WK_MAX_AFFIX = 64 };  /* bytes of inside, and of last */
 /* Room for n merges. Errors  WICK_E_MEMORY. */
 wick_status wk_bpe_new(wk_bpe *m, size_t n);
 void wk_bpe_free(wk_bpe *m);
@@ -285,6 +299,8 @@ struct wk_tokenizer {
     wk_str inside;              /* the decoder leaves this prefix to a first token that has it (WordPiece's "##") */
     bool spaced;                /* ... and puts a space before control tokens that are shown */
     bool join;                  /* the decoder puts a space between tokens (tokenizer.json without a decoder) */
+    bool once;                  /* ... takes equal neighbours as one (CTC) */
+    wk_str word_end;            /* ... turns this into a space, in the last token into nothing (BPEDecoder) */
     wk_arena strings;           /* small texts of the steps */
 };
 
@@ -323,7 +339,8 @@ typedef enum wk_decode_kind {
     WK_DECODE_INSIDE,   /* a token without the prefix from begins with a space; one with it loses it */
     WK_DECODE_CLEAN_UP  /* WordPiece's cleanup: no space before . ? ! , n't 's ... */
 } wk_decode_kind;
-typedef struct wk_decode_step { wk_decode_kind kind; wk_str from, to; int left, right; } wk_decode_step;
+/* control: control and unknown tokens go through the step, too. */
+typedef struct wk_decode_step { wk_decode_kind kind; wk_str from, to; int left, right; bool control; } wk_decode_step;
 wick_status wk_decoder_table(wk_vocabulary *v, const wk_decode_step *step, size_t n);
 
 /* Shared by the two loaders: an empty tokenizer; steps; and what remains once vocabulary, kinds, added tokens, steps, merges and

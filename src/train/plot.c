@@ -89,7 +89,7 @@ static void put_axes(wk_buf *b, const axis *x, const axis *y, const char *x_name
 /* Of points that share a pixel column the smallest and the largest are drawn, in their order. */
 static void put_line(wk_buf *b, const wk_line *l, const axis *x, const axis *y, int color) {
     size_t n = 0, last = 0;
-    for (size_t i = 0; i < l->n; i++) n += isfinite(l->y[i]);
+    for (size_t i = 0; i < l->n; i++) n += isfinite(l->y[i]) ? 1 : 0;
     if (!n) return;
     wk_buf_printf(b, "<polyline class=\"line c%d\" points=\"", color);
     for (size_t i = 0; i < l->n;) {

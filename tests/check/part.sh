@@ -67,7 +67,9 @@ coverage)
     configure -DCMAKE_BUILD_TYPE=Debug -DWICK_COVERAGE=ON -DWICK_WERROR=OFF -DWICK_BUILD_EXAMPLES=OFF
     find "$build" -name '*.gcda' -delete
     build_and_test
-    gcovr --root . --filter 'src/' --exclude-unreachable-branches --print-summary --fail-under-line 85 "$build" -j "$cores" ;;
+    gcovr --root . --filter 'src/' --exclude-unreachable-branches --print-summary --fail-under-line 85 \
+          --json-summary "$build/coverage.json" --txt - "$build" -j "$cores"
+    tests/check/coverage.py "$build/coverage.json" tests/check/parsers.txt ;;
 sets)  # what runs kernels, as on lesser machines; the kernels' own tests go through all sets by themselves
     configure
     ninja -C "$build" --quiet

@@ -485,7 +485,7 @@ def test_every_example(tmp):
     write_safetensors(f"{tmp}/adapter/adapter_model.safetensors",
                       {module + "A.weight": ([2, 128], array.array("f", [0.01] * 256)),
                        module + "B.weight": ([128, 2], array.array("f", [0.01] * 256))})
-    more = {"XDG_DATA_HOME": tmp, "WICK_BACKEND": "reference"}
+    more = {"XDG_DATA_HOME": tmp}
     for _ in range(2):  # two runs to list, show and compare
         wick("train", "train.yaml", "--iters", "2", "--adapter-path", "done", "--overwrite", cwd=tmp, env=more)
     found = examples()

@@ -12,7 +12,7 @@ CLASSIFIER = os.path.abspath("data/models/qwen2-classify")
 def environment(tmp, **more):
     keep = {k: v for k, v in os.environ.items() if not k.startswith("WICK_") or k == "WICK_CPU"}
     return {**keep, "LC_ALL": "C.UTF-8",
-            "TERM": "xterm", "NO_COLOR": "", "WICK_BACKEND": "reference", "XDG_DATA_HOME": f"{tmp}/share", **more}
+            "TERM": "xterm", "NO_COLOR": "", "XDG_DATA_HOME": f"{tmp}/share", **more}
 
 
 def wick(tmp, *args, code=0, env=None):

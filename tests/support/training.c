@@ -6,7 +6,6 @@
 wk_model *train_model(const char *path, int n_threads) {
     wk_backend *be = NULL;
     wk_model *m = NULL;
-    n_threads = 0;  /* until the CPU backend has the ops */
     ok(n_threads ? wk_cpu_new(n_threads, &be) : wk_reference_new(true, &be));
     ok(wk_model_load(path, be, false, NULL, NULL, NULL, &m));
     return m;

@@ -66,7 +66,8 @@ static const struct { const char *name; wick_status status; const char *says;
     { "token-types-short", WICK_E_FORMAT, "key \"tokenizer.ggml.token_type\" has 15 elements, the vocabulary has 16 entries" },
     { "token-types-strings", WICK_E_FORMAT, "key \"tokenizer.ggml.token_type\" must be an array of numbers" },
     { "tokenizer-model-unknown", WICK_E_UNSUPPORTED,
-      "the tokenizer model \"frobnicate\" (tokenizer.ggml.model) is not known to wick; gpt2, llama, t5, bert and gemma4 are" },
+      "the tokenizer model \"frobnicate\" (tokenizer.ggml.model) is not known to wick; gpt2, llama, t5, bert, gemma4 and "
+      "whitespace are" },
     { "tokenizer-pre-unknown", WICK_E_UNSUPPORTED, "the pre-tokenizer \"frobnicate\" (tokenizer.ggml.pre) is not known to wick" },
     { "tokens-empty", WICK_E_FORMAT, "key \"tokenizer.ggml.tokens\" has 0 entries; 1 to 1073741823 are possible" },
     { "tokens-numbers", WICK_E_FORMAT, "key \"tokenizer.ggml.tokens\" must be an array of strings" },

@@ -218,6 +218,7 @@ static const bad bad_folders[] = {
     { "config-cut", WICK_E_FORMAT, "/config.json: line 1, column 57: not JSON: premature end of input" },
     { "config-empty", WICK_E_FORMAT, "/config.json: line 1, column 0: not JSON: unexpected token near end of file" },
     { "config-key-twice", WICK_E_FORMAT, "/config.json: line 1, column 75: duplicate object key near '\"model_type\"'" },
+    { "quant-config-text", WICK_E_FORMAT, "/config.json: quantization_config is \"fp8\", it must be an object" },
     { "config-nan", WICK_E_FORMAT, "/config.json: line 1, column 20: not JSON: invalid token near 'NaN'" },
     { "config-number-huge", WICK_E_FORMAT, "/config.json: line 1, column 22: not JSON: real number overflow near '1e999'" },
     { "generation-array", WICK_E_FORMAT, "/generation_config.json: holds JSON, but no object" },

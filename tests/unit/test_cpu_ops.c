@@ -19,6 +19,7 @@ typedef struct made {
     int vocab, n_pass, kv_heads, head_dim, n_rope;
     wk_dtype kv_type;
     int n_adapter, rank, lora_in, lora_out, lora_kind;  /* of rows, of tokens, of the rows wanted */
+    bool drop;
 } made;
 
 static void make_embed(lab *l, made *m) {
@@ -140,6 +141,79 @@ static void make_grads(lab *l, made *m) {
     assert_int_equal(wk_graph_backward(l->g, y, seed, (wk_val[]){ x, w, W }, 3, grads), WICK_OK);
 }
 
+/* ---- gradients: a node, or a few, and its backward pass ---- */
+
+static wk_val seed_for(lab *l, wk_val y) {
+    assert_in_range(l->n_input, 0, LAB_INPUTS - 1);
+    if (l->g->status) fail_msg("%s", wick_last_error());
+    return l->input[l->n_input++] = wk_graph_input(l->g, l->g->value[y].shape, "seed");
+}
+static void back(lab *l, wk_val y, const wk_val *of, int n) {
+    wk_val grads[8];
+    if (wk_graph_backward(l->g, y, seed_for(l, y), of, n, grads)) fail_msg("%s", wick_last_error());
+    for (int i = 0; i < n; i++) assert_true(grads[i] >= 0);
+}
+#define BACK(l, y, ...) back(l, y, (wk_val[]){ __VA_ARGS__ }, (int)(sizeof((wk_val[]){ __VA_ARGS__ }) / sizeof(wk_val)))
+
+static void make_row_grads(lab *l, made *m) {
+    int hd = 2 * lab_pick(&l->rng, 1, 40), n_head = lab_pick(&l->rng, 1, 4), d = n_head * hd;
+    wk_attr r = { .n_head = n_head, .rot_dim = 2 * lab_pick(&l->rng, 1, hd / 2), .mscale = 1.25f };
+    wk_val x = lab_input(l, 1, d), up = lab_input(l, 1, d), h = LAB_OP(l, WK_OP_ROPE, &r, x, lab_vector(l, r.rot_dim / 2, 0));
+    (void)m;
+    h = LAB_OP(l, WK_OP_GLU, &(wk_attr){ .act = (wk_act)lab_pick(&l->rng, 0, 2) }, h, up);
+    h = LAB_OP(l, WK_OP_SOFTCAP, &(wk_attr){ .cap = 3 }, h);
+    BACK(l, LAB_OP(l, WK_OP_SELECT_ROWS, NULL, h), x, up);
+}
+static void make_weight_grads(lab *l, made *m) {
+    int d = lab_pick(&l->rng, 1, 150), o = lab_pick(&l->rng, 1, 90);
+    m->vocab = lab_pick(&l->rng, 1, 30);
+    wk_val E = lab_matrix(l, WK_F32, 1, m->vocab, d), W = lab_matrix(l, WK_F32, 1, o, d), bias = lab_vector(l, o, 0);
+    wk_val h = LAB_OP(l, WK_OP_EMBED, &(wk_attr){ .scale = 2 }, E);
+    BACK(l, LAB_OP(l, WK_OP_LINEAR, NULL, h, W, bias), E, W, bias);
+}
+static void make_lora_grads(lab *l, made *m) {
+    int rank = lab_pick(&l->rng, 1, 40), n_in = lab_pick(&l->rng, 1, 200), n_out = lab_pick(&l->rng, 1, 200);
+    wk_attr a = { .scale = 0.7f, .slot = 2, .dropout = lab_pick(&l->rng, 0, 1) ? 0.4f : 0 };
+    m->drop = true;
+    wk_val x = lab_input(l, 1, n_in), A = lab_matrix(l, WK_F32, 1, rank, n_in), B = lab_matrix(l, WK_F32, 1, n_out, rank);
+    wk_val base = LAB_OP(l, WK_OP_LINEAR, NULL, x, lab_matrix(l, WK_F32, 1, n_out, n_in));
+    BACK(l, LAB_OP(l, WK_OP_LORA, &a, base, x, A, B), x, A, B);
+}
+static void make_attention_grads(lab *l, made *m) {
+    m->kv_type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_F16, WK_Q8_0);
+    m->head_dim = m->kv_type == WK_Q8_0 ? 32 * lab_pick(&l->rng, 1, 4) : lab_one_of(&l->rng, 1, 8, 12, 20, 64, 80, 96, 128, 37);
+    m->kv_heads = lab_pick(&l->rng, 1, 3);
+    m->n_pass = 2;
+    wk_attr a = { .head_dim = m->head_dim, .n_head_kv = m->kv_heads, .n_head = m->kv_heads * lab_one_of(&l->rng, 1, 2, 3, 7),
+                  .scale = 0.4f, .causal = lab_pick(&l->rng, 0, 3) > 0, .window = lab_one_of(&l->rng, 0, 0, 1, 5, 64, 70),
+                  .cap = (float)lab_one_of(&l->rng, 0, 0, 2), .layer = 1 };
+    wk_val q = lab_input(l, 1, a.n_head * a.head_dim), k = lab_input(l, 1, a.n_head_kv * a.head_dim),
+           v = lab_input(l, 1, a.n_head_kv * a.head_dim);
+    BACK(l, LAB_OP(l, WK_OP_ATTENTION, &a, q, k, v), q, k, v);
+}
+static void make_losses(lab *l, made *m) {
+    wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_F32, WK_F16, WK_Q4_1, WK_Q8_0);
+    int d = wk_dtypes[type].quantised ? 32 * lab_pick(&l->rng, 1, 4) : lab_pick(&l->rng, 1, 130);
+    m->vocab = lab_one_of(&l->rng, 2, 17, 512, 513, 1100);
+    wk_attr a = { .smoothing = lab_pick(&l->rng, 0, 1) ? 0.1f : 0, .cap = lab_pick(&l->rng, 0, 2) ? 0 : 2.0f };
+    wk_val x = lab_input(l, 1, d), W = lab_matrix(l, type, 1, m->vocab, d),
+           h = lab_pick(&l->rng, 0, 3) ? LAB_OP(l, WK_OP_SELECT_ROWS, NULL, x) : x;
+    wk_val y = LAB_OP(l, WK_OP_CROSS_ENTROPY, &a, h, W);
+    if (type == WK_F32) BACK(l, y, x, W);
+    else BACK(l, y, x);
+}
+static void make_expert_grads(lab *l, made *m) {
+    int n_expert = lab_pick(&l->rng, 2, 20), k = lab_pick(&l->rng, 1, n_expert < 6 ? n_expert : 6),
+        d = 32 * lab_pick(&l->rng, 1, 5), f = 32 * lab_pick(&l->rng, 1, 3);
+    wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_Q8_0);
+    wk_attr a = { .n_used = k, .norm_topk = lab_pick(&l->rng, 0, 1) };
+    (void)m;
+    wk_val x = lab_input(l, 1, d), up = lab_matrix(l, type, n_expert, f, d), down = lab_matrix(l, type, n_expert, d, f);
+    wk_val logits = lab_input(l, 1, n_expert), ids = LAB_OP(l, WK_OP_ROUTE, &a, logits);
+    wk_val h = LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, x, up, ids), down, ids);
+    BACK(l, LAB_OP(l, WK_OP_COMBINE, NULL, h, wk_graph_out(l->g, ids, 1), ids), x, logits);
+}
+
 /* ---- the harness ---- */
 static void random_rows(lab_rng *r, lab_rows *rows, const made *m, int max_t) {
     lab_rows_clear(rows);
@@ -168,6 +242,10 @@ static void compare(lab *want, lab *got, wk_val v, const wk_batch *b, double tol
         worst = d > worst || d != d ? d : worst;
         most = fmax(most, fabs((double)a[i]));
     }
+    if (x->node >= 0 && want->g->node[x->node].op == WK_OP_ATTENTION_GRAD) {  /* differences of numbers of about 1 */
+        norm += (double)n;
+        most += 1;
+    }
     if (!(sqrt(err) <= tol * sqrt(norm) + 1e-30) || !(worst <= 10 * tol * most + 1e-30))
         fail_msg("%s: output of %s [%lld, %lld]: relative error %.3g, worst element %.3g of %.3g", what,
                  x->node >= 0 ? wk_ops[want->g->node[x->node].op]->name : "input", (long long)rows, (long long)x->shape.cols,
@@ -188,7 +266,7 @@ static void inputs_intact(lab *l, lab_rng r, int T) {
     }
 }
 
-static void one_case(void (*make)(lab *, made *), int n_thread, uint64_t seed) {
+static void one_case(void (*make)(lab *, made *), bool saving, int n_thread, uint64_t seed) {
     lab l[2];
     made m[2] = { { .n_pass = 1 }, { .n_pass = 1 } };
     lab_rows rows;
@@ -201,7 +279,7 @@ static void one_case(void (*make)(lab *, made *), int n_thread, uint64_t seed) {
     for (int k = 0; k < 2; k++) {
         wk_backend *be = NULL;
         assert_int_equal(k ? wk_cpu_new(n_thread, &be) : wk_reference_new(true, &be), WICK_OK);
-        lab_new(&l[k], be, lab_pick(&(lab_rng){ seed, 99 }, 0, 1) || make == make_grads, seed);
+        lab_new(&l[k], be, saving || lab_pick(&(lab_rng){ seed, 99 }, 0, 1), seed);
         make(&l[k], &m[k]);
         lab_keep_all(&l[k]);
         lab_plan(&l[k], MAX_T);
@@ -216,13 +294,19 @@ static void one_case(void (*make)(lab *, made *), int n_thread, uint64_t seed) {
     for (int pass = 0; pass < m[0].n_pass; pass++) {
         int32_t rope[LAB_ROWS];
         for (int i = 0; i < LAB_ROWS; i++) rope[i] = m[0].n_rope ? i * 7 % 5 % m[0].n_rope : 0;
+        int32_t label[LAB_ROWS];
         random_rows(&r, &rows, &m[0], pass || lab_pick(&r, 0, 1) ? MAX_T : 5);
+        for (int i = 0; i < LAB_ROWS; i++) label[i] = i % 5 == 3 || !m[0].vocab ? WK_NO_LABEL : i * 7919 % m[0].vocab;
         lab_rng fill = { seed + 1000u * (unsigned)pass, 0 };
         for (int k = 0; k < 2; k++) {
             wk_batch b = rows.batch;
             b.adapters = sets[k];
             b.n_adapter = m[k].n_adapter;
             if (m[k].n_rope > 1) b.rope = rope;
+            b.label = label;
+            b.drop = m[k].drop;
+            b.drop_seed = seed;
+            b.drop_step = 3;
             lab_fill(&l[k], fill, b.n_row);
             if (l[k].be->ops->run(l[k].plan, &b, l[k].kv)) fail_msg("%s: %s", what, wick_last_error());
         }
@@ -234,16 +318,18 @@ static void one_case(void (*make)(lab *, made *), int n_thread, uint64_t seed) {
     for (int k = 0; k < 2; k++) lab_free(&l[k]);
 }
 
-static void check_op(void (*make)(lab *, made *)) {
+static void check_op(void (*make)(lab *, made *), bool saving) {
     const char *first = getenv("WICK_TEST_SEED");
     uint64_t seed = first ? strtoull(first, NULL, 10) * 1000 : 7000;
     for (int i = 0; i < sets_cases(N_CASE); i++)
-        for (int k = 0; sets_use(k); k++) one_case(make, 1 + i % 3, seed + (uint64_t)i);
+        for (int k = 0; sets_use(k); k++) one_case(make, saving, 1 + i % 3, seed + (uint64_t)i);
 }
 
-#define TEST(name) static void test_##name(void **state) { (void)state; check_op(make_##name); }
+#define TEST(name) static void test_##name(void **state) { (void)state; check_op(make_##name, false); }
+#define GRADS(name) static void test_##name(void **state) { (void)state; check_op(make_##name, true); }
 TEST(embed) TEST(rms_norm) TEST(linear) TEST(lora) TEST(rope) TEST(attention) TEST(glu) TEST(add) TEST(softcap) TEST(select_rows)
-TEST(experts) TEST(grads)
+TEST(experts)
+GRADS(grads) GRADS(row_grads) GRADS(weight_grads) GRADS(lora_grads) GRADS(attention_grads) GRADS(losses) GRADS(expert_grads)
 
 static void test_refusals(void **state) {
     wk_backend *be = NULL;
@@ -322,6 +408,126 @@ static void test_failing_allocations(void **state) {
     lab_free(&l);
 }
 
+/* Everything that a run makes, one value after the other. */
+static uint8_t *run_all(void (*make)(lab *, made *), int n_thread, uint64_t seed, size_t *n_bytes) {
+    lab l;
+    made m = { .n_pass = 1 };
+    lab_rows rows;
+    lab_rng r = { seed, 0 };
+    int32_t label[LAB_ROWS];
+    uint8_t *all = NULL;
+    wk_backend *be = NULL;
+    assert_int_equal(wk_cpu_new(n_thread, &be), WICK_OK);
+    lab_new(&l, be, true, seed);
+    make(&l, &m);
+    lab_keep_all(&l);
+    lab_plan(&l, MAX_T);
+    if (m.kv_heads) lab_kv(&l, 2, m.kv_heads, m.head_dim, 3 * LAB_PAGES, m.kv_type);
+    lab_rows_new(&rows, &r, 3);
+    random_rows(&r, &rows, &m, MAX_T);
+    for (int i = 0; i < LAB_ROWS; i++) label[i] = m.vocab ? i % m.vocab : WK_NO_LABEL;
+    rows.batch.label = label;
+    rows.batch.drop = m.drop;
+    lab_fill(&l, r, rows.batch.n_row);
+    if (be->ops->run(l.plan, &rows.batch, l.kv)) fail_msg("%s", wick_last_error());
+    *n_bytes = 0;
+    for (size_t v = 0; v < l.g->n_value; v++) {
+        const wk_value *x = &l.g->value[v];
+        if (x->kind != WK_VALUE_RESULT) continue;
+        int64_t n_row = wk_shape_rows(x->shape, rows.batch.n_row, rows.batch.n_out);
+        size_t n = (size_t)(n_row * x->shape.cols) * sizeof(float);
+        all = realloc(all, *n_bytes + n + 1);
+        be->ops->read(l.plan, (wk_val)v, 0, n_row, (float *)(void *)(all + *n_bytes));
+        *n_bytes += n;
+    }
+    lab_free(&l);
+    return all;
+}
+
+/* However many threads there are, gradients have the same bits: sums over rows too. */
+static void test_threads_change_no_bit(void **state) {
+    static void (*const makes[])(lab *, made *) = { make_grads, make_row_grads, make_weight_grads, make_lora_grads,
+                                                    make_attention_grads, make_losses, make_expert_grads };
+    (void)state;
+    for (size_t i = 0; i < sizeof makes / sizeof *makes; i++)
+        for (uint64_t seed = 50; seed < 54; seed++) {
+            size_t n, n_again;
+            uint8_t *one = run_all(makes[i], 1, seed, &n);
+            for (int threads = 2; threads <= 4; threads++) {
+                uint8_t *again = run_all(makes[i], threads, seed, &n_again);
+                assert_int_equal(n, n_again);
+                if (memcmp(one, again, n))
+                    fail_msg("gradients %zu, seed %llu: other bits with %d threads", i, (unsigned long long)seed, threads);
+                free(again);
+            }
+            free(one);
+        }
+}
+
+/* An adapter that is trained gives the bits that it will give when served. */
+static void test_trained_as_served(void **state) {
+    enum { T = 40, N_IN = 160, N_OUT = 200, RANK = 12 };
+    lab l;
+    wk_backend *be = NULL;
+    int32_t adapter[T] = { 0 };
+    float y[2][T * N_OUT];
+    wk_attr train = { .scale = 1.5f, .dropout = 0.5f };
+    (void)state;
+    assert_int_equal(wk_cpu_new(2, &be), WICK_OK);
+    lab_new(&l, be, true, 9);
+    wk_val x = lab_input(&l, 1, N_IN), W = lab_matrix(&l, WK_Q4_0, 1, N_OUT, N_IN);
+    wk_weight *a = lab_weight(&l, WK_F32, 1, RANK, N_IN), *b = lab_weight(&l, WK_F32, 1, N_OUT, RANK);
+    wk_val base[2] = { LAB_OP(&l, WK_OP_LINEAR, NULL, x, W), LAB_OP(&l, WK_OP_LINEAR, NULL, x, W) };
+    wk_val of[2] = { LAB_OP(&l, WK_OP_LORA, NULL, base[0], x),
+                     LAB_OP(&l, WK_OP_LORA, &train, base[1], x, wk_graph_param(l.g, a, "A"), wk_graph_param(l.g, b, "B")) };
+    for (int i = 0; i < 2; i++) wk_graph_keep(l.g, of[i]);
+    lab_plan(&l, T);
+    lab_fill(&l, (lab_rng){ 4, 0 }, T);
+    wk_lora_term term = { .a = a, .b = b, .scale = 1.5f };
+    wk_lora_set set = { .slot = &term, .n_slot = 1, .scale = 1 };
+    wk_batch batch = { .n_row = T, .adapter = adapter, .adapters = (const wk_lora_set *[]){ &set }, .n_adapter = 1 };
+    assert_int_equal(be->ops->run(l.plan, &batch, NULL), WICK_OK);
+    for (int i = 0; i < 2; i++) be->ops->read(l.plan, of[i], 0, T, y[i]);
+    assert_memory_equal(y[0], y[1], sizeof y[0]);
+    batch.drop = true;  /* and dropping does drop */
+    assert_int_equal(be->ops->run(l.plan, &batch, NULL), WICK_OK);
+    be->ops->read(l.plan, of[1], 0, T, y[1]);
+    assert_memory_not_equal(y[0], y[1], sizeof y[0]);
+    lab_free(&l);
+}
+
+/* What the gradients need of a batch is held against what there is; only float32 weights are written over. */
+static void test_training_refusals(void **state) {
+    lab l;
+    wk_backend *be = NULL;
+    int32_t pos[2] = { 0, 2 }, seq[2] = { 0, 0 }, page[1] = { 0 }, label[2] = { 1, 4 };
+    wk_batch b = { .n_row = 2, .pos = pos, .seq = seq, .page = page, .max_page = 1, .n_seq = 1, .label = label };
+    (void)state;
+    assert_int_equal(wk_cpu_new(1, &be), WICK_OK);
+    lab_new(&l, be, true, 1);
+    wk_attr a = { .head_dim = 8, .n_head = 2, .n_head_kv = 1, .scale = 1, .causal = true };
+    wk_val q = lab_input(&l, 1, 16), W = lab_matrix(&l, WK_F32, 1, 5, 16);
+    wk_val y = LAB_OP(&l, WK_OP_ATTENTION, &a, q, lab_input(&l, 1, 8), lab_input(&l, 1, 8));
+    BACK(&l, LAB_OP(&l, WK_OP_CROSS_ENTROPY, NULL, y, W), q);
+    lab_plan(&l, 2);
+    lab_kv(&l, 1, 1, 8, 1, WK_F32);
+    lab_fill(&l, (lab_rng){ 4, 0 }, 2);
+    assert_int_equal(be->ops->run(l.plan, &b, l.kv), WICK_E_ARG);
+    assert_non_null(strstr(wick_last_error(), "gaps"));
+    pos[1] = 1;
+    assert_int_equal(be->ops->run(l.plan, &b, l.kv), WICK_OK);
+    label[1] = 5;
+    assert_int_equal(be->ops->run(l.plan, &b, l.kv), WICK_E_ARG);
+    assert_non_null(strstr(wick_last_error(), "label 5"));
+    float row[32] = { 7 };
+    wk_weight *q8 = lab_weight(&l, WK_Q8_0, 1, 3, 32), *f32 = lab_weight(&l, WK_F32, 2, 3, 32);
+    assert_int_equal(be->ops->weight_write(be, q8, 0, 1, row), WICK_E_UNSUPPORTED);
+    assert_int_equal(be->ops->weight_write(be, f32, 2, 1, row), WICK_OK);
+    be->ops->weight_row(be, f32, 2, row + 0);
+    assert_true(row[0] == 7.0f && row[1] == 0.0f);
+    lab_free(&l);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_embed),    cmocka_unit_test(test_rms_norm),
@@ -330,6 +536,10 @@ int main(void) {
         cmocka_unit_test(test_glu),      cmocka_unit_test(test_add),
         cmocka_unit_test(test_softcap),  cmocka_unit_test(test_select_rows),
         cmocka_unit_test(test_experts),  cmocka_unit_test(test_grads),
+        cmocka_unit_test(test_row_grads), cmocka_unit_test(test_weight_grads), cmocka_unit_test(test_lora_grads),
+        cmocka_unit_test(test_attention_grads), cmocka_unit_test(test_losses), cmocka_unit_test(test_expert_grads),
+        cmocka_unit_test(test_threads_change_no_bit), cmocka_unit_test(test_trained_as_served),
+        cmocka_unit_test(test_training_refusals),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

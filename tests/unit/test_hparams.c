@@ -47,6 +47,8 @@ static const bad_case cases[] = {
     { "llama", "{\"vocab_size\":null}", WICK_E_FORMAT, "vocabulary" },
     { "llama", "{\"rms_norm_eps\":null}", WICK_E_FORMAT, "rms_norm_eps" },
     { "llama", "{\"rms_norm_eps\":-1}", WICK_E_FORMAT, "rms_norm_eps" },
+    { "llama", "{\"rms_norm_eps\":0}", WICK_E_FORMAT, "epsilon is 0: as a 32-bit number it must be above 0" },
+    { "llama", "{\"rms_norm_eps\":1e-60}", WICK_E_FORMAT, "epsilon is 1e-60" },
     { "llama", "{\"max_position_embeddings\":0}", WICK_E_FORMAT, "max_position_embeddings" },
     { "llama", "{\"rope_parameters\":7}", WICK_E_FORMAT, "rope parameters" },
     { "llama", "{\"rope_parameters\":{\"rope_theta\":0}}", WICK_E_FORMAT, "rope base 0" },

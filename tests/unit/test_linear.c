@@ -288,7 +288,7 @@ static void check_grad(const test_case *c) {
     float *again = test_malloc(sizeof(float) * (size_t)(rows * ld));
     for (int64_t i = 0; i < rows * ldg; i++) g[i] = uniform();
     for (int64_t i = 0; i < rows * ld; i++) dx[i] = again[i] = 777;
-    wk_linear_input_grad(c->w, g, ldg, rows, 0, c->n_in, dx, ld);
+    wk_linear_input_grad(c->w, g, ldg, rows, 0, c->n_out, 0, c->n_in, false, dx, ld);
     for (int r = 0; r < rows; r++) {
         for (int i = 0; i < c->n_in; i++) {
             double want = 0, size = 0;
@@ -301,8 +301,8 @@ static void check_grad(const test_case *c) {
         }
         CHECK(c, dx[r * ld + c->n_in] == 777.0f);
     }
-    wk_linear_input_grad(c->w, g, ldg, rows, from, c->n_in, again, ld);
-    wk_linear_input_grad(c->w, g, ldg, rows, 0, from, again, ld);
+    wk_linear_input_grad(c->w, g, ldg, rows, 0, c->n_out, from, c->n_in, false, again, ld);
+    wk_linear_input_grad(c->w, g, ldg, rows, 0, c->n_out, 0, from, false, again, ld);
     CHECK(c, !memcmp(dx, again, sizeof(float) * (size_t)(rows * ld)));
     test_free(g), test_free(dx), test_free(again);
 }
@@ -434,7 +434,7 @@ static void test_dispatch(void **unused) {
         if (mask & ~have) continue;
         wk_cpu_limit(mask);
         wk_linear_set s = wk_linear_fns();
-        assert_true(s.round && s.expand && s.mul && s.widen && s.mul_float && s.grad);
+        assert_true(s.round && s.expand && s.mul && s.widen && s.mul_float && s.turn && s.grad);
         const wk_linear_set *best = &wk_linear_c, *pairs = NULL;
 #if defined(__x86_64__)
         if (!(wk_linear_avx2.need & ~mask)) best = &wk_linear_avx2;

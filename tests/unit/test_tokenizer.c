@@ -471,8 +471,13 @@ static void test_bad_json(void **state) {
         { "{\"model\":{\"unk_token\":1}}", WICK_E_FORMAT, "model.unk_token must be a string" },
         { "{\"model\":{\"fuse_unk\":1}}", WICK_E_FORMAT, "model.fuse_unk must be true or false" },
         { "{\"model\":{\"dropout\":0.1}}", WICK_E_UNSUPPORTED, "dropout" },
-        { "{\"model\":{\"continuing_subword_prefix\":\"##\"}}", WICK_E_UNSUPPORTED, "continuing_subword_prefix" },
-        { "{\"model\":{\"end_of_word_suffix\":\"</w>\"}}", WICK_E_UNSUPPORTED, "end_of_word_suffix" },
+        { "{\"model\":{\"continuing_subword_prefix\":\"##\"}}", WICK_E_FORMAT, "continuing_subword_prefix" },
+        { "{\"model\":{\"continuing_subword_prefix\":7}}", WICK_E_FORMAT, "continuing_subword_prefix must be a string" },
+        { "{\"model\":{\"end_of_word_suffix\":[]}}", WICK_E_FORMAT, "end_of_word_suffix must be a string" },
+        { "{\"model\":{\"end_of_word_suffix\":\"0123456789012345678901234567890123456789012345678901234567890123<\"}}",
+          WICK_E_UNSUPPORTED, "end_of_word_suffix has 65 bytes" },
+        { "{\"model\":{\"end_of_word_suffix\":\"</w>\",\"byte_fallback\":true}}", WICK_E_UNSUPPORTED,
+          "byte_fallback beside end_of_word_suffix" },
         { "{\"added_tokens\":{}}", WICK_E_FORMAT, "added_tokens must be an array" },
         { "{\"added_tokens\":[7]}", WICK_E_FORMAT, "added_tokens[0]" },
         { "{\"added_tokens\":[{\"content\":\"x\"}]}", WICK_E_FORMAT, "added_tokens.id" },
@@ -494,10 +499,15 @@ static void test_bad_json(void **state) {
         { "{\"normalizer\":{\"type\":\"Replace\",\"content\":\"\"}}", WICK_E_FORMAT, "normalizer.pattern" },
         { "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":{}}}", WICK_E_FORMAT, "normalizer.normalizers" },
         { "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[null]}}", WICK_E_FORMAT, "normalizer.normalizers" },
-        { "{\"pre_tokenizer\":{\"type\":\"UnicodeScripts\"}}", WICK_E_UNSUPPORTED, "pre_tokenizer: the step \"UnicodeScripts\"" },
+        { "{\"pre_tokenizer\":{\"type\":\"Odd\"}}", WICK_E_UNSUPPORTED, "pre_tokenizer: the step \"Odd\"" },
         { "{\"pre_tokenizer\":{\"type\":\"FixedLength\",\"length\":0}}", WICK_E_FORMAT, "pre_tokenizer.length" },
         { "{\"pre_tokenizer\":{\"type\":\"FixedLength\"}}", WICK_E_FORMAT, "pre_tokenizer.length" },
-        { "{\"decoder\":{\"type\":\"BPEDecoder\"}}", WICK_E_UNSUPPORTED, "decoder: the step \"BPEDecoder\"" },
+        { "{\"decoder\":{\"type\":\"BPEDecoder\",\"suffix\":7}}", WICK_E_FORMAT, "decoder.suffix must be a string" },
+        { "{\"decoder\":{\"type\":\"BPEDecoder\",\"suffix\":\"\"}}", WICK_E_FORMAT, "decoder.suffix must be one character" },
+        { "{\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"BPEDecoder\"},{\"type\":\"ByteLevel\"}]}}",
+          WICK_E_UNSUPPORTED, "BPEDecoder beside other steps" },
+        { "{\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"ByteLevel\"},{\"type\":\"BPEDecoder\"}]}}",
+          WICK_E_UNSUPPORTED, "BPEDecoder beside other steps" },
         { "{\"decoder\":{\"type\":\"WordPiece\",\"prefix\":7}}", WICK_E_FORMAT, "decoder.prefix" },
         { "{\"decoder\":{\"type\":\"WordPiece\",\"cleanup\":7}}", WICK_E_FORMAT, "decoder.cleanup" },
         { "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"}}}", WICK_E_UNSUPPORTED, "cannot be compiled" },
@@ -513,7 +523,10 @@ static void test_bad_json(void **state) {
         { "{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"ab\"}}", WICK_E_FORMAT, "one character" },
         { "{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"now\"}}", WICK_E_FORMAT,
           "prepend_scheme" },
-        { "{\"decoder\":{\"type\":\"CTC\"}}", WICK_E_UNSUPPORTED, "decoder: the step \"CTC\"" },
+        { "{\"decoder\":{\"type\":\"CTC\",\"pad_token\":\"\"}}", WICK_E_FORMAT, "decoder.pad_token must be" },
+        { "{\"decoder\":{\"type\":\"CTC\",\"word_delimiter_token\":\"\"}}", WICK_E_FORMAT, "decoder.word_delimiter_token must be" },
+        { "{\"decoder\":{\"type\":\"CTC\",\"cleanup\":\"yes\"}}", WICK_E_FORMAT, "decoder.cleanup must be true or false" },
+        { "{\"decoder\":{\"type\":\"Odd\"}}", WICK_E_UNSUPPORTED, "decoder: the step \"Odd\"" },
         { "{\"decoder\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a\"},\"content\":\"\"}}", WICK_E_UNSUPPORTED, "decoder" },
         { "{\"decoder\":{\"type\":\"Strip\",\"content\":\" \",\"start\":-1,\"stop\":0}}", WICK_E_FORMAT, "decoder.start" },
         { "{\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},"
@@ -542,6 +555,79 @@ static void test_bad_json(void **state) {
     assert_int_equal(wk_tokenizer_from_json(j, NULL, "x", &t), WICK_E_FORMAT);
     json_decref(j);
     assert_int_equal(wk_tokenizer_from_json(NULL, NULL, "x", &t), WICK_E_FORMAT);
+}
+
+/* A few bytes of a file that ask for as much memory as there is: replacements of replacements, many ids around every text. */
+static void test_greedy_json(void **state) {
+    (void)state;
+    static const char *const list[] = { "normalizers", "decoders" }, *const stage[] = { "normalizer", "decoder" };
+    wk_buf many = { 0 };
+    wk_tokenizer *t;
+    wk_span span = { "bab", 3, false };
+    wk_ids ids = { 0 };
+    for (int i = 0; i < 100000; i++) wk_buf_char(&many, 'a');
+    for (int k = 0; k < 2; k++)
+        for (int two = 0; two < 2; two++) {  /* a string of one byte has a way of its own */
+            json_t *j = parse(small, strlen(small)), *steps = json_array();
+            for (int i = 0; i < 6; i++)
+                json_array_append_new(steps, json_pack("{s:s,s:{s:s},s:s}", "type", "Replace", "pattern", "String",
+                                                       two && i ? "aa" : "a", "content", many.ptr));
+            json_object_set_new(j, stage[k], json_pack("{s:s,s:o}", "type", "Sequence", list[k], steps));
+            wick_status st = wk_tokenizer_from_json(j, NULL, "x", &t);
+            if (k) {
+                assert_int_equal(st, WICK_E_UNSUPPORTED);
+                assert_true(says("decoder: its replacements make far more"));
+            } else {
+                assert_int_equal(st, WICK_OK);
+                assert_int_equal(wk_tokenize(t, &span, 1, false, &ids), WICK_E_UNSUPPORTED);
+                assert_true(says("normalizer makes more than 1048768 bytes of a text of 3"));
+                span.len = 1;  /* a text without the letter is not at fault */
+                assert_int_equal(wk_tokenize(t, &span, 1, false, &ids), WICK_OK);
+                span.len = 3;
+                wk_ids_free(&ids);
+                wk_tokenizer_free(t);
+            }
+            json_decref(j);
+        }
+    /* 30 times over, each byte as a character of two: 2^30 */
+    json_t *j = parse(small, strlen(small)), *cuts = json_array(), *around = json_array(), *one = json_array();
+    for (int i = 0; i < 30; i++)
+        json_array_append_new(cuts, json_pack("{s:s,s:b,s:b}", "type", "ByteLevel", "add_prefix_space", 0, "use_regex", 0));
+    json_object_set_new(j, "pre_tokenizer", json_pack("{s:s,s:o}", "type", "Sequence", "pretokenizers", cuts));
+    if (wk_tokenizer_from_json(j, NULL, "x", &t)) fail_msg("%s", wick_last_error());
+    assert_int_equal(wk_tokenize(t, &(wk_span){ "\xC3\xA9", 2, false }, 1, false, &ids), WICK_E_UNSUPPORTED);
+    assert_true(says("pre_tokenizer makes more than 1048704 bytes of a text of 2"));
+    wk_tokenizer_free(t);
+    json_object_del(j, "pre_tokenizer");
+    for (int i = 0; i < 100; i++) {
+        json_array_append_new(around, json_pack("{s:{s:s}}", "SpecialToken", "id", "q"));
+        json_array_append_new(one, json_integer(1));
+    }
+    json_object_set_new(j, "post_processor", json_pack("{s:s,s:o,s:{s:{s:o}}}", "type", "TemplateProcessing", "single", around,
+                                                       "special_tokens", "q", "ids", one));
+    assert_int_equal(wk_tokenizer_from_json(j, NULL, "x", &t), WICK_E_UNSUPPORTED);
+    assert_true(says("post_processor puts more than 1024 tokens"));
+    json_decref(j);
+    wk_buf_free(&many);
+}
+
+/* Every id that ends a turn is looked through for each token: there may not be thousands. */
+static void test_many_ends(void **state) {
+    (void)state;
+    json_t *j = parse(small, strlen(small)), *vocab = json_object_get(json_object_get(j, "model"), "vocab");
+    wk_tokenizer *t;
+    char key[16];
+    for (int i = 0; i < 1100; i++) {
+        snprintf(key, sizeof key, "x%d", i);
+        json_object_set_new(vocab, key, json_integer(100 + i));
+    }
+    if (wk_tokenizer_from_json(j, NULL, "x", &t)) fail_msg("%s", wick_last_error());
+    for (int i = 0; i < 1024; i++) assert_int_equal(wk_tokenizer_add_end(t, 100 + i), WICK_OK);
+    assert_int_equal(wk_tokenizer_add_end(t, 100), WICK_OK);
+    assert_int_equal(wk_tokenizer_add_end(t, 1150), WICK_E_UNSUPPORTED);
+    assert_true(says("more than 1024 ids end a turn"));
+    wk_tokenizer_free(t);
+    json_decref(j);
 }
 
 static void test_deep_json(void **state) {
@@ -746,6 +832,7 @@ static void test_bad_gguf(void **state) {
         { false, { T "model", 's', "gemma4", 0 }, WICK_E_FORMAT, "<0x00>" },
         { false, { T "model", 'i', NULL, 7 }, WICK_E_FORMAT, T "model" },
         { false, { T "pre", 's', "never-heard-of", 0 }, WICK_E_UNSUPPORTED, "\"never-heard-of\"" },
+        { false, { T "pre", 's', "sarvam-moe", 0 }, WICK_E_FORMAT, "<0x00>" },
         { false, { T "pre", 's', "", 0 }, WICK_E_UNSUPPORTED, T "pre" },
         { false, { T "pre", 's', " ", 0 }, WICK_E_UNSUPPORTED, T "pre" },
         { false, { T "pre", '-', NULL, 0 }, WICK_E_UNSUPPORTED, T "pre" },
@@ -866,6 +953,60 @@ static void test_gguf_models(void **state) {
     wk_buf_free(&out);
     close_it(&o);
     wk_buf_free(&b);
+}
+
+/* Names under which merges run over characters: spaces as marks and lines by themselves (as in Gemma 4), or words between white
+ * space. All 256 byte tokens, so that every text has ids. */
+static void test_pre_of_characters(void **state) {
+    (void)state;
+    static const struct { const char *model, *pre; bool lower; const char *text, *want, *decoded; } all[] = {
+        /* entries after the bytes: 256 a, 257 b, 258 mark, 259 ab, 260 mark a, 261 \n, 262 \n\n, 263 u-umlaut, 264 <c> */
+        { "gpt2", "sarvam-moe", false, "ab  a\n\n\nb\xC3\xBC<c>A", "259 258 260 262 261 257 263 264 65",
+          "ab  a\n\n\nb\xC3\xBC" "A" },
+        { "gpt2", "granite-embed-multi-311m", false, "ab  a\n\n\nb\xC3\xBC", "264 259 258 260 262 261 257 263",
+          "ab  a\n\n\nb\xC3\xBC" },
+        { "gemma4", "gemma4", false, "ab  a\n", "264 259 258 260 261", "ab  a\n" },
+        { "whitespace", "whitespace", false, " ab a\t\nb\xE3\x80\x80" "ab\xC3\xBC", "259 256 257 259 263", NULL },
+        { "gpt2", "whitespace", false, "a b", "256 257", NULL },
+        { "whitespace", "whitespace", true, "AB \xC3\x9C", "259 263", NULL },
+        { "whitespace", "whitespace", false, "aA", "256 65", NULL },
+    };
+    wk_buf b = { 0 }, entries = { 0 }, types = { 0 }, out = { 0 };
+    for (int k = 0; k < 256; k++) wk_buf_printf(&entries, "<0x%02X>|", (unsigned)k);
+    wk_buf_str(&entries, "a|b|\xE2\x96\x81|ab|\xE2\x96\x81" "a|\n|\n\n|\xC3\xBC|<c>");
+    for (int k = 0; k < 264; k++) wk_buf_char(&types, k < 256 ? '6' : '1');
+    wk_buf_char(&types, '3');
+    for (size_t i = 0; i < COUNT(all); i++) {
+        const gguf_key keys[] = {
+            { "tokenizer.ggml.model", 's', all[i].model, 0 }, { "tokenizer.ggml.pre", 's', all[i].pre, 0 },
+            { "tokenizer.ggml.tokens", 'S', entries.ptr, 0 }, { "tokenizer.ggml.token_type", 'I', types.ptr, 0 },
+            { "tokenizer.ggml.merges", 'S', "a b|\xE2\x96\x81 a|\n \n", 0 }, { "tokenizer.ggml.bos_token_id", 'i', NULL, 264 },
+            { all[i].lower ? "tokenizer.ggml.normalizer.lowercase" : "unused", 'b', NULL, 1 },
+        };
+        char got[200] = "";
+        size_t used = 0;
+        opened o;
+        wk_ids ids = { 0 };
+        wk_decoder d;
+        wk_span span = { all[i].text, strlen(all[i].text), true };
+        build(&b, keys, COUNT(keys), NULL);
+        if (load(&b, &o)) fail_msg("%s", wick_last_error());
+        assert_int_equal(wk_tokenize(o.t, &span, 1, true, &ids), WICK_OK);
+        for (size_t k = 0; k < ids.len; k++) used += (size_t)snprintf(got + used, sizeof got - used, k ? " %d" : "%d", ids.ptr[k]);
+        if (strcmp(got, all[i].want)) fail_msg("%s, row %zu: got %s, want %s", all[i].pre, i, got, all[i].want);
+        wk_decoder_init(&d, o.t, false);
+        out.len = 0;
+        for (size_t k = 0; k < ids.len; k++) wk_decode(&d, ids.ptr[k], &out);
+        wk_decode_end(&d, &out);
+        wk_buf_char(&out, 0);
+        if (all[i].decoded && strcmp(out.ptr, all[i].decoded)) fail_msg("%s: decoded \"%s\"", all[i].pre, out.ptr);
+        wk_ids_free(&ids);
+        close_it(&o);
+    }
+    wk_buf_free(&b);
+    wk_buf_free(&entries);
+    wk_buf_free(&types);
+    wk_buf_free(&out);
 }
 
 /* Every name that llama.cpp's converter writes for byte-level BPE: known, and its patterns compile and cover the text. */
@@ -1345,11 +1486,12 @@ int main(void) {
         cmocka_unit_test(test_words_again),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_bad_json),
-        cmocka_unit_test(test_deep_json),
+        cmocka_unit_test(test_deep_json), cmocka_unit_test(test_greedy_json), cmocka_unit_test(test_many_ends),
         cmocka_unit_test(test_config),
         cmocka_unit_test(test_gguf_small),
         cmocka_unit_test(test_bad_gguf),
         cmocka_unit_test(test_gguf_models),
+        cmocka_unit_test(test_pre_of_characters),
         cmocka_unit_test(test_pre_names),
         cmocka_unit_test(test_pre_cuts),
         cmocka_unit_test(test_bad_gguf_models),

@@ -15,11 +15,12 @@ static void close_to(const char *what, size_t step, double got, double want, dou
 
 /* ---- PEFT's runs ---- */
 
-typedef struct reference_run { const char *name, *model; int accum; double smoothing; } reference_run;
+typedef struct reference_run { const char *name, *model; int accum; double smoothing; int batch, length, first; } reference_run;
 static const reference_run runs[] = {
-    { "llama-train-adamw-cosine", "data/models/llama", 1, 0 },
-    { "mistral-window-train-linear", "data/models/mistral-window", 1, 0 },
-    { "qwen2-tied-train-accum2-smooth", "data/models/qwen2-tied", 2, 0.1 },
+    { "llama-train-adamw-cosine", "data/models/llama", 1, 0, 4, 32, 8 },
+    { "mistral-window-train-linear", "data/models/mistral-window", 1, 0, 4, 32, 8 },
+    { "qwen2-tied-train-accum2-smooth", "data/models/qwen2-tied", 2, 0.1, 4, 32, 8 },
+    { "qwen2-tied-dora", "data/models/qwen2-tied", 1, 0, 2, 24, 1 },
 };
 
 static void same_adapter(const char *name, const wk_lora_data *got, const wk_lora_data *want) {
@@ -31,6 +32,9 @@ static void same_adapter(const char *name, const wk_lora_data *got, const wk_lor
         assert_non_null(b);
         double off = 0;
         for (int64_t k = 0; k < a->rank * a->n_in; k++) off = fmax(off, fabs((double)a->a[k] - (double)b->a[k]));
+        assert_int_equal(a->magnitude != NULL, b->magnitude != NULL);
+        for (int64_t k = 0; a->magnitude && k < a->n_out; k++)
+            off = fmax(off, fabs((double)a->magnitude[k] - (double)b->magnitude[k]));
         for (int64_t k = 0; k < a->rank * a->n_out; k++) off = fmax(off, fabs((double)a->b[k] - (double)b->b[k]));
         if (!(off <= 1e-4)) fail_msg("%s: layer %d, role %d is off by %g in the end", name, a->layer, a->role, off);
     }
@@ -62,9 +66,9 @@ static void follow(const reference_run *x, int n_threads, bool checkpoint) {
             train_rows b = { .r = { 0 } };
             double sum;
             int64_t n_label;
-            for (int s = 0; s < 4; s++, at += 32) train_add(&b, ids + at, mask + at, 32);
+            for (int s = 0; s < x->batch; s++, at += (size_t)x->length) train_add(&b, ids + at, mask + at, x->length);
             ok(wk_trainer_backward(t, &b.r, &sum, &n_label));
-            assert_int_equal(n_label, 4 * 24);
+            assert_int_equal(n_label, x->batch * (x->length - x->first));
             total += sum / (double)n_label / x->accum;
         }
         ok(wk_trainer_update(t, (double)rate[step], &found));

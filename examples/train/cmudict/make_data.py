@@ -25,7 +25,8 @@ def entries():
 
 
 def example(word, phonemes):
-    return {"messages": [{"role": "user", "content": f"Pronounce: {word}"}, {"role": "assistant", "content": phonemes}]}
+    return {"messages": [{"role": "system", "content": "Phonemes."}, {"role": "user", "content": word},
+                         {"role": "assistant", "content": phonemes}]}
 
 
 def main():

@@ -19,16 +19,16 @@ def edits(a, b):
 
 def read(path):
     with open(path, encoding="utf-8") as f:
-        return [[m["content"] for m in json.loads(l)["messages"]] for l in f]
+        return [[m["content"] for m in json.loads(l)["messages"][1:]] for l in f]
 
 
 def answer(args, shots, question):
     command = [WICK, "run", args.model, "--temp", "0", "-n", "40", "-o", "json", "-q"]
     if shots:  # a list that goes on, without the chat template: small models copy a list better than they follow a chat
-        lines = [f"{q.removeprefix('Pronounce: ')}: {a}" for q, a in shots] + [f"{question.removeprefix('Pronounce: ')}:"]
+        lines = [f"{q}: {a}" for q, a in shots] + [f"{question}:"]
         command += ["--raw", "-p", "\n".join(lines), "--stop", "\n"]
     else:
-        command += ["-p", question]
+        command += ["--system", "Phonemes.", "-p", question]
     if args.lora:
         command += ["--lora", args.lora]
     done = subprocess.run(command, capture_output=True, text=True)

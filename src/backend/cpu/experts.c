@@ -87,8 +87,7 @@ static void product(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     }
 }
 
-/* The order of a list of ids, with a step that makes it unless an earlier one did. */
-static int sort_table(wk_lowering *l, const wk_node *n, const wk_cpu_weight *w) {
+int wk_lower_sort(wk_lowering *l, const wk_node *n, const wk_cpu_weight *w) {
     wk_cpu_plan *p = l->p;
     int64_t k = l->g->value[n->in[2]].shape.cols;
     for (size_t i = 0; i < p->n_sort; i++) if (p->sort[i].ids == n->in[2] && p->sort[i].n_expert == w->base.n_mat) return (int)i;
@@ -155,7 +154,7 @@ static int ready_slot(wk_lowering *l, const wk_node *n, const wk_cpu_weight *w, 
 
 void wk_lower_expert_linear(wk_lowering *l, const wk_node *n) {
     const wk_cpu_weight *w = wk_lower_matrix(l, 1);
-    int table = w ? sort_table(l, n, w) : -1;
+    int table = w ? wk_lower_sort(l, n, w) : -1;
     int slot = l->status ? -1 : ready_slot(l, n, w, table);
     wk_shape y = l->g->value[n->out[0]].shape;
     int sorted = wk_lower_slot(l, wk_bytes3(wk_shape_rows(y, l->p->base.max_rows, 0), y.cols, sizeof(float)), l->k);

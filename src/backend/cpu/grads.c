@@ -45,13 +45,16 @@ void wk_lower_rms_norm_grad(wk_lowering *l, const wk_node *n) {
     wk_lower_value(l, n->out[1], true, WK_SPLIT_COLS, 0);
 }
 
-/* dx[R,i] = sum_o g[R,o] W[o,i] */
+/* dx[R,i] = sum_o g[R,o] W[o,i]: by rows where there are many, as columns come in whole tiles of weights; each thread then unpacks
+ * all of them, a few per cent of its work. */
 static void input_grad(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
-    int64_t rows = wk_rows_of(p, s->shape_out), from, to;
-    wk_team_share(t, s->shape_out.cols, 32, &from, &to);
-    if (from < to && rows)
-        wk_linear_input_grad(s->weight->mat[0], wk_in(p, s, 0), s->shape_in.cols, rows, from, to, wk_out(p, s, 0),
-                             s->shape_out.cols);
+    int64_t rows = wk_rows_of(p, s->shape_out), n_in = s->shape_out.cols, n_out = s->shape_in.cols, r0 = 0, r1 = rows, i0 = 0,
+            i1 = n_in;
+    if (rows >= 64 * t->n) wk_team_share(t, rows, 1, &r0, &r1);
+    else wk_team_share(t, n_in, 64, &i0, &i1);
+    if (i0 < i1 && r0 < r1)
+        wk_linear_input_grad(s->weight->mat[0], wk_in(p, s, 0) + r0 * n_out, n_out, r1 - r0, 0, n_out, i0, i1, false,
+                             wk_out(p, s, 0) + r0 * n_in, n_in);
 }
 
 void wk_lower_linear_input_grad(wk_lowering *l, const wk_node *n) {
@@ -65,16 +68,49 @@ void wk_lower_linear_input_grad(wk_lowering *l, const wk_node *n) {
 
 /* dW[o,i] = sum_r g[r,o] x[r,i], by rows of dW. */
 static void weight_grad(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
-    int64_t rows = wk_rows_of(p, s->shape_in), n_in = s->shape_out.cols, from, to;
-    wk_my_runs(p, t, s->shape_out, n_in, &from, &to);
-    for (int64_t o = from; o < to; o++)
-        p->kernels->outer(wk_in(p, s, 0) + o, s->shape_in.cols, wk_in(p, s, 1), n_in, rows, n_in, wk_out(p, s, 0) + o * n_in);
+    int64_t rows = wk_rows_of(p, s->shape_in), n_out = s->shape_in.cols, n_in = s->shape_out.cols, from, to;
+    wk_team_share(t, n_out, 4, &from, &to);
+    if (from < to)
+        p->kernels->cross(to - from, n_in, false, rows, wk_in(p, s, 0) + from, n_out, wk_in(p, s, 1), n_in,
+                          wk_out(p, s, 0) + from * n_in, n_in);
 }
 
 void wk_lower_linear_weight_grad(wk_lowering *l, const wk_node *n) {
-    wk_step *s = wk_lower_step(l, weight_grad);
-    if (!s) return;
+    if (!wk_lower_step(l, weight_grad)) return;
     wk_lower_value(l, n->in[0], false, WK_SPLIT_NONE, 0);
     wk_lower_value(l, n->in[1], false, WK_SPLIT_NONE, 0);
-    wk_lower_value(l, n->out[0], true, WK_SPLIT_RUNS, s->shape_out.cols);
+    wk_lower_value(l, n->out[0], true, WK_SPLIT_NONE, 0);
+}
+
+/* dbias[o] = sum_r g[r,o], by columns, in order of rows. */
+static void bias_grad(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    int64_t rows = wk_rows_of(p, s->shape_in), d = s->shape_in.cols, from, to;
+    wk_my_cols(t, d, &from, &to);
+    if (from >= to) return;
+    float *sum = wk_out(p, s, 0) + from;
+    memset(sum, 0, (size_t)(to - from) * sizeof *sum);
+    for (int64_t r = 0; r < rows; r++) p->kernels->add(sum, wk_in(p, s, 0) + r * d + from, to - from, sum);
+}
+
+void wk_lower_linear_bias_grad(wk_lowering *l, const wk_node *n) {
+    if (!wk_lower_step(l, bias_grad)) return;
+    wk_lower_value(l, n->in[0], false, WK_SPLIT_NONE, 0);
+    wk_lower_value(l, n->out[0], true, WK_SPLIT_COLS, 0);
+}
+
+/* dE[token] += scale * g, by columns, in order of rows. */
+static void embed_grad(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    int64_t d = s->shape_out.cols, from, to;
+    wk_my_cols(t, d, &from, &to);
+    for (int64_t v = 0; from < to && v < s->shape_out.n; v++)
+        memset(wk_out(p, s, 0) + v * d + from, 0, (size_t)(to - from) * sizeof(float));
+    for (int64_t r = 0; from < to && r < p->batch->n_row; r++)
+        p->kernels->axpy(s->node->attr.scale, wk_in(p, s, 0) + r * d + from, to - from,
+                         wk_out(p, s, 0) + p->batch->token[r] * d + from);
+}
+
+void wk_lower_embed_grad(wk_lowering *l, const wk_node *n) {
+    if (!wk_lower_step(l, embed_grad)) return;
+    wk_lower_value(l, n->in[0], false, WK_SPLIT_COLS, 0);
+    wk_lower_value(l, n->out[0], true, WK_SPLIT_COLS, 0);
 }

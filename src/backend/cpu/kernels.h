@@ -39,6 +39,28 @@ typedef struct wk_attn_tile {
     wk_kv_block block;
 } wk_attn_tile;
 
+/* One sequence and one query head, for the gradient. Pointers are at row 0 of the batch. */
+typedef struct wk_attn_grad {
+    const wk_attr *attr;
+    const float *g, *q, *y, *lse; float *dq;   /* [T][ldq]; lse [T][ldlse] */
+    float *dk, *dv;                            /* [T][ldk]: this query head's share */
+    int64_t ldq, ldlse, ldk;
+    const int32_t *row, *pos;                  /* the sequence's rows, in order of position, without gaps */
+    int n_row, n_key;
+    const uint8_t *kv; size_t page_bytes, v_at; const int32_t *page; wk_kv_block block;  /* as in wk_attn_tile */
+} wk_attn_grad;
+
+/* One thread's room for it; a tile has WK_TILE_ROWS rows, a block WK_PAGE_LEN positions. */
+typedef struct wk_attn_grad_room {
+    float *q, *g;                    /* [tile][pad] */
+    float *p, *ds;                   /* [tile][block]: weights, gradients of scores */
+    float *k, *v, *dk, *dv;          /* [block][pad] */
+    float *k_turned, *v_turned;      /* [head_dim][block] */
+} wk_attn_grad_room;
+
+/* What a row's loss needs of its logits, taken in tile by tile: largest, sum of e^(z - largest), sum of z. */
+typedef struct wk_logit_sum { float top, sum, all; } wk_logit_sum;
+
 typedef struct wk_kernels {
     unsigned need;     /* processor features */
     const char *name;
@@ -52,13 +74,23 @@ typedef struct wk_kernels {
     void (*scale)(float s, const float *x, int64_t n, float *y);
     void (*glu)(wk_act act, const float *gate, const float *up, int64_t n, float *y);
     void (*softcap)(float cap, const float *x, int64_t n, float *y);
-    /* One head: pairs (j, j + half). */
-    void (*rope)(const float *x, const float *cs, const float *sn, int64_t half, int64_t head_dim, float *y);
+    /* One head: pairs (j, j + half); back: turned the other way. */
+    void (*rope)(const float *x, const float *cs, const float *sn, bool back, int64_t half, int64_t head_dim, float *y);
     /* One head's key and value at position `at` of a page. */
     void (*store_kv)(const wk_kv_block *b, const float *k, const float *v, int at, uint8_t *k_block, uint8_t *v_block);
     void (*attend)(const wk_attn_tile *t, const wk_attn_room *room);
-    /* dw[n] = sum over rows of g[r] * x[r][0..n), rows in blocks of 64 added in order. */
-    void (*outer)(const float *g, int64_t ldg, const float *x, int64_t ldx, int64_t n_row, int64_t n, float *dw);
+    /* gradients */
+    void (*glu_grad)(wk_act act, const float *g, const float *gate, const float *up, int64_t n, float *dgate, float *dup);
+    void (*softcap_grad)(float cap, const float *g, const float *y, int64_t n, float *dx);
+    float (*dot)(const float *a, const float *b, int64_t n);
+    void (*attend_grad)(const wk_attn_grad *t, const wk_attn_grad_room *room);
+    /* Caps n logits in place (cap > 0) and takes them in. */
+    void (*add_logits)(float cap, float *z, int64_t n, wk_logit_sum *s);
+    /* Logits become g * (softmax - even), times the cap's slope. */
+    void (*logits_grad)(float cap, float lse, float g, float even, float *z, int64_t n);
+    /* c[n_m][n_n] (+)= sum over k of a[k][m] * b[k][n], k in blocks of 64, each summed by itself and added in order. */
+    void (*cross)(int64_t n_m, int64_t n_n, bool add, int64_t n_k, const float *a, int64_t lda, const float *b, int64_t ldb,
+                  float *c, int64_t ldc);
 } wk_kernels;
 
 extern const wk_kernels wk_kernels_c, wk_kernels_avx2, wk_kernels_avx512, wk_kernels_neon;

@@ -8,6 +8,8 @@
 #include <math.h>
 #include "backend/cpu/rows_body.h"
 #include "backend/cpu/attention_body.h"
+#include "backend/cpu/rows_grad_body.h"
+#include "backend/cpu/attention_grad_body.h"
 
 const wk_kernels wk_kernels_avx512 = {
     .need = WK_CPU_AVX2 | WK_CPU_AVX512,
@@ -22,7 +24,13 @@ const wk_kernels wk_kernels_avx512 = {
     .rope = rope,
     .store_kv = store_kv,
     .attend = attend,
-    .outer = outer,
+    .glu_grad = glu_grad,
+    .softcap_grad = softcap_grad,
+    .dot = dot_product,
+    .attend_grad = attend_grad,
+    .add_logits = add_logits,
+    .logits_grad = logits_grad,
+    .cross = cross,
 };
 WK_SIMD_END
 #else

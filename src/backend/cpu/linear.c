@@ -33,6 +33,7 @@ wk_linear_set wk_linear_fns(void) {
         if (s->round_bf16) f.round_bf16 = s->round_bf16;
         if (s->mul_bf16) f.mul_bf16 = s->mul_bf16;
         if (s->few) f.few = s->few;
+        if (s->turn) f.turn = s->turn;
         if (s->grad) f.grad = s->grad;
     }
     return f;
@@ -49,7 +50,6 @@ enum { CACHED_BYTES = 256 << 10 };
 /* Products of outputs [o, o + n) with codes of n_k chunks from c on. */
 static void codes_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, wk_panel panel[2], int64_t o, int64_t c) {
     t->n_k = (int)least(w->n_chunk - c, WK_PANEL_CHUNKS);
-    t->first = c == 0;
     f->expand(w, o / 16, c, t->n_k, &panel[0]);
     if (t->n_col > 16) f->expand(w, o / 16 + 1, c, t->n_k, &panel[1]);
     t->panel[0] = &panel[0];
@@ -68,7 +68,6 @@ static const float *float_block(const wk_linear_set *f, const wk_packed *w, int6
 /* The same with float weights, inputs from k on. */
 static void floats_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, float *wide, int64_t o, int64_t k) {
     t->n_k = (int)least(w->n_in - k, WK_PANEL_INPUTS);
-    t->first = k == 0;
     t->weight[0] = float_block(f, w, o / 16, k, t->n_k, wide);
     t->weight[1] = t->n_col > 16 ? float_block(f, w, o / 16 + 1, k, t->n_k, wide + WK_PANEL_INPUTS * 16) : NULL;
     if (k + t->n_k < w->n_in) t->bias = NULL;
@@ -78,7 +77,6 @@ static void floats_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, 
 /* The same with pairs of bfloat16, from where they lie. */
 static void pairs_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, int64_t o, int64_t k, int64_t n) {
     t->n_k = (int)n;
-    t->first = k == 0;
     for (int b = 0; b < (t->n_col > 16 ? 2 : 1); b++)
         t->pair[b] = (const uint16_t *)(const void *)w->code + ((o / 16 + b) * w->n_held + k) * 16;
     if (k + n < w->n_held) t->bias = NULL;
@@ -94,7 +92,7 @@ static const uint8_t *place_of(const wk_packed *w, int64_t block, int64_t k) {
 }
 
 static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1,
-                        float *y, int64_t ldy, const float *bias) {
+                        float *y, int64_t ldy, const float *bias, bool add) {
     union { wk_panel codes[2]; float wide[2 * WK_PANEL_INPUTS * 16]; } panel;
     bool codes = !wk_holds_floats(&w->l), pairs = wk_holds_bf16(&w->l) && f->mul_bf16;
     bool outputs_first = wk_act_bytes(w, n_row) <= CACHED_BYTES;
@@ -105,11 +103,12 @@ static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *
         int64_t k = (outputs_first ? i % n : i / n_o) * step, o = o0 + (outputs_first ? i / n : i % n_o) * 32;
         int64_t next_k = (outputs_first ? (i + 1) % n : (i + 1) / n_o) * step,
                 next_o = o0 + (outputs_first ? (i + 1) / n : (i + 1) % n_o) * 32;
-        wk_tile t = { .halves = w->l.group < WK_CHUNK,
+        wk_tile t = { .first = k == 0 && !add,
+                      .halves = w->l.group < WK_CHUNK,
                       .min = w->l.zero == WK_ZERO_MIN,
                       .act_ld = n_k,
                       .n_row = n_row,
-                      .y = y + o,
+                      .y = y + (o - o0),
                       .ldy = ldy,
                       .n_col = (int)least(o1 - o, 32),
                       .bias = bias ? bias + o : NULL };
@@ -123,39 +122,44 @@ static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *
     }
 }
 
-void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
-               const float *bias) {
+void wk_linear_part(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
+                    const float *bias) {
     wk_linear_set f = wk_linear_fns();
     if (n_row < 1 || o0 >= o1) return;
     assert(o0 % WK_PACK_ROWS == 0 && (o1 % WK_PACK_ROWS == 0 || o1 == w->n_out) && o1 <= w->n_out);
     if (n_row <= WK_FEW_ROWS && f.few && !w->l.eight && !(wk_holds_bf16(&w->l) && f.mul_bf16))
-        f.few(w, act, n_row, o0 / 16, (o1 - o0 + 15) / 16, y + o0, ldy, (int)(o1 - o0), bias ? bias + o0 : NULL);
-    else linear_rows(&f, w, act, n_row, o0, o1, y, ldy, bias);
+        f.few(w, act, n_row, o0 / 16, (o1 - o0 + 15) / 16, y, ldy, (int)(o1 - o0), bias ? bias + o0 : NULL);
+    else linear_rows(&f, w, act, n_row, o0, o1, y, ldy, bias, false);
+}
+
+void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
+               const float *bias) {
+    wk_linear_part(w, act, n_row, o0, o1, y + o0, ldy, bias);
+}
+
+void wk_linear_add(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy) {
+    wk_linear_set f = wk_linear_fns();
+    if (n_row > 0 && o0 < o1) linear_rows(&f, w, act, n_row, o0, o1, y + o0, ldy, NULL, true);
 }
 
 /* ---- the gradient with respect to the input ---- */
 
-enum { GRAD_COLS = 64, GRAD_OUT = 64, GRAD_ROWS = 64 };
+enum { GRAD_OUT = 64 };
 
-/* Weights of a block's 16 output rows, file inputs [i, i + n), as float32, out [16][GRAD_COLS], zero past n. */
+/* Weights of a block's 16 output rows, file inputs [i, i + n), as float32, out [16][WK_GRAD_COLS]. */
 static void codes_tile(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t i, int n, wk_panel *p, float *out) {
     f->expand(w, block, i / WK_CHUNK, n / WK_CHUNK, p);
-    for (int r = 0; r < 16; r++)
-        for (int c = 0; c < n; c++) {
-            int k = c % WK_CHUNK, chunk = c / WK_CHUNK;
-            float v = (float)(int8_t)(p->code[chunk][k / 4 * 64 + r * 4 + k % 4] - p->offset) *
-                      p->scale[chunk][w->l.group < WK_CHUNK && k >= 16][r];
-            out[r * GRAD_COLS + c] = w->l.zero == WK_ZERO_MIN ? v + p->min[chunk][r] : v;
-        }
+    f->turn(p, n / WK_CHUNK, w->l.group < WK_CHUNK, w->l.zero == WK_ZERO_MIN, out);
 }
 static void floats_tile(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t i, int n, float *wide, float *out) {
     const float *v = float_block(f, w, block, i, n, wide);
-    for (int r = 0; r < 16; r++)
-        for (int c = 0; c < n; c++) out[r * GRAD_COLS + c] = v[c * 16 + r];
+    for (int c = 0; c < n; c += 16)  /* sixteen rows' cache lines at a time */
+        for (int r = 0; r < 16; r++)
+            for (int k = c; k < c + 16 && k < n; k++) out[r * WK_GRAD_COLS + k] = v[k * 16 + r];
 }
 static void permuted_tile(const wk_packed *w, int64_t block, const int32_t *place, int n, float *out) {
     for (int r = 0; r < 16; r++)
-        for (int c = 0; c < n; c++) out[r * GRAD_COLS + c] = wk_weight_at(w, block, place[c], r);
+        for (int c = 0; c < n; c++) out[r * WK_GRAD_COLS + c] = wk_weight_at(w, block, place[c], r);
 }
 
 /* Where the file's inputs [i, i + n) lie among the packed ones. */
@@ -164,31 +168,47 @@ static void find_places(const wk_packed *w, int64_t i, int n, int32_t *place) {
         if (w->perm[p] >= i && w->perm[p] < i + n) place[w->perm[p] - i] = (int32_t)p;
 }
 
-void wk_linear_input_grad(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t i0, int64_t i1, float *dx,
-                          int64_t ldx) {
-    wk_linear_set f = wk_linear_fns();
-    _Alignas(64) float tile[GRAD_OUT * GRAD_COLS] = { 0 }, acc[GRAD_ROWS * GRAD_COLS], wide[GRAD_COLS * 16];
+/* Outputs [o, o + n_o) times inputs [i, i + n), as float32: tile [n_o][WK_GRAD_COLS]. */
+static void weight_tile(const wk_linear_set *f, const wk_packed *w, int64_t o, int n_o, int64_t i, int n, const int32_t *place,
+                        float *tile) {
+    float wide[WK_GRAD_COLS * 16];
     wk_panel panel;
-    int32_t place[GRAD_COLS];
-    for (int64_t i = i0; i < i1; i += GRAD_COLS) {
-        int n = (int)least(i1 - i, GRAD_COLS);
+    for (int k = 0; k < n_o; k += 16) {
+        float *to = tile + k * WK_GRAD_COLS;
+        if (w->perm) permuted_tile(w, (o + k) / 16, place, n, to);
+        else if (wk_holds_floats(&w->l)) floats_tile(f, w, (o + k) / 16, i, n, wide, to);
+        else codes_tile(f, w, (o + k) / 16, i, n, &panel, to);
+    }
+}
+
+/* Rows whose columns are no whole vectors: through a copy. */
+static void grad_narrow(const wk_linear_set *f, const float *g, int64_t ldg, int64_t n_row, const float *tile, int n_o, int n,
+                        float *dx, int64_t ldx) {
+    enum { ROWS = 24 };
+    _Alignas(64) float copy[ROWS * WK_GRAD_COLS];
+    for (int64_t r = 0; r < n_row; r += ROWS) {
+        int64_t rows = least(n_row - r, ROWS);
+        memset(copy, 0, sizeof copy);
+        for (int64_t k = 0; k < rows; k++) memcpy(copy + k * WK_GRAD_COLS, dx + (r + k) * ldx, (size_t)n * sizeof *copy);
+        f->grad(g + r * ldg, ldg, rows, tile, n_o, (n + 15) / 16 * 16, copy, WK_GRAD_COLS);
+        for (int64_t k = 0; k < rows; k++) memcpy(dx + (r + k) * ldx, copy + k * WK_GRAD_COLS, (size_t)n * sizeof *copy);
+    }
+}
+
+void wk_linear_input_grad(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
+                          int64_t i1, bool add, float *dx, int64_t ldx) {
+    wk_linear_set f = wk_linear_fns();
+    _Alignas(64) float tile[GRAD_OUT * WK_GRAD_COLS] = { 0 };
+    int32_t place[WK_GRAD_COLS];
+    for (int64_t i = i0; i < i1; i += WK_GRAD_COLS) {
+        int n = (int)least(i1 - i, WK_GRAD_COLS);
         if (w->perm) find_places(w, i, n, place);
-        for (int64_t r = 0; r < n_row; r++) memset(dx + r * ldx + i, 0, (size_t)n * sizeof *dx);
-        for (int64_t o = 0; o < w->n_out; o += GRAD_OUT) {
-            int n_o = (int)least(w->n_out - o, GRAD_OUT);
-            for (int k = 0; k < n_o; k += 16) {
-                float *to = tile + k * GRAD_COLS;
-                if (w->perm) permuted_tile(w, (o + k) / 16, place, n, to);
-                else if (wk_holds_floats(&w->l)) floats_tile(&f, w, (o + k) / 16, i, n, wide, to);
-                else codes_tile(&f, w, (o + k) / 16, i, n, &panel, to);
-            }
-            for (int64_t r = 0; r < n_row; r += GRAD_ROWS) {
-                int64_t rows = least(n_row - r, GRAD_ROWS);
-                memset(acc, 0, (size_t)rows * GRAD_COLS * sizeof *acc);
-                f.grad(g + r * ldg + o, ldg, rows, tile, n_o, acc);
-                for (int64_t k = 0; k < rows; k++)
-                    for (int c = 0; c < n; c++) dx[(r + k) * ldx + i + c] += acc[k * GRAD_COLS + c];
-            }
+        for (int64_t r = 0; !add && r < n_row; r++) memset(dx + r * ldx + i, 0, (size_t)n * sizeof *dx);
+        for (int64_t o = o0; o < o1; o += GRAD_OUT) {
+            int n_o = (int)least(o1 - o, GRAD_OUT);
+            weight_tile(&f, w, o, n_o, i, n, place, tile);
+            if (n % 16) grad_narrow(&f, g + o - o0, ldg, n_row, tile, n_o, n, dx + i, ldx);
+            else f.grad(g + o - o0, ldg, n_row, tile, n_o, n, dx + i, ldx);
         }
     }
 }

@@ -27,6 +27,7 @@ enum {
     WK_SUPER = 256,          /* inputs under a super scale */
     WK_PANEL_CHUNKS = 16,    /* chunks that are expanded at a time: a pair of panels and its scales stay in L1 */
     WK_PANEL_INPUTS = 256,   /* the same for floats */
+    WK_GRAD_COLS = 64,       /* inputs of a tile of weights that gradients go through */
     WK_PAIR_INPUTS = 1024,   /* for bfloat16, which nothing expands: so that 512 rows' activations stay in L2 */
     WK_FEW_ROWS = 16,        /* so many rows are bound by memory: codes go straight into the product */
 };
@@ -161,8 +162,10 @@ typedef struct wk_linear_set {
     /* at most WK_FEW_ROWS rows against whole blocks, without panels */
     void (*few)(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy,
                 int n_col, const float *bias);
-    /* acc[n_row][64] += g[n_row][n_o] times w[n_o][64] */
-    void (*grad)(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, float *acc);
+    /* For gradients of inputs: a panel's n chunks as float32 [16][WK_GRAD_COLS]; and dx[n_row][n_col] += the block's sum of
+     * g[n_row][n_o] times w[n_o][WK_GRAD_COLS]; n_col in sixteens. */
+    void (*turn)(const wk_panel *p, int n, bool halves, bool min, float *out);
+    void (*grad)(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, int n_col, float *dx, int64_t ldx);
 } wk_linear_set;
 
 extern const wk_linear_set wk_linear_c, wk_linear_avx2, wk_linear_avx512, wk_linear_avx512bf16, wk_linear_amx, wk_linear_neon,

@@ -409,38 +409,17 @@ AVX2 static void mul_float_avx2(const wk_tile *t) {
     }
 }
 
-/* ---- gradient ---- */
-
-/* Columns [32 h, 32 h + 32) of NT rows. */
-AVX2_PART void rows_grad(const float *g, int64_t ldg, const int NT, int h, const float *w, int n_o, float *acc) {
-    __m256 s[3][4];
-    UNROLL for (int i = 0; i < NT; i++)
-        UNROLL for (int c = 0; c < 4; c++) s[i][c] = _mm256_loadu_ps(acc + 64 * i + 32 * h + 8 * c);
-    for (int o = 0; o < n_o; o++)
-        UNROLL for (int c = 0; c < 4; c++) {
-            __m256 v = _mm256_loadu_ps(w + 64 * o + 32 * h + 8 * c);
-            UNROLL for (int i = 0; i < NT; i++) s[i][c] = _mm256_fmadd_ps(v, _mm256_set1_ps(g[i * ldg + o]), s[i][c]);
-        }
-    UNROLL for (int i = 0; i < NT; i++)
-        UNROLL for (int c = 0; c < 4; c++) _mm256_storeu_ps(acc + 64 * i + 32 * h + 8 * c, s[i][c]);
-}
-AVX2 static void grad_avx2(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, float *acc) {
-    for (int h = 0; h < 2; h++) {
-        int64_t r = 0;
-        for (; n_row - r >= 3; r += 3) rows_grad(g + r * ldg, ldg, 3, h, w, n_o, acc + 64 * r);
-        for (; r < n_row; r++) rows_grad(g + r * ldg, ldg, 1, h, w, n_o, acc + 64 * r);
-    }
-}
-
-/* ---- 8-bit floats ---- */
+/* ---- 8-bit floats, gradients ---- */
 
 #define WK_SIMD_AVX2
 #include "backend/cpu/simd.h"
 #include "backend/cpu/widen_body.h"
+#include "backend/cpu/grad_body.h"
 WK_SIMD_END
 
 const wk_linear_set wk_linear_avx2 = {
     .need = WK_CPU_AVX2, .name = "avx2", .round = round_avx2, .expand = expand_avx2, .mul = mul_avx2, .widen = widen_avx2,
-    .widen_f8 = widen_f8, .mul_float = mul_float_avx2, .few = few_avx2, .grad = grad_avx2,
+    .widen_f8 = widen_f8, .mul_float = mul_float_avx2, .few = few_avx2, .turn = turn_codes,
+    .grad = grad_rows,
 };
 #endif

@@ -422,38 +422,17 @@ VNNI static void few_avx512(const wk_packed *w, const void *act, int64_t n_row, 
         few[w->like](w, act, n_row, block + b, y + 16 * b, ldy, n_col - 16 * (int)b, bias ? bias + 16 * b : NULL);
 }
 
-/* ---- gradient ---- */
-
-VNNI_PART void rows_grad(const float *g, int64_t ldg, const int NT, const float *w, int n_o, float *acc) {
-    __m512 s[6][4];
-    UNROLL for (int i = 0; i < NT; i++)
-        UNROLL for (int c = 0; c < 4; c++) s[i][c] = _mm512_loadu_ps(acc + 64 * i + 16 * c);
-    for (int o = 0; o < n_o; o++) {
-        __m512 v[4];
-        UNROLL for (int c = 0; c < 4; c++) v[c] = _mm512_load_ps(w + 64 * o + 16 * c);
-        UNROLL for (int i = 0; i < NT; i++) {
-            __m512 f = _mm512_set1_ps(g[i * ldg + o]);
-            UNROLL for (int c = 0; c < 4; c++) s[i][c] = _mm512_fmadd_ps(v[c], f, s[i][c]);
-        }
-    }
-    UNROLL for (int i = 0; i < NT; i++)
-        UNROLL for (int c = 0; c < 4; c++) _mm512_storeu_ps(acc + 64 * i + 16 * c, s[i][c]);
-}
-VNNI static void grad_avx512(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, float *acc) {
-    for (; n_row >= 6; n_row -= 6, g += 6 * ldg, acc += 6 * 64) rows_grad(g, ldg, 6, w, n_o, acc);
-    for (; n_row > 0; n_row--, g += ldg, acc += 64) rows_grad(g, ldg, 1, w, n_o, acc);
-}
-
-/* ---- 8-bit floats ---- */
+/* ---- 8-bit floats, gradients ---- */
 
 #define WK_SIMD_AVX512
 #include "backend/cpu/simd.h"
 #include "backend/cpu/widen_body.h"
+#include "backend/cpu/grad_body.h"
 WK_SIMD_END
 
 const wk_linear_set wk_linear_avx512 = {
     .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI, .name = "avx512-vnni",
     .round = round_avx512, .expand = expand_avx512, .mul = mul_avx512, .widen = widen_avx512, .widen_f8 = widen_f8,
-    .mul_float = mul_float_avx512, .few = few_avx512, .grad = grad_avx512,
+    .mul_float = mul_float_avx512, .few = few_avx512, .turn = turn_codes, .grad = grad_rows,
 };
 #endif

@@ -96,16 +96,11 @@ static void mul_float_c(const wk_tile *t) {
         }
 }
 
-static void grad_c(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, float *acc) {
-    for (int64_t r = 0; r < n_row; r++)
-        for (int o = 0; o < n_o; o++)
-            for (int c = 0; c < 64; c++) acc[r * 64 + c] += g[r * ldg + o] * w[o * 64 + c];
-}
-
-/* ---- 8-bit floats ---- */
+/* ---- 8-bit floats, gradients ---- */
 
 #include "backend/cpu/simd.h"
 #include "backend/cpu/widen_body.h"
+#include "backend/cpu/grad_body.h"
 WK_SIMD_END
 
 const wk_linear_set wk_linear_c = {
@@ -117,5 +112,6 @@ const wk_linear_set wk_linear_c = {
     .widen = widen_c,
     .widen_f8 = widen_f8,
     .mul_float = mul_float_c,
-    .grad = grad_c,
+    .turn = turn_codes,
+    .grad = grad_rows,
 };

@@ -173,26 +173,17 @@ static void mul_float_neon(const wk_tile *t) {
     }
 }
 
-static void grad_neon(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, float *acc) {
-    for (int64_t r = 0; r < n_row; r++)
-        for (int c = 0; c < 64; c += 16) {
-            float32x4_t s[4];
-            UNROLL for (int j = 0; j < 4; j++) s[j] = vld1q_f32(acc + r * 64 + c + 4 * j);
-            for (int o = 0; o < n_o; o++)
-                UNROLL for (int j = 0; j < 4; j++) s[j] = vfmaq_n_f32(s[j], vld1q_f32(w + 64 * o + c + 4 * j), g[r * ldg + o]);
-            UNROLL for (int j = 0; j < 4; j++) vst1q_f32(acc + r * 64 + c + 4 * j, s[j]);
-        }
-}
-
-/* ---- 8-bit floats ---- */
+/* ---- 8-bit floats, gradients ---- */
 
 #define WK_SIMD_NEON
 #include "backend/cpu/simd.h"
 #include "backend/cpu/widen_body.h"
+#include "backend/cpu/grad_body.h"
 WK_SIMD_END
 
 const wk_linear_set wk_linear_neon = {
     .need = WK_CPU_NEON, .name = "neon", .round = round_neon, .expand = expand_neon, .mul = mul_codes, .widen = widen_neon,
-    .widen_f8 = widen_f8, .mul_float = mul_float_neon, .grad = grad_neon,
+    .widen_f8 = widen_f8, .mul_float = mul_float_neon, .turn = turn_codes,
+    .grad = grad_rows,
 };
 #endif

@@ -13,7 +13,7 @@ static void copy_base(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) 
 }
 
 /* Rows [r, r + n) of y, which have the same adapter, and columns [c0, c1) of them; n <= WK_LORA_ROWS. */
-typedef struct part { const wk_step *s; const wk_cpu_plan *p; uint8_t *room; float *mid, *sum; int64_t r, n, c0, c1; } part;
+typedef struct part { const wk_step *s; const wk_cpu_plan *p; float *mid, *gain; int64_t r, n, c0, c1; } part;
 
 static const wk_lora_term *term_of(const part *x, const wk_lora_set *set) {
     int slot = x->s->node->attr.slot;
@@ -21,29 +21,23 @@ static const wk_lora_term *term_of(const part *x, const wk_lora_set *set) {
 }
 static const wk_packed *matrix(const wk_weight *w) { return ((const wk_cpu_weight *)w)->mat[0]; }
 static float *y_of(const part *x, int64_t i) { return wk_out(x->p, x->s, 0) + (x->r + i) * x->s->shape_out.cols; }
+static const float *x_of(const part *x) { return wk_in(x->p, x->s, 1) + x->r * x->s->lora_in; }
 static bool by_token(const part *x) { return x->s->node->in[1] < 0; }
 static int64_t row_of(const wk_cpu_plan *p, const wk_step *s, int64_t i) {
     return s->shape_out.kind == WK_ROWS_OUT ? p->batch->out_row[i] : i;
 }
 static int32_t token_of(const part *x, int64_t i) { return x->p->batch->token[row_of(x->p, x->s, x->r + i)]; }
 
-/* W' x [n][n_out], or rows of an embedding, to y [n][ldy]. */
-static void multiply(const part *x, const wk_packed *w, const float *in, int64_t c0, int64_t c1, float *y, int64_t ldy) {
-    int64_t n_in = wk_packed_n_in(w);
-    wk_act_prepare(w, in, n_in, 0, x->n, x->n, x->room);
-    wk_linear(w, x->room, x->n, c0, c1, y, ldy, NULL);
-}
-
 /* A head or an embedding in place of the model's own. */
 static void replace(const part *x, const wk_packed *w) {
     int64_t n_out = x->s->shape_out.cols;
-    if (!by_token(x)) multiply(x, w, wk_in(x->p, x->s, 1) + x->r * wk_packed_n_in(w), x->c0, x->c1, y_of(x, 0), n_out);
+    if (!by_token(x)) wk_linear(w, x_of(x), x->n, x->c0, x->c1, y_of(x, 0), n_out, NULL);
     else for (int64_t i = 0; i < x->n; i++) wk_packed_row(w, token_of(x, i), y_of(x, i));
 }
 
 /* y = gain * y + offset in columns [c0, c1), of all adapters together; false: none has a gain. */
 static bool rescale(const part *x, const wk_lora_set *first, int64_t c0, int64_t c1) {
-    float *gain = x->sum, *offset = x->sum + LORA_COLS;
+    float *gain = x->gain, *offset = x->gain + LORA_COLS;
     bool any = false;
     for (const wk_lora_set *set = first; set; set = set->also) {
         const wk_lora_term *t = term_of(x, set);
@@ -59,18 +53,14 @@ static bool rescale(const part *x, const wk_lora_set *first, int64_t c0, int64_t
     return any;
 }
 
-/* y += scale * B (A x) */
+/* y += B (scale * A x). Both are float matrices, for which rows of x are ready as they lie. */
 static void add_sum(const part *x, const wk_lora_term *t, float scale) {
     const wk_packed *a = matrix(t->a), *b = matrix(t->b);
     int64_t rank = wk_packed_n_in(b);
     if (by_token(x)) for (int64_t i = 0; i < x->n; i++) wk_packed_row(a, token_of(x, i), x->mid + i * rank);
-    else multiply(x, a, wk_in(x->p, x->s, 1) + x->r * wk_packed_n_in(a), 0, rank, x->mid, rank);
-    wk_act_prepare(b, x->mid, rank, 0, x->n, x->n, x->room);
-    for (int64_t c = x->c0, end; c < x->c1; c = end) {
-        end = x->c1 - c < LORA_COLS ? x->c1 : c + LORA_COLS;
-        wk_linear(b, x->room, x->n, c, end, x->sum - c, LORA_COLS, NULL);
-        for (int64_t i = 0; i < x->n; i++) x->p->kernels->axpy(scale, x->sum + i * LORA_COLS, end - c, y_of(x, i) + c);
-    }
+    else wk_linear(a, x_of(x), x->n, 0, rank, x->mid, rank, NULL);
+    x->p->kernels->scale(scale, x->mid, x->n * rank, x->mid);
+    wk_linear_add(b, x->mid, x->n, x->c0, x->c1, y_of(x, 0), x->s->shape_out.cols);
 }
 
 static void adapt(const part *x, const wk_lora_set *first) {
@@ -88,10 +78,9 @@ static bool by_columns(const wk_step *s, unsigned few) { return s->node->in[1] >
 
 static void lora(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const wk_batch *b = p->batch;
-    part x = { .s = s, .p = p, .room = wk_room(p, t), .c1 = s->shape_out.cols };
+    float *room = wk_room(p, t);
+    part x = { .s = s, .p = p, .mid = room, .gain = room + WK_LORA_ROWS * WK_MAX_RANK, .c1 = s->shape_out.cols };
     int64_t end = wk_rows_of(p, s->shape_out), next;
-    x.mid = (float *)(void *)(x.room + p->room_lora);
-    x.sum = x.mid + WK_LORA_ROWS * WK_MAX_RANK;
     if (by_columns(s, p->mode & WK_MODE_FEW)) wk_my_cols(t, s->shape_out.cols, &x.c0, &x.c1);
     else wk_my_runs(p, t, s->shape_out, s->shape_out.cols, &x.r, &end);
     for (; x.c0 < x.c1 && x.r < end; x.r = next) {
@@ -104,6 +93,10 @@ static void lora(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
 
 void wk_lower_lora(wk_lowering *l, const wk_node *n) {
     wk_cpu_plan *p = l->p;
+    if (n->in[2] >= 0) {
+        wk_lower_lora_trained(l, n);
+        return;
+    }
     if (!l->status && p->offset[n->in[0]] != p->offset[n->out[0]]) {
         if (wk_lower_step(l, copy_base)) {
             wk_lower_value(l, n->in[0], false, WK_SPLIT_COLS, 0);
@@ -117,11 +110,8 @@ void wk_lower_lora(wk_lowering *l, const wk_node *n) {
         bool cols = by_columns(s, few);
         wk_lower_value(l, n->in[1], false, WK_SPLIT_NONE, 0);
         wk_lower_value(l, n->out[0], true, cols ? WK_SPLIT_COLS : WK_SPLIT_RUNS, cols ? 0 : s->shape_out.cols);
-        int64_t n_in = n->in[1] >= 0 ? l->g->value[n->in[1]].shape.cols : 0, wide = n_in > WK_MAX_RANK ? n_in : WK_MAX_RANK;
-        size_t operand = wk_bytes3(WK_LORA_ROWS, wide + 64, sizeof(float));
-        if (p->room_lora < operand) p->room_lora = operand;
-        size_t need = wk_bytes3(WK_LORA_ROWS, WK_MAX_RANK + LORA_COLS, sizeof(float));
-        if (!wk_add_size(need, p->room_lora, &need)) need = SIZE_MAX / 2;
+        s->lora_in = n->in[1] >= 0 ? l->g->value[n->in[1]].shape.cols : 0;
+        size_t need = wk_bytes3(WK_LORA_ROWS * WK_MAX_RANK + 2 * LORA_COLS, 1, sizeof(float));
         if (p->room_bytes < need) p->room_bytes = need;
     }
 }

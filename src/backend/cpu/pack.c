@@ -439,6 +439,6 @@ void wk_packed_row(const wk_packed *w, int64_t o, float *out) {
 
 void wk_packed_write(wk_packed *w, int64_t o, const float *in) {
     assert(o >= 0 && o < w->n_out && w->l.bits == 32);
-    float *to = (float *)(void *)w->code + o / 16 * w->n_in * 16 + o % 16;
+    float *to = (float *)(void *)w->code + o / 16 * w->n_held * 16 + o % 16;
     for (int64_t i = 0; i < w->n_in; i++) to[16 * i] = in[i];
 }

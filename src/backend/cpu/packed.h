@@ -40,15 +40,22 @@ void wk_act_prepare(const wk_packed *w, const float *x, int64_t ldx, int64_t r0,
 void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
                const float *bias);
 
+/* The same, added to y, which the sum begins with; for any number of rows by the path for many. */
+void wk_linear_add(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy);
+/* The same, y [n_row, ldy] having room for outputs [o0, o1) alone. */
+void wk_linear_part(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
+                    const float *bias);
+
 /* Row o as float32 [n_in] (embedding rows; the input order is the file's own). */
 void wk_packed_row(const wk_packed *w, int64_t o, float *out);
 
 /* Overwrites row o of a float32 weight. */
 void wk_packed_write(wk_packed *w, int64_t o, const float *in);
 
-/* dx[r][i] = sum_o g[r][o] W[o][i] for input columns [i0, i1) (multiples of 32, i1 or n_in): the weights' values as they
- * are, g not rounded, o added in fixed blocks in order. g [n_row, ldg], dx [n_row, ldx]. */
-void wk_linear_input_grad(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t i0, int64_t i1, float *dx,
-                          int64_t ldx);
+/* dx[r][i] (+)= sum over o in [o0, o1) (o0 a multiple of 64) of g[r][o - o0] W[o][i] for input columns [i0, i1) (multiples of
+ * 32, i1 or n_in): the weights' values as they are, g not rounded; o in blocks of 64, each summed by itself and added in order.
+ * g [n_row, ldg], dx [n_row, ldx]: rows and columns may be shared out in any way. */
+void wk_linear_input_grad(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
+                          int64_t i1, bool add, float *dx, int64_t ldx);
 
 #endif

@@ -22,6 +22,19 @@ static const wk_lower_fn lower[WK_OP_COUNT] = {
     [WK_OP_RMS_NORM_GRAD] = wk_lower_rms_norm_grad,
     [WK_OP_LINEAR_INPUT_GRAD] = wk_lower_linear_input_grad,
     [WK_OP_LINEAR_WEIGHT_GRAD] = wk_lower_linear_weight_grad,
+    [WK_OP_LINEAR_BIAS_GRAD] = wk_lower_linear_bias_grad,
+    [WK_OP_EMBED_GRAD] = wk_lower_embed_grad,
+    [WK_OP_LORA_GRAD] = wk_lower_lora_grad,
+    [WK_OP_ATTENTION_GRAD] = wk_lower_attention_grad,
+    [WK_OP_GLU_GRAD] = wk_lower_glu_grad,
+    [WK_OP_SOFTCAP_GRAD] = wk_lower_softcap_grad,
+    [WK_OP_SELECT_ROWS_GRAD] = wk_lower_select_rows_grad,
+    [WK_OP_CROSS_ENTROPY] = wk_lower_cross_entropy,
+    [WK_OP_CROSS_ENTROPY_GRAD] = wk_lower_cross_entropy_grad,
+    [WK_OP_CROSS_ENTROPY_WEIGHT_GRAD] = wk_lower_cross_entropy_weight_grad,
+    [WK_OP_ROUTE_GRAD] = wk_lower_route_grad,
+    [WK_OP_EXPERT_INPUT_GRAD] = wk_lower_expert_input_grad,
+    [WK_OP_COMBINE_GRAD] = wk_lower_combine_grad,
 };
 
 size_t wk_bytes3(int64_t a, int64_t b, int64_t c) {

@@ -36,8 +36,10 @@ struct wk_step {
     unsigned when, wait;           /* bit m: runs in mode m; threads meet before it */
     size_t in[WK_MAX_IN], out[WK_MAX_OUT];  /* where in the plan's memory; in[] of params: unused */
     wk_shape shape_in, shape_out;  /* of in[0] and out[0] */
+    wk_shape shape_x;              /* of cross_entropy's x, in its gradients */
     const wk_cpu_weight *weight;   /* the node's matrix or vector */
     const float *bias;
+    int64_t lora_in;               /* columns of a lora's x */
     int slot, slot2, table;        /* scratch: indices of wk_cpu_plan's slot[], rope[], sort[] */
 };
 
@@ -54,7 +56,7 @@ typedef struct wk_sort_table { wk_val ids; int64_t k, n_expert; size_t item, sta
 typedef struct wk_row_tile { int first, n, n_key; } wk_row_tile;
 
 /* Most rank that an adapter may have: its loader refuses more. */
-enum { WK_MAX_RANK = 1024, WK_LORA_ROWS = 16 };
+enum { WK_MAX_RANK = 1024, WK_LORA_ROWS = 96 };
 
 struct wk_cpu_plan {
     wk_plan base;
@@ -69,7 +71,6 @@ struct wk_cpu_plan {
     wk_sort_table *sort; size_t n_sort, cap_sort;
     size_t room_at, room_bytes;    /* each thread's own scratch: room_at + i * room_bytes */
     int tile_rows;                 /* rows of a wk_row_tile at most */
-    size_t room_lora;              /* bytes of one prepared operand in a thread's room */
     /* the run in progress */
     const wk_batch *batch;
     wk_cpu_kv *kv;
@@ -93,7 +94,7 @@ typedef struct wk_access {
     int64_t unit, cols;
     wk_shape shape;
 } wk_access;
-enum { WK_MAX_ACCESS = 10 };
+enum { WK_MAX_ACCESS = 16 };
 typedef struct wk_lowering {
     wk_cpu_plan *p;
     const wk_graph *g;
@@ -129,7 +130,8 @@ static inline void wk_my_runs(const wk_cpu_plan *p, const wk_team *t, wk_shape s
 }
 static inline void *wk_room(const wk_cpu_plan *p, const wk_team *t) { return p->mem + p->room_at + (size_t)t->i * p->room_bytes; }
 
-/* One function an op; in rows.c, product.c, lora.c, attention.c, experts.c, grads.c. */
+/* One function an op; in rows.c, product.c, lora.c, attention.c, experts.c, loss.c; gradients in grads.c, lora_train.c,
+ * attention_grad.c, experts_grad.c, loss.c. */
 typedef void (*wk_lower_fn)(wk_lowering *l, const wk_node *n);
 void wk_lower_embed(wk_lowering *l, const wk_node *n);
 void wk_lower_rms_norm(wk_lowering *l, const wk_node *n);
@@ -149,6 +151,23 @@ void wk_lower_gain_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_rms_norm_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_linear_input_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_linear_weight_grad(wk_lowering *l, const wk_node *n);
+void wk_lower_linear_bias_grad(wk_lowering *l, const wk_node *n);
+void wk_lower_embed_grad(wk_lowering *l, const wk_node *n);
+void wk_lower_lora_trained(wk_lowering *l, const wk_node *n);
+void wk_lower_lora_grad(wk_lowering *l, const wk_node *n);
+void wk_lower_attention_grad(wk_lowering *l, const wk_node *n);
+void wk_lower_glu_grad(wk_lowering *l, const wk_node *n);
+void wk_lower_softcap_grad(wk_lowering *l, const wk_node *n);
+void wk_lower_select_rows_grad(wk_lowering *l, const wk_node *n);
+void wk_lower_cross_entropy(wk_lowering *l, const wk_node *n);
+void wk_lower_cross_entropy_grad(wk_lowering *l, const wk_node *n);
+void wk_lower_cross_entropy_weight_grad(wk_lowering *l, const wk_node *n);
+void wk_lower_route_grad(wk_lowering *l, const wk_node *n);
+void wk_lower_expert_input_grad(wk_lowering *l, const wk_node *n);
+void wk_lower_combine_grad(wk_lowering *l, const wk_node *n);
+/* Where the order of a list of ids lies (wk_cpu_plan's sort[]), with a step that makes it unless an earlier one did. ids is the
+ * node's input 2; w has the experts. */
+int wk_lower_sort(wk_lowering *l, const wk_node *n, const wk_cpu_weight *w);
 
 /* The hooks of the backend, in plan.c and run.c. */
 wick_status wk_cpu_plan_new(wk_backend *be, const wk_graph *g, int max_rows, wk_plan **out);

@@ -1,4 +1,5 @@
-/* rows.c: steps of the ops that work on rows by themselves: embed, rms_norm, rope, glu, add, softcap, select_rows.
+/* rows.c: steps of the ops that work on rows by themselves: embed, rms_norm, rope, glu, add, softcap, select_rows; and of
+ * those of their gradients that do.
  * Elementwise ones divide columns as products do, so that a thread goes on with what it has just made. */
 #include "backend/cpu/plan.h"
 #include <math.h>
@@ -68,7 +69,8 @@ static void rope(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     wk_my_runs(p, t, s->shape_in, hd, &from, &to);
     for (int64_t i = from; i < to; i++) {
         int64_t at = i / n_head * table->half;
-        p->kernels->rope(wk_in(p, s, 0) + i * hd, cs + at, sn + at, table->half, hd, wk_out(p, s, 0) + i * hd);
+        p->kernels->rope(wk_in(p, s, 0) + i * hd, cs + at, sn + at, s->node->attr.inverse, table->half, hd,
+                         wk_out(p, s, 0) + i * hd);
     }
 }
 
@@ -145,3 +147,41 @@ void wk_lower_glu(wk_lowering *l, const wk_node *n) { by_columns(l, n, glu); }
 void wk_lower_add(wk_lowering *l, const wk_node *n) { by_columns(l, n, add); }
 void wk_lower_softcap(wk_lowering *l, const wk_node *n) { by_columns(l, n, softcap); }
 void wk_lower_select_rows(wk_lowering *l, const wk_node *n) { by_columns(l, n, select_rows); }
+
+/* ---- gradients: inputs g, and what each needs ---- */
+
+/* Inputs g, gate, up. */
+static void glu_grad(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    int64_t d = s->shape_out.cols, rows = wk_rows_of(p, s->shape_out), from, to;
+    wk_my_cols(t, d, &from, &to);
+    for (int64_t at = from; at < rows * d; at += d)
+        p->kernels->glu_grad(s->node->attr.act, wk_in(p, s, 0) + at, wk_in(p, s, 1) + at, wk_in(p, s, 2) + at, to - from,
+                             wk_out(p, s, 0) + at, wk_out(p, s, 1) + at);
+}
+
+/* Inputs g, y. */
+static void softcap_grad(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    int64_t d = s->shape_out.cols, rows = wk_rows_of(p, s->shape_out), from, to;
+    wk_my_cols(t, d, &from, &to);
+    for (int64_t at = from; at < rows * d; at += d)
+        p->kernels->softcap_grad(s->node->attr.cap, wk_in(p, s, 0) + at, wk_in(p, s, 1) + at, to - from, wk_out(p, s, 0) + at);
+}
+
+static void select_rows_grad(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    const wk_batch *b = p->batch;
+    int64_t d = s->shape_out.cols, from, to;
+    wk_my_cols(t, d, &from, &to);
+    for (int64_t r = 0, i = 0; from < to && r < b->n_row; r++) {
+        float *y = wk_out(p, s, 0) + r * d + from;
+        bool wanted = i < b->n_out && b->out_row[i] == r;
+        if (wanted) memcpy(y, wk_in(p, s, 0) + i++ * d + from, (size_t)(to - from) * sizeof *y);
+        else memset(y, 0, (size_t)(to - from) * sizeof *y);
+    }
+}
+
+void wk_lower_glu_grad(wk_lowering *l, const wk_node *n) {
+    by_columns(l, n, glu_grad);
+    wk_lower_value(l, n->out[1], true, WK_SPLIT_COLS, 0);
+}
+void wk_lower_softcap_grad(wk_lowering *l, const wk_node *n) { by_columns(l, n, softcap_grad); }
+void wk_lower_select_rows_grad(wk_lowering *l, const wk_node *n) { by_columns(l, n, select_rows_grad); }

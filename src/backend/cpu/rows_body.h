@@ -82,25 +82,12 @@ static void softcap(float cap, const float *x, int64_t n, float *y) {
     for (int64_t i = 0; i < n; i += VW) put(y + i, vf_tanh(get(x + i, n - i) / cap) * cap, n - i);
 }
 
-static void rope(const float *x, const float *cs, const float *sn, int64_t half, int64_t head_dim, float *y) {
+static void rope(const float *x, const float *cs, const float *sn, bool back, int64_t half, int64_t head_dim, float *y) {
     for (int64_t j = 0; j < half; j += VW) {
         vf a = get(x + j, half - j), b = get(x + half + j, half - j), c = get(cs + j, half - j), s = get(sn + j, half - j);
+        if (back) s = -s;
         put(y + j, a * c - b * s, half - j);
         put(y + half + j, b * c + a * s, half - j);
     }
     memcpy(y + 2 * half, x + 2 * half, (size_t)(head_dim - 2 * half) * sizeof *y);
-}
-
-static void outer(const float *g, int64_t ldg, const float *x, int64_t ldx, int64_t n_row, int64_t n, float *dw) {
-    enum { ROWS = 64 };
-    for (int64_t i = 0; i < n; i += VW) {
-        vf sum = vf_zero();
-        for (int64_t r0 = 0; r0 < n_row; r0 += ROWS) {
-            vf part = vf_zero();
-            for (int64_t r = r0; r < n_row && r < r0 + ROWS; r++)
-                part = vf_fma(vf_set(g[r * ldg]), get(x + r * ldx + i, n - i), part);
-            sum += part;
-        }
-        put(dw + i, sum, n - i);
-    }
 }

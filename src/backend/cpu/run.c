@@ -38,6 +38,12 @@ static wick_status check(const wk_cpu_plan *p, const wk_batch *b) {
                 if (b->token[r] < 0 || b->token[r] >= n_vocab)
                     return wk_fail(WICK_E_ARG, "row %d: token %d, the embedding has %lld", r, b->token[r], (long long)n_vocab);
         }
+        if (n->op == WK_OP_CROSS_ENTROPY && b->label) {
+            int64_t n_out = g->value[n->in[1]].shape.n;
+            for (int r = 0; r < b->n_row; r++)
+                if (b->label[r] >= n_out)
+                    return wk_fail(WICK_E_ARG, "row %d: label %d, the head has %lld outputs", r, b->label[r], (long long)n_out);
+        }
         if (n->op == WK_OP_ATTENTION && !kv_known) {
             wick_status st = check_kv(p, b, n);
             if (st) return st;
@@ -62,6 +68,17 @@ static void group_rows(wk_cpu_plan *p, const wk_batch *b) {
             p->tile[p->n_tile++] = (wk_row_tile){ at, end - at < p->tile_rows ? end - at : p->tile_rows,
                                                   b->pos[order[end - 1]] + 1 };
     }
+}
+
+/* A gradient finds a key's row by its distance from the sequence's first. */
+static wick_status check_gaps(const wk_cpu_plan *p, const wk_batch *b) {
+    for (int i = 1; i < b->n_row; i++) {
+        int32_t r = p->order[i], before = p->order[i - 1];
+        if (b->seq[r] == b->seq[before] && b->pos[r] != b->pos[before] + 1)
+            return wk_fail(WICK_E_ARG, "row %d: position %d of sequence %d follows %d, attention_grad allows no gaps",
+                           r, b->pos[r], b->seq[r], b->pos[before]);
+    }
+    return WICK_OK;
 }
 
 static void run_steps(const wk_team *t, void *arg) {
@@ -96,6 +113,8 @@ wick_status wk_cpu_run(wk_plan *plan, const wk_batch *b, wk_kv *kv) {
     wick_status st = check(p, b);
     if (st || b->n_row <= 0) return st;
     if (kv) group_rows(p, b);
+    for (size_t k = 0; kv && k < p->base.graph->n_node; k++)
+        if (p->base.graph->node[k].op == WK_OP_ATTENTION_GRAD && (st = check_gaps(p, b))) return st;
     wk_pool_run(plan->backend->pool, wk_dump_wanted() ? run_and_dump : run_steps, p);
     return WICK_OK;
 }

@@ -1,0 +1,103 @@
+/* experts_grad.c: steps of the gradients of a mixture of experts: of route's logits, of the inputs of expert_linear, of combine. An
+ * expert's rows are brought together, as forward; what a row gets does not depend on the others there. */
+#include "backend/cpu/plan.h"
+#include <math.h>
+#include <string.h>
+
+/* Inputs g [T, k], logits [T, E], ids: see graph/ops/route.c. */
+static void route_grad(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    int64_t E = s->shape_out.cols, k = s->shape_in.cols, from, to;
+    bool chosen = s->node->attr.norm_topk;
+    wk_my_runs(p, t, s->shape_out, E, &from, &to);
+    for (int64_t r = from; r < to; r++) {
+        const float *g = wk_in(p, s, 0) + r * k, *x = wk_in(p, s, 1) + r * E;
+        const int32_t *id = (const int32_t *)(void *)wk_in(p, s, 2) + r * k;
+        float *dx = wk_out(p, s, 0) + r * E, top = x[id[0]], sum = 0, mean = 0;
+        for (int64_t j = 0; chosen && j < k; j++) sum += expf(x[id[j]] - top);
+        for (int64_t e = 0; !chosen && e < E; e++) sum += expf(x[e] - top);
+        for (int64_t j = 0; j < k; j++) mean += g[j] * (expf(x[id[j]] - top) / sum);
+        for (int64_t e = 0; e < E; e++) dx[e] = chosen ? 0 : -(expf(x[e] - top) / sum) * mean;
+        for (int64_t j = 0; j < k; j++) dx[id[j]] = expf(x[id[j]] - top) / sum * (g[j] - mean);
+    }
+}
+
+void wk_lower_route_grad(wk_lowering *l, const wk_node *n) {
+    wk_step *s = wk_lower_step(l, route_grad);
+    if (!s) return;
+    for (int i = 0; i < 3; i++) wk_lower_value(l, n->in[i], false, WK_SPLIT_NONE, 0);
+    wk_lower_value(l, n->out[0], true, WK_SPLIT_RUNS, s->shape_out.cols);
+}
+
+/* Inputs g [T, d], x [k*T, d], weights [T, k]. */
+static void combine_grad(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    int64_t d = s->shape_in.cols, k = s->shape_out.n, from, to;
+    wk_my_runs(p, t, s->shape_out, d, &from, &to);
+    for (int64_t i = from; i < to; i++) {
+        const float *g = wk_in(p, s, 0) + i / k * d;
+        p->kernels->scale(wk_in(p, s, 2)[i], g, d, wk_out(p, s, 0) + i * d);
+        wk_out(p, s, 1)[i] = p->kernels->dot(g, wk_in(p, s, 1) + i * d, d);
+    }
+}
+
+void wk_lower_combine_grad(wk_lowering *l, const wk_node *n) {
+    if (!wk_lower_step(l, combine_grad)) return;
+    for (int i = 0; i < 3; i++) wk_lower_value(l, n->in[i], false, WK_SPLIT_NONE, 0);
+    for (int i = 0; i < 2; i++) wk_lower_value(l, n->out[i], true, WK_SPLIT_NONE, 0);
+}
+
+/* ---- expert_linear: inputs g [k*T, n_out], W, ids, x ---- */
+
+static float *sorted_of(const wk_cpu_plan *p, int slot) { return (float *)(void *)(p->mem + p->slot[slot].at); }
+
+/* g's rows by expert. */
+static void gather(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    const int32_t *item = (const int32_t *)(void *)(p->mem + p->sort[s->table].item);
+    int64_t d = s->shape_in.cols, from, to;
+    wk_team_share(t, p->sort[s->table].k * p->batch->n_row, 1, &from, &to);
+    for (int64_t i = from; i < to; i++)
+        memcpy(sorted_of(p, s->slot) + i * d, wk_in(p, s, 0) + item[i] * d, (size_t)d * sizeof(float));
+}
+
+/* dx by columns: each expert's rows, then back to where they came from; a row's experts are added in the order of ids. */
+static void scatter(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    const wk_sort_table *table = &p->sort[s->table];
+    const int32_t *item = (const int32_t *)(void *)(p->mem + table->item),
+                  *start = (const int32_t *)(void *)(p->mem + table->start);
+    int64_t d = s->shape_out.cols, n_out = s->shape_in.cols, k = table->k, share = s->shape_out.n == k ? 1 : k, from, to;
+    float *back = sorted_of(p, s->slot2), *place = back + (int64_t)p->base.max_rows * k * d;
+    wk_team_share(t, d, 64, &from, &to);
+    if (from >= to) return;
+    size_t n_bytes = (size_t)(to - from) * sizeof(float);
+    for (int64_t e = 0; e < table->n_expert; e++)
+        wk_linear_input_grad(s->weight->mat[e], sorted_of(p, s->slot) + start[e] * n_out, n_out, start[e + 1] - start[e], 0, n_out,
+                             from, to, false, back + start[e] * d, d);
+    if (share == 1) place = wk_out(p, s, 0);
+    for (int64_t i = 0; i < k * p->batch->n_row; i++) memcpy(place + item[i] * d + from, back + i * d + from, n_bytes);
+    for (int64_t r = 0; share > 1 && r < p->batch->n_row; r++) {
+        float *dx = wk_out(p, s, 0) + r * d + from;
+        memcpy(dx, place + r * k * d + from, n_bytes);
+        for (int64_t j = 1; j < k; j++) p->kernels->add(dx, place + (r * k + j) * d + from, to - from, dx);
+    }
+}
+
+void wk_lower_expert_input_grad(wk_lowering *l, const wk_node *n) {
+    const wk_cpu_weight *w = wk_lower_matrix(l, 1);
+    int table = w ? wk_lower_sort(l, n, w) : -1;
+    if (l->status) return;
+    int64_t items = l->p->base.max_rows * l->p->sort[table].k;
+    int slot = wk_lower_slot(l, wk_bytes3(items, w->base.n_row, sizeof(float)), l->k),
+        slot2 = wk_lower_slot(l, wk_bytes3(items, w->base.n_col, 2 * sizeof(float)), l->k);
+    for (int step = 0; step < 2; step++) {
+        wk_step *s = wk_lower_step(l, step ? scatter : gather);
+        if (!s) return;
+        s->weight = w;
+        s->slot = slot;
+        s->slot2 = slot2;
+        s->table = table;
+        wk_lower_scratch(l, WK_SPACE_SORT, table, false, WK_SPLIT_NONE, 0);
+        wk_lower_scratch(l, WK_SPACE_SLOT, slot, !step, WK_SPLIT_NONE, 0);
+        if (!step) wk_lower_value(l, n->in[0], false, WK_SPLIT_NONE, 0);
+        if (step) wk_lower_scratch(l, WK_SPACE_SLOT, slot2, true, WK_SPLIT_NONE, 0);
+        if (step) wk_lower_value(l, n->out[0], true, WK_SPLIT_NONE, 0);
+    }
+}
