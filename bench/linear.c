@@ -15,7 +15,8 @@
 
 /* ---- what the machine can do: the same loops as a product's innermost, without memory ---- */
 
-typedef struct peaks { double read, int8, fp32; } peaks;  /* GB/s, GOP/s, GFLOP/s of all threads together; 0: not known */
+/* GB/s, GOP/s, GFLOP/s of all threads together; 0: not known. bf16: of what the kernels use, tiles before vectors. */
+typedef struct peaks { double read, int8, fp32, bf16; } peaks;
 enum { PEAK_STEPS = 3000000, READ_BYTES = 512 << 20 };
 typedef struct peak_run { const uint8_t *mem; volatile float sink; } peak_run;
 typedef uint64_t bytes64 __attribute__((vector_size(64), aligned(16)));
@@ -53,6 +54,32 @@ __attribute__((target("avx512f"))) static void fp32_share(const wk_team *t, void
     for (int i = 1; i < CHAINS; i++) s[0] = _mm512_add_ps(s[0], s[i]);
     ((peak_run *)arg)->sink = _mm512_reduce_add_ps(s[0]);
 }
+__attribute__((target("avx512f,avx512bf16"))) static void bf16_share(const wk_team *t, void *arg) {
+    __m512 s[CHAINS];
+    __m512bh a = (__m512bh)_mm512_set1_epi16(0x3f00);
+    for (int i = 0; i < CHAINS; i++) s[i] = _mm512_set1_ps((float)(t->i + i));
+    for (int k = 0; k < PEAK_STEPS; k++) {
+        for (int i = 0; i < CHAINS; i++) s[i] = _mm512_dpbf16_ps(s[i], a, a);
+        __asm__ volatile("" : "+v"(a));
+    }
+    for (int i = 1; i < CHAINS; i++) s[0] = _mm512_add_ps(s[0], s[i]);
+    ((peak_run *)arg)->sink = _mm512_reduce_add_ps(s[0]);
+}
+enum { TILE_STEPS = 500000, TILE_CHAINS = 4 };
+__attribute__((target("amx-tile,amx-bf16"))) static void tile_share(const wk_team *t, void *arg) {
+    struct { _Alignas(64) uint8_t palette; uint8_t more[15]; uint16_t row_bytes[16]; uint8_t n_row[16]; } shape = { .palette = 1 };
+    (void)t, (void)arg;
+    for (int i = 0; i < 8; i++) shape.row_bytes[i] = 64, shape.n_row[i] = 16;
+    __asm__ volatile("" : : "m"(shape));  /* GCC's intrinsic does not say that it reads all of it */
+    _tile_loadconfig(&shape);  /* which makes all tiles zero */
+    for (int k = 0; k < TILE_STEPS; k++) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_release();
+}
 #endif
 
 /* Seconds of the best of five. */
@@ -79,6 +106,9 @@ static peaks find_peaks(wk_pool *pool) {
     double steps = (double)PEAK_STEPS * CHAINS * wk_pool_n(pool) * 1e-9;
     if (wk_cpu_features() & WK_CPU_AVX512) k.fp32 = steps * 32 / best_time(pool, fp32_share, &p);
     if (wk_cpu_features() & WK_CPU_AVX512_VNNI) k.int8 = steps * 128 / best_time(pool, int8_share, &p);
+    if (wk_cpu_features() & WK_CPU_AVX512_BF16) k.bf16 = steps * 64 / best_time(pool, bf16_share, &p);
+    double tiles = (double)TILE_STEPS * TILE_CHAINS * wk_pool_n(pool) * 1e-9;
+    if (wk_cpu_features() & WK_CPU_AMX_BF16) k.bf16 = tiles * 2 * 16 * 16 * 32 / best_time(pool, tile_share, &p);
 #endif
     return k;
 }
@@ -179,8 +209,8 @@ int main(int argc, char **argv) {
     wk_pool *pool;
     if (wk_pool_new(threads, &pool)) die();
     peaks peak = find_peaks(pool);
-    printf("%s, %d threads; peaks: reads %.1f GB/s, int8 %.0f GOP/s, float32 %.0f GFLOP/s\n", wk_cpu_name(), wk_pool_n(pool),
-           peak.read, peak.int8, peak.fp32);
+    printf("%s, %d threads; peaks: reads %.1f GB/s, int8 %.0f GOP/s, float32 %.0f GFLOP/s, bfloat16 %.0f GFLOP/s\n", wk_cpu_name(),
+           wk_pool_n(pool), peak.read, peak.int8, peak.fp32, peak.bf16);
     printf("%-7s %7s %6s %5s %9s %8s %8s %6s %9s\n", "type", "n_out", "n_in", "T", "us", "GOP/s", "GB/s", "share", "pack GB/s");
     for (int k = 0; k < n_type; k++)
         for (size_t s = 0; s < sizeof shape / sizeof shape[0]; s++)
@@ -200,7 +230,8 @@ int main(int argc, char **argv) {
                 for (int64_t j = 0; j < r.T * n_in; j++) x[j] = (float)(j % 257) / 128 - 1;
                 double t = best_of(pool, &r, repeats), ops = 2.0 * (double)(n_out * n_in) * T[m];
                 double gops = ops / t * 1e-9, gbs = (double)wk_packed_bytes(r.w) / t * 1e-9,
-                       most = wk_dtypes[type[k]].quantised ? peak.int8 : peak.fp32;
+                       number = type[k] == WK_BF16 && peak.bf16 > 0 ? peak.bf16 : peak.fp32,
+                       most = wk_dtypes[type[k]].quantised ? peak.int8 : number;
                 double share = T[m] < 8 ? gbs / peak.read : most > 0 ? gops / most : 0;  /* of what binds it */
                 printf("%-7s %7d %6d %5d %9.1f %8.1f %8.2f %5.0f%% %9.2f\n", wk_dtypes[type[k]].name, (int)n_out, (int)n_in, T[m],
                        t * 1e6, gops, gbs, 100 * share, pack);

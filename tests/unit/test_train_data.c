@@ -116,6 +116,29 @@ static void test_forms(void **state) {
     wick_model_free(m);
 }
 
+/* A tokenizer that changes the text, so that tokens' bytes do not add up to it: boundaries are found by tokenizing prefixes. */
+static void test_normalised(void **state) {
+    (void)state;
+    static const char line[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"\xEF\xBC\xA1 word\"},{\"role\":\"assistant\","
+                               "\"content\":\"the answer\"},{\"role\":\"user\",\"content\":\"more\"}]}";
+    static const char *const templates[] = {
+        "{% for m in messages %}{{ m.role }}: {% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}"
+        "{% else %}{{ m.content }}{% endif %} . {% endfor %}",
+        "{% for m in messages %}{{ m.role }}: {{ m.content }} . {% endfor %}{% if add_generation_prompt %}assistant: {% endif %}",
+    };
+    static const char *const want[] = { "the answer", "the answer ." };
+    for (int i = 0; i < 2; i++) {
+        wick_model *m = open_with("data/tokenizers/unigram-nfkc.gguf", templates[i]);
+        wick_train_sample s;
+        ok(wick_train_sample_read(m, line, true, &s));
+        const char *got = learnt(m, s.ids, s.labels, s.n);
+        got += strspn(got, " ");
+        if (strcmp(got, want[i])) fail_msg("template %d: \"%s\"", i, got);
+        wick_train_sample_free(&s);
+        wick_model_free(m);
+    }
+}
+
 static void test_wrong_lines(void **state) {
     (void)state;
     static const struct { const char *json, *words; wick_status st; } wrong[] = {
@@ -347,7 +370,8 @@ static void test_classes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_masks), cmocka_unit_test(test_forms),   cmocka_unit_test(test_wrong_lines),
+        cmocka_unit_test(test_masks), cmocka_unit_test(test_forms), cmocka_unit_test(test_normalised),
+          cmocka_unit_test(test_wrong_lines),
         cmocka_unit_test(test_files), cmocka_unit_test(test_memory),  cmocka_unit_test(test_rows),
         cmocka_unit_test(test_order), cmocka_unit_test(test_classes),
     };

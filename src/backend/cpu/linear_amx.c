@@ -14,6 +14,9 @@
 #define AMX __attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
 #define AMX_PART AMX __attribute__((always_inline)) static inline
 
+/* GCC's intrinsics do not say that loads of tiles and of their shapes read memory: what was put into x has to be there by now. */
+#define IS_STORED(x) __asm__ volatile("" : : "m"(x))
+
 /* What ldtilecfg reads: of tile i, bytes of a row and rows. */
 typedef struct shapes {
     _Alignas(64) uint8_t palette;
@@ -30,6 +33,7 @@ AMX_PART void shape_tiles(int n, int m) {
         s.row_bytes[i] = rows[i] ? 64 : 0;
         s.n_row[i] = (uint8_t)rows[i];
     }
+    IS_STORED(s);
     _tile_loadconfig(&s);
 }
 
@@ -65,6 +69,7 @@ AMX_PART void tile_pairs(const wk_tile *t, int64_t r, int n_row, const int NB, c
     if (two && NB > 1) _tile_zero(3);
     if (!t->first) {
         sums_from_y(t, r, n_row, NB, &s);
+        IS_STORED(s);
         _tile_loadd(0, s.at[0], 64);
         if (NB > 1) _tile_loadd(1, s.at[1], 64);
         if (two) _tile_loadd(2, s.at[2], 64);
