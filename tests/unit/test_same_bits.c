@@ -28,7 +28,8 @@ typedef struct net {
 } net;
 
 static wk_val matrix(lab *l, int rows, int cols) {
-    wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_F16, WK_BF16, WK_Q4_0, WK_Q4_1, WK_Q8_0, WK_IQ4_NL);
+    wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_F16, WK_BF16, WK_Q4_0, WK_Q4_1, WK_Q5_0, WK_Q5_1, WK_Q8_0,
+                                         WK_IQ4_NL);
     return lab_matrix(l, type, 1, rows, cols);
 }
 

@@ -85,7 +85,7 @@ static void pairs_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, i
 
 /* The bytes of n chunks (inputs, for floats) of a block, from k on. */
 static int64_t bytes_of(const wk_packed *w, int64_t n) {
-    return wk_holds_floats(&w->l) ? n * 2 * w->l.bits : n * (w->l.bits == 8 ? 512 : 256);
+    return wk_holds_floats(&w->l) ? n * 2 * w->l.bits : n * wk_code_bytes(&w->l);
 }
 static const uint8_t *place_of(const wk_packed *w, int64_t block, int64_t k) {
     return w->code + bytes_of(w, block * (wk_holds_floats(&w->l) ? w->n_held : w->n_chunk) + k);

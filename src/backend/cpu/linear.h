@@ -4,11 +4,14 @@
  * whole matrix, [block][chunk or group][...], so that every plane is read front to back:
  *
  *   code   4 bits: [4][16 rows][4] bytes a chunk; byte b of vector j holds input 4j + b low and input 16 + 4j + b high
- *          6 bits: the low four as above, and
- *   high     [2][16 rows][4] bytes; byte b of vector h holds inputs 4h + b + {0, 8, 16, 24}, two bits each, lowest first
+ *          5, 6 bits: the low four as 4 bits lie
+ *          3 bits: the low two as pairs: [2][16 rows][4]; byte b of vector h holds inputs 4h + b + {0, 8, 16, 24}, two bits each,
+ *          lowest first
  *          8 bits: [8][16 rows][4] bytes; byte b of vector j holds input 4j + b, plus 128
  *          floats, of 8 bits too: [n_in][16 rows]; but
  *          bfloat16: [pairs of inputs][16 rows][2], zeros up to a whole chunk: 32 inputs are a tile of a matrix unit
+ *   high   6 bits: the top two as pairs
+ *          3, 5 bits: the top one: [16 rows][4]; bit j of byte b is of input 4j + b
  *   scale  [16 rows], or one, a group: float32, float16, bfloat16, an exponent, or int8 under
  *   super    a float16 per 256 inputs
  *   zero   [16 rows] a group: uint8, or a minimum, stored as the scale is (uint8 under super_min)
@@ -44,7 +47,7 @@ typedef enum wk_zero {
 
 /* The columns of a layout. */
 typedef struct wk_layout {
-    int bits;            /* 4, 6, 8; 16 and 32: floats */
+    int bits;            /* 3, 4, 5, 6, 8; 16 and 32: floats */
     int group;           /* inputs that share a scale: 16, or a multiple of 32; of 8-bit floats: any number */
     wk_scale scale;
     wk_zero zero;
@@ -57,21 +60,33 @@ typedef struct wk_layout {
 /* Floats meet activations as they are; codes meet rounded ones. */
 static inline bool wk_holds_floats(const wk_layout *l) { return l->bits > 8 || l->eight; }
 
+/* Bytes of a block's chunk in the plane of codes, and in the plane above it. */
+static inline int wk_code_bytes(const wk_layout *l) { return l->bits == 8 ? 512 : l->bits == 3 ? 128 : 256; }
+static inline int wk_high_bytes(const wk_layout *l) { return l->bits == 6 ? 128 : l->bits == 3 || l->bits == 5 ? 64 : 0; }
+
 /* bfloat16 meets activations that are rounded to it. */
 static inline bool wk_holds_bf16(const wk_layout *l) { return l->bits == 16 && l->bf16; }
 
 /* Layouts that kernels are compiled for one by one, as constants, and all others. */
 #define WK_LAYOUT_Q4_0 ((wk_layout){ 4, 32, WK_SCALE_F16, WK_ZERO_MID, false, NULL, WK_EIGHT_INT, false })
 #define WK_LAYOUT_Q4_1 ((wk_layout){ 4, 32, WK_SCALE_F16, WK_ZERO_MIN, false, NULL, WK_EIGHT_INT, false })
+#define WK_LAYOUT_Q5_0 ((wk_layout){ 5, 32, WK_SCALE_F16, WK_ZERO_MID, false, NULL, WK_EIGHT_INT, false })
+#define WK_LAYOUT_Q5_1 ((wk_layout){ 5, 32, WK_SCALE_F16, WK_ZERO_MIN, false, NULL, WK_EIGHT_INT, false })
 #define WK_LAYOUT_Q8_0 ((wk_layout){ 8, 32, WK_SCALE_F16, WK_ZERO_MID, false, NULL, WK_EIGHT_INT, false })
+#define WK_LAYOUT_Q3_K ((wk_layout){ 3, 16, WK_SCALE_SUPER, WK_ZERO_MID, false, NULL, WK_EIGHT_INT, false })
 #define WK_LAYOUT_Q4_K ((wk_layout){ 4, 32, WK_SCALE_SUPER, WK_ZERO_MIN, false, NULL, WK_EIGHT_INT, false })
+#define WK_LAYOUT_Q5_K ((wk_layout){ 5, 32, WK_SCALE_SUPER, WK_ZERO_MIN, false, NULL, WK_EIGHT_INT, false })
 #define WK_LAYOUT_Q6_K ((wk_layout){ 6, 16, WK_SCALE_SUPER, WK_ZERO_MID, false, NULL, WK_EIGHT_INT, false })
 typedef enum wk_like {
     WK_LIKE_CODES,
     WK_LIKE_Q4_0,
     WK_LIKE_Q4_1,
+    WK_LIKE_Q5_0,
+    WK_LIKE_Q5_1,
     WK_LIKE_Q8_0,
+    WK_LIKE_Q3_K,
     WK_LIKE_Q4_K,
+    WK_LIKE_Q5_K,
     WK_LIKE_Q6_K,
     WK_LIKE_FLOATS,
     WK_N_LIKE

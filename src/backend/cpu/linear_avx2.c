@@ -94,6 +94,15 @@ AVX2_PART void load_codes(const wk_packed *w, const wk_layout l, int64_t i, int6
     const __m256i nibble = _mm256_set1_epi8(15), top = _mm256_set1_epi8(0x30);
     if (l.bits == 8) {
         UNROLL for (int s = 0; s < 8; s++) v[s] = load(w->code + i * 512 + 64 * s + 32 * h);
+    } else if (l.bits == 3) {
+        const __m256i pair = _mm256_set1_epi8(3);
+        UNROLL for (int k = 0; k < 2; k++) {
+            __m256i b = load(w->code + i * 128 + 64 * k + 32 * h);
+            v[k] = _mm256_and_si256(b, pair);
+            v[k + 2] = _mm256_and_si256(_mm256_srli_epi16(b, 2), pair);
+            v[k + 4] = _mm256_and_si256(_mm256_srli_epi16(b, 4), pair);
+            v[k + 6] = _mm256_and_si256(_mm256_srli_epi16(b, 6), pair);
+        }
     } else {
         UNROLL for (int s = 0; s < 4; s++) {
             __m256i b = load(w->code + i * 256 + 64 * s + 32 * h);
@@ -108,6 +117,14 @@ AVX2_PART void load_codes(const wk_packed *w, const wk_layout l, int64_t i, int6
             v[k + 2] = _mm256_or_si256(v[k + 2], _mm256_and_si256(_mm256_slli_epi16(b, 2), top));
             v[k + 4] = _mm256_or_si256(v[k + 4], _mm256_and_si256(b, top));
             v[k + 6] = _mm256_or_si256(v[k + 6], _mm256_and_si256(_mm256_srli_epi16(b, 2), top));
+        }
+    }
+    if (l.bits == 3 || l.bits == 5) {
+        const __m256i one = _mm256_set1_epi8((char)(1 << (l.bits - 1)));
+        __m256i b = load(w->high + i * 64 + 32 * h);
+        UNROLL for (int s = 0; s < 8; s++) {
+            __m256i bit = _mm256_set1_epi8((char)(1 << s));
+            v[s] = _mm256_or_si256(v[s], _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(b, bit), bit), one));
         }
     }
     if (l.map) {
@@ -305,8 +322,9 @@ AVX2_PART void block_row(const wk_packed *w, const wk_layout l, const wk_act *a,
     y[0] = y[1] = _mm256_setzero_ps();
     for (int64_t c = 0; c < w->n_chunk; c++) {
         int64_t i = block * w->n_chunk + c, g = group_of(w, l, block, c), super = block * w->n_super + c / (WK_SUPER / WK_CHUNK);
-        const uint8_t *ahead = w->code + i * (l.bits == 8 ? 512 : 256) + AHEAD;
-        UNROLL for (int s = 0; s < 256; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
+        const uint8_t *ahead = w->code + i * wk_code_bytes(&l) + AHEAD;
+        UNROLL for (int s = 0; s < 128; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
+        if (l.bits != 3) UNROLL for (int s = 128; s < 256; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
         if (l.bits == 8) UNROLL for (int s = 256; s < 512; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
         UNROLL for (int h = 0; h < 2; h++) {
             y[h] = _mm256_fmadd_ps(half_chunk(w, l, &a[c], i, g, super, h), _mm256_set1_ps(a[c].d), y[h]);
@@ -324,8 +342,12 @@ typedef void row_fn(const wk_packed *w, const void *act, int64_t row, int64_t bl
     }
 ROW_OF_CODES(row_q4_0, WK_LAYOUT_Q4_0)
 ROW_OF_CODES(row_q4_1, WK_LAYOUT_Q4_1)
+ROW_OF_CODES(row_q5_0, WK_LAYOUT_Q5_0)
+ROW_OF_CODES(row_q5_1, WK_LAYOUT_Q5_1)
 ROW_OF_CODES(row_q8_0, WK_LAYOUT_Q8_0)
+ROW_OF_CODES(row_q3_k, WK_LAYOUT_Q3_K)
 ROW_OF_CODES(row_q4_k, WK_LAYOUT_Q4_K)
+ROW_OF_CODES(row_q5_k, WK_LAYOUT_Q5_K)
 ROW_OF_CODES(row_q6_k, WK_LAYOUT_Q6_K)
 ROW_OF_CODES(row_codes, w->l)
 
@@ -348,8 +370,9 @@ AVX2 static void row_floats(const wk_packed *w, const void *act, int64_t row, in
 AVX2 static void few_avx2(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy,
                           int n_col, const float *bias) {
     static row_fn *const rows[WK_N_LIKE] = {
-        [WK_LIKE_CODES] = row_codes, [WK_LIKE_Q4_0] = row_q4_0, [WK_LIKE_Q4_1] = row_q4_1, [WK_LIKE_Q8_0] = row_q8_0,
-        [WK_LIKE_Q4_K] = row_q4_k, [WK_LIKE_Q6_K] = row_q6_k, [WK_LIKE_FLOATS] = row_floats,
+        [WK_LIKE_CODES] = row_codes, [WK_LIKE_Q4_0] = row_q4_0, [WK_LIKE_Q4_1] = row_q4_1, [WK_LIKE_Q5_0] = row_q5_0,
+        [WK_LIKE_Q5_1] = row_q5_1, [WK_LIKE_Q8_0] = row_q8_0, [WK_LIKE_Q3_K] = row_q3_k, [WK_LIKE_Q4_K] = row_q4_k,
+        [WK_LIKE_Q5_K] = row_q5_k, [WK_LIKE_Q6_K] = row_q6_k, [WK_LIKE_FLOATS] = row_floats,
     };
     for (int64_t b = 0; b < n_block; b++) {
         wk_tile t = { .y = y + 16 * b, .ldy = ldy, .n_col = n_col - 16 * (int)b, .bias = bias ? bias + 16 * b : NULL };

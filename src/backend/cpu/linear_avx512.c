@@ -79,13 +79,22 @@ VNNI_PART __m512 load_super_minima(const uint8_t *plane, int64_t i, const uint8_
 VNNI_PART int code_offset(const wk_layout l, const bool raw) {
     return !raw || l.map || l.bits == 8 || l.zero == WK_ZERO_U8 ? 128 : l.zero == WK_ZERO_MID ? 1 << (l.bits - 1) : 0;
 }
-/* The eight vectors of a chunk. i: the chunk's number, g: its group's. raw: codes of 4 and 6 bits may stay as they are. */
+/* The eight vectors of a chunk. i: the chunk's number, g: its group's. raw: codes of fewer than 8 bits may stay as they are. */
 VNNI_PART void load_codes(const wk_packed *w, const wk_layout l, const bool raw, int64_t i, int64_t g, __m512i v[8]) {
     const __m512i nibble = _mm512_set1_epi8(15);
     if (l.bits == 8) {
         const uint8_t *p = w->code + i * 512;
         UNROLL for (int s = 0; s < 8; s++) v[s] = _mm512_load_si512(p + 64 * s);
         if (l.zero == WK_ZERO_MID) return;
+    } else if (l.bits == 3) {
+        const __m512i pair = _mm512_set1_epi8(3);
+        UNROLL for (int h = 0; h < 2; h++) {
+            __m512i b = _mm512_load_si512(w->code + i * 128 + 64 * h);
+            v[h] = _mm512_and_si512(b, pair);
+            v[h + 2] = _mm512_and_si512(_mm512_srli_epi16(b, 2), pair);
+            v[h + 4] = _mm512_and_si512(_mm512_srli_epi16(b, 4), pair);
+            v[h + 6] = _mm512_and_si512(_mm512_srli_epi16(b, 6), pair);
+        }
     } else {
         const uint8_t *p = w->code + i * 256;
         UNROLL for (int s = 0; s < 4; s++) {
@@ -103,6 +112,12 @@ VNNI_PART void load_codes(const wk_packed *w, const wk_layout l, const bool raw,
             v[h + 4] = _mm512_or_si512(v[h + 4], _mm512_and_si512(b, top));
             v[h + 6] = _mm512_or_si512(v[h + 6], _mm512_and_si512(_mm512_srli_epi16(b, 2), top));
         }
+    }
+    if (l.bits == 3 || l.bits == 5) {
+        const __m512i top = _mm512_set1_epi8((char)(1 << (l.bits - 1)));
+        __m512i b = _mm512_load_si512(w->high + i * 64);
+        UNROLL for (int s = 0; s < 8; s++)
+            v[s] = _mm512_mask_add_epi8(v[s], _mm512_test_epi8_mask(b, _mm512_set1_epi8((char)(1 << s))), v[s], top);
     }
     if (l.map) {
         __m512i map = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)l.map));
@@ -266,8 +281,9 @@ VNNI_PART void block_rows(const wk_packed *w, const wk_layout l, const wk_act *a
     UNROLL for (int r = 0; r < NT; r++) sum[r] = _mm512_setzero_ps();
     for (int64_t c = 0; c < w->n_chunk; c++, a++) {
         int64_t i = block * w->n_chunk + c, g = group_of(w, l, block, c), super = block * w->n_super + c / (WK_SUPER / WK_CHUNK);
-        const uint8_t *ahead = w->code + i * (l.bits == 8 ? 512 : 256) + AHEAD;
-        UNROLL for (int s = 0; s < 256; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
+        const uint8_t *ahead = w->code + i * wk_code_bytes(&l) + AHEAD;
+        UNROLL for (int s = 0; s < 128; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
+        if (l.bits != 3) UNROLL for (int s = 128; s < 256; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
         if (l.bits == 8) UNROLL for (int s = 256; s < 512; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
         __m512i v[8];
         load_codes(w, l, true, i, g, v);
@@ -302,8 +318,12 @@ typedef void few_fn(const wk_packed *w, const void *act, int64_t n_row, int64_t 
     }
 FEW_OF_CODES(few_q4_0, WK_LAYOUT_Q4_0)
 FEW_OF_CODES(few_q4_1, WK_LAYOUT_Q4_1)
+FEW_OF_CODES(few_q5_0, WK_LAYOUT_Q5_0)
+FEW_OF_CODES(few_q5_1, WK_LAYOUT_Q5_1)
 FEW_OF_CODES(few_q8_0, WK_LAYOUT_Q8_0)
+FEW_OF_CODES(few_q3_k, WK_LAYOUT_Q3_K)
 FEW_OF_CODES(few_q4_k, WK_LAYOUT_Q4_K)
+FEW_OF_CODES(few_q5_k, WK_LAYOUT_Q5_K)
 FEW_OF_CODES(few_q6_k, WK_LAYOUT_Q6_K)
 FEW_OF_CODES(few_codes, w->l)
 
@@ -390,8 +410,9 @@ VNNI static void few_floats(const wk_packed *w, const float *x, int64_t n_row, i
 VNNI static void few_avx512(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y,
                             int64_t ldy, int n_col, const float *bias) {
     static few_fn *const few[WK_N_LIKE] = {
-        [WK_LIKE_CODES] = few_codes, [WK_LIKE_Q4_0] = few_q4_0, [WK_LIKE_Q4_1] = few_q4_1, [WK_LIKE_Q8_0] = few_q8_0,
-        [WK_LIKE_Q4_K] = few_q4_k, [WK_LIKE_Q6_K] = few_q6_k,
+        [WK_LIKE_CODES] = few_codes, [WK_LIKE_Q4_0] = few_q4_0, [WK_LIKE_Q4_1] = few_q4_1, [WK_LIKE_Q5_0] = few_q5_0,
+        [WK_LIKE_Q5_1] = few_q5_1, [WK_LIKE_Q8_0] = few_q8_0, [WK_LIKE_Q3_K] = few_q3_k, [WK_LIKE_Q4_K] = few_q4_k,
+        [WK_LIKE_Q5_K] = few_q5_k, [WK_LIKE_Q6_K] = few_q6_k,
     };
     if (w->like == WK_LIKE_FLOATS) {
         few_floats(w, act, n_row, block, n_block, y, ldy, n_col, bias);

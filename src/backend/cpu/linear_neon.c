@@ -64,6 +64,15 @@ NEON_PART void load_codes(const wk_packed *w, int64_t i, int64_t g, int j, int8x
     uint8x16_t v[8];
     if (l->bits == 8) {
         UNROLL for (int s = 0; s < 8; s++) v[s] = vld1q_u8(w->code + i * 512 + 64 * s + 16 * j);
+    } else if (l->bits == 3) {
+        const uint8x16_t pair = vdupq_n_u8(3);
+        UNROLL for (int k = 0; k < 2; k++) {
+            uint8x16_t b = vld1q_u8(w->code + i * 128 + 64 * k + 16 * j);
+            v[k] = vandq_u8(b, pair);
+            v[k + 2] = vandq_u8(vshrq_n_u8(b, 2), pair);
+            v[k + 4] = vandq_u8(vshrq_n_u8(b, 4), pair);
+            v[k + 6] = vshrq_n_u8(b, 6);
+        }
     } else {
         UNROLL for (int s = 0; s < 4; s++) {
             uint8x16_t b = vld1q_u8(w->code + i * 256 + 64 * s + 16 * j);
@@ -79,6 +88,12 @@ NEON_PART void load_codes(const wk_packed *w, int64_t i, int64_t g, int j, int8x
             v[k + 4] = vorrq_u8(v[k + 4], vandq_u8(b, top));
             v[k + 6] = vorrq_u8(v[k + 6], vandq_u8(vshrq_n_u8(b, 2), top));
         }
+    }
+    if (l->bits == 3 || l->bits == 5) {
+        const uint8x16_t one = vdupq_n_u8((uint8_t)(1 << (l->bits - 1)));
+        uint8x16_t b = vld1q_u8(w->high + i * 64 + 16 * j);
+        UNROLL for (int s = 0; s < 8; s++)
+            v[s] = vorrq_u8(v[s], vandq_u8(vtstq_u8(b, vdupq_n_u8((uint8_t)(1 << s))), one));
     }
     if (l->map) {
         int8x16_t map = vld1q_s8(l->map);

@@ -19,12 +19,12 @@ static const struct type { wk_layout l; wk_take_fn *take; } types[WK_DTYPE_COUNT
     [WK_BF16]   = { { .bits = 16, .bf16 = true }, wk_take_plain },
     [WK_Q4_0]   = { { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID }, wk_take_q4_0 },
     [WK_Q4_1]   = { { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MIN }, wk_take_q4_1 },
-    [WK_Q5_0]   = { { .bits = 8, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID }, wk_take_q5_0 },
-    [WK_Q5_1]   = { { .bits = 8, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MIN }, wk_take_q5_1 },
+    [WK_Q5_0]   = { { .bits = 5, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID }, wk_take_q5_0 },
+    [WK_Q5_1]   = { { .bits = 5, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MIN }, wk_take_q5_1 },
     [WK_Q8_0]   = { { .bits = 8, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID }, wk_take_q8_0 },
-    [WK_Q3_K]   = { { .bits = 8, .group = 16, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MID }, wk_take_q3_k },
+    [WK_Q3_K]   = { { .bits = 3, .group = 16, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MID }, wk_take_q3_k },
     [WK_Q4_K]   = { { .bits = 4, .group = 32, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MIN }, wk_take_q4_k },
-    [WK_Q5_K]   = { { .bits = 8, .group = 32, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MIN }, wk_take_q5_k },
+    [WK_Q5_K]   = { { .bits = 5, .group = 32, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MIN }, wk_take_q5_k },
     [WK_Q6_K]   = { { .bits = 6, .group = 16, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MID }, wk_take_q6_k },
     [WK_IQ4_NL] = { { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .map = wk_iq4_values }, wk_take_q4_0 },
     [WK_IQ4_XS] = { { .bits = 4, .group = 32, .scale = WK_SCALE_SUPER, .map = wk_iq4_values }, wk_take_iq4_xs },
@@ -56,8 +56,9 @@ static bool add_plane(size_t *at, int64_t n, int64_t m, int size, size_t *offset
 
 static wk_like like_of(const wk_layout *l) {
     static const wk_layout common[WK_N_LIKE] = {
-        [WK_LIKE_Q4_0] = WK_LAYOUT_Q4_0, [WK_LIKE_Q4_1] = WK_LAYOUT_Q4_1, [WK_LIKE_Q8_0] = WK_LAYOUT_Q8_0,
-        [WK_LIKE_Q4_K] = WK_LAYOUT_Q4_K, [WK_LIKE_Q6_K] = WK_LAYOUT_Q6_K,
+        [WK_LIKE_Q4_0] = WK_LAYOUT_Q4_0, [WK_LIKE_Q4_1] = WK_LAYOUT_Q4_1, [WK_LIKE_Q5_0] = WK_LAYOUT_Q5_0,
+        [WK_LIKE_Q5_1] = WK_LAYOUT_Q5_1, [WK_LIKE_Q8_0] = WK_LAYOUT_Q8_0, [WK_LIKE_Q3_K] = WK_LAYOUT_Q3_K,
+        [WK_LIKE_Q4_K] = WK_LAYOUT_Q4_K, [WK_LIKE_Q5_K] = WK_LAYOUT_Q5_K, [WK_LIKE_Q6_K] = WK_LAYOUT_Q6_K,
     };
     if (wk_holds_floats(l)) return WK_LIKE_FLOATS;
     for (int i = WK_LIKE_Q4_0; i <= WK_LIKE_Q6_K; i++) {
@@ -81,8 +82,8 @@ wick_status wk_packed_new(const wk_layout *l, int64_t n_out, int64_t n_in, bool 
         w->n_super = super ? n_in / WK_SUPER : 0;
     }
     const struct { bool has; int64_t n, m; int size; void *to; } plane[] = {
-        { true, w->n_block, w->n_held, l->bits == 6 ? 8 : 2 * l->bits, &w->code },
-        { l->bits == 6, w->n_block, w->n_chunk, 128, &w->high },
+        { true, w->n_block, codes ? w->n_chunk : w->n_held, codes ? wk_code_bytes(l) : 2 * l->bits, &w->code },
+        { codes && wk_high_bytes(l), w->n_block, w->n_chunk, wk_high_bytes(l), &w->high },
         { l->group > 0, w->n_block, w->n_group, (l->one_scale ? 1 : 16) * scale_bytes(l), &w->scale },
         { codes && l->zero >= WK_ZERO_U8, w->n_block, w->n_group, 16 * zero_bytes(l), &w->zero },
         { super, w->n_block, w->n_super, 32, &w->super },
@@ -195,9 +196,10 @@ void wk_weave_codes(wk_packed *w, int64_t block, int64_t span, const wk_part par
         if (w->l.eight) weave_bytes(w->code + at * 16, part->code, n);
         else weave_words(w->code + at * 16, part->code, n / 4);
         break;
-    default: weave_words(w->code + at * 8, part->code, n / 8);
+    default: weave_words(w->code + at / WK_CHUNK * wk_code_bytes(&w->l), part->code, n / WK_CHUNK * wk_code_bytes(&w->l) / 64);
     }
-    if (w->high) weave_words(w->high + at * 4, part->high, n / 16);
+    if (w->high)
+        weave_words(w->high + at / WK_CHUNK * wk_high_bytes(&w->l), part->high, n / WK_CHUNK * wk_high_bytes(&w->l) / 64);
 }
 
 /* Scales, zeros and what stands above them. */
@@ -415,12 +417,12 @@ int wk_code_at(const wk_packed *w, int64_t block, int64_t p, int r) {
     const wk_layout *l = &w->l;
     int64_t c = block * w->n_chunk + p / WK_CHUNK;
     int i = (int)(p % WK_CHUNK), q;
-    if (l->bits == 8) {
-        q = w->code[c * 512 + i / 4 * 64 + r * 4 + i % 4];
-    } else {
-        q = w->code[c * 256 + i % 16 / 4 * 64 + r * 4 + i % 4] >> (i / 16 * 4) & 15;
-        if (w->high) q |= (w->high[c * 128 + i % 8 / 4 * 64 + r * 4 + i % 4] >> (i / 8 * 2) & 3) << 4;
-    }
+    int64_t at = r * 4 + i % 4, pair = i % 8 / 4 * 64 + at;
+    if (l->bits == 8) q = w->code[c * 512 + i / 4 * 64 + at];
+    else if (l->bits == 3) q = w->code[c * 128 + pair] >> (i / 8 * 2) & 3;
+    else q = w->code[c * 256 + i % 16 / 4 * 64 + at] >> (i / 16 * 4) & 15;
+    if (l->bits == 6) q |= (w->high[c * 128 + pair] >> (i / 8 * 2) & 3) << 4;
+    if (l->bits == 3 || l->bits == 5) q |= (w->high[c * 64 + at] >> (i / 4) & 1) << (l->bits - 1);
     if (l->map) return l->map[q];
     if (l->zero == WK_ZERO_MID) return q - (1 << (l->bits - 1));
     if (l->zero == WK_ZERO_U8) return q - w->zero[(block * w->n_group + p / l->group) * 16 + r];

@@ -6,8 +6,8 @@
 /* Up to 256 inputs of one row, taken apart: each field is a plane's bytes in the order of linear.h, less the interleaving.
  * Only the fields that the layout has are filled. */
 typedef struct wk_part {
-    uint8_t code[4 * WK_SUPER];  /* 4 and 6 bits: 16 a chunk; 8 bits: 32 a chunk; floats as they are */
-    uint8_t high[WK_SUPER / 4];  /* 8 a chunk: byte j holds inputs j + {0, 8, 16, 24} */
+    uint8_t code[4 * WK_SUPER];  /* 3 bits: 8 a chunk, pairs; 4 to 6: 16 a chunk; 8: 32 a chunk; floats as they are */
+    uint8_t high[WK_SUPER / 4];  /* 6 bits: 8 a chunk, pairs: byte j holds inputs j + {0, 8, 16, 24}; 3 and 5 bits: 4 a chunk */
     uint8_t scale[32], zero[32]; /* a group's after the other */
     uint8_t super[2], super_min[2];
     bool lost;                   /* wk_take_narrow: a value is not held unchanged */

@@ -83,21 +83,38 @@ void wk_take_q8_0(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p)
     }
 }
 
-/* 32 codes of 5 bits from fifth bits and nibbles, plus an offset. */
-static void codes_5(const uint8_t *high, const uint8_t *low, uint8_t offset, uint8_t *out) {
-    uint32_t h = wk_get_u32(high);
-    for (int i = 0; i < 16; i++) {
-        out[i] = (uint8_t)(((low[i] & 15) | (h >> i & 1) << 4) + offset);
-        out[i + 16] = (uint8_t)(((low[i] >> 4) | (h >> (i + 16) & 1) << 4) + offset);
+/* 32 top bits, input i's at bit i, to bit i / 4 of byte i % 4. */
+static void turn_bits(const uint8_t *src, uint8_t *out) {
+    for (int b = 0; b < 4; b++) {
+        uint32_t x = wk_get_u32(src) >> b & 0x11111111;  /* every fourth bit, then closed up */
+        x = (x | x >> 3) & 0x03030303;
+        x = (x | x >> 6) & 0x000f000f;
+        out[b] = (uint8_t)(x | x >> 12);
     }
 }
 
-/* f16 d, u32 fifth bits, 16 bytes of codes: code - 16; ours are 128 more */
+/* The same of a K-quant's chunk g: input j's at bit g of byte j. */
+static void gather_bits(const uint8_t *src, int g, uint8_t *out) {
+    uint64_t x = 0;  /* words 0 and 1 of each step: inputs 8 s + 0..3 and 8 s + 4..7 */
+    for (int s = 0; s < 4; s++) x |= (load8(src + 8 * s) >> g & EACH(1)) << (2 * s);
+    uint32_t both = (uint32_t)x | (uint32_t)(x >> 32) << 1;
+    for (int b = 0; b < 4; b++) out[b] = (uint8_t)(both >> 8 * b);
+}
+
+/* A chunk's pairs of bits, inputs j at bit 2 k of byte j of 32. */
+static void gather_pairs(const uint8_t *src, int k, uint8_t *out) {
+    uint64_t x = 0;
+    for (int i = 0; i < 4; i++) x |= (load8(src + 8 * i) >> (2 * k) & EACH(3)) << (2 * i);
+    store8(out, x);
+}
+
+/* f16 d, u32 fifth bits, 16 bytes of codes */
 void wk_take_q5_0(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
     (void)d;
     for (int c = 0; c < n / 32; c++, src += 22) {
         memcpy(p->scale + 2 * c, src, 2);
-        codes_5(src + 2, src + 6, 128 - 16, p->code + 32 * c);
+        turn_bits(src + 2, p->high + 4 * c);
+        memcpy(p->code + 16 * c, src + 6, 16);
     }
 }
 
@@ -107,7 +124,8 @@ void wk_take_q5_1(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p)
     for (int c = 0; c < n / 32; c++, src += 24) {
         memcpy(p->scale + 2 * c, src, 2);
         memcpy(p->zero + 2 * c, src + 2, 2);
-        codes_5(src + 4, src + 8, 0, p->code + 32 * c);
+        turn_bits(src + 4, p->high + 4 * c);
+        memcpy(p->code + 16 * c, src + 8, 16);
     }
 }
 
@@ -146,10 +164,8 @@ void wk_take_q5_k(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p)
     memcpy(p->super, src, 2);
     memcpy(p->super_min, src + 2, 2);
     scales_6(src + 4, p->scale, p->zero);
-    for (int g = 0; g < 8; g++)
-        for (int i = 0; i < 32; i += 8)
-            store8(p->code + 32 * g + i,
-                   (load8(src + 48 + g / 2 * 32 + i) >> (g % 2 * 4) & EACH(15)) | (load8(src + 16 + i) >> g & EACH(1)) << 4);
+    for (int k = 0; k < 4; k++) turn_nibbles(src + 48 + 32 * k, p->code + 32 * k);
+    for (int g = 0; g < 8; g++) gather_bits(src + 16, g, p->high + 4 * g);
 }
 
 /* 128 bytes of low nibbles, 64 of top 2 bits, 16 int8 scales, f16 d. In each half of 128: nibbles of byte j are inputs j and
@@ -164,27 +180,24 @@ void wk_take_q6_k(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p)
         turn_nibbles(src + 64 * h + 32, turned + 32);
         for (int k = 0; k < 4; k++) {
             memcpy(p->code + 64 * h + 16 * k, turned + 32 * (k % 2) + k / 2 * 16, 16);
-            uint64_t high = 0;
-            for (int i = 0; i < 4; i++) high |= (load8(src + 128 + 32 * h + 8 * i) >> (2 * k) & EACH(3)) << (2 * i);
-            store8(p->high + 32 * h + 8 * k, high);
+            gather_pairs(src + 128 + 32 * h, k, p->high + 32 * h + 8 * k);
         }
     }
 }
 
 /* 32 bytes of third bits (bit g of byte j: input 32 g + j; set: 4 more), 64 of 2-bit codes (in each half of 128, byte j has
  * inputs 32 k + j at bit 2 k), 12 of scales, f16 d. Scale g, plus 32: low nibbles in bytes 0..7, top bits at bit 2 (g / 4) of
- * byte 8 + g % 4. Codes are 4 too many; ours are 128 more. */
+ * byte 8 + g % 4. Codes are 4 too many. */
 void wk_take_q3_k(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
     (void)d, (void)n;
     const uint8_t *s = src + 96;
     memcpy(p->super, src + 108, 2);
     for (int g = 0; g < 16; g++)
         p->scale[g] = (uint8_t)(((s[g % 8] >> (g / 8 * 4) & 15) | (s[8 + g % 4] >> (g / 4 * 2) & 3) << 4) - 32);
-    for (int g = 0; g < 8; g++)
-        for (int i = 0; i < 32; i += 8)
-            store8(p->code + 32 * g + i,
-                   ((load8(src + 32 + g / 4 * 32 + i) >> (g % 4 * 2) & EACH(3)) | (load8(src + i) >> g & EACH(1)) << 2) +
-                       EACH(128 - 4));
+    for (int g = 0; g < 8; g++) {
+        gather_pairs(src + 32 + g / 4 * 32, g % 4, p->code + 8 * g);
+        gather_bits(src, g, p->high + 4 * g);
+    }
 }
 
 /* f16 d, u16 top 2 bits of scales, 4 bytes of their nibbles (each plus 32), 128 of codes */
