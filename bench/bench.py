@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """bench.py [--short] [SECTION...]: measures wick beside its peers and writes tables into docs/benchmarks.md.
 
-Sections: speed, formats, memory, first-token, tokenizer, streaming, guessing; without any, all. Each table stands between its own
-marks in the document, so one section can be measured again alone. --short goes through the motions quickly and writes nothing.
+Sections: speed, formats, memory, first-token, tokenizer, streaming, guessing, adapters, training; without any, all. Each table
+stands between its own marks in the document, so one section can be measured again alone. --short goes through the motions quickly and writes nothing.
 Peers and their data go into the cache (see scripts/fetch.py) and stay there. wick and a peer take turns, in rounds, with the
 same model file and the same number of threads (WICK_BENCH_THREADS, else all cores); tables show medians over rounds and the
 median of the rounds' ratios."""
@@ -21,7 +21,8 @@ NEEDS = {
     "llama.cpp": (77, 450, "llama.cpp's source and its native build (about 10 minutes, once)"),
     "llama.cpp-src": (77, 250, "llama.cpp's source, for text to tokenize"),
     "venv": (35, 160, "a virtual environment: " + ", ".join(PACKAGES)),
-    "qwen": (0, 2780, "random weights in Qwen2.5-0.5B's shape: F16, Q8_0, Q4_0, safetensors"),
+    "qwen": (0, 3770, "random weights in Qwen2.5-0.5B's shape: F16, F16 of bfloat16 numbers, Q8_0, Q4_0, safetensors"),
+    "peft": (3000, 6200, "a virtual environment with torch, transformers and PEFT (or name a Python that has them: PEERS=...)"),
 }
 SECTIONS = {
     "speed": ("smollm2", "llama.cpp", "venv", "qwen"),
@@ -31,6 +32,8 @@ SECTIONS = {
     "tokenizer": ("smollm2", "minilm", "llama.cpp-src", "venv"),
     "streaming": ("smollm2",),
     "guessing": ("smollm2",),
+    "adapters": ("venv", "qwen"),
+    "training": ("smollm2", "peft"),
 }
 
 
@@ -102,13 +105,14 @@ def make_llama_cpp():
 def make_qwen():
     folder = os.path.join(CACHE, "bench-models")
     os.makedirs(folder, exist_ok=True)
-    if not os.path.exists(os.path.join(folder, "qwen-f16", "model.safetensors")):
+    if not os.path.exists(os.path.join(folder, "qwen-f16-bf16.gguf")):
         say(run([make_venv(), os.path.join(ROOT, "bench", "make_gguf.py"), folder]).strip())
     return folder
 
 
 def qwen_file(kind):
-    return f"Qwen2.5-0.5B {kind}", os.path.join(make_qwen(), f"qwen-{kind.lower()}.gguf")
+    shown = "F16 of bfloat16 numbers" if kind == "F16-BF16" else kind
+    return f"Qwen2.5-0.5B {shown}", os.path.join(make_qwen(), f"qwen-{kind.lower()}.gguf")
 
 
 # ---- the page ----
@@ -180,7 +184,7 @@ def alternate(rounds, *measures):
 def speed(short):
     rounds, n_prompt, n_gen = (1, 64, 8) if short else (7, 512, 64)
     (program, how), rows = make_llama_cpp(), []
-    for name, path in [("SmolLM2-135M Q4_1", fetch("smollm2")), *(qwen_file(t) for t in ("Q8_0", "Q4_0", "F16"))]:
+    for name, path in [("SmolLM2-135M Q4_1", fetch("smollm2")), *(qwen_file(t) for t in ("Q8_0", "Q4_0", "F16", "F16-BF16"))]:
         say(f"{name}: prefill and generation, wick and llama.cpp")
         both = alternate(rounds, lambda: wick_speed(path, n_prompt, n_gen),
                          lambda: llama_speed(program, path, n_prompt, n_gen))
@@ -418,6 +422,60 @@ def guessing(short):
     write_section("guessing", "Guessing ahead", text, [wick_version()], short)
 
 
+def adapters(short):
+    """What an adapter costs, and what changing it costs."""
+    out = [json.loads(line) for line in run([os.path.join(BUILD, "bench", "adapters"), qwen_file("Q8_0")[1],
+                                             1 if short else 9]).splitlines()]
+    by = {row["what"]: row for row in out}
+    swap = by["swap"]
+    text = ("Qwen2.5-0.5B's shape in Q8_0, random adapters, all seven projections unless said; medians.\n\n"
+            "| what | measured | aim |\n|---|---:|---:|\n"
+            f"| rank 16, generation | {by['generate']['share'] * 100:+.1f} % | 8 % |\n"
+            f"| rank 16, a prompt of 512 tokens | {by['prompt']['share'] * 100:+.1f} % | 10 % |\n"
+            f"| swapping a resident one, of {swap['n']} | {swap['median_us']:.2f} us | 10 us |\n"
+            f"| memory that these swaps added; allocations | {swap['grew_mb']:.1f} MB; {swap['allocations']} | 0 |\n"
+            f"| loading rank 8 on q and v, warm | {by['load q v']['seconds'] * 1e3:.1f} ms | 5 ms |\n"
+            f"| loading rank 8 on all seven, warm | {by['load all']['seconds'] * 1e3:.1f} ms | 5 ms |")
+    write_section("adapters", "Adapters", text, [wick_version()], short)
+
+
+def peft_python():
+    """A Python with torch, transformers and PEFT: PEERS, else one made in the cache."""
+    if os.environ.get("PEERS"):
+        return os.environ["PEERS"]
+    folder = os.path.join(CACHE, "peft-venv")
+    if not os.path.exists(os.path.join(folder, "packages.json")):
+        run([sys.executable, "-m", "venv", folder])
+        run([os.path.join(folder, "bin", "python"), "-m", "pip", "install", "-q", "torch==2.15.0", "transformers==5.23.0",
+             "peft==0.21.0", "gguf==0.19.0"])
+        open(os.path.join(folder, "packages.json"), "w").close()
+    return os.path.join(folder, "bin", "python")
+
+
+def training(short):
+    """Steps of LoRA beside PEFT's, on the same file."""
+    steps, rounds = (1, 1) if short else (4, 3)
+    program, model, python = os.path.join(BUILD, "bench", "train"), fetch("smollm2"), peft_python()
+    peft = os.path.join(ROOT, "bench", "peft_train.py")
+    ways = {"wick": [program, model, "--steps", steps, "--threads", THREADS, "--no-checkpoint"],
+            "wick, activations computed again": [program, model, "--steps", steps, "--threads", THREADS],
+            "wick, half of the tokens masked": [program, model, "--steps", steps, "--threads", THREADS, "--no-checkpoint", "--masked", 50],
+            "PEFT, float32": [python, peft, model, "float32", 512, steps, THREADS],
+            "PEFT, bfloat16": [python, peft, model, "bfloat16", 512, steps, THREADS]}
+    runs = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, command in ways.items():
+            say(name)
+            runs[name].append(json.loads(run(command).strip().splitlines()[-1]))
+    speed = {name: statistics.median(r["tokens_per_second"] for r in rs) for name, rs in runs.items()}
+    best = max(v for name, v in speed.items() if name.startswith("PEFT"))
+    rows = [(name, f"{speed[name]:.0f}", f"{speed[name] / best:.2f}", f"{max(r['peak_mb'] for r in rs):.0f}")
+            for name, rs in runs.items()]
+    text = (f"SmolLM2-135M Q4_1, rank 8 on all seven projections, AdamW, steps of 1 x 512 random tokens, median of {rounds} "
+            f"rounds of {steps} steps.\n\n" + table(("what", "tokens/s", "of PEFT's best", "peak MB"), rows))
+    write_section("training", "Training beside PEFT", text, [wick_version(), "torch 2.15, transformers 5.23, PEFT 0.21"], short)
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--short", action="store_true")
@@ -427,9 +485,11 @@ def main():
     if unknown := [s for s in sections if s not in SECTIONS]:
         ap.error(f"no section {unknown[0]}; there are {', '.join(SECTIONS)}")
     there = {"smollm2": "SmolLM2-135M-Instruct.Q4_1.gguf", "llama.cpp": "llama.cpp-build/bin/llama-bench",
-             "venv": "bench-venv/packages.json", "qwen": "bench-models/qwen-f16/model.safetensors",
+             "venv": "bench-venv/packages.json", "qwen": "bench-models/qwen-f16-bf16.gguf", "peft": "peft-venv/packages.json",
              "llama.cpp-src": "llama.cpp-src", "minilm": "minilm"}
-    missing = dict.fromkeys(n for s in sections for n in SECTIONS[s] if not os.path.exists(os.path.join(CACHE, there[n])))
+    have_peft = bool(os.environ.get("PEERS"))
+    missing = dict.fromkeys(n for s in sections for n in SECTIONS[s]
+                            if not (n == "peft" and have_peft) and not os.path.exists(os.path.join(CACHE, there[n])))
     if "llama.cpp" in missing:
         missing.pop("llama.cpp-src", None)
     if missing:

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """make_gguf.py FOLDER: writes a model of Qwen2.5-0.5B's shape with random weights, for measurements only, as
-qwen-f16.gguf, qwen-q8_0.gguf, qwen-q4_0.gguf and the folder qwen-f16/ (config.json, model.safetensors) with the bits of the
-first. 2.8 GB. Needs the packages numpy and gguf. Weights are N(0, 0.02) rounded to float16; it has no tokenizer."""
+qwen-f16.gguf, qwen-f16-bf16.gguf, qwen-q8_0.gguf, qwen-q4_0.gguf and the folder qwen-f16/ (config.json, model.safetensors)
+with the bits of the first. 3.8 GB. Needs the packages numpy and gguf. Weights are N(0, 0.02) rounded to float16; in the second
+file to numbers that bfloat16 has too, as those of models trained in bfloat16 are. It has no tokenizer."""
 import json, os, struct, sys
 import gguf
 import numpy as np
@@ -9,6 +10,14 @@ import numpy as np
 N_LAYER, N_EMBD, N_FF, N_HEAD, N_HEAD_KV, HEAD_DIM, N_VOCAB = 24, 896, 4864, 14, 2, 64, 151936
 ROPE_BASE, EPS, N_CTX = 1e6, 1e-6, 32768
 BLOCK = (np.random.default_rng(1).standard_normal(1 << 23, dtype=np.float32) * 0.02).astype(np.float16)
+
+
+def of_bfloat16(x):
+    """Rounded to the numbers that float16 and bfloat16 have in common."""
+    u = x.astype(np.float32).view(np.uint32)
+    y = ((u + 0x7FFF + ((u >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32).astype(np.float16)
+    y[(y.astype(np.float32).view(np.uint32) & 0xFFFF) != 0] = 0  # too small for float16 to have all their bits
+    return y
 
 
 def tensors():
@@ -52,8 +61,8 @@ def write_gguf(path, kind):
     for name, _, x in tensors():
         if x.ndim == 1:
             w.add_tensor(name, x.astype(np.float32))
-        elif kind == "F16":
-            w.add_tensor(name, x)
+        elif kind.startswith("F16"):
+            w.add_tensor(name, of_bfloat16(x) if kind == "F16-BF16" else x)
         else:
             qtype = gguf.GGMLQuantizationType[kind]
             w.add_tensor(name, gguf.quants.quantize(x.astype(np.float32), qtype), raw_dtype=qtype)
@@ -90,7 +99,7 @@ def write_folder(folder):
 
 def main():
     out = sys.argv[1]
-    for kind in ("F16", "Q8_0", "Q4_0"):
+    for kind in ("F16", "F16-BF16", "Q8_0", "Q4_0"):
         path = os.path.join(out, f"qwen-{kind.lower()}.gguf")
         if not os.path.exists(path):
             print(f"writing {path}", flush=True)

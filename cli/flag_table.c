@@ -26,42 +26,42 @@ const verb verbs[N_VERB] = {
         "template unless --raw is given. With a terminal and no prompt, run is chat. A classifier prints its classes instead. "
         "The answer goes to standard output, everything else to standard error.",
         { "wick run model.gguf 'Why is the sky blue?'", "wick run model.gguf --raw -p 'Once upon a time' -n 64 --temp 0",
-          "git diff | wick run model.gguf -f - 'Write a commit message for this:'" } },
+          "git diff | wick run model.gguf -f - 'Write a commit message for this:'" }, false },
     [VERB_CHAT] = { "chat", NULL, "MODEL", "talk with a model in the terminal",
         "Type a message and press return; /help lists the commands. A line that ends with \\ goes on in the next, and \"\"\" opens "
         "and closes a longer block. Ctrl-C stops an answer, Ctrl-D leaves. Lines are kept in $XDG_STATE_HOME/wick/history.",
-        { "wick chat model.gguf", "wick chat model.gguf --system 'Answer in one sentence.' --temp 0.7 -c 4096" } },
+        { "wick chat model.gguf", "wick chat model.gguf --system 'Answer in one sentence.' --temp 0.7 -c 4096" }, false },
     [VERB_INSPECT] = { "inspect", "show", "MODEL", "say what a model file or folder holds",
         "Prints architecture, sizes, weight types, context, tokenizer, chat template and the memory needed, without loading "
         "the weights. With --prompt it shows how a text is cut into tokens.",
         { "wick inspect model.gguf", "wick inspect model.gguf --tensors --keys",
-          "wick inspect model.gguf --prompt 'How many tokens?'" } },
+          "wick inspect model.gguf --prompt 'How many tokens?'" }, false },
     [VERB_TOKENIZE] = { "tokenize", NULL, "MODEL [TEXT...]", "turn text into token ids, or render a chat",
         "The text is the words after MODEL, or -p, -f, or what is piped in, taken byte for byte. MODEL may be a vocabulary-only "
         "GGUF or a folder with only tokenizer.json. Control tokens spelled out in the text are recognised unless --no-special.",
         { "wick tokenize model.gguf 'Hello, world'", "wick tokenize model.gguf -f text.txt -o json",
-          "wick tokenize model.gguf --render chat.json -o json" } },
+          "wick tokenize model.gguf --render chat.json -o json" }, false },
     [VERB_LOGITS] = { "logits", NULL, "MODEL --ids FILE --out FILE", "write a model's logits for given token ids",
         "Reads input_ids [B,S] (int64 or int32), and attention_mask [B,S] if there, from a safetensors file; writes float32 logits "
         "[B,S,vocabulary] to another: zeros where the mask, which must leave out the end of a row only, is 0. "
         "For a classifier logits are [B,classes], at each row's last token.",
-        { "wick logits model.gguf --ids ids.safetensors --out logits.safetensors" } },
+        { "wick logits model.gguf --ids ids.safetensors --out logits.safetensors" }, false },
     [VERB_EVAL] = { "eval", NULL, "MODEL -f FILE", "measure perplexity on a text",
         "The text is cut into windows of -c tokens; in each, tokens of the second half are scored given all before them, as "
         "llama-perplexity does. Prints the perplexity and its standard error; lower is better.",
-        { "wick eval model.gguf -f text.txt -c 512", "wick eval model.gguf -f text.txt --chunks 20 -o json" } },
+        { "wick eval model.gguf -f text.txt -c 512", "wick eval model.gguf -f text.txt --chunks 20 -o json" }, false },
     [VERB_BENCH] = { "bench", NULL, "MODEL", "measure prompt and generation speed",
         "Times reading a prompt of -p tokens and generating -n tokens one by one, each -r times after a warm-up, sampling "
         "left out, as llama-bench does. Prints tokens per second, mean and standard deviation.",
         { "wick bench model.gguf", "wick bench model.gguf -p 128,512 -n 0 -t 4 -r 5",
-          "wick bench model.gguf -p 512 -n 64 -o json" } },
+          "wick bench model.gguf -p 512 -n 64 -o json" }, false },
     [VERB_CONVERT] = { "convert", NULL, "MODEL -o OUT", "write a GGUF file from a folder, or a folder from a GGUF file",
         "OUT ends in .gguf: a GGUF file is written, from a Hugging Face folder or with other types from another GGUF file; else a "
         "folder, from a GGUF file. Tokenizer and chat template go along. Weights that keep their type keep every bit; quantised "
         "weights become floats in a folder. In a GGUF file norms, biases and routers are F32, and rows that are no multiple of 32 "
         "stay F16; q8_0 holds for all other matrices, q4_0 for all but the embedding and the output, which are Q8_0.",
         { "wick convert model.gguf -o folder --type bf16", "wick convert folder -o model.gguf",
-          "wick convert folder -o model.gguf --type q8_0" } },
+          "wick convert folder -o model.gguf --type q8_0" }, false },
     [VERB_ADAPTERS] = { "adapters", NULL, "inspect|convert MODEL ADAPTER", "say what an adapter holds, or change its format",
         "ADAPTER is a PEFT folder, an mlx folder or a GGUF adapter, MODEL what it was made for: names and sizes are held against "
         "it, its weights are not read. convert writes what -o names: a GGUF adapter if that ends in .gguf, else a PEFT folder, or "
@@ -73,7 +73,7 @@ const verb verbs[N_VERB] = {
         "From GGUF to GGUF matrices that do not change keep every bit; quantised ones that do become F16, or what --type says. "
         "With --lora or --lora-scaled several adapters are merged at once.",
         { "wick merge model.gguf adapter -o merged.gguf", "wick merge model.gguf --lora-scaled adapter:0.5 -o merged.gguf",
-          "wick merge folder adapter -o merged" } },
+          "wick merge folder adapter -o merged" }, false },
     [VERB_TRAIN] = { "train", NULL, "[-c] FILE", "train a LoRA adapter, or the weights themselves",
         "FILE is YAML with mlx-lm's keys: model, data (a folder of train.jsonl, valid.jsonl, test.jsonl), iters, batch_size, "
         "learning_rate, lora_parameters, lr_schedule and so on; a flag of a key's name wins over it. A line of data holds "

@@ -1,6 +1,6 @@
-/* training.c: how fast the backward pass's heavy steps are: GFLOP a second of a product with a float32 multiplication and
+/* gradients.c: how fast the backward pass's heavy steps are: GFLOP a second of a product with a float32 multiplication and
  * addition counted as two, on two threads unless told.
- *   bench/training [-t threads] [-T rows] [-r repeats]
+ *   bench/gradients [-t threads] [-T rows] [-r repeats]
  * W^T g of packed weights, attention's gradient, and the output projection with its loss, at SmolLM2-135M's shapes. The best of
  * several runs is printed; a line that says "and gradient" includes its forward pass. */
 #include "backend/backend.h"
