@@ -116,7 +116,7 @@ static void make_select_rows(lab *l, made *m) {
     (void)m;
     LAB_OP(l, WK_OP_SELECT_ROWS, NULL, lab_input(l, 1, lab_pick(&l->rng, 1, 300)));
 }
-/* All of a layer of experts: gate and up on the row, down on what came of it. */
+/* All of a layer of experts: gate and up on the row, down on k rows. */
 static void make_experts(lab *l, made *m) {
     int n_expert = lab_pick(&l->rng, 2, 20), k = lab_pick(&l->rng, 1, n_expert < 6 ? n_expert : 6),
         d = 32 * lab_pick(&l->rng, 1, 3), f = 32 * lab_pick(&l->rng, 1, 3);
@@ -128,7 +128,8 @@ static void make_experts(lab *l, made *m) {
     wk_val ids = LAB_OP(l, WK_OP_ROUTE, &a, lab_input(l, 1, n_expert)), weights = wk_graph_out(l->g, ids, 1);
     wk_val bias = lab_pick(&l->rng, 0, 1) ? lab_vector(l, n_expert * f, 0) : WK_NO_VAL;
     wk_val gate = LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, x, w[0], ids, bias), up = LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, x, w[1], ids);
-    wk_val h = LAB_OP(l, WK_OP_ADD, NULL, gate, up);
+    LAB_OP(l, WK_OP_ADD, NULL, gate, up);
+    wk_val h = lab_input(l, k, f);  /* not their sum: a last bit of it can round to another code */
     LAB_OP(l, WK_OP_COMBINE, NULL, LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, h, w[2], ids), weights, ids);
 }
 static void make_grads(lab *l, made *m) {
