@@ -195,6 +195,12 @@ static void make_attention_grads(lab *l, made *m) {
     wk_val sinks = lab_pick(&l->rng, 0, 2) ? WK_NO_VAL : lab_vector(l, a.n_head, 0);
     BACK(l, LAB_OP(l, WK_OP_ATTENTION, &a, q, k, v, sinks), q, k, v);
 }
+static void make_gain_grads(lab *l, made *m) {
+    int d = lab_pick(&l->rng, 1, 300);
+    wk_val x = lab_input(l, 1, d), w = lab_vector(l, d, 1), bias = lab_vector(l, d, 0);
+    (void)m;
+    BACK(l, LAB_OP(l, WK_OP_GAIN, NULL, LAB_OP(l, WK_OP_GAIN, NULL, x, w, bias), w), x, w, bias);
+}
 static void make_losses(lab *l, made *m) {
     wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_F32, WK_F16, WK_Q4_1, WK_Q8_0);
     int d = wk_dtypes[type].quantised ? 32 * lab_pick(&l->rng, 1, 4) : lab_pick(&l->rng, 1, 130);
@@ -333,7 +339,8 @@ static void check_op(void (*make)(lab *, made *), bool saving) {
 #define GRADS(name) static void test_##name(void **state) { (void)state; check_op(make_##name, true); }
 TEST(embed) TEST(rms_norm) TEST(linear) TEST(lora) TEST(rope) TEST(attention) TEST(glu) TEST(add) TEST(softcap) TEST(select_rows)
 TEST(experts)
-GRADS(grads) GRADS(row_grads) GRADS(weight_grads) GRADS(lora_grads) GRADS(attention_grads) GRADS(losses) GRADS(expert_grads)
+GRADS(grads) GRADS(row_grads) GRADS(weight_grads) GRADS(lora_grads) GRADS(attention_grads) GRADS(losses)
+GRADS(expert_grads) GRADS(gain_grads)
 
 static void test_refusals(void **state) {
     wk_backend *be = NULL;
@@ -451,7 +458,8 @@ static uint8_t *run_all(void (*make)(lab *, made *), int n_thread, uint64_t seed
 /* However many threads there are, gradients have the same bits: sums over rows too. */
 static void test_threads_change_no_bit(void **state) {
     static void (*const makes[])(lab *, made *) = { make_grads, make_row_grads, make_weight_grads, make_lora_grads,
-                                                    make_attention_grads, make_losses, make_expert_grads };
+                                                    make_attention_grads, make_losses, make_expert_grads,
+                                                    make_gain_grads };
     (void)state;
     for (size_t i = 0; i < sizeof makes / sizeof *makes; i++)
         for (uint64_t seed = 50; seed < 54; seed++) {
@@ -542,6 +550,7 @@ int main(void) {
         cmocka_unit_test(test_experts),  cmocka_unit_test(test_grads),
         cmocka_unit_test(test_row_grads), cmocka_unit_test(test_weight_grads), cmocka_unit_test(test_lora_grads),
         cmocka_unit_test(test_attention_grads), cmocka_unit_test(test_losses), cmocka_unit_test(test_expert_grads),
+        cmocka_unit_test(test_gain_grads),
         cmocka_unit_test(test_threads_change_no_bit), cmocka_unit_test(test_trained_as_served),
         cmocka_unit_test(test_training_refusals),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_failing_allocations),

@@ -270,6 +270,10 @@ static void make_bias(lab *l, made *m) {
     wk_val x = of(m, lab_input(l, 1, 12)), w = of(m, lab_matrix(l, WK_F32, 1, 9, 12));
     m->y = LAB_OP(l, WK_OP_LINEAR, NULL, x, w, of(m, lab_vector(l, 9, 0)));
 }
+static void make_gain(lab *l, made *m) {
+    wk_val x = of(m, lab_input(l, 1, 12)), w = of(m, lab_vector(l, 12, 1));
+    m->y = LAB_OP(l, WK_OP_GAIN, NULL, x, w, of(m, lab_vector(l, 12, 0)));
+}
 static void attention(lab *l, made *m, wk_attr a) {
     a.n_head = 4, a.n_head_kv = m->kv_heads = 2, a.head_dim = m->head_dim = 6, a.scale = 0.4f, a.layer = 1;
     wk_val q = of(m, lab_input(l, 1, 24)), k = of(m, lab_input(l, 1, 12)), v = of(m, lab_input(l, 1, 12));
@@ -415,7 +419,7 @@ static void check_op(void (*make)(lab *, made *)) {
 OP_TEST(lora) OP_TEST(dropped) OP_TEST(rope) OP_TEST(silu) OP_TEST(gelu) OP_TEST(gelu_tanh) OP_TEST(add) OP_TEST(softcap)
 OP_TEST(select) OP_TEST(embed) OP_TEST(norms) OP_TEST(bias) OP_TEST(causal) OP_TEST(window) OP_TEST(capped) OP_TEST(both_ways)
 OP_TEST(loss) OP_TEST(smooth_loss) OP_TEST(capped_loss) OP_TEST(experts) OP_TEST(normed_experts)
-OP_TEST(clipped) OP_TEST(sinks)
+OP_TEST(clipped) OP_TEST(sinks) OP_TEST(gain)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -426,7 +430,7 @@ int main(void) {
         cmocka_unit_test(op_select), cmocka_unit_test(op_embed), cmocka_unit_test(op_norms), cmocka_unit_test(op_bias),
         cmocka_unit_test(op_causal), cmocka_unit_test(op_window), cmocka_unit_test(op_capped), cmocka_unit_test(op_both_ways),
         cmocka_unit_test(op_loss), cmocka_unit_test(op_smooth_loss), cmocka_unit_test(op_capped_loss), cmocka_unit_test(op_experts),
-        cmocka_unit_test(op_normed_experts), cmocka_unit_test(op_clipped), cmocka_unit_test(op_sinks),
+        cmocka_unit_test(op_normed_experts), cmocka_unit_test(op_clipped), cmocka_unit_test(op_sinks), cmocka_unit_test(op_gain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
