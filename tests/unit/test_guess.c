@@ -155,12 +155,13 @@ static void stop_texts_and_streams(void **state) {
     memset(&with, 0, sizeof with);
     ok(wick_generate(s, &p, &o, run_on_token, &plain, &r));
     char stop[4] = { 0 };
+    const char *const stops[] = { stop };
     memcpy(stop, plain.text + plain.n_text / 2, 1);
     for (int n = 0; n < 2; n++) {  /* by stop text: plain, then guessing */
         run_log *log = n ? &with : &plain;
         memset(log, 0, sizeof *log);
         wick_session_reset(s);
-        o.stop = (const char *const[]){ stop };
+        o.stop = stops;
         o.n_stop = (unsigned char)stop[0] < 0x80;
         o.n_draft = n ? 8 : 0;
         o.draft = n ? d : NULL;

@@ -597,6 +597,7 @@ static void test_greedy_json(void **state) {
     if (wk_tokenizer_from_json(j, NULL, "x", &t)) fail_msg("%s", wick_last_error());
     assert_int_equal(wk_tokenize(t, &(wk_span){ "\xC3\xA9", 2, false }, 1, false, &ids), WICK_E_UNSUPPORTED);
     assert_true(says("pre_tokenizer makes more than 1048704 bytes of a text of 2"));
+    wk_ids_free(&ids);
     wk_tokenizer_free(t);
     json_object_del(j, "pre_tokenizer");
     for (int i = 0; i < 100; i++) {
