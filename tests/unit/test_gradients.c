@@ -379,7 +379,7 @@ static void check_one(trial *t, int i) {
     trial_loss(t);
     if (t->grad[i] < 0) fail_msg("gradient %d is missing", i);
     ops->read(t->l.plan, t->grad[i], 0, rows, got);
-    for (int k = 0; k < t->l.n_input; k++) if (t->l.input[k] == t->m.of[i]) x = t->in[k];
+    for (int k = 0; k < t->l.n_input && !x; k++) if (t->l.input[k] == t->m.of[i]) x = t->in[k];
     if (!x) {  /* a weight gets values of our own */
         lab_rng r = { 900u + (unsigned)i, 0 };
         x = own = calloc((size_t)n, sizeof *own);
