@@ -368,6 +368,14 @@ static double trial_loss(trial *t) {
     return sum;
 }
 
+/* Without fmax(): GCC 12 for aarch64 breaks down over a loop of it that it inlines. */
+static double largest(const float *x, int64_t n) {
+    double most = 0;
+    for (int64_t j = 0; j < n; j++)
+        if (fabs((double)x[j]) > most) most = fabs((double)x[j]);
+    return most;
+}
+
 /* Holds grad[i] against differences: of an input's values, or of a weight's, which are written over. */
 static void check_one(trial *t, int i) {
     const wk_backend_ops *ops = t->l.be->ops;
@@ -375,7 +383,7 @@ static void check_one(trial *t, int i) {
     int64_t rows = wk_shape_rows(v->shape, ROWS, t->batch.n_out), cols = v->shape.cols, n = rows * cols;
     float *got = calloc((size_t)n, sizeof *got), *x = NULL, *own = NULL;
     const float h = 1.0f / 512;
-    double most = 0;
+    double most;
     trial_loss(t);
     if (t->grad[i] < 0) fail_msg("gradient %d is missing", i);
     ops->read(t->l.plan, t->grad[i], 0, rows, got);
@@ -388,7 +396,7 @@ static void check_one(trial *t, int i) {
         trial_loss(t);
         ops->read(t->l.plan, t->grad[i], 0, rows, got);
     }
-    for (int64_t j = 0; j < n; j++) most = fmax(most, fabs((double)got[j]));
+    most = largest(got, n);
     assert_true(most > 0);
     for (int64_t j = 0; j < n; j += n > 150 ? 3 : 1) {
         float was = x[j];
