@@ -18,9 +18,9 @@ enum {
     WK_NO_PRE_NORMS    = 1 << 9,  /* attention and the MLP read the residual as it is */
     WK_NORM_TOPK       = 1 << 10, /* the chosen experts' weights are divided by their sum; elsewhere config.json says */
     WK_SINKS           = 1 << 11, /* each head's softmax has a score more, whose share goes nowhere */
-    WK_EXPERT_BIAS     = 1 << 12, /* experts' products have biases */
+    WK_EXPERT_BIAS     = 1 << 12, /* the router and experts' products have biases; q, k, v and o unless config.json says not */
     WK_EXPERTS_TURNED  = 1 << 13, /* HF files have experts' gate and up rows in turn, and float experts as [inputs, outputs] */
-    WK_YARN_UNROUNDED  = 1 << 14, /* yarn's range is not rounded to whole dimensions unless config.json says so */
+    WK_YARN_UNROUNDED  = 1 << 14, /* GGUF, which has no key for it, means yarn whose range is not rounded to whole dimensions */
 };
 
 /* A model's weights by what they do; one table in roles.c has the GGUF and the HF name of each. */

@@ -21,6 +21,6 @@ static const wk_arch_default defaults[] = {
 extern const wk_arch wk_arch_llama, wk_arch_gpt_oss;
 const wk_arch wk_arch_gpt_oss = {
     .base = &wk_arch_llama, .name = "gpt-oss", .hf = "GptOssForCausalLM", .hf_type = "gpt_oss",
-    .features = WK_MOE | WK_NORM_TOPK | WK_QKV_BIAS | WK_SINKS | WK_EXPERT_BIAS | WK_EXPERTS_TURNED | WK_YARN_UNROUNDED,
+    .features = WK_MOE | WK_NORM_TOPK | WK_SINKS | WK_EXPERT_BIAS | WK_EXPERTS_TURNED | WK_YARN_UNROUNDED,
     .without = WK_GGUF_PERMUTED, .act = WK_ACT_SWIGLU_CLIPPED, .window_pattern = 2, .names = names, .defaults = defaults,
 };

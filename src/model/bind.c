@@ -250,6 +250,7 @@ static wick_status bind_bias(binder *b, wk_role role, int64_t layer, found *f, w
     bool qkv = role == WK_T_Q || role == WK_T_K || role == WK_T_V, mlp = role == WK_T_GATE || role == WK_T_UP || role == WK_T_DOWN;
     wk_bias said = qkv || role == WK_T_O ? hp->attn_bias : mlp ? hp->mlp_bias : WK_BIAS_UNSAID;
     wick_status st = find(b, role, layer, "bias", f);
+    if (role == WK_T_ROUTER && hp->features & WK_EXPERT_BIAS) said = WK_BIAS_ALL;
     if (!st && !f->n && (said == WK_BIAS_ALL || (qkv && hp->features & WK_QKV_BIAS))) st = missing(b, role, layer, "bias");
     if (st || !f->n) return st;
     if (said == WK_BIAS_NONE)

@@ -177,7 +177,7 @@ static wick_status rope_from_config(const source *s, json_t *o, wk_rope_params *
         st = config_number(s, o, real[i].name, false, real[i].at, &found);
     json_t *truncate = member(o, "truncate");
     if (!st && truncate && !json_is_boolean(truncate)) st = wrong_kind(s, "truncate", truncate, "true or false");
-    if (truncate) p->unrounded = !json_is_true(truncate);
+    p->unrounded = truncate && !json_is_true(truncate);  /* left out it means true, in every family */
     if (!st && !member(s->config, "original_max_position_embeddings"))  /* else that one counts, as in transformers */
         st = config_number(s, o, "original_max_position_embeddings", true, &ctx, &found);
     if (!st && !(ctx >= 1 && ctx <= 1 << 30))
@@ -444,12 +444,16 @@ static wick_status check_act(const source *s, wk_hparams *hp) {
     };
     json_t *v = member(s->config, "hidden_activation") ? member(s->config, "hidden_activation") : member(s->config, "hidden_act");
     const char *name = json_string_value(v);
-    if (!v) return WICK_OK;
+    bool clipped = hp->act == WK_ACT_SWIGLU_CLIPPED;  /* gpt-oss folders call it silu; transformers computes no other there */
+    if (!v) return clipped ? check_clip(s) : WICK_OK;
     for (size_t i = 0; name && i < sizeof acts / sizeof *acts; i++)
         if (!strcmp(acts[i].name, name)) {
-            bool clipped = hp->act == WK_ACT_SWIGLU_CLIPPED && acts[i].act == WK_ACT_SILU;  /* gpt-oss folders call it so */
-            if (!clipped) hp->act = acts[i].act;
-            return clipped ? check_clip(s) : WICK_OK;
+            if (clipped && acts[i].act == WK_ACT_SILU) return check_clip(s);
+            if (clipped)
+                return wk_fail(WICK_E_UNSUPPORTED, "%s: the activation is \"%s\", this family's experts have \"silu\", clipped",
+                               s->path, name);
+            hp->act = acts[i].act;
+            return WICK_OK;
         }
     return wk_fail(WICK_E_UNSUPPORTED, "%s: the activation \"%.40s\" is not one that wick knows (silu, gelu, gelu_pytorch_tanh)",
                    s->path, name ? name : "");
@@ -462,6 +466,7 @@ static wick_status read_flags(const source *s, wk_hparams *hp) {
     if (!window) hp->window = 0;  /* Qwen has a window that it does not use */
     if (!st) st = config_flag(s, "tie_word_embeddings", &tie, &found);
     if (!st && found) hp->features = tie ? hp->features | WK_TIED : hp->features & ~(unsigned)WK_TIED;
+    if (hp->features & WK_EXPERT_BIAS) hp->attn_bias = WK_BIAS_ALL;
     if (!st) st = config_flag(s, "attention_bias", &bias, &found);
     if (!st && found && !(hp->features & WK_QKV_BIAS)) hp->attn_bias = bias ? WK_BIAS_ALL : WK_BIAS_NONE;
     if (!st) st = config_flag(s, "mlp_bias", &bias, &found);

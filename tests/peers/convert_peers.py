@@ -26,7 +26,8 @@ transformers.logging.set_verbosity_error()
 # What llama.cpp does otherwise, by its own design: it has no window in "llama", and computes Phi-3's without one.
 NOT_IN_LLAMA_CPP = {"mistral-window": "llama.cpp's llama has no sliding window",
                     "phi3": "llama.cpp computes phi3 without its window",
-                    "phi3-partial": "llama.cpp computes phi3 without its window"}
+                    "phi3-partial": "llama.cpp computes phi3 without its window",
+                    "phi3-crossing": "llama.cpp chooses longrope's factors by its context, not by the text's length"}
 problems = []
 
 
@@ -70,10 +71,11 @@ def with_vocabulary(source, to):
     shutil.copytree(source, to, ignore=shutil.ignore_patterns("reference*", "config.v4.json", "*.md"))
     if os.path.exists(to + "/tokenizer.json"):
         return to
-    special = ["<pad>", "<s>", "</s>", "<unk>", "<|endoftext|>"]
+    special = ["<pad>", "<s>", "</s>", "<unk>"]
     names = special + [f"t{i}" for i in range(len(special), json.load(open(to + "/config.json"))["vocab_size"])]
+    names[-1] = "<|endoftext|>"  # Phi-3 needs it; llama.cpp never answers it, so that no reference may have it
     added = [{"id": i, "content": t, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-             for i, t in enumerate(special)]
+             for i, t in enumerate(names) if t in special or t == names[-1]]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     with open(to + "/tokenizer.json", "w") as f:
         json.dump({"version": "1.0", "added_tokens": added, "normalizer": None, "pre_tokenizer": byte_level, "post_processor": None,

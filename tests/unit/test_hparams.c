@@ -3,6 +3,7 @@
  * A case is the tiny llama's config.json with some members replaced (null in the patch takes one away). */
 #include "base/json.h"
 #include "base/mem.h"
+#include "format/safetensors.h"
 #include "model/model.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -121,13 +122,16 @@ static const bad_case cases[] = {
     { "gpt-oss", "{\"swiglu_alpha\":\"1\"}", WICK_E_FORMAT, "\"swiglu_alpha\" is \"1\", it must be a number" },
     { "gpt-oss", "{\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":2,\"truncate\":0}}", WICK_E_FORMAT,
       "\"truncate\" is 0, it must be true or false" },
+    { "gpt-oss", "{\"hidden_act\":\"gelu\"}", WICK_E_UNSUPPORTED, "the activation is \"gelu\", this family's experts have" },
+    { "gpt-oss", "{\"hidden_act\":null,\"swiglu_limit\":5}", WICK_E_UNSUPPORTED, "\"swiglu_limit\" is 5, wick knows 7" },
+    { "gpt-oss", "{\"attention_bias\":false}", WICK_E_FORMAT, "q_proj.bias\" is there, but \"attention_bias\" is false" },
     { "gpt-oss", "{\"num_local_experts\":5}", WICK_E_FORMAT, "mlp.router.weight\" is [4, 32], the configuration needs [5, 32]" },
     { "gpt-oss", "{\"intermediate_size\":48}", WICK_E_FORMAT,
       "mlp.experts.gate_up_proj\" is [4, 32, 64], the configuration needs [4, 32, 96]" },
     { "gpt-oss", "{\"num_attention_heads\":8,\"head_dim\":4,\"num_key_value_heads\":4}", WICK_E_FORMAT,
       "self_attn.sinks\" is [4], the configuration needs [8]" },
     { "gpt-oss", "{\"architectures\":[\"MixtralForCausalLM\"]}", WICK_E_FORMAT, "block_sparse_moe.gate.weight\" is missing" },
-    { "qwen3-moe", "{\"architectures\":[\"GptOssForCausalLM\"]}", WICK_E_FORMAT, "q_proj.bias\" is missing" },
+    { "qwen3-moe", "{\"architectures\":[\"GptOssForCausalLM\"]}", WICK_E_FORMAT, "sinks.weight\" is missing" },
     { "llama", "{\"architectures\":[\"Olmo2ForCausalLM\"]}", WICK_E_FORMAT, "q_norm.weight\" is missing" },
     { "qwen2-classify", "{\"id2label\":{\"0\":\"a\",\"2\":\"b\"}}", WICK_E_FORMAT, "does not name label 1" },
     { "qwen2-classify", "{\"id2label\":{\"0\":\"a\"}}", WICK_E_FORMAT, "score.weight" },
@@ -210,7 +214,49 @@ static void wrong_kinds(void **state) {
         }
 }
 
+/* gpt-oss without one of the tensors that it cannot be computed without. */
+static void missing_tensors(void **state) {
+    (void)state;
+    static const char *const names[] = {
+        "model.layers.1.self_attn.o_proj.bias", "model.layers.1.self_attn.q_proj.bias", "model.layers.1.mlp.router.bias",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char dir[] = "/tmp/wick-bad-XXXXXX", path[300];
+        wk_safetensors *s;
+        wk_model *m;
+        make_folder(&(bad_case){ "gpt-oss", "{}", WICK_E_FORMAT, "" }, dir);
+        assert_int_equal(wk_safetensors_open("data/models/gpt-oss/model.safetensors", &s), WICK_OK);
+        size_t n = wk_safetensors_n_tensor(s), k = 0;
+        wk_tensor *t = calloc(n, sizeof *t);
+        for (size_t j = 0; j < n; j++)
+            if (!wk_str_eq(wk_safetensors_tensor(s, j)->name, names[i])) t[k++] = *wk_safetensors_tensor(s, j);
+        assert_int_equal(k, n - 1);
+        snprintf(path, sizeof path, "%s/model.safetensors", dir);
+        unlink(path);
+        assert_int_equal(wk_safetensors_write(path, t, k), WICK_OK);
+        if (load(dir, &m) != WICK_E_FORMAT || !strstr(wick_last_error(), names[i]))
+            fail_msg("without %s: \"%s\"", names[i], wick_last_error());
+        free(t);
+        wk_safetensors_free(s);
+        remove_folder(dir);
+    }
+}
+
+/* A folder's yarn is rounded unless "truncate" is false, whatever the family. */
+static void truncate_left_out(void **state) {
+    (void)state;
+    char dir[] = "/tmp/wick-bad-XXXXXX";
+    wk_model *m;
+    make_folder(&(bad_case){ "gpt-oss", "{\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":8,\"rope_theta\":150000,"
+                                        "\"original_max_position_embeddings\":32}}", WICK_OK, "" }, dir);
+    assert_int_equal(load(dir, &m), WICK_OK);
+    assert_false(m->hp.rope.unrounded);
+    wk_model_free(m);
+    remove_folder(dir);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(refused), cmocka_unit_test(wrong_kinds) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(refused), cmocka_unit_test(wrong_kinds),
+                                        cmocka_unit_test(missing_tensors), cmocka_unit_test(truncate_left_out) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
