@@ -45,8 +45,12 @@ static void put_rope(keys *x) {
     wk_gguf_put_str(x->k, key(x, "rope.scaling.type"), kind, strlen(kind));
     wk_gguf_put_f32(x->k, key(x, "rope.scaling.factor"), p->factor);
     if (p->kind != WK_ROPE_YARN) return;
-    if (p->unrounded != !!(x->c->m->hp.features & WK_YARN_UNROUNDED))
-        wk_buf_str(&x->c->notes, "\"truncate\" of the rope's scaling has no key in GGUF: positions turn a little otherwise\n");
+    if (p->unrounded)
+        wk_buf_str(&x->c->notes, "\"truncate\" of the rope's scaling has no key in GGUF: llama.cpp rounds where the model does "
+                                 "not, so positions turn a little otherwise there\n");
+    else if (x->c->m->hp.features & WK_YARN_UNROUNDED)
+        wk_buf_str(&x->c->notes, "\"truncate\" of the rope's scaling has no key in GGUF: this family goes without, this model "
+                                 "does not\n");
     if (p->attention_factor > 0) wk_gguf_put_f32(x->k, key(x, "rope.scaling.attn_factor"), p->attention_factor);
     if (p->beta_fast != 32) wk_gguf_put_f32(x->k, key(x, "rope.scaling.yarn_beta_fast"), p->beta_fast);
     if (p->beta_slow != 1) wk_gguf_put_f32(x->k, key(x, "rope.scaling.yarn_beta_slow"), p->beta_slow);
