@@ -2,10 +2,10 @@
 """bench.py [--short] [SECTION...]: measures wick beside its peers and writes tables into docs/benchmarks.md.
 
 Sections: speed, formats, memory, first-token, tokenizer, streaming, guessing, adapters, training; without any, all. Each table
-stands between its own marks in the document, so one section can be measured again alone. --short goes through the motions quickly and writes nothing.
-Peers and their data go into the cache (see scripts/fetch.py) and stay there. wick and a peer take turns, in rounds, with the
-same model file and the same number of threads (WICK_BENCH_THREADS, else all cores); tables show medians over rounds and the
-median of the rounds' ratios."""
+stands between its own marks in the document, so one section can be measured again alone. --short goes through the motions
+quickly and writes nothing. Peers and their data go into the cache (see scripts/fetch.py) and stay there. wick and a peer take
+turns, in rounds, with the same model file and the same number of threads (WICK_BENCH_THREADS, else all cores); tables show
+medians over rounds and the median of the rounds' ratios."""
 import argparse, datetime, glob, json, os, platform, re, shutil, statistics, struct, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -457,9 +457,9 @@ def training(short):
     steps, rounds = (1, 1) if short else (4, 3)
     program, model, python = os.path.join(BUILD, "bench", "train"), fetch("smollm2"), peft_python()
     peft = os.path.join(ROOT, "bench", "peft_train.py")
-    ways = {"wick": [program, model, "--steps", steps, "--threads", THREADS, "--no-checkpoint"],
-            "wick, activations computed again": [program, model, "--steps", steps, "--threads", THREADS],
-            "wick, half of the tokens masked": [program, model, "--steps", steps, "--threads", THREADS, "--no-checkpoint", "--masked", 50],
+    wick = [program, model, "--steps", steps, "--threads", THREADS]
+    ways = {"wick": [*wick, "--no-checkpoint"], "wick, activations computed again": wick,
+            "wick, half of the tokens masked": [*wick, "--no-checkpoint", "--masked", 50],
             "PEFT, float32": [python, peft, model, "float32", 512, steps, THREADS],
             "PEFT, bfloat16": [python, peft, model, "bfloat16", 512, steps, THREADS]}
     runs = {name: [] for name in ways}
