@@ -140,7 +140,7 @@ static wick_status add_role(wk_conversion *c, wk_role role, int64_t layer, int64
     if (c->to_gguf && hp->features & WK_GGUF_PERMUTED && (role == WK_T_Q || role == WK_T_K)) o.head = hp->head_dim;
     wick_status st = choose_type(c, role, vector, &o, &t.dtype);
     if (st) return st;
-    if (f->base.n_mat > 1 && mat < 0) t.shape[t.n_dim++] = f->base.n_mat;
+    if ((f->base.n_mat > 1 || o.turned) && mat < 0) t.shape[t.n_dim++] = f->base.n_mat;
     if (!vector) t.shape[t.n_dim++] = o.turned ? f->base.n_col : f->base.n_row;
     t.shape[t.n_dim++] = o.turned && !vector ? f->base.n_row : f->base.n_col;
     /* The role before may be a part of the same tensor: its rows come first. */

@@ -121,7 +121,7 @@ static wick_status find_role(const binder *b, wk_role role, int64_t layer, const
         st = find_spelling(b, role, i, layer, suffix, n_mat, f);
         if (st || f->n || b->gguf) continue;  /* parameters of no module of their own have their name alone */
         bool bias = !strcmp(suffix, "bias");
-        if (n_mat > 1 || !bias) st = find_spelling(b, role, i, layer, bias ? "_bias" : "", n_mat, f);
+        if (wk_roles[role].n_mat != WK_D_ONE || !bias) st = find_spelling(b, role, i, layer, bias ? "_bias" : "", n_mat, f);
     }
     return st;
 }
@@ -271,7 +271,8 @@ static wick_status bind_expert_bias(binder *b, wk_role role, int64_t layer, foun
     const wk_tensor *t = f->t[0];
     size_t size = (size_t)wk_dtypes[t->dtype].bytes;
     st = check_type(b, t);
-    if (!st && (t->n_dim != 2 || t->shape[0] != n_mat || t->shape[1] != f->n_row || t->parts || wk_dtypes[t->dtype].block > 1))
+    bool fit = t->n_dim <= 2 && wk_tensor_rows(t) == n_mat && wk_tensor_cols(t) == f->n_row;  /* GGUF leaves a leading 1 out */
+    if (!st && (!fit || t->parts || wk_dtypes[t->dtype].block > 1))
         st = misfit(b, t, 1, n_mat, f->n_row);
     if (!st) st = take(b, t);
     for (int64_t m = 0; !st && m < n_mat; m++) {  /* one expert's: a row, or every step-th number of one */

@@ -2,8 +2,10 @@
  * come back to the byte; tokenizers, templates, types; and everything that can go wrong, after which nothing may be left. What
  * llama.cpp and transformers make of the files: tests/peers/convert_peers.py. */
 #include "base/file.h"
+#include "base/json.h"
 #include "format/checkpoint.h"
 #include "format/gguf_write.h"
+#include "format/safetensors.h"
 #include "support/run.h"
 #include "support/tried.h"
 #include <dirent.h>
@@ -141,6 +143,44 @@ static void there_and_back(void **state) {
     }
     closedir(d);
     assert_true(done >= 10);
+}
+
+/* gpt-oss with one expert: stacks of one matrix are stacks too. */
+static void one_expert(void **state) {
+    (void)state;
+    enum { MAX_TENSOR = 64 };
+    wk_safetensors *file;
+    wk_tensor t[MAX_TENSOR];
+    json_t *config;
+    size_t n = 0;
+    char one[200], gguf[200], back[200];
+    snprintf(one, sizeof one, "%s", in_dir("one"));
+    snprintf(gguf, sizeof gguf, "%s", in_dir("one.gguf"));
+    snprintf(back, sizeof back, "%s", in_dir("back"));
+    assert_int_equal(mkdir(one, 0700), 0);
+    ok(wk_json_read("data/models/gpt-oss/config.json", 1 << 20, &config));
+    json_object_set_new(config, "num_local_experts", json_integer(1));
+    json_object_set_new(config, "num_experts_per_tok", json_integer(1));
+    assert_int_equal(json_dump_file(config, in_dir("one/config.json"), 0), 0);
+    json_decref(config);
+    ok(wk_safetensors_open("data/models/gpt-oss/model.safetensors", &file));
+    for (; n < wk_safetensors_n_tensor(file); n++) {
+        char name[100];
+        assert_in_range(n, 0, MAX_TENSOR - 1);
+        t[n] = *wk_safetensors_tensor(file, n);
+        snprintf(name, sizeof name, "%.*s", (int)t[n].name.len, t[n].name.ptr);
+        if (!strstr(name, "mlp.experts") && !strstr(name, "mlp.router")) continue;
+        t[n].n_bytes /= (uint64_t)t[n].shape[0];
+        t[n].shape[0] = 1;
+    }
+    ok(wk_safetensors_write(in_dir("one/model.safetensors"), t, n));
+    wk_safetensors_free(file);
+    ok(convert(one, gguf, NULL, NULL));
+    ok(convert(gguf, back, NULL, NULL));
+    same_logits("one expert", one, gguf);
+    same_logits("one expert", one, back);
+    same_tensors("one expert", one, back, false);
+    clear();
 }
 
 /* Shards, an index, and float16: what is exact in it stays as it was. */
@@ -568,7 +608,8 @@ static int end(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(there_and_back), cmocka_unit_test(shards_and_types), cmocka_unit_test(quantised),
+        cmocka_unit_test(there_and_back), cmocka_unit_test(one_expert),
+        cmocka_unit_test(shards_and_types), cmocka_unit_test(quantised),
         cmocka_unit_test(quantised_folders),
         cmocka_unit_test(encoders),
         cmocka_unit_test(tokenizers), cmocka_unit_test(chat), cmocka_unit_test(refusals), cmocka_unit_test(tokenizers_refused),
