@@ -1,5 +1,6 @@
 /* run.c: see run.h. */
 #include "support/run.h"
+#include "base/mem.h"
 #include "format/safetensors.h"
 #include "text/unicode.h"
 #include <stdlib.h>
@@ -95,6 +96,13 @@ void run_same(const run_log *a, const run_log *b) {
     assert_int_equal(a->n_text, b->n_text);
     assert_memory_equal(a->text, b->text, a->n_text);
     assert_int_equal(a->finish, b->finish);
+}
+
+bool run_count(const wick_token *t, void *counter) {
+    run_counter *c = counter;
+    if (t->index == 8) c->at_8 = wk_alloc_count();
+    c->at_end = wk_alloc_count();
+    return true;
 }
 
 wick_generate_options run_greedy(const wick_model *m, int n) {

@@ -39,6 +39,10 @@ bool run_on_token(const wick_token *t, void *log);
 /* Same tokens, bits of logits, and text. */
 void run_same(const run_log *a, const run_log *b);
 
+/* A callback that notes how many allocations there were by the ninth token and by the last. */
+typedef struct run_counter { uint64_t at_8, at_end; } run_counter;
+bool run_count(const wick_token *t, void *counter);
+
 /* The model's defaults, but greedy, n tokens, and on past end-of-turn tokens. */
 wick_generate_options run_greedy(const wick_model *m, int n);
 

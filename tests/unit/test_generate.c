@@ -1,7 +1,6 @@
 /* test_generate.c: generation end to end on the small models of tests/data: greedy ids, chats, prefix reuse, stop texts,
  * lengths, shifting, log-probabilities, cancelling, and that a token costs no allocation. */
 #include "base/json.h"
-#include "base/mem.h"
 #include "support/lab.h"
 #include "support/run.h"
 #include <math.h>
@@ -526,14 +525,6 @@ static void one_call_at_a_time(void **state) {
 
 /* ---- allocation ---- */
 
-typedef struct counter { uint64_t at_8, at_end; } counter;
-static bool count(const wick_token *t, void *user) {
-    counter *c = user;
-    if (t->index == 8) c->at_8 = wk_alloc_count();
-    c->at_end = wk_alloc_count();
-    return true;
-}
-
 static void no_allocation_for_a_token(void **state) {
     (void)state;
     wick_model *m = run_open(CHAT);
@@ -541,13 +532,13 @@ static void no_allocation_for_a_token(void **state) {
         wick_session *s = run_session(m, 256, 0);
         wick_generate_options o = run_greedy(m, 200);
         wick_prompt p = of_text("This is ");
-        counter c = { 0 };
+        run_counter c = { 0 };
         o.temperature = (float[]){ 0, 1, 1 }[k];
         o.repeat_penalty = 1.2f;
         o.n_top_logprobs = k == 2 ? 20 : 0;
         o.stop = (const char *const[]){ "\x01never\x02" };
         o.n_stop = 1;
-        ok(wick_generate(s, &p, &o, count, &c, NULL));
+        ok(wick_generate(s, &p, &o, run_count, &c, NULL));
         assert_int_equal(c.at_8, c.at_end);
         wick_session_free(s);
     }

@@ -1,6 +1,5 @@
 /* test_guess.c: guessing ahead changes no token, no bit of a logit, no text and not what a session holds: greedy and sampled,
  * from the text and by another model, across a full context and a rope that turns; and it saves passes. */
-#include "base/mem.h"
 #include "generate/generate.h"
 #include "support/lab.h"
 #include "support/run.h"
@@ -220,24 +219,16 @@ static void refusals(void **state) {
     wick_model_free(classes);
 }
 
-typedef struct counter { uint64_t at_8, at_end; } counter;
-static bool count(const wick_token *t, void *user) {
-    counter *c = user;
-    if (t->index == 8) c->at_8 = wk_alloc_count();
-    c->at_end = wk_alloc_count();
-    return true;
-}
-
 static void no_allocation(void **state) {
     (void)state;
     wick_model *m = run_open(CHAT);
     wick_session *s = run_session(m, 256, 0), *d = run_session(m, 256, 0);
     wick_generate_options o = run_greedy(m, 100);
-    counter c = { 0 };
+    run_counter c = { 0 };
     o.n_draft = 8;
     for (int k = 0; k < 2; k++) {
         o.draft = k ? d : NULL;
-        ok(wick_generate(s, &(wick_prompt){ .text = "again and again and again" }, &o, count, &c, NULL));
+        ok(wick_generate(s, &(wick_prompt){ .text = "again and again and again" }, &o, run_count, &c, NULL));
         assert_int_equal(c.at_8, c.at_end);
     }
     wick_session_free(s);
