@@ -184,8 +184,8 @@ typedef struct wk_linear_set {
     /* at most WK_FEW_ROWS rows against whole blocks, without panels */
     void (*few)(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy,
                 int n_col, const float *bias);
-    /* For gradients of inputs: a panel's n chunks, of layout l, as float32 [16][WK_GRAD_COLS]; and dx[n_row][n_col] += the block's sum of
-     * g[n_row][n_o] times w[n_o][WK_GRAD_COLS]; n_col in sixteens. */
+    /* For gradients of inputs: a panel's n chunks, of layout l, as float32 [16][WK_GRAD_COLS]; and dx[n_row][n_col] += the
+     * block's sum of g[n_row][n_o] times w[n_o][WK_GRAD_COLS]; n_col in sixteens. */
     void (*turn)(const wk_panel *p, const wk_layout *l, int n, float *out);
     void (*grad)(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, int n_col, float *dx, int64_t ldx);
 } wk_linear_set;

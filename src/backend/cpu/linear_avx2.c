@@ -283,7 +283,8 @@ AVX2_PART void add_products(const uint8_t *code, const int8_t *q, __m256i s[2]) 
 }
 
 /* Signed codes, block b, NT rows from r on. */
-AVX2_PART void tile_signed(const wk_tile *t, int b, int64_t r, const int NT, const bool halves, const bool min, const bool min_low) {
+AVX2_PART void tile_signed(const wk_tile *t, int b, int64_t r, const int NT, const bool halves, const bool min,
+                           const bool min_low) {
     const wk_panel *p = t->panel[b];
     __m256 y[3][2];
     UNROLL for (int i = 0; i < NT; i++) load_y(t, b, r + i, y[i]);

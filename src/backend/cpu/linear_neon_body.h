@@ -17,7 +17,8 @@ NEON_PART void store_y(const wk_tile *t, int b, int64_t r, const float32x4_t y[4
 }
 
 /* Block b, NT rows from r on. */
-NEON_PART void tile_codes(const wk_tile *t, int b, int64_t r, const int NT, const bool halves, const bool min, const bool min_low) {
+NEON_PART void tile_codes(const wk_tile *t, int b, int64_t r, const int NT, const bool halves, const bool min,
+                          const bool min_low) {
     const wk_panel *p = t->panel[b];
     float32x4_t y[2][4], v[2][4];
     UNROLL for (int i = 0; i < NT; i++) load_y(t, b, r + i, y[i]);

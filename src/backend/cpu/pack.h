@@ -16,8 +16,8 @@ typedef struct wk_part {
 /* Takes n inputs of a row, whole blocks from src on, apart. */
 typedef void wk_take_fn(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p);
 wk_take_fn wk_take_plain, wk_take_narrow, wk_take_float, wk_take_rounded;
-wk_take_fn wk_take_q4_0, wk_take_q4_1, wk_take_q8_0, wk_take_q5_0, wk_take_q5_1, wk_take_q2_k, wk_take_q4_k, wk_take_q5_k, wk_take_q6_k,
-    wk_take_q3_k, wk_take_iq4_xs, wk_take_mxfp4;
+wk_take_fn wk_take_q4_0, wk_take_q4_1, wk_take_q8_0, wk_take_q5_0, wk_take_q5_1, wk_take_q2_k, wk_take_q3_k, wk_take_q4_k,
+    wk_take_q5_k, wk_take_q6_k, wk_take_iq4_xs, wk_take_mxfp4;
 
 /* A weight with its planes laid out but not filled. */
 wick_status wk_packed_new(const wk_layout *l, int64_t n_out, int64_t n_in, bool permuted, wk_packed **out);
