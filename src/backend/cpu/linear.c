@@ -65,9 +65,9 @@ static const float *float_block(const wk_linear_set *f, const wk_packed *w, int6
     return buf;
 }
 
-/* The same with float weights, inputs from k on. */
-static void floats_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, float *wide, int64_t o, int64_t k) {
-    t->n_k = (int)least(w->n_in - k, WK_PANEL_INPUTS);
+/* The same with n inputs of float weights, from k on. */
+static void floats_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, float *wide, int64_t o, int64_t k, int64_t n) {
+    t->n_k = (int)n;
     t->weight[0] = float_block(f, w, o / 16, k, t->n_k, wide);
     t->weight[1] = t->n_col > 16 ? float_block(f, w, o / 16 + 1, k, t->n_k, wide + WK_PANEL_INPUTS * 16) : NULL;
     if (k + t->n_k < w->n_in) t->bias = NULL;
@@ -121,9 +121,10 @@ static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *
             for (int b = 0; b < 2; b++) t.next[b] = place_of(w, next_o / 16 + (next_o + 16 * b < o1 ? b : 0), next_k);
             t.n_next = bytes_of(w, least(n_k - next_k, step));
         }
-        if (codes) t.act = (const wk_act *)act + k, codes_step(f, w, &t, panel.codes, o, k, least(n_k - k, step));
-        else if (pairs) t.x16 = (const uint16_t *)act + k, pairs_step(f, w, &t, o, k, least(n_k - k, step));
-        else t.x = (const float *)act + k, floats_step(f, w, &t, panel.wide, o, k);
+        int64_t width = least(n_k - k, step);
+        if (codes) t.act = (const wk_act *)act + k, codes_step(f, w, &t, panel.codes, o, k, width);
+        else if (pairs) t.x16 = (const uint16_t *)act + k, pairs_step(f, w, &t, o, k, width);
+        else t.x = (const float *)act + k, floats_step(f, w, &t, panel.wide, o, k, width);
     }
 }
 
