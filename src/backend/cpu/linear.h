@@ -18,7 +18,8 @@
  *          8 + g % 4
  *   zero   [16 rows] a group: uint8, or a minimum, stored as the scale is (uint8 under super_min)
  *
- * value = scale * (map[code] - zero) + min. A 64-byte vector is 16 rows of 4 consecutive inputs: what a dot product of
+ * value = scale * (map[code] - zero) + min. 8-bit codes less a uint8 of their group would need 9 bits: their zero is 128, and
+ * min = scale * (128 - zero). A 64-byte vector is 16 rows of 4 consecutive inputs: what a dot product of
  * bytes (dpbusd, sdot) takes against 4 broadcast activations. Rows past n_out are zero. */
 #ifndef WK_LINEAR_H
 #define WK_LINEAR_H
@@ -79,7 +80,9 @@ static inline bool wk_holds_bf16(const wk_layout *l) { return l->bits == 16 && l
 static inline bool wk_scales_codes(const wk_layout *l) { return l->bits < 4; }
 /* Else a chunk of two groups has two scales. */
 static inline bool wk_has_halves(const wk_layout *l) { return l->group < WK_CHUNK && !wk_scales_codes(l); }
-static inline bool wk_has_min(const wk_layout *l) { return l->zero == WK_ZERO_MIN; }
+static inline bool wk_has_min(const wk_layout *l) { return l->zero == WK_ZERO_MIN || (l->zero == WK_ZERO_U8 && l->bits == 8); }
+/* Codes less half their range. */
+static inline bool wk_has_middle(const wk_layout *l) { return l->zero == WK_ZERO_MID || (l->zero == WK_ZERO_U8 && l->bits == 8); }
 /* A chunk's two groups have minima of their own. */
 static inline bool wk_has_min_low(const wk_layout *l) { return wk_has_min(l) && l->group < WK_CHUNK; }
 

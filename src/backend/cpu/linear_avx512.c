@@ -81,7 +81,7 @@ VNNI_PART void load_codes(const wk_packed *w, const wk_layout l, const bool raw,
     if (l.bits == 8) {
         const uint8_t *p = w->code + i * 512;
         UNROLL for (int s = 0; s < 8; s++) v[s] = _mm512_load_si512(p + 64 * s);
-        if (l.zero == WK_ZERO_MID) return;
+        if (wk_has_middle(&l)) return;
     } else if (l.bits < 4) {
         const __m512i pair = _mm512_set1_epi8(3);
         UNROLL for (int h = 0; h < 2; h++) {
@@ -142,6 +142,9 @@ VNNI_PART __m512 scales_of(const wk_packed *w, const wk_layout l, int64_t g, int
     return wk_scales_codes(&l) ? d : _mm512_mul_ps(d, _mm512_cvtepi32_ps(load_signed(w->scale, g)));
 }
 VNNI_PART __m512 minima_of(const wk_packed *w, const wk_layout l, int64_t g, int64_t super) {
+    if (l.zero == WK_ZERO_U8)
+        return _mm512_mul_ps(load_scales(l.scale, w->scale, g),
+                             _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_set1_epi32(128), load_unsigned(w->zero, g))));
     if (!wk_has_super(&l)) return load_scales(l.scale, w->zero, g);
     __m512i m = l.scale == WK_SCALE_NIBBLE ? _mm512_srli_epi32(load_unsigned(w->scale, g), 4) : load_unsigned(w->zero, g);
     m = _mm512_castps_si512(_mm512_mul_ps(load_scales(WK_SCALE_F16, w->super_min, super), _mm512_cvtepi32_ps(m)));
