@@ -78,8 +78,8 @@ const verb verbs[N_VERB] = {
         "FILE is YAML with mlx-lm's keys: model, data (a folder of train.jsonl, valid.jsonl, test.jsonl), iters, batch_size, "
         "learning_rate, lora_parameters, lr_schedule and so on; a flag of a key's name wins over it. A line of data holds "
         "messages, prompt and completion, text, text and label, or input_ids and labels; loss is on what the assistant says. "
-        "adapter_path gets the adapter as a PEFT folder, log.jsonl, log.csv, report.html and a checkpoint; Ctrl-C saves, --resume "
-        "goes on.",
+        "adapter_path gets the adapter as a PEFT folder (of full fine-tuning the model), log.jsonl, log.csv, report.html and a "
+        "checkpoint; Ctrl-C saves, --resume goes on.",
         { "wick train train.yaml --dry-run", "wick train -c train.yaml -m model.gguf --iters 4 --overwrite" }, true },
     [VERB_RUNS] = { "runs", NULL, "[list | show RUN | compare RUN RUN...]", "list, show and compare trainings",
         "Every wick train is kept in a list ($XDG_DATA_HOME/wick/runs.db, an SQLite file) with its options and its log. Without "
@@ -213,8 +213,11 @@ const flag flags[] = {
       "train the last N layers (16); -1: all",
       "wick train train.yaml --num-layers -1 --dry-run" },
     { { "--keys" }, FLAG_STR, 0, 0, AT(train_text[5]), TRAIN, GROUP_TRAIN, "NAME,...",
-      "projections that are adapted, as q_proj,v_proj (all)",
+      "projections that are adapted, as q_proj,v_proj (all); also embed_tokens, lm_head",
       "wick train train.yaml --keys q_proj,v_proj --dry-run" },
+    { { "--modules-to-save" }, FLAG_STR, 0, 0, AT(train_text[31]), TRAIN, GROUP_TRAIN, "NAME,...",
+      "embed_tokens, lm_head or score, trained whole beside the adapter",
+      "wick train train.yaml --modules-to-save lm_head --dry-run" },
     { { "--rank" }, FLAG_STR, 0, 0, AT(train_text[6]), TRAIN, GROUP_TRAIN, "N",
       "rank of the adapter (8)",
       "wick train train.yaml --rank 4 --dry-run" },

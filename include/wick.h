@@ -381,13 +381,20 @@ typedef struct wick_train_options {
     size_t size;                    /* sizeof(wick_train_options) */
     const char *model;              /* for programs; the library is given the model itself */
     const char *data;               /* folder of train.jsonl, and valid.jsonl and test.jsonl where there are such */
-    const char *adapter_path;       /* folder that the adapter, its log and its checkpoints are written to */
+    /* Folder that the adapter, its log and its checkpoints are written to; after full fine-tuning the model, as the folder "model"
+     * or, if it came from a GGUF file, "model.gguf" in it. */
+    const char *adapter_path;
     const char *resume_adapter_file; /* an adapter to begin from (file or folder): its weights, not its run; NULL: a new one */
     bool resume;                    /* go on with the run in adapter_path where its last checkpoint stands */
     bool overwrite;                 /* begin anew where adapter_path holds a run; else that is an error */
     const char *fine_tune_type;     /* "lora", "dora", "full" */
     int num_layers;                 /* the last so many layers; -1: all */
-    const char *const *keys; size_t n_keys;  /* of lora_parameters: "self_attn.q_proj" or "q_proj"; none: every projection */
+    /* Of lora_parameters: "self_attn.q_proj" or "q_proj", also "embed_tokens" and "lm_head"; none: every projection of the layers.
+     * Of full fine-tuning "embed_tokens", "lm_head", "norm": those alone. */
+    const char *const *keys; size_t n_keys;
+    /* Trained whole beside an adapter and saved with it: "embed_tokens", "lm_head", "score" (a classifier's is without being
+     * named, where no keys are given). */
+    const char *const *modules_to_save; size_t n_modules_to_save;
     int rank;
     double scale;                   /* B A x is added times this */
     double lora_alpha;              /* scale is lora_alpha / rank, where this is above 0 */

@@ -25,6 +25,7 @@ static const wk_lower_fn lower[WK_OP_COUNT] = {
     [WK_OP_LINEAR_BIAS_GRAD] = wk_lower_linear_bias_grad,
     [WK_OP_EMBED_GRAD] = wk_lower_embed_grad,
     [WK_OP_LORA_GRAD] = wk_lower_lora_grad,
+    [WK_OP_DROPOUT] = wk_lower_dropout,
     [WK_OP_ATTENTION_GRAD] = wk_lower_attention_grad,
     [WK_OP_GLU_GRAD] = wk_lower_glu_grad,
     [WK_OP_SOFTCAP_GRAD] = wk_lower_softcap_grad,

@@ -157,6 +157,7 @@ void wk_lower_linear_bias_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_embed_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_lora_trained(wk_lowering *l, const wk_node *n);
 void wk_lower_lora_grad(wk_lowering *l, const wk_node *n);
+void wk_lower_dropout(wk_lowering *l, const wk_node *n);
 void wk_lower_attention_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_glu_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_softcap_grad(wk_lowering *l, const wk_node *n);
