@@ -1,117 +1,15 @@
 /* linear.c: how fast products with packed weights are: operations and bytes a second by type, shape and rows.
- *   bench/linear [-t threads] [-r repeats] [-T rows,...] [TYPE ...]
+ *   bench/linear [-t threads] [-r repeats] [-T rows,...] [TYPE ... | peaks]
  * One row is bound by reading the weights (GB/s of packed bytes), many by arithmetic (GOP/s, a multiplication and an addition
  * being two). Weights larger than the caches are made for one row. The best of several runs is printed; peaks are measured
- * first, so that a share of them can be told on any machine. */
+ * first, so that a share of them can be told on any machine; `peaks` prints nothing but them, as JSON. */
 #include "backend/cpu/linear.h"
 #include "base/clock.h"
 #include "base/cpu.h"
+#include "peaks.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
-/* ---- what the machine can do: the same loops as a product's innermost, without memory ---- */
-
-/* GB/s, GOP/s, GFLOP/s of all threads together; 0: not known. bf16: of what the kernels use, tiles before vectors. */
-typedef struct peaks { double read, int8, fp32, bf16; } peaks;
-enum { PEAK_STEPS = 3000000, READ_BYTES = 512 << 20 };
-typedef struct peak_run { const uint8_t *mem; volatile float sink; } peak_run;
-typedef uint64_t bytes64 __attribute__((vector_size(64), aligned(16)));
-
-static void read_share(const wk_team *t, void *arg) {
-    peak_run *p = arg;
-    int64_t from, to;
-    bytes64 s[4] = { { 0 } };
-    wk_team_share(t, READ_BYTES, 256, &from, &to);
-    for (const uint8_t *b = p->mem + from; b < p->mem + to; b += 256)
-        for (int i = 0; i < 4; i++) s[i] += *(const bytes64 *)(const void *)(b + 64 * i);
-    s[0] += s[1] + s[2] + s[3];
-    p->sink = (float)s[0][0];
-}
-
-#if defined(__x86_64__)
-#define CHAINS 12
-__attribute__((target("avx512f,avx512vnni"))) static void int8_share(const wk_team *t, void *arg) {
-    __m512i s[CHAINS], a = _mm512_set1_epi8(1);
-    for (int i = 0; i < CHAINS; i++) s[i] = _mm512_set1_epi32(t->i + i);
-    for (int k = 0; k < PEAK_STEPS; k++) {
-        for (int i = 0; i < CHAINS; i++) s[i] = _mm512_dpbusd_epi32(s[i], a, a);
-        __asm__ volatile("" : "+v"(a));
-    }
-    for (int i = 1; i < CHAINS; i++) s[0] = _mm512_add_epi32(s[0], s[i]);
-    ((peak_run *)arg)->sink = (float)_mm512_reduce_add_epi32(s[0]);
-}
-__attribute__((target("avx512f"))) static void fp32_share(const wk_team *t, void *arg) {
-    __m512 s[CHAINS], a = _mm512_set1_ps(0.5f);
-    for (int i = 0; i < CHAINS; i++) s[i] = _mm512_set1_ps((float)(t->i + i));
-    for (int k = 0; k < PEAK_STEPS; k++) {
-        for (int i = 0; i < CHAINS; i++) s[i] = _mm512_fmadd_ps(s[i], a, a);
-        __asm__ volatile("" : "+v"(a));
-    }
-    for (int i = 1; i < CHAINS; i++) s[0] = _mm512_add_ps(s[0], s[i]);
-    ((peak_run *)arg)->sink = _mm512_reduce_add_ps(s[0]);
-}
-__attribute__((target("avx512f,avx512bf16"))) static void bf16_share(const wk_team *t, void *arg) {
-    __m512 s[CHAINS];
-    __m512bh a = (__m512bh)_mm512_set1_epi16(0x3f00);
-    for (int i = 0; i < CHAINS; i++) s[i] = _mm512_set1_ps((float)(t->i + i));
-    for (int k = 0; k < PEAK_STEPS; k++) {
-        for (int i = 0; i < CHAINS; i++) s[i] = _mm512_dpbf16_ps(s[i], a, a);
-        __asm__ volatile("" : "+v"(a));
-    }
-    for (int i = 1; i < CHAINS; i++) s[0] = _mm512_add_ps(s[0], s[i]);
-    ((peak_run *)arg)->sink = _mm512_reduce_add_ps(s[0]);
-}
-enum { TILE_STEPS = 500000, TILE_CHAINS = 4 };
-__attribute__((target("amx-tile,amx-bf16"))) static void tile_share(const wk_team *t, void *arg) {
-    struct { _Alignas(64) uint8_t palette; uint8_t more[15]; uint16_t row_bytes[16]; uint8_t n_row[16]; } shape = { .palette = 1 };
-    (void)t, (void)arg;
-    for (int i = 0; i < 8; i++) shape.row_bytes[i] = 64, shape.n_row[i] = 16;
-    __asm__ volatile("" : : "m"(shape));  /* GCC's intrinsic does not say that it reads all of it */
-    _tile_loadconfig(&shape);  /* which makes all tiles zero */
-    for (int k = 0; k < TILE_STEPS; k++) {
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-    }
-    _tile_release();
-}
-#endif
-
-/* Seconds of the best of five. */
-static double best_time(wk_pool *pool, wk_team_fn fn, peak_run *p) {
-    double best = 1e9;
-    for (int i = 0; i < 5; i++) {
-        double at = wk_now();
-        wk_pool_run(pool, fn, p);
-        double took = wk_now() - at;
-        best = took < best ? took : best;
-    }
-    return best;
-}
-
-static peaks find_peaks(wk_pool *pool) {
-    peaks k = { 0 };
-    uint8_t *mem = wk_alloc_aligned(READ_BYTES);
-    peak_run p = { .mem = mem };
-    if (!mem) return k;
-    memset(mem, 1, READ_BYTES);
-    k.read = READ_BYTES / best_time(pool, read_share, &p) * 1e-9;
-    wk_free_aligned(mem);
-#if defined(__x86_64__)
-    double steps = (double)PEAK_STEPS * CHAINS * wk_pool_n(pool) * 1e-9;
-    if (wk_cpu_features() & WK_CPU_AVX512) k.fp32 = steps * 32 / best_time(pool, fp32_share, &p);
-    if (wk_cpu_features() & WK_CPU_AVX512_VNNI) k.int8 = steps * 128 / best_time(pool, int8_share, &p);
-    if (wk_cpu_features() & WK_CPU_AVX512_BF16) k.bf16 = steps * 64 / best_time(pool, bf16_share, &p);
-    double tiles = (double)TILE_STEPS * TILE_CHAINS * wk_pool_n(pool) * 1e-9;
-    if (wk_cpu_features() & WK_CPU_AMX_BF16) k.bf16 = tiles * 2 * 16 * 16 * 32 / best_time(pool, tile_share, &p);
-#endif
-    return k;
-}
 
 /* ---- products ---- */
 
@@ -204,11 +102,17 @@ int main(int argc, char **argv) {
             for (char *p = argv[i + 1]; *p && n_T < 16; p += *p == ',') T[n_T++] = (int)strtol(p, &p, 10);
         }
     }
+    bool peaks_only = i < argc && !strcmp(argv[i], "peaks");
     if (i < argc) n_type = 0;
     for (; i < argc && n_type < WK_DTYPE_COUNT; i++) type[n_type++] = wk_dtype_of_name(argv[i]);
     wk_pool *pool;
     if (wk_pool_new(threads, &pool)) die();
     peaks peak = find_peaks(pool);
+    if (peaks_only) {
+        printf("{\"read\": %.2f, \"int8\": %.1f, \"fp32\": %.1f, \"bf16\": %.1f}\n", peak.read, peak.int8, peak.fp32, peak.bf16);
+        wk_pool_free(pool);
+        return 0;
+    }
     printf("%s, %d threads; peaks: reads %.1f GB/s, int8 %.0f GOP/s, float32 %.0f GFLOP/s, bfloat16 %.0f GFLOP/s\n", wk_cpu_name(),
            wk_pool_n(pool), peak.read, peak.int8, peak.fp32, peak.bf16);
     printf("%-7s %7s %6s %5s %9s %8s %8s %6s %9s\n", "type", "n_out", "n_in", "T", "us", "GOP/s", "GB/s", "share", "pack GB/s");
