@@ -29,10 +29,9 @@ enum {
     WK_CHUNK = 32,           /* inputs that share an activation scale */
     WK_SUPER = 256,          /* inputs under a super scale */
     WK_SIX_BYTES = 12,       /* a row's scales of 6 bits under it */
-    WK_PANEL_CHUNKS = 16,    /* chunks that are expanded at a time: a pair of panels and its scales stay in L1 */
+    WK_PANEL_CHUNKS = 20,    /* most chunks that are expanded at a time: a pair of panels and its scales stay in L1 */
     WK_PANEL_INPUTS = 256,   /* the same for floats */
     WK_GRAD_COLS = 64,       /* inputs of a tile of weights that gradients go through */
-    WK_PAIR_INPUTS = 1024,   /* for bfloat16, which nothing expands: so that 512 rows' activations stay in L2 */
     WK_FEW_ROWS = 16,        /* so many rows are bound by memory: codes go straight into the product */
 };
 
@@ -184,6 +183,7 @@ typedef struct wk_linear_set {
     /* bfloat16: activations rounded to nearest even, products of pairs; NULL: widened, on the floats' way */
     void (*round_bf16)(const float *x, int64_t n, uint16_t *out);
     void (*mul_bf16)(const wk_tile *t);
+    int pair_inputs;  /* the most inputs that it should be given at a time: so that 512 rows' activations stay in L2 */
     /* at most WK_FEW_ROWS rows against whole blocks, without panels */
     void (*few)(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy,
                 int n_col, const float *bias);

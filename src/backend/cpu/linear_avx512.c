@@ -234,6 +234,16 @@ VNNI_PART void fetch_next(const wk_tile *t, int64_t at) {
         UNROLL for (int i = 0; i < FETCH; i += 64) _mm_prefetch((const char *)t->next[b] + at + i, _MM_HINT_T1);
 }
 
+/* Each chunk's turn also asks for its part of the next NT rows' activations, and the first turns for their sums so far: both
+ * lie in L2 or beyond, in pieces too short for the processor to see where they lead. */
+VNNI_PART void fetch_rows(const wk_tile *t, const wk_act *const a[6], int64_t r, int c, const int NT) {
+    UNROLL for (int i = 0; i < NT; i++) _mm_prefetch((const char *)(a[i] + NT * t->act_ld + c), _MM_HINT_T0);
+    if (c >= NT) return;
+    const char *y = (const char *)(t->y + (r + NT + c) * t->ldy);
+    _mm_prefetch(y, _MM_HINT_T0);
+    _mm_prefetch(y + 64, _MM_HINT_T0);
+}
+
 /* Sums of chunk c start from the rows' seeds. */
 VNNI_PART void seed_sums(const wk_act *const a[6], int c, const int NB, const int NT, const bool high, const bool low,
                          __m512i s[6][2]) {
@@ -274,6 +284,7 @@ VNNI_PART void tile_codes(const wk_tile *t, int64_t r, const int NB, const int N
         __m512i s[6][2];
         __m512 v[6][2];
         fetch_next(t, ahead);
+        if (NT >= 4) fetch_rows(t, a, r, c, NT);
         seed_sums(a, c, NB, NT, false, halves, s);
         add_products(t, a, c, 0, NB, NT, s);
         if (halves) {
