@@ -2,7 +2,7 @@
 """test_train.py: wick train from end to end on a tiny model: what it writes, that it learns, that an interrupted run which is
 resumed ends with the same bytes as one that was not, errors of data and options, runs, and the picture on a terminal. Runs in
 tests/, standard library only; each test is a function that asserts."""
-import csv, json, os, pty, re, select, shutil, signal, struct, subprocess, sys, tempfile, time, traceback
+import csv, json, os, pty, random, re, select, shutil, signal, struct, subprocess, sys, tempfile, time, traceback
 
 PROGRAM = os.path.abspath(os.environ.get("WICK_TEST_PROGRAM", "../build/release/wick"))
 MODEL = os.path.abspath("data/models/llama-chat")
@@ -238,16 +238,41 @@ def test_disk(tmp):
     assert files(f"{tmp}/out") == before
 
 
+def write_ids(path, rows):
+    """Token ids as a safetensors file."""
+    shape = [len(rows), len(rows[0])]
+    header = json.dumps({"input_ids": {"dtype": "I64", "shape": shape, "data_offsets": [0, 8 * shape[0] * shape[1]]}})
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(header)) + header.encode() + b"".join(struct.pack("<q", i) for row in rows for i in row))
+
+
 def test_classifier(tmp):
-    """A rule that can be learnt: which of two tokens comes last."""
+    """A rule that can be learnt, from texts with the names of their classes: whether the first letter is a, b or c. Of texts that
+    it has not seen the adapter, with the head that was trained beside it, gets all right."""
     os.makedirs(f"{tmp}/data")
-    for name, first in (("train", 0), ("valid", 1)):
+    os.makedirs(f"{tmp}/model")
+    for name in ("config.json", "model.safetensors"):
+        os.symlink(f"{CLASSIFIER}/{name}", f"{tmp}/model/{name}")
+    os.symlink(os.path.abspath("data/tokenizers/bytes-320.json"), f"{tmp}/model/tokenizer.json")  # a token for each byte
+    noise = random.Random(5)
+    texts = ["abc"[i % 3] + "".join(noise.choice("defghijklmnopqrstuvwxyz") for _ in range(5)) for i in range(360)]
+    train, held_out = texts[:300], [t for t in texts[300:] if t not in texts[:300]]
+    assert len(held_out) > 40
+    for name, part in (("train", train), ("valid", held_out)):
         with open(f"{tmp}/data/{name}.jsonl", "w", encoding="utf-8") as f:
-            for i in range(first, 64, 1 if name == "train" else 8):
-                f.write(json.dumps({"input_ids": [5 + i % 7, 9 + i % 5, 20 + i % 2], "label": i % 2}) + "\n")
-    write_options(tmp, model=CLASSIFIER, iters=60, batch_size=16, learning_rate="1e-2", steps_per_eval=30)
+            f.writelines(json.dumps({"text": t, "label": f"LABEL_{'abc'.index(t[0])}"}) + "\n" for t in part)
+    write_options(tmp, model="model", iters=100, batch_size=16, learning_rate="3e-3", steps_per_eval=50)
     wick(tmp, "train", "train.yaml")
     assert log_of(tmp)[-1]["val_loss"] < 0.1 < log_of(tmp)[0]["val_loss"], log_of(tmp)
+    ids = json.loads(wick(tmp, "tokenize", "model", "abcdefghijklmnopqrstuvwxyz", "-o", "json")[0])["ids"]
+    write_ids(f"{tmp}/ids.safetensors", [[ids[ord(c) - ord("a")] for c in t] for t in held_out])
+    for lora, least, most in (([], 0, 0.7), (["--lora", "out"], 1, 1)):
+        wick(tmp, "logits", "model", *lora, "--ids", "ids.safetensors", "--out", "logits.safetensors")
+        raw = read(f"{tmp}/logits.safetensors")
+        z = struct.unpack(f"<{3 * len(held_out)}f", raw[8 + struct.unpack("<Q", raw[:8])[0]:])
+        best = [max(range(3), key=lambda c: z[3 * i + c]) for i in range(len(held_out))]
+        right = sum("abc"[b] == t[0] for b, t in zip(best, held_out)) / len(held_out)
+        assert least <= right <= most, (lora, right)
 
 
 def test_output(tmp):
