@@ -113,6 +113,7 @@ wick_status wk_cpu_run(wk_plan *plan, const wk_batch *b, wk_kv *kv) {
     wick_status st = check(p, b);
     if (st || b->n_row <= 0) return st;
     if (kv) group_rows(p, b);
+    for (size_t k = 0; k < p->base.graph->n_node; k++) atomic_store_explicit(&p->taken[k], 0, memory_order_relaxed);
     for (size_t k = 0; kv && k < p->base.graph->n_node; k++)
         if (p->base.graph->node[k].op == WK_OP_ATTENTION_GRAD && (st = check_gaps(p, b))) return st;
     wk_pool_run(plan->backend->pool, wk_dump_wanted() ? run_and_dump : run_steps, p);
