@@ -189,7 +189,8 @@ def test_wrong(tmp):
     fails("lora_parameters.rank is a whole number from 1", "train.yaml", "--rank", "0", code=2)
     fails('there is no "q_prj"; did you mean q_proj', "train.yaml", "--keys", "q_prj")
     fails("is no folder; data names", "train.yaml", "--data", "nowhere")
-    fails("max_seq_length is 8", "train.yaml", "--max-seq-length", "8", "--long-samples", "refuse")
+    fails("max_seq_length is 8: raise it, or set long_samples: cut\n", "train.yaml", "--max-seq-length", "8", "--long-samples",
+          "refuse")
     fails("so what is", "train.yaml", "other.yaml", code=2)
     fails("resume goes on with the run", "train.yaml", "--resume", "--resume-adapter-file", "x")
     with open(f"{tmp}/bad.yaml", "w", encoding="utf-8") as f:
@@ -236,6 +237,31 @@ def test_disk(tmp):
     done = subprocess.run(["sh", "-c", script], capture_output=True, env=environment(tmp), cwd=tmp, timeout=100)
     assert done.returncode == 1 and b"could not be written: File too large" in done.stderr, done
     assert files(f"{tmp}/out") == before
+    # The last save of all fails just so: it is no success.
+    script = f"ulimit -f 64; trap '' XFSZ; exec {PROGRAM} train train.yaml --overwrite --runs-db '' --iters 2 --rank 64"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, env=environment(tmp), cwd=tmp, timeout=100)
+    assert done.returncode == 1 and b"could not be written: File too large" in done.stderr, done
+    assert files(f"{tmp}/out") == before
+
+
+def test_full_disk(tmp):
+    """A file system that is full when a run goes on: what it had saved stays, and it goes on once there is room. And one that
+    cannot be written to. Where a mount of its own is not allowed, there is nothing to test."""
+    write_data(tmp)
+    write_options(tmp, samples=0, iters=2)
+    def mounted(options, *commands):
+        script = " && ".join(["mkdir -p disk", f"mount -t tmpfs -o {options} tmpfs disk || exit 99", *commands])
+        done = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, env=environment(tmp), cwd=tmp, timeout=100)
+        return done.returncode, done.stderr.decode()
+    train = f"{PROGRAM} train train.yaml --runs-db '' --adapter-path disk/a"
+    code, err = mounted("size=2m", train, "cp -r disk/a before", "(dd if=/dev/zero of=disk/fill bs=1k || true)",
+                        f"! {train} --resume --iters 4", "cmp before/checkpoint.wick disk/a/checkpoint.wick", "rm disk/fill",
+                        f"{train} --resume --iters 4")
+    if code == 99 or "unshare" in err:
+        return
+    assert code == 0 and "No space left on device" in err, (code, err)
+    code, err = mounted("ro", train)
+    assert code == 1 and "disk/a: Read-only file system" in err, (code, err)
 
 
 def write_ids(path, rows):
