@@ -251,7 +251,8 @@ def test_full_disk(tmp):
     write_options(tmp, samples=0, iters=2)
     def mounted(options, *commands):
         script = " && ".join(["mkdir -p disk", f"mount -t tmpfs -o {options} tmpfs disk || exit 99", *commands])
-        done = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, env=environment(tmp), cwd=tmp, timeout=100)
+        done = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, env=environment(tmp), cwd=tmp,
+                              timeout=100)
         return done.returncode, done.stderr.decode()
     train = f"{PROGRAM} train train.yaml --runs-db '' --adapter-path disk/a"
     code, err = mounted("size=2m", train, "cp -r disk/a before", "(dd if=/dev/zero of=disk/fill bs=1k || true)",
