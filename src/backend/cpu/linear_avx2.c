@@ -242,6 +242,18 @@ AVX2_PART void store_y(const wk_tile *t, int b, int64_t r, const __m256 y[2]) {
     }
 }
 
+/* Keeps sums in order: the compiler would rather add products in pairs, and hold all of a chunk's at once, which is in memory. */
+AVX2_PART __m256i in_order(__m256i sum) {
+    __asm__("" : "+x"(sum));
+    return sum;
+}
+
+/* Chunk c's turn in a tile also asks for its part of the next NT rows' activations, and the first turns for their sums so far. */
+AVX2_PART void fetch_rows(const wk_tile *t, int b, int64_t r, int c, const int NT) {
+    UNROLL for (int i = 0; i < NT; i++) _mm_prefetch((const char *)(t->act + (r + NT + i) * t->act_ld + c), _MM_HINT_T0);
+    if (c < NT) _mm_prefetch((const char *)(t->y + (r + NT + c) * t->ldy + 16 * b), _MM_HINT_T0);
+}
+
 /* Codes 0..15, block b, NT rows from r on: a chunk's products are added up in int16. */
 AVX2_PART void tile_nibbles(const wk_tile *t, int b, int64_t r, const int NT, const bool min) {
     const wk_panel *p = t->panel[b];
@@ -250,13 +262,14 @@ AVX2_PART void tile_nibbles(const wk_tile *t, int b, int64_t r, const int NT, co
     UNROLL for (int i = 0; i < NT; i++) load_y(t, b, r + i, y[i]);
     for (int c = 0; c < t->n_k; c++) {
         __m256i s[3][2];
+        fetch_rows(t, b, r, c, NT);
         UNROLL for (int i = 0; i < NT; i++) s[i][0] = s[i][1] = _mm256_setzero_si256();
         UNROLL for (int k = 0; k < 8; k++) {
             __m256i w0 = load(p->code[c] + 64 * k), w1 = load(p->code[c] + 64 * k + 32);
             UNROLL for (int i = 0; i < NT; i++) {
                 __m256i q = broadcast_4(t->act[(r + i) * t->act_ld + c].q + 4 * k);
-                s[i][0] = _mm256_add_epi16(s[i][0], _mm256_maddubs_epi16(w0, q));
-                s[i][1] = _mm256_add_epi16(s[i][1], _mm256_maddubs_epi16(w1, q));
+                s[i][0] = in_order(_mm256_add_epi16(s[i][0], _mm256_maddubs_epi16(w0, q)));
+                s[i][1] = in_order(_mm256_add_epi16(s[i][1], _mm256_maddubs_epi16(w1, q)));
             }
         }
         UNROLL for (int i = 0; i < NT; i++) {
@@ -276,13 +289,14 @@ AVX2_PART void tile_nibbles(const wk_tile *t, int b, int64_t r, const int NT, co
 /* Adds products of signed codes. */
 AVX2_PART __m256i add_signed(__m256i s, __m256i w, __m256i a) {
     __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
-    return _mm256_add_epi32(s, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    return in_order(_mm256_add_epi32(s, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
 }
-/* Sums of 16 inputs' products with signed codes. */
-AVX2_PART void add_products(const uint8_t *code, const int8_t *q, __m256i s[2]) {
-    UNROLL for (int k = 0; k < 4; k++) {
-        __m256i a = broadcast_4(q + 4 * k);
-        UNROLL for (int h = 0; h < 2; h++) s[h] = add_signed(s[h], load(code + 64 * k + 32 * h), a);
+/* Sums of 16 inputs' products with signed codes, from input k on. */
+AVX2_PART void add_products(const uint8_t *code, const wk_act *const a[2], int k, const int NT, __m256i s[2][2]) {
+    UNROLL for (int j = k; j < k + 16; j += 4)
+        UNROLL for (int h = 0; h < 2; h++) {
+        __m256i w = load(code + 16 * j + 32 * h);
+        UNROLL for (int i = 0; i < NT; i++) s[i][h] = add_signed(s[i][h], w, broadcast_4(a[i]->q + j));
     }
 }
 
@@ -290,29 +304,31 @@ AVX2_PART void add_products(const uint8_t *code, const int8_t *q, __m256i s[2]) 
 AVX2_PART void tile_signed(const wk_tile *t, int b, int64_t r, const int NT, const bool halves, const bool min,
                            const bool min_low) {
     const wk_panel *p = t->panel[b];
-    __m256 y[3][2];
+    __m256 y[2][2];
     UNROLL for (int i = 0; i < NT; i++) load_y(t, b, r + i, y[i]);
     for (int c = 0; c < t->n_k; c++) {
-        UNROLL for (int i = 0; i < NT; i++) {
-            const wk_act *a = &t->act[(r + i) * t->act_ld + c];
-            __m256i s[2] = { _mm256_setzero_si256(), _mm256_setzero_si256() };
-            __m256 v[2];
-            add_products(p->code[c], a->q, s);
-            if (halves) {
+        const wk_act *a[2];
+        __m256i s[2][2];
+        __m256 v[2][2];
+        fetch_rows(t, b, r, c, NT);
+        UNROLL for (int i = 0; i < NT; i++) a[i] = &t->act[(r + i) * t->act_ld + c], s[i][0] = s[i][1] = _mm256_setzero_si256();
+        add_products(p->code[c], a, 0, NT, s);
+        if (halves)
+            UNROLL for (int i = 0; i < NT; i++)
                 UNROLL for (int h = 0; h < 2; h++) {
-                    v[h] = _mm256_mul_ps(_mm256_cvtepi32_ps(s[h]), _mm256_loadu_ps(p->scale[c][0] + 8 * h));
-                    s[h] = _mm256_setzero_si256();
-                }
+                v[i][h] = _mm256_mul_ps(_mm256_cvtepi32_ps(s[i][h]), _mm256_loadu_ps(p->scale[c][0] + 8 * h));
+                s[i][h] = _mm256_setzero_si256();
             }
-            add_products(p->code[c] + 256, a->q + 16, s);
+        add_products(p->code[c], a, 16, NT, s);
+        UNROLL for (int i = 0; i < NT; i++)
             UNROLL for (int h = 0; h < 2; h++) {
-                __m256 f = _mm256_cvtepi32_ps(s[h]);
-                if (halves) v[h] = _mm256_fmadd_ps(f, _mm256_loadu_ps(p->scale[c][1] + 8 * h), v[h]);
-                else v[h] = _mm256_mul_ps(f, _mm256_loadu_ps(p->scale[c][0] + 8 * h));
-                y[i][h] = _mm256_fmadd_ps(v[h], _mm256_set1_ps(a->d), y[i][h]);
-                if (min) y[i][h] = _mm256_fmadd_ps(_mm256_loadu_ps(p->min[c] + 8 * h), _mm256_set1_ps(a->sum), y[i][h]);
-                if (min_low) y[i][h] = _mm256_fmadd_ps(_mm256_loadu_ps(p->min_low[c] + 8 * h), _mm256_set1_ps(a->sum_low), y[i][h]);
-            }
+            __m256 f = _mm256_cvtepi32_ps(s[i][h]);
+            if (halves) v[i][h] = _mm256_fmadd_ps(f, _mm256_loadu_ps(p->scale[c][1] + 8 * h), v[i][h]);
+            else v[i][h] = _mm256_mul_ps(f, _mm256_loadu_ps(p->scale[c][0] + 8 * h));
+            y[i][h] = _mm256_fmadd_ps(v[i][h], _mm256_set1_ps(a[i]->d), y[i][h]);
+            if (min) y[i][h] = _mm256_fmadd_ps(_mm256_loadu_ps(p->min[c] + 8 * h), _mm256_set1_ps(a[i]->sum), y[i][h]);
+            if (min_low)
+                y[i][h] = _mm256_fmadd_ps(_mm256_loadu_ps(p->min_low[c] + 8 * h), _mm256_set1_ps(a[i]->sum_low), y[i][h]);
         }
     }
     UNROLL for (int i = 0; i < NT; i++) store_y(t, b, r + i, y[i]);
@@ -334,7 +350,9 @@ AVX2 static void rows_signed(const wk_tile *t, int b) {
     for (; r < t->n_row; r++) tile_signed(t, b, r, 1, false, false, false);
 }
 AVX2 static void rows_signed_min(const wk_tile *t, int b) {
-    for (int64_t r = 0; r < t->n_row; r++) tile_signed(t, b, r, 1, false, true, false);
+    int64_t r = 0;
+    for (; t->n_row - r >= 2; r += 2) tile_signed(t, b, r, 2, false, true, false);
+    for (; r < t->n_row; r++) tile_signed(t, b, r, 1, false, true, false);
 }
 AVX2 static void rows_signed_minima(const wk_tile *t, int b) {
     int64_t r = 0;
