@@ -175,6 +175,7 @@ static bool show_report(screen *s, const wick_train_point *p) {
 
 static int finish(screen *s, wick_train *t, const wick_train_options *o, const wick_train_event *e) {
     double loss;
+    bool full = !strcmp(o->fine_tune_type, "full"), is_gguf = !wk_is_folder(o->model);
     erase(s);
     if (o->test) {
         int code = cli_status(wick_train_eval(t, true, &loss));
@@ -183,10 +184,11 @@ static int finish(screen *s, wick_train *t, const wick_train_options *o, const w
     }
     if (s->o->quiet) return EXIT_DONE;
     if (e->stopped_early)
-        fprintf(stderr, "wick: stopped early: %d evaluations without a better loss; the best adapter is in %s/best\n",
-                o->early_stopping, o->adapter_path);
-    fprintf(stderr, "wick: saved in %s; the report is %s/report.html; try it: wick run %s --lora %s\n", o->adapter_path,
-            o->adapter_path, o->model, o->adapter_path);
+        fprintf(stderr, "wick: stopped early: %d evaluations without a better loss; the best %s is in %s/best\n",
+                o->early_stopping, full ? "model" : "adapter", o->adapter_path);
+    fprintf(stderr, "wick: saved in %s; the report is %s/report.html; try it: wick run ", o->adapter_path, o->adapter_path);
+    if (full) fprintf(stderr, "%s/%s\n", o->adapter_path, is_gguf ? "model.gguf" : "model");
+    else fprintf(stderr, "%s --lora %s\n", o->model, o->adapter_path);
     return EXIT_DONE;
 }
 

@@ -381,7 +381,9 @@ typedef struct wick_train_options {
     size_t size;                    /* sizeof(wick_train_options) */
     const char *model;              /* for programs; the library is given the model itself */
     const char *data;               /* folder of train.jsonl, and valid.jsonl and test.jsonl where there are such */
-    const char *adapter_path;       /* folder that the adapter, its log and its checkpoints are written to */
+    /* Folder that the adapter, its log and its checkpoints are written to; after full fine-tuning the model, as the folder "model"
+     * or, if it came from a GGUF file, "model.gguf" in it. */
+    const char *adapter_path;
     const char *resume_adapter_file; /* an adapter to begin from (file or folder): its weights, not its run; NULL: a new one */
     bool resume;                    /* go on with the run in adapter_path where its last checkpoint stands */
     bool overwrite;                 /* begin anew where adapter_path holds a run; else that is an error */

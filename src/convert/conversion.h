@@ -5,6 +5,7 @@
 #define WK_CONVERSION_H
 #include "format/gguf_write.h"
 #include "format/names.h"
+#include "convert/trained.h"
 #include "model/model.h"
 
 /* A weight as the binder found it: rows of these tensors, in wick's own order. */
@@ -23,6 +24,7 @@ typedef struct wk_origin {
     const wk_found *piece[WK_MAX_PIECE]; int n_piece;
     int64_t layer; wk_role role[WK_MAX_PIECE];  /* whose they are */
     bool merged;              /* adapters change some of it */
+    const float *trained[WK_MAX_PIECE];  /* numbers in a piece's place (trained.h), or NULL */
     int64_t mat;              /* -1: all matrices; else this one (an expert apart) */
     bool turned;              /* experts as [inputs, outputs], the pieces' outputs (their biases too) in turn */
     int64_t head;             /* > 0: rows of heads of so many are interleaved, as GGUF has them */
@@ -46,6 +48,7 @@ typedef struct wk_conversion {
     uint64_t done, total;     /* bytes written, of all tensors */
     bool quantised;           /* some weights were: they are decoded */
     wk_merge *merge;          /* adapters, or NULL */
+    const wk_trained_weight *trained; size_t n_trained;  /* weights with new numbers */
     wk_arena own;             /* names, numbers */
     wk_buf notes;             /* lines for the caller */
 } wk_conversion;
@@ -91,6 +94,8 @@ int64_t wk_origin_rows(const wk_origin *o);
 
 wick_status wk_write_gguf(wk_conversion *c, const wk_gguf *copy);  /* copy: its keys are taken over; NULL: from the model */
 wick_status wk_write_folder(wk_conversion *c);
+/* May a folder be written from this one, whose configuration stays? Errors  WICK_E_UNSUPPORTED. */
+wick_status wk_check_folder_copy(const wk_conversion *c);
 wick_status wk_check_space(const wk_conversion *c, uint64_t need);
 
 /* ---- vocab_gguf.c, vocab_json.c ---- */

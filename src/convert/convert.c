@@ -77,7 +77,8 @@ static wk_dtype default_type(const wk_model *m) {
     return t == WK_F32 || t == WK_BF16 ? t : WK_F16;
 }
 
-static wick_status convert_model(wk_conversion *c) {
+/* Reads the model and makes the plan; *copy: the GGUF file whose keys are taken over, or NULL. */
+static wick_status plan(wk_conversion *c, const wk_gguf **copy) {
     wk_backend *collector = NULL;
     wick_status st = c->vocab_only ? WICK_OK : wk_collector_new(&collector);
     if (!st) st = wk_model_load(c->from, collector, c->vocab_only, NULL, NULL, NULL, &c->m);
@@ -89,8 +90,13 @@ static wick_status convert_model(wk_conversion *c) {
         return wk_fail(WICK_E_UNSUPPORTED, "%s: has no weights to merge an adapter into", c->from);
     if (c->o->n_adapter) st = wk_merge_new(c);
     if (!st && !c->vocab_only) st = wk_plan_model(c);
-    const wk_gguf *copy = c->merge && c->to_gguf ? wk_checkpoint_gguf(c->m->ckpt) : NULL;
-    if (!st && copy) st = wk_plan_rest(c);
+    *copy = (c->merge || c->n_trained) && c->to_gguf ? wk_checkpoint_gguf(c->m->ckpt) : NULL;
+    return st || !*copy ? st : wk_plan_rest(c);
+}
+
+static wick_status convert_model(wk_conversion *c) {
+    const wk_gguf *copy = NULL;
+    wick_status st = plan(c, &copy);
     if (st) return st;
     return c->to_gguf ? wk_write_gguf(c, copy) : wk_write_folder(c);
 }
@@ -139,5 +145,20 @@ wick_status wick_convert(const char *path, const char *out, const wick_convert_o
     if (!st && result) fill_result(&c, from_gguf, result);
     conversion_free(&c);
     wk_checkpoint_free(source);
+    return st;
+}
+
+wick_status wk_write_trained(const char *from, const char *to, const wk_trained_weight *w, size_t n, bool try) {
+    wick_convert_options o;
+    const wk_gguf *copy = NULL;
+    wick_convert_defaults(&o);
+    o.force = true;
+    wk_conversion c = { .from = from, .to = to, .o = &o, .to_gguf = ends_with(to, ".gguf"), .type = WK_F16, .trained = w,
+                        .n_trained = n };
+    wick_status st = check_out(&c);
+    if (!st && !try) st = convert_model(&c);
+    else if (!st) st = plan(&c, &copy);
+    if (!st && try && !c.to_gguf) st = wk_check_folder_copy(&c);
+    conversion_free(&c);
     return st;
 }

@@ -5,7 +5,7 @@
  * Types of a GGUF file are those of llama.cpp's converter: vectors, norms, biases and routers are F32; every matrix is of the type
  * asked for, embedding and output too; rows that are no multiple of a block are F16. Q4_0, which that converter does not write,
  * keeps the embedding and the output in Q8_0. In a folder vectors and routers have the matrices' type where that keeps every bit,
- * else F32. Load: up to 100,000 tensors. */
+ * else F32. What was trained is F32 in either. Load: up to 100,000 tensors. */
 #include "convert/conversion.h"
 #include <stdio.h>
 #include <string.h>
@@ -51,7 +51,11 @@ static wk_dtype merged_type(const wk_conversion *c, const wk_origin *o, bool out
 static wick_status choose_type(const wk_conversion *c, wk_role role, bool small, const wk_origin *o, wk_dtype *out) {
     const wk_found *f = o->piece[0];
     small = small || role == WK_T_ROUTER;
-    if (c->to_gguf && c->merge && wk_checkpoint_gguf(c->m->ckpt)) {
+    if (o->trained[0]) {
+        *out = WK_F32;
+        return WICK_OK;
+    }
+    if (c->to_gguf && (c->merge || c->n_trained) && wk_checkpoint_gguf(c->m->ckpt)) {
         *out = small && !o->merged ? f->base.dtype : merged_type(c, o, role == WK_T_EMBED || role == WK_T_OUTPUT);
         return WICK_OK;
     }
@@ -95,6 +99,14 @@ static bool is_merged(const wk_conversion *c, int64_t layer, wk_role role) {
     return any;
 }
 
+static const float *trained_of(const wk_conversion *c, int64_t layer, wk_role role, bool bias) {
+    for (size_t i = 0; i < c->n_trained; i++) {
+        const wk_trained_weight *w = &c->trained[i];
+        if (w->layer == layer && w->role == role && w->bias == bias) return w->w;
+    }
+    return NULL;
+}
+
 /* Has each expert a tensor of its own? */
 static bool apart(const wk_conversion *c, wk_role role) {
     wk_str name;
@@ -102,7 +114,7 @@ static bool apart(const wk_conversion *c, wk_role role) {
 }
 
 /* Puts f below, or in turn with, what the last tensor has already. */
-static wick_status add_piece(wk_conversion *c, wk_role role, const wk_found *f, const char *name) {
+static wick_status add_piece(wk_conversion *c, wk_role role, const wk_found *f, const float *trained, const char *name) {
     wk_tensor *t = &c->t[c->n - 1];
     wk_origin *into = &c->origin[c->n - 1];
     bool in_turn = into->turned;
@@ -113,6 +125,8 @@ static wick_status add_piece(wk_conversion *c, wk_role role, const wk_found *f, 
     if (into->n_piece == WK_MAX_PIECE || into->mat >= 0 || first->base.n_col != f->base.n_col ||
         (in_turn && first->base.n_row != f->base.n_row))
         return wk_fail(WICK_E_UNSUPPORTED, "%s: tensor \"%s\" cannot be put together", c->from, name);
+    if (trained) t->dtype = WK_F32;
+    into->trained[into->n_piece] = trained;
     into->role[into->n_piece] = role;
     into->piece[into->n_piece++] = f;
     *grows += more;
@@ -128,7 +142,8 @@ static wick_status add_piece(wk_conversion *c, wk_role role, const wk_found *f, 
 static wick_status add_role(wk_conversion *c, wk_role role, int64_t layer, int64_t mat, bool bias, const wk_found *f) {
     const wk_hparams *hp = &c->m->hp;
     bool vector = wk_roles[role].rows == WK_D_ONE || bias;
-    wk_origin o = { .piece = { f }, .n_piece = 1, .mat = mat, .layer = layer, .role = { role }, .turned = turned(c, role) };
+    wk_origin o = { .piece = { f }, .n_piece = 1, .mat = mat, .layer = layer, .role = { role }, .turned = turned(c, role),
+                    .trained = { trained_of(c, layer, role, bias) } };
     wk_tensor t = { 0 };
     char name[192];
     if (!wk_arch_tensor_name(hp->arch, c->to_gguf ? NULL : WK_ROOT, written_as(c, role), 0, layer, mat < 0 ? 0 : mat,
@@ -136,7 +151,7 @@ static wick_status add_role(wk_conversion *c, wk_role role, int64_t layer, int64
         return wk_fail(WICK_E_UNSUPPORTED, "%s: %s files of architecture %s have no place for tensor \"%s\"", c->from,
                        c->to_gguf ? "GGUF" : "Hugging Face", hp->arch->name, wk_show(f->tensor[0].name).text);
     o.merged = !vector && is_merged(c, layer, role);
-    if (vector && !bias && hp->features & WK_NORM_PLUS_ONE) o.add = f->add - (c->to_gguf ? 0 : 1);
+    if (vector && !bias && hp->features & WK_NORM_PLUS_ONE) o.add = (o.trained[0] ? 0 : f->add) - (c->to_gguf ? 0 : 1);
     if (c->to_gguf && hp->features & WK_GGUF_PERMUTED && (role == WK_T_Q || role == WK_T_K)) o.head = hp->head_dim;
     wick_status st = choose_type(c, role, vector, &o, &t.dtype);
     if (st) return st;
@@ -144,7 +159,7 @@ static wick_status add_role(wk_conversion *c, wk_role role, int64_t layer, int64
     if (!vector) t.shape[t.n_dim++] = o.turned ? f->base.n_col : f->base.n_row;
     t.shape[t.n_dim++] = o.turned && !vector ? f->base.n_row : f->base.n_col;
     /* The role before may be a part of the same tensor: its rows come first. */
-    if (c->n && wk_str_eq(c->t[c->n - 1].name, name)) return add_piece(c, role, f, name);
+    if (c->n && wk_str_eq(c->t[c->n - 1].name, name)) return add_piece(c, role, f, o.trained[0], name);
     return add(c, name, &t, &o);
 }
 

@@ -24,7 +24,8 @@ int64_t wk_origin_rows(const wk_origin *o) {
     return o->made ? 1 : n;
 }
 
-typedef struct source { const wk_tensor *t; int64_t row; int piece; int64_t in; } source;  /* in: which row of the piece it is */
+/* in: which row of the piece it is; trained: its numbers, where they are not the tensor's */
+typedef struct source { const wk_tensor *t; int64_t row; int piece; int64_t in; const float *trained; } source;
 
 /* The source of row r. Stacked matrices of several pieces: matrix by matrix, the pieces' rows one below the other. */
 static source source_row(const wk_origin *o, int64_t r) {
@@ -41,7 +42,9 @@ static source source_row(const wk_origin *o, int64_t r) {
     if (o->head) r = interleaved(r, o->head);
     s.piece = i;
     s.in = r;
-    s.t = row_of(o->piece[i], mat * o->piece[i]->base.n_row + r, &s.row);
+    r += mat * o->piece[i]->base.n_row;
+    s.t = row_of(o->piece[i], r, &s.row);
+    if (o->trained[i]) s.trained = o->trained[i] + r * o->piece[i]->base.n_col;
     return s;
 }
 
@@ -57,10 +60,13 @@ static void read_row(const wk_origin *o, int64_t r, int64_t cols, float *out) {
         return;
     }
     source s = source_row(o, r);
-    wk_tensor_row(s.t, s.row, reordered(o) ? out + cols : out);
+    float *raw = reordered(o) ? out + cols : out;
+    const int32_t *order = o->n_piece && !s.trained ? o->piece[0]->row_from : NULL;
+    if (s.trained) memcpy(raw, s.trained, (size_t)cols * sizeof *raw);
+    else wk_tensor_row(s.t, s.row, raw);
     for (int64_t i = 0; reordered(o) && i < cols; i++) {
         int64_t k = o->head ? interleaved(i, o->head) : i;
-        out[i] = out[cols + (o->piece[0]->row_from ? o->piece[0]->row_from[k] : k)];
+        out[i] = raw[order ? order[k] : k];
     }
     for (int64_t i = 0; o->add != 0 && i < cols; i++) out[i] += o->add;
 }
@@ -92,7 +98,7 @@ static wick_status make_rows(const wk_conversion *c, const wk_tensor *t, const w
     for (int64_t i = 0; !st && i < n; i++) {
         source s = o->made ? (source){ 0 } : source_row(o, r + i);
         bool merged = o->merged && wk_merge_touches(c->merge, o->layer, o->role[s.piece]);
-        if (s.t && s.t->dtype == t->dtype && !s.t->parts && o->add == 0 && !merged && !reordered(o)) {
+        if (s.t && s.t->dtype == t->dtype && !s.t->parts && o->add == 0 && !merged && !s.trained && !reordered(o)) {
             memcpy(raw + (size_t)i * bytes, s.t->data + (size_t)s.row * bytes, bytes);
             continue;
         }
@@ -117,10 +123,11 @@ static wick_status fill_turned(wk_conversion *c, const wk_tensor *t, const wk_or
     for (int64_t mat = 0; !st && mat < t->shape[0]; mat++) {
         for (int64_t k = 0; k < n; k++)
             for (int64_t r = 0; r < o->piece[k]->base.n_row; r++) {
-                int64_t from;
-                const wk_tensor *s = row_of(o->piece[k], mat * o->piece[k]->base.n_row + r, &from);
-                wk_tensor_row(s, from, row);
-                for (int64_t i = 0; i < o->piece[k]->base.n_col; i++) m[vector ? i * n + k : i * cols + r * n + k] = row[i];
+                int64_t from, at = mat * o->piece[k]->base.n_row + r, n_col = o->piece[k]->base.n_col;
+                const float *x = o->trained[k] ? o->trained[k] + at * n_col : row;
+                const wk_tensor *s = row_of(o->piece[k], at, &from);
+                if (!o->trained[k]) wk_tensor_row(s, from, row);
+                for (int64_t i = 0; i < n_col; i++) m[vector ? i * n + k : i * cols + r * n + k] = x[i];
             }
         for (int64_t i = 0; !st && i < n_in; i++) {
             st = check_range(c, t, m + i * cols, cols);

@@ -359,24 +359,52 @@ static wick_status write_weights(wk_conversion *c, const char *folder) {
     return st;
 }
 
-/* From a folder, with adapters: what lies around the weights is as it was. */
+wick_status wk_check_folder_copy(const wk_conversion *c) {
+    const char *instead = c->n_trained ? "train an adapter, or a GGUF file made from it" : "merge into a GGUF file";
+    if (json_object_get(wk_checkpoint_config(c->m->ckpt), "quantization_config"))
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: is quantised, its config.json would not fit a folder of floats: %s", c->from,
+                       instead);
+    if (c->m->hp.wrapped)
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: holds parts for pictures, which would be lost: %s", c->from, instead);
+    return WICK_OK;
+}
+
+/* config.json of float32 weights: transformers would round them to the type that it names. All else stays byte for byte. */
+static void say_float32(wk_buf *b) {
+    static const char *const keys[] = { "\"torch_dtype\"", "\"dtype\"" };
+    wk_buf out = { 0 };
+    char *at = b->ptr;
+    for (char *key; at; at = key) {
+        char *found[2] = { strstr(at, keys[0]), strstr(at, keys[1]) };
+        int k = !found[0] || (found[1] && found[1] < found[0]);
+        if (!(key = found[k])) break;
+        key += strlen(keys[k]);
+        key += strspn(key, " \t\r\n:");
+        wk_buf_add(&out, at, (size_t)(key - at));
+        if (*key != '"') continue;
+        wk_buf_str(&out, "\"float32\"");
+        key += 1 + strcspn(key + 1, "\"");
+        key += *key == '"';
+    }
+    wk_buf_str(&out, at);
+    wk_buf_free(b);
+    *b = out;
+}
+
+/* From a folder, with adapters or trained weights: what lies around the weights is as it was. */
 static wick_status copy_text_files(const wk_conversion *c, const char *folder) {
     static const char *const names[] = {
         "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
         "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja", "chat_template.json",
     };
-    wick_status st = WICK_OK;
-    if (json_object_get(wk_checkpoint_config(c->m->ckpt), "quantization_config"))
-        return wk_fail(WICK_E_UNSUPPORTED,
-                       "%s: is quantised, its config.json would not fit a folder of floats: merge into a GGUF file", c->from);
-    if (c->m->hp.wrapped)
-        return wk_fail(WICK_E_UNSUPPORTED, "%s: holds parts for pictures, which would be lost: merge into a GGUF file", c->from);
+    wick_status st = wk_check_folder_copy(c);
     for (size_t i = 0; !st && i < sizeof names / sizeof *names; i++) {
         char *path = wk_path_join(c->from, names[i]);
         wk_buf b = { 0 };
         bool there = false;
         st = path ? wk_file_look(path, &there) : wk_fail_memory(strlen(c->from), "a file's name");
         if (!st && there) st = wk_file_read(path, 1u << 30, &b);
+        if (!st && there && i == 0 && c->n_trained) say_float32(&b);
         if (!st && there) st = write_text(folder, names[i], &b);
         wk_buf_free(&b);
         wk_free(path);

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
+bool wk_train_is_full(const wick_train *t) { return !strcmp(t->o.fine_tune_type, "full"); }
+
 /* ---- made and freed ---- */
 
 wick_status wick_train_new(wick_model *m, const wick_train_options *o, bool dry, wick_train **out) {
@@ -161,9 +163,9 @@ static wick_status validate(wick_train *t, double *loss) {
     if (*loss < t->at.best_val) {
         t->at.best_val = *loss;
         t->at.n_worse = 0;
-        if (!t->o.early_stopping || !t->at.iteration || !strcmp(t->o.fine_tune_type, "full")) return WICK_OK;
+        if (!t->o.early_stopping || !t->at.iteration) return WICK_OK;
         char *best = wk_path_join(t->o.adapter_path, "best");
-        st = best ? wk_train_write_adapter(t, best) : wk_fail_memory(64, "a folder's name");
+        st = best ? wk_train_write_result(t, best) : wk_fail_memory(64, "a folder's name");
         wk_free(best);
         return st;
     }
@@ -206,7 +208,6 @@ static wick_status what_is_due(wick_train *t, wick_train_event *e) {
     }
     if (e->reported) st = log_point(t, &e->point);
     t->finished = last;
-    if (!st && last) st = wk_train_answer_samples(t, true);
     e->saved = last || (t->o.save_every && it % t->o.save_every == 0);
     if (!st && e->saved) st = wk_train_save(t, t->stopped_early ? "stopped early" : last ? "done" : "running");
     e->finished = last;

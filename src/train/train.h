@@ -36,19 +36,26 @@ struct wick_train {
     wk_report_sample *sample; size_t n_sample;
     char *checkpoint;         /* its path */
     char warning[512];
-    bool dry, began, finished, stopped_early, failed;
+    bool dry, began, finished, answered, stopped_early, failed;
     double started_s;         /* wk_now() less at.seconds */
 };
 
 /* train_open.c: everything up to the first step. Errors  as wick_train_new(). */
 wick_status wk_train_open(wick_train *t);
-/* train_save.c: adapter, checkpoint, report. status: "running", "done", ... */
+/* Are the model's own weights trained, and no adapter? */
+bool wk_train_is_full(const wick_train *t);
+/* train_save.c: adapter or model, checkpoint, report. status: "running", "done", ... */
 wick_status wk_train_save(wick_train *t, const char *status);
-/* The adapter alone, into a folder. */
-wick_status wk_train_write_adapter(wick_train *t, const char *folder);
+/* The adapter alone, into a folder that is made if need be; or the model, into one below it or into a GGUF file in it. */
+wick_status wk_train_write_result(wick_train *t, const char *folder);
+/* Where the model goes, new; NULL: no memory. */
+char *wk_train_model_path(const wick_train *t, const char *folder);
+/* Can the model that full fine-tuning makes be written? Errors  as wk_write_trained(). */
+wick_status wk_train_check_model(wick_train *t);
 /* Reads the checkpoint in adapter_path into trainer and t->at. */
 wick_status wk_train_resume(wick_train *t);
-/* train_samples.c: picks the prompts, and lets the model answer them with the adapter as it is (after) or without. */
+/* train_samples.c: picks the prompts, and lets the model answer them as it was, or (after) with the adapter as it is; of full
+ * fine-tuning it is then the model as it was last written. */
 wick_status wk_train_pick_samples(wick_train *t);
 wick_status wk_train_answer_samples(wick_train *t, bool after);
 /* Seconds of training, all parts of the run. */

@@ -73,7 +73,7 @@ static wick_status read_keys(const wick_train *t, wk_trainer_options *o) {
         else o->roles |= 1u << projections[i].role;
     }
     /* As PEFT does for SEQ_CLS: a classifier's head is learnt with the adapter. */
-    if (!t->o.n_keys && t->model->m->hp.classify && strcmp(t->o.fine_tune_type, "full")) o->whole = WK_WHOLE_HEAD;
+    if (!t->o.n_keys && t->model->m->hp.classify && !wk_train_is_full(t)) o->whole = WK_WHOLE_HEAD;
     return WICK_OK;
 }
 
@@ -187,6 +187,7 @@ wick_status wk_train_open(wick_train *t) {
     t->schedule = schedule_of(&t->o);
     if (!t->dry) st = check_folder(t);
     if (!st) st = make_trainer(t);
+    if (!st && wk_train_is_full(t)) st = wk_train_check_model(t);
     if (!st) st = wk_train_pick_samples(t);
     if (!st && t->o.resume) st = wk_train_resume(t);
     t->started_s = wk_now() - t->at.seconds;

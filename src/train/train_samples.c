@@ -58,18 +58,33 @@ static bool on_token(const wick_token *x, void *user) {
     return true;
 }
 
+/* The model as full fine-tuning has last written it. */
+static wick_status open_trained(const wick_train *t, wick_model **out) {
+    const wk_backend *be = t->model->m->backend;
+    char *path = wk_train_model_path(t, t->o.adapter_path);
+    wick_model_options o;
+    wick_model_defaults(&o);
+    o.backend = be->ops->name;
+    o.n_threads = be->pool ? wk_pool_n(be->pool) : 0;
+    wick_status st = path ? wick_model_open(path, &o, out) : wk_fail_memory(64, "a file's name");
+    wk_free(path);
+    return st;
+}
+
 wick_status wk_train_answer_samples(wick_train *t, bool after) {
+    wick_model *trained = NULL;
     wick_session *s = NULL;
     wick_adapter *adapter = NULL;
     const wk_lora_data *lora = NULL;
     wick_session_options so;
     wick_generate_options go;
     if (!t->n_sample) return WICK_OK;
-    bool adapted = strcmp(t->o.fine_tune_type, "full") && (after || t->o.resume_adapter_file);
+    bool full = wk_train_is_full(t), adapted = !full && (after || t->o.resume_adapter_file);
     wick_session_defaults(&so);
     so.n_ctx = MAX_PROMPT + MAX_ANSWER;
     so.n_batch = 256;
-    wick_status st = wick_session_new(t->model, &so, &s);
+    wick_status st = full && after ? open_trained(t, &trained) : WICK_OK;
+    if (!st) st = wick_session_new(trained ? trained : t->model, &so, &s);
     if (!st && adapted) st = wk_trainer_lora(t->trainer, &lora);
     if (!st && adapted) st = wk_adapter_from_data(t->model->m, lora, &adapter);
     if (!st && adapted) st = wick_session_apply_adapter(s, adapter, 1);
@@ -89,5 +104,6 @@ wick_status wk_train_answer_samples(wick_train *t, bool after) {
     }
     wick_session_free(s);
     wick_adapter_free(adapter);
+    wick_model_free(trained);
     return st;
 }

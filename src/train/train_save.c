@@ -1,8 +1,9 @@
-/* train_save.c: what a run leaves: the adapter as a PEFT folder, the checkpoint that it can be resumed from, the report.
- * Load: some megabytes at each save. */
+/* train_save.c: what a run leaves: the adapter as a PEFT folder, or after full fine-tuning the model; the checkpoint that it can be
+ * resumed from, the report. Load: some megabytes at each save; a model that was trained whole, and four times that. */
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "convert/trained.h"
 #include "train/checkpoint.h"
 #include "train/train.h"
 #include <math.h>
@@ -73,7 +74,7 @@ wick_status wk_train_resume(wick_train *t) {
 
 /* ---- saving ---- */
 
-wick_status wk_train_write_adapter(wick_train *t, const char *folder) {
+static wick_status write_adapter(wick_train *t, const char *folder) {
     const wk_lora_data *now = NULL;
     wick_status st = wk_trainer_lora(t->trainer, &now);
     if (st) return st;
@@ -84,10 +85,34 @@ wick_status wk_train_write_adapter(wick_train *t, const char *folder) {
     return wk_lora_write(t->model->m, &d, folder, WK_LORA_PEFT);
 }
 
+char *wk_train_model_path(const wick_train *t, const char *folder) {
+    return wk_path_join(folder, wk_checkpoint_gguf(t->model->m->ckpt) ? "model.gguf" : "model");
+}
+
+static wick_status write_model(wick_train *t, const char *folder, bool try) {
+    size_t n;
+    const wk_train_param *p = wk_trainer_params(t->trainer, &n);
+    char *to = wk_train_model_path(t, folder);
+    wk_trained_weight *w = wk_alloc_array(n, sizeof *w);
+    wick_status st = to && w ? WICK_OK : wk_fail_memory(n * sizeof *w, "a list of weights");
+    for (size_t i = 0; !st && i < n; i++)
+        w[i] = (wk_trained_weight){ p[i].layer, p[i].role, p[i].kind == WK_PARAM_BIAS, p[i].w };
+    if (!st && !try) st = wk_folders_make(folder);
+    if (!st) st = wk_write_trained(wk_checkpoint_path(t->model->m->ckpt), to, w, n, try);
+    wk_free(to);
+    wk_free(w);
+    return st;
+}
+
+wick_status wk_train_check_model(wick_train *t) { return write_model(t, t->o.adapter_path, true); }
+
+wick_status wk_train_write_result(wick_train *t, const char *folder) {
+    return wk_train_is_full(t) ? write_model(t, folder, false) : write_adapter(t, folder);
+}
+
 static wick_status write_report(wick_train *t, const char *status) {
     const wk_lora_data *lora = NULL;
-    bool full = !strcmp(t->o.fine_tune_type, "full");
-    wick_status st = full ? WICK_OK : wk_trainer_lora(t->trainer, &lora);
+    wick_status st = wk_train_is_full(t) ? WICK_OK : wk_trainer_lora(t->trainer, &lora);
     char *path = wk_path_join(t->o.adapter_path, "report.html");
     if (!st && !path) st = wk_fail_memory(64, "a file's name");
     wk_report r = { .options = &t->o,
@@ -110,10 +135,11 @@ static wick_status write_report(wick_train *t, const char *status) {
 
 wick_status wk_train_save(wick_train *t, const char *status) {
     wk_buf extra = { 0 };
-    bool full = !strcmp(t->o.fine_tune_type, "full");
+    wick_status st = wk_train_write_result(t, t->o.adapter_path);
+    if (!st && t->finished && !t->answered) st = wk_train_answer_samples(t, true);
+    t->answered |= !st && t->finished;
     put_progress(t, &extra);
-    wick_status st = extra.failed ? wk_fail_memory(extra.len, "a checkpoint") : WICK_OK;
-    if (!st && !full) st = wk_train_write_adapter(t, t->o.adapter_path);
+    if (!st && extra.failed) st = wk_fail_memory(extra.len, "a checkpoint");
     if (!st) st = wk_checkpoint_write(t->checkpoint, t->trainer, extra.ptr, extra.len);
     if (!st) st = write_report(t, status);
     wk_buf_free(&extra);

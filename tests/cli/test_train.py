@@ -86,6 +86,22 @@ def test_run(tmp):
     assert runs[0]["options"]["learning_rate"] == 5e-3 and abs(runs[0]["train_loss"] - log[-1]["train_loss"]) < 1e-12
 
 
+def test_full(tmp):
+    """Full fine-tuning leaves a model that runs, as a folder or a GGUF file; where none can be written, that is said at once."""
+    write_data(tmp)
+    for model, result in ((MODEL, "out/model"), (f"{tmp}/chat.gguf", "out/model.gguf")):
+        write_options(tmp, model=model, fine_tune_type="full", iters=4, learning_rate="1e-3")
+        if model != MODEL:
+            wick(tmp, "convert", MODEL, "--out", model)
+        err = wick(tmp, "train", "train.yaml", "--overwrite")[1]
+        assert f"try it: wick run {result}\n" in err, err
+        ask = ("-p", "Say 3.", "--temp", "0", "-n", "8", "-o", "json", "--logprobs", "1")
+        assert wick(tmp, "run", result, *ask)[0] != wick(tmp, "run", MODEL, *ask)[0]
+        assert not any(".tmp" in name for name in os.listdir(f"{tmp}/out"))
+    err = wick(tmp, "train", "train.yaml", "-m", "out/model", "--overwrite", code=1)[1]
+    assert "are the same" in err, err
+
+
 def files(folder):
     return {name: read(f"{folder}/{name}") for name in ("adapter_model.safetensors", "adapter_config.json")}
 

@@ -25,7 +25,7 @@ static const struct { wk_dtype type; int f16[2]; enum how how;
     { WK_Q5_1, { 0, 2 }, EXACT },      { WK_Q8_0, { 0, -1 }, EXACT },    { WK_Q3_K, { 108, -1 }, EXACT },
     { WK_Q4_K, { 0, 2 }, EXACT },      { WK_Q5_K, { 0, 2 }, EXACT },     { WK_Q6_K, { 208, -1 }, EXACT },
     { WK_IQ4_NL, { 0, -1 }, EXACT },   { WK_IQ4_XS, { 0, -1 }, EXACT },  { WK_MXFP4, { -1, -1 }, EXACT },
-    { WK_Q2_K, { 80, 82 }, ROUNDED },   { WK_TQ1_0, { 52, -1 }, ROUNDED }, { WK_TQ2_0, { 64, -1 }, ROUNDED },
+    { WK_Q2_K, { 80, 82 }, EXACT },     { WK_TQ1_0, { 52, -1 }, ROUNDED }, { WK_TQ2_0, { 64, -1 }, ROUNDED },
     { WK_IQ2_XXS, { 0, -1 }, ROUNDED }, { WK_IQ2_XS, { 0, -1 }, ROUNDED }, { WK_IQ2_S, { 0, -1 }, ROUNDED },
     { WK_IQ3_XXS, { 0, -1 }, ROUNDED }, { WK_IQ3_S, { 0, -1 }, ROUNDED },  { WK_IQ1_S, { 0, -1 }, ROUNDED },
     { WK_GPTQ, { -1, -1 }, APART },   { WK_AWQ, { -1, -1 }, APART },   { WK_MXFP4, { -1, -1 }, APART },

@@ -2,20 +2,22 @@
  * Load: W^T g of every frozen weight a training step: weights are unpacked once for all rows, 64 outputs x 64 inputs at a time,
  * and stay in L1 while the rows' gradients go by. */
 
-/* A panel's weights, n chunks of 16 outputs, as float32: out [16][WK_GRAD_COLS]. halves: two scales a chunk; min: a minimum. */
-static void turn_codes(const wk_panel *p, int n, bool halves, bool min, float *out) {
+/* A panel's weights, n chunks of 16 outputs, as float32: out [16][WK_GRAD_COLS]. */
+static void turn_codes(const wk_panel *p, const wk_layout *l, int n, float *out) {
+    const bool halves = wk_has_halves(l), min = wk_has_min(l), min_low = wk_has_min_low(l);
     _Alignas(64) uint32_t turned[16][WK_CHUNK / 4];  /* a row's codes in order */
     for (int c = 0; c < n; c++) {
         for (int j = 0; j < WK_CHUNK / 4; j++)
             for (int r = 0; r < 16; r++) memcpy(&turned[r][j], p->code[c] + 64 * j + 4 * r, 4);
         for (int r = 0; r < 16; r++) {
             const uint8_t *code = (const uint8_t *)turned[r];
-            float least = min ? p->min[c][r] : 0;
+            float least = min ? p->min[c][r] : 0, least_low = min_low ? least + p->min_low[c][r] : least;
             WK_UNROLL
             for (int i = 0; i < WK_CHUNK; i += VW) {
                 vi v = (((vi)vu_from_u8(code + i) - p->offset) << 24) >> 24;  /* a signed byte */
                 vf_store(out + r * WK_GRAD_COLS + c * WK_CHUNK + i,
-                         __builtin_convertvector(v, vf) * p->scale[c][halves && i >= 16][r] + least);
+                         __builtin_convertvector(v, vf) * p->scale[c][halves && i >= 16][r] +
+                             (i < 16 ? least_low : least));
             }
         }
     }

@@ -106,8 +106,9 @@ static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *
         int64_t next_k = (outputs_first ? (i + 1) % n : (i + 1) / n_o) * step,
                 next_o = o0 + (outputs_first ? (i + 1) / n : (i + 1) % n_o) * 32;
         wk_tile t = { .first = k == 0 && !add,
-                      .halves = w->l.group < WK_CHUNK,
-                      .min = w->l.zero == WK_ZERO_MIN,
+                      .halves = wk_has_halves(&w->l),
+                      .min = wk_has_min(&w->l),
+                      .min_low = wk_has_min_low(&w->l),
                       .act_ld = n_k,
                       .n_row = n_row,
                       .y = y + (o - o0),
@@ -151,7 +152,7 @@ enum { GRAD_OUT = 64 };
 /* Weights of a block's 16 output rows, file inputs [i, i + n), as float32, out [16][WK_GRAD_COLS]. */
 static void codes_tile(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t i, int n, wk_panel *p, float *out) {
     f->expand(w, block, i / WK_CHUNK, n / WK_CHUNK, p);
-    f->turn(p, n / WK_CHUNK, w->l.group < WK_CHUNK, w->l.zero == WK_ZERO_MIN, out);
+    f->turn(p, &w->l, n / WK_CHUNK, out);
 }
 static void floats_tile(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t i, int n, float *wide, float *out) {
     const float *v = float_block(f, w, block, i, n, wide);

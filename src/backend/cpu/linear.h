@@ -5,15 +5,17 @@
  *
  *   code   4 bits: [4][16 rows][4] bytes a chunk; byte b of vector j holds input 4j + b low and input 16 + 4j + b high
  *          5, 6 bits: the low four as 4 bits lie
- *          3 bits: the low two as pairs: [2][16 rows][4]; byte b of vector h holds inputs 4h + b + {0, 8, 16, 24}, two bits each,
- *          lowest first
+ *          2 bits: pairs: [2][16 rows][4]; byte b of vector h holds inputs 4h + b + {0, 8, 16, 24}, two bits each, lowest first
+ *          3 bits: the low two as 2 bits lie
  *          8 bits: [8][16 rows][4] bytes; byte b of vector j holds input 4j + b, plus 128
  *          floats, of 8 bits too: [n_in][16 rows]; but
  *          bfloat16: [pairs of inputs][16 rows][2], zeros up to a whole chunk: 32 inputs are a tile of a matrix unit
  *   high   6 bits: the top two as pairs
  *          3, 5 bits: the top one: [16 rows][4]; bit j of byte b is of input 4j + b
- *   scale  [16 rows], or one, a group: float32, float16, bfloat16, an exponent, or int8 under
- *   super    a float16 per 256 inputs
+ *   scale  [16 rows], or one, a group: float32, float16, bfloat16, an exponent, or an integer under
+ *   super    a float16 per 256 inputs. The integer is an int8; or a nibble, the minimum above it in the byte; or 6 bits less 32:
+ *          [12][16 rows] bytes per 256 inputs; group g's low four are nibble g / 8 of byte g % 8, its top two pair g / 4 of byte
+ *          8 + g % 4
  *   zero   [16 rows] a group: uint8, or a minimum, stored as the scale is (uint8 under super_min)
  *
  * value = scale * (map[code] - zero) + min. A 64-byte vector is 16 rows of 4 consecutive inputs: what a dot product of
@@ -25,6 +27,7 @@
 enum {
     WK_CHUNK = 32,           /* inputs that share an activation scale */
     WK_SUPER = 256,          /* inputs under a super scale */
+    WK_SIX_BYTES = 12,       /* a row's scales of 6 bits under it */
     WK_PANEL_CHUNKS = 16,    /* chunks that are expanded at a time: a pair of panels and its scales stay in L1 */
     WK_PANEL_INPUTS = 256,   /* the same for floats */
     WK_GRAD_COLS = 64,       /* inputs of a tile of weights that gradients go through */
@@ -36,7 +39,10 @@ enum {
 typedef enum wk_scale {
     WK_SCALE_F32, WK_SCALE_F16, WK_SCALE_BF16,
     WK_SCALE_E8M0,   /* half a power of two: 2^(byte - 128) */
-    WK_SCALE_SUPER   /* int8 under a float16 per 256 */
+    /* integers under a float16 per 256: */
+    WK_SCALE_SUPER,  /* int8 */
+    WK_SCALE_NIBBLE, /* 4 bits, the minimum's 4 above */
+    WK_SCALE_SIX     /* 6 bits, less 32 */
 } wk_scale;
 typedef enum wk_eight { WK_EIGHT_INT, WK_EIGHT_E4M3, WK_EIGHT_E5M2 } wk_eight;
 typedef enum wk_zero {
@@ -48,7 +54,7 @@ typedef enum wk_zero {
 
 /* The columns of a layout. */
 typedef struct wk_layout {
-    int bits;            /* 3, 4, 5, 6, 8; 16 and 32: floats */
+    int bits;            /* 2 to 6, 8; 16 and 32: floats */
     int group;           /* inputs that share a scale: 16, or a multiple of 32; of 8-bit floats: any number */
     wk_scale scale;
     wk_zero zero;
@@ -62,11 +68,22 @@ typedef struct wk_layout {
 static inline bool wk_holds_floats(const wk_layout *l) { return l->bits > 8 || l->eight; }
 
 /* Bytes of a block's chunk in the plane of codes, and in the plane above it. */
-static inline int wk_code_bytes(const wk_layout *l) { return l->bits == 8 ? 512 : l->bits == 3 ? 128 : 256; }
+static inline int wk_code_bytes(const wk_layout *l) { return l->bits == 8 ? 512 : l->bits < 4 ? 128 : 256; }
 static inline int wk_high_bytes(const wk_layout *l) { return l->bits == 6 ? 128 : l->bits == 3 || l->bits == 5 ? 64 : 0; }
+
+static inline bool wk_has_super(const wk_layout *l) { return l->scale >= WK_SCALE_SUPER; }
 
 /* bfloat16 meets activations that are rounded to it. */
 static inline bool wk_holds_bf16(const wk_layout *l) { return l->bits == 16 && l->bf16; }
+
+/* Codes of 2 and 3 bits are few enough that the product with their group's integer is a byte too, less its sign: -32 times -4 is
+ * 128. So a chunk has one scale, the super scale, and its sum is an integer: both halves' sums times their integers. */
+static inline bool wk_scales_codes(const wk_layout *l) { return l->bits < 4; }
+/* Else a chunk of two groups has two scales. */
+static inline bool wk_has_halves(const wk_layout *l) { return l->group < WK_CHUNK && !wk_scales_codes(l); }
+static inline bool wk_has_min(const wk_layout *l) { return l->zero == WK_ZERO_MIN; }
+/* A chunk's two groups have minima of their own. */
+static inline bool wk_has_min_low(const wk_layout *l) { return wk_has_min(l) && l->group < WK_CHUNK; }
 
 /* Layouts that kernels are compiled for one by one, as constants, and all others. */
 #define WK_LAYOUT_Q4_0 ((wk_layout){ 4, 32, WK_SCALE_F16, WK_ZERO_MID, false, NULL, WK_EIGHT_INT, false })
@@ -74,7 +91,8 @@ static inline bool wk_holds_bf16(const wk_layout *l) { return l->bits == 16 && l
 #define WK_LAYOUT_Q5_0 ((wk_layout){ 5, 32, WK_SCALE_F16, WK_ZERO_MID, false, NULL, WK_EIGHT_INT, false })
 #define WK_LAYOUT_Q5_1 ((wk_layout){ 5, 32, WK_SCALE_F16, WK_ZERO_MIN, false, NULL, WK_EIGHT_INT, false })
 #define WK_LAYOUT_Q8_0 ((wk_layout){ 8, 32, WK_SCALE_F16, WK_ZERO_MID, false, NULL, WK_EIGHT_INT, false })
-#define WK_LAYOUT_Q3_K ((wk_layout){ 3, 16, WK_SCALE_SUPER, WK_ZERO_MID, false, NULL, WK_EIGHT_INT, false })
+#define WK_LAYOUT_Q2_K ((wk_layout){ 2, 16, WK_SCALE_NIBBLE, WK_ZERO_MIN, false, NULL, WK_EIGHT_INT, false })
+#define WK_LAYOUT_Q3_K ((wk_layout){ 3, 16, WK_SCALE_SIX, WK_ZERO_MID, false, NULL, WK_EIGHT_INT, false })
 #define WK_LAYOUT_Q4_K ((wk_layout){ 4, 32, WK_SCALE_SUPER, WK_ZERO_MIN, false, NULL, WK_EIGHT_INT, false })
 #define WK_LAYOUT_Q5_K ((wk_layout){ 5, 32, WK_SCALE_SUPER, WK_ZERO_MIN, false, NULL, WK_EIGHT_INT, false })
 #define WK_LAYOUT_Q6_K ((wk_layout){ 6, 16, WK_SCALE_SUPER, WK_ZERO_MID, false, NULL, WK_EIGHT_INT, false })
@@ -85,6 +103,7 @@ typedef enum wk_like {
     WK_LIKE_Q5_0,
     WK_LIKE_Q5_1,
     WK_LIKE_Q8_0,
+    WK_LIKE_Q2_K,
     WK_LIKE_Q3_K,
     WK_LIKE_Q4_K,
     WK_LIKE_Q5_K,
@@ -114,14 +133,17 @@ typedef struct wk_act {
     float sum;         /* d * sum(q): what a minimum is multiplied with */
     int32_t seed;      /* -128 * sum(q): makes up for weights being held plus 128 */
     int32_t seed_low;  /* the same over the first 16 */
+    float sum_low;     /* d times the first 16's sum */
 } wk_act;
 
 /* A block's chunks unpacked: codes as bytes [8][16 rows][4], scales as floats. A code has its zero taken off, its map applied
- * and offset added, as the instruction set likes it best. */
+ * and offset added, as the instruction set likes it best. Before that, where wk_scales_codes(), it is multiplied with minus its
+ * integer, and the scale is minus the super scale. */
 typedef struct wk_panel {
     _Alignas(64) uint8_t code[WK_PANEL_CHUNKS][16 * WK_CHUNK];
     float scale[WK_PANEL_CHUNKS][2][16];  /* [1]: the second 16 inputs, for groups of 16 */
-    float min[WK_PANEL_CHUNKS][16];       /* for WK_ZERO_MIN */
+    float min[WK_PANEL_CHUNKS][16];       /* for wk_has_min(); of two groups, the second's */
+    float min_low[WK_PANEL_CHUNKS][16];   /* for wk_has_min_low(): what the first's minimum is more */
     int offset;
     bool nibbles;  /* codes with their offset are 0..15 */
 } wk_panel;
@@ -131,7 +153,7 @@ typedef struct wk_tile {
     const wk_panel *panel[2];  /* quantised: each 16 output rows; [1] may be NULL */
     const float *weight[2];    /* floats: each [n_k][16] */
     const uint16_t *pair[2];   /* bfloat16: each [n_k / 2][16][2] */
-    bool halves, min;          /* the panels have two scales a chunk, a minimum */
+    bool halves, min, min_low; /* what the panels have */
     int n_k;                   /* chunks, or inputs for floats */
     const wk_act *act;         /* [n_row][act_ld], from the panels' first chunk on */
     const float *x;            /* [n_row][act_ld] */
@@ -163,9 +185,9 @@ typedef struct wk_linear_set {
     /* at most WK_FEW_ROWS rows against whole blocks, without panels */
     void (*few)(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy,
                 int n_col, const float *bias);
-    /* For gradients of inputs: a panel's n chunks as float32 [16][WK_GRAD_COLS]; and dx[n_row][n_col] += the block's sum of
-     * g[n_row][n_o] times w[n_o][WK_GRAD_COLS]; n_col in sixteens. */
-    void (*turn)(const wk_panel *p, int n, bool halves, bool min, float *out);
+    /* For gradients of inputs: a panel's n chunks, of layout l, as float32 [16][WK_GRAD_COLS]; and dx[n_row][n_col] += the
+     * block's sum of g[n_row][n_o] times w[n_o][WK_GRAD_COLS]; n_col in sixteens. */
+    void (*turn)(const wk_panel *p, const wk_layout *l, int n, float *out);
     void (*grad)(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, int n_col, float *dx, int64_t ldx);
     /* The same for mul_bf16, which then takes a gradient's rows and 32 inputs for outputs: a block's chunk as pairs of outputs
      * [2][8][16 inputs][2], the halves `apart` numbers from each other; of a panel's first chunk, and of a plane of bfloat16.
@@ -182,9 +204,12 @@ wk_linear_set wk_linear_fns(void);
 /* Are w's activations laid out as bfloat16, [n_row][n_held]? */
 bool wk_act_in_bf16(const wk_packed *w);
 
-/* One weight's parts, row r of a block: the code of packed input p with its zero taken off and its map applied; the scale and
- * the minimum of p's group; the weight itself. Slow: for what no instruction set has its own code for. */
+/* One weight's parts, row r of a block: the code of packed input p with its zero taken off and its map applied; the integer and the
+ * super scale that make up the scale of p's group, the scale and the minimum; the weight itself. Slow: for what no instruction set
+ * has its own code for. */
 int wk_code_at(const wk_packed *w, int64_t block, int64_t p, int r);
+int wk_times_at(const wk_packed *w, int64_t block, int64_t p, int r);
+float wk_super_at(const wk_packed *w, int64_t block, int64_t p, int r);
 float wk_scale_at(const wk_packed *w, int64_t block, int64_t p, int r);
 float wk_min_at(const wk_packed *w, int64_t block, int64_t p, int r);
 float wk_weight_at(const wk_packed *w, int64_t block, int64_t p, int r);

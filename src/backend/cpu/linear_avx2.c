@@ -50,6 +50,7 @@ AVX2 static void round_avx2(const float *x, int64_t n_chunk, wk_act *a) {
         a->sum = a->d * (float)sum;
         a->seed = -128 * sum;
         a->seed_low = -128 * sum_low;
+        a->sum_low = a->d * (float)sum_low;
     }
 }
 
@@ -72,29 +73,59 @@ AVX2_PART __m256 load_scales(wk_scale kind, const uint8_t *plane, int64_t i, int
         return _mm256_loadu_ps((const float *)(const void *)(plane + 64 * i + 32 * h));
     }
 }
-/* Scales of group g, minima; super: the number of the super scales above. */
+/* Scales of group g, less the integers where they go into sums; minima; super: the number of the super scales above. */
 AVX2_PART __m256 scales_of(const wk_packed *w, const wk_layout l, int64_t g, int64_t super, int h) {
-    if (l.scale != WK_SCALE_SUPER) return load_scales(l.scale, w->scale, g, h);
-    return _mm256_mul_ps(load_scales(WK_SCALE_F16, w->super, super, h),
-                         _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_8(w->scale + 16 * g + 8 * h))));
+    if (!wk_has_super(&l)) return load_scales(l.scale, w->scale, g, h);
+    __m256 d = load_scales(WK_SCALE_F16, w->super, super, h);
+    if (wk_scales_codes(&l)) return d;
+    return _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_8(w->scale + 16 * g + 8 * h))));
 }
 AVX2_PART __m256 minima_of(const wk_packed *w, const wk_layout l, int64_t g, int64_t super, int h) {
-    if (l.scale != WK_SCALE_SUPER) return load_scales(l.scale, w->zero, g, h);
-    __m256 m = _mm256_mul_ps(load_scales(WK_SCALE_F16, w->super_min, super, h),
-                             _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(load_8(w->zero + 16 * g + 8 * h))));
-    return _mm256_xor_ps(m, _mm256_set1_ps(-0.0f));
+    if (!wk_has_super(&l)) return load_scales(l.scale, w->zero, g, h);
+    const bool nibble = l.scale == WK_SCALE_NIBBLE;
+    __m256i m = _mm256_cvtepu8_epi32(load_8((nibble ? w->scale : w->zero) + 16 * g + 8 * h));
+    if (nibble) m = _mm256_srli_epi32(m, 4);
+    return _mm256_xor_ps(_mm256_mul_ps(load_scales(WK_SCALE_F16, w->super_min, super, h), _mm256_cvtepi32_ps(m)),
+                         _mm256_set1_ps(-0.0f));
+}
+
+/* The integers of 256 inputs' groups as bytes: where scales have 6 bits, once for all. */
+typedef struct integers { _Alignas(32) int8_t of[16][16]; } integers;
+AVX2_PART void load_integers(const wk_packed *w, const wk_layout l, int64_t super, integers *t) {
+    if (l.scale != WK_SCALE_SIX) return;
+    const uint8_t *six = w->scale + super * 16 * WK_SIX_BYTES;
+    const __m256i nibble = _mm256_set1_epi8(15), pair = _mm256_set1_epi8(0x30), middle = _mm256_set1_epi8(32);
+    UNROLL for (int h = 0; h < 2; h++) {  /* groups 4 k + 2 h and the next */
+        __m256i a = load(six + 32 * h), b = load(six + 64 + 32 * h), high = load(six + 128 + 32 * h), v[4];
+        v[0] = _mm256_or_si256(_mm256_and_si256(a, nibble), _mm256_and_si256(_mm256_slli_epi16(high, 4), pair));
+        v[1] = _mm256_or_si256(_mm256_and_si256(b, nibble), _mm256_and_si256(_mm256_slli_epi16(high, 2), pair));
+        v[2] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(a, 4), nibble), _mm256_and_si256(high, pair));
+        v[3] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(b, 4), nibble),
+                               _mm256_and_si256(_mm256_srli_epi16(high, 2), pair));
+        UNROLL for (int k = 0; k < 4; k++)
+            _mm256_store_si256((__m256i *)(void *)t->of[4 * k + 2 * h], _mm256_sub_epi8(v[k], middle));
+    }
+}
+/* Half h of those of chunk c (of all), of the first or second group of it, whose number is g: each twice, as 16 bits. */
+AVX2_PART __m256i integers_of(const wk_packed *w, const wk_layout l, const integers *t, int64_t c, int64_t g, int second, int h) {
+    __m256i s;
+    if (l.scale == WK_SCALE_SIX) s = _mm256_cvtepi8_epi32(load_8(t->of[c % (WK_SUPER / WK_CHUNK) * 2 + second] + 8 * h));
+    else s = _mm256_and_si256(_mm256_cvtepu8_epi32(load_8(w->scale + 16 * (g + second) + 8 * h)), _mm256_set1_epi32(15));
+    return _mm256_blend_epi16(s, _mm256_slli_epi32(s, 16), 0xaa);
 }
 
 /* May a layout's codes stay as they are, 0..15? Their zero is then taken off the sum. */
 AVX2_PART bool has_nibbles(const wk_layout l) { return l.bits == 4 && !l.map && l.zero != WK_ZERO_U8; }
-AVX2_PART int code_offset(const wk_layout l) { return has_nibbles(l) && l.zero == WK_ZERO_MID ? 8 : 0; }
+/* The same before they are multiplied with integers. */
+AVX2_PART bool stays_raw(const wk_layout l) { return has_nibbles(l) || wk_scales_codes(&l); }
+AVX2_PART int code_offset(const wk_layout l) { return stays_raw(l) && l.zero == WK_ZERO_MID ? 1 << (l.bits - 1) : 0; }
 
-/* Rows 8 h .. 8 h + 7 of a chunk's eight vectors, signed or nibbles. i: the chunk's number, g: its group's. */
+/* Rows 8 h .. 8 h + 7 of a chunk's eight vectors, signed or raw. i: the chunk's number, g: its group's. */
 AVX2_PART void load_codes(const wk_packed *w, const wk_layout l, int64_t i, int64_t g, int h, __m256i v[8]) {
     const __m256i nibble = _mm256_set1_epi8(15), top = _mm256_set1_epi8(0x30);
     if (l.bits == 8) {
         UNROLL for (int s = 0; s < 8; s++) v[s] = load(w->code + i * 512 + 64 * s + 32 * h);
-    } else if (l.bits == 3) {
+    } else if (l.bits < 4) {
         const __m256i pair = _mm256_set1_epi8(3);
         UNROLL for (int k = 0; k < 2; k++) {
             __m256i b = load(w->code + i * 128 + 64 * k + 32 * h);
@@ -130,7 +161,7 @@ AVX2_PART void load_codes(const wk_packed *w, const wk_layout l, int64_t i, int6
     if (l.map) {
         __m256i map = _mm256_broadcastsi128_si256(load_half(l.map));
         UNROLL for (int s = 0; s < 8; s++) v[s] = _mm256_shuffle_epi8(map, v[s]);
-    } else if (!has_nibbles(l) && (l.zero == WK_ZERO_MID || l.zero == WK_ZERO_U8)) {
+    } else if (!stays_raw(l) && (l.zero == WK_ZERO_MID || l.zero == WK_ZERO_U8)) {
         __m256i zero = _mm256_set1_epi8((char)(1 << (l.bits - 1)));
         if (l.zero == WK_ZERO_U8)
             zero = _mm256_mullo_epi32(_mm256_cvtepu8_epi32(load_8(w->zero + g * 16 + 8 * h)), _mm256_set1_epi32(0x01010101));
@@ -143,19 +174,43 @@ AVX2_PART int64_t group_of(const wk_packed *w, const wk_layout l, int64_t block,
     return block * w->n_group + (l.group <= WK_CHUNK ? chunk * (WK_CHUNK / l.group) : chunk / (l.group / WK_CHUNK));
 }
 
+/* Raw codes less their zero, times minus their integers: the low bytes of products of 16 bits. */
+AVX2_PART void scale_codes(const wk_layout l, const __m256i integer[2], __m256i v[8]) {
+    const __m256i even = _mm256_set1_epi16(255);
+    UNROLL for (int g = 0; g < 2; g++) {
+        __m256i base = _mm256_and_si256(_mm256_mullo_epi16(integer[g], _mm256_set1_epi16((short)code_offset(l))), even);
+        base = _mm256_or_si256(base, _mm256_slli_epi16(base, 8));
+        UNROLL for (int k = 4 * g; k < 4 * g + 4; k++) {
+            __m256i low = _mm256_mullo_epi16(v[k], integer[g]),
+                    high = _mm256_mullo_epi16(_mm256_andnot_si256(even, v[k]), integer[g]);
+            v[k] = _mm256_sub_epi8(base, _mm256_or_si256(_mm256_and_si256(low, even), high));
+        }
+    }
+}
+
 AVX2 static void expand_avx2(const wk_packed *w, int64_t block, int64_t chunk, int n, wk_panel *p) {
     const wk_layout l = w->l;
+    integers t;
     p->nibbles = has_nibbles(l);
-    p->offset = code_offset(l);
+    p->offset = p->nibbles ? code_offset(l) : 0;
     for (int c = 0; c < n; c++) {
         int64_t k = chunk + c, g = group_of(w, l, block, k), super = block * w->n_super + k / (WK_SUPER / WK_CHUNK);
+        if (wk_scales_codes(&l) && (c == 0 || k % (WK_SUPER / WK_CHUNK) == 0)) load_integers(w, l, super, &t);
         for (int h = 0; h < 2; h++) {
             __m256i v[8];
+            __m256 scale = scales_of(w, l, g, super, h);
             load_codes(w, l, block * w->n_chunk + k, g, h, v);
+            if (wk_scales_codes(&l)) {
+                scale_codes(l, (__m256i[]){ integers_of(w, l, &t, k, g, 0, h), integers_of(w, l, &t, k, g, 1, h) }, v);
+                scale = _mm256_xor_ps(scale, _mm256_set1_ps(-0.0f));
+            }
             UNROLL for (int s = 0; s < 8; s++) _mm256_storeu_si256((__m256i *)(void *)(p->code[c] + 64 * s + 32 * h), v[s]);
-            _mm256_storeu_ps(p->scale[c][0] + 8 * h, scales_of(w, l, g, super, h));
-            if (l.group < WK_CHUNK) _mm256_storeu_ps(p->scale[c][1] + 8 * h, scales_of(w, l, g + 1, super, h));
-            if (l.zero == WK_ZERO_MIN) _mm256_storeu_ps(p->min[c] + 8 * h, minima_of(w, l, g, super, h));
+            _mm256_storeu_ps(p->scale[c][0] + 8 * h, scale);
+            if (wk_has_halves(&l)) _mm256_storeu_ps(p->scale[c][1] + 8 * h, scales_of(w, l, g + 1, super, h));
+            if (!wk_has_min(&l)) continue;
+            __m256 min = minima_of(w, l, g, super, h), second = wk_has_min_low(&l) ? minima_of(w, l, g + 1, super, h) : min;
+            _mm256_storeu_ps(p->min[c] + 8 * h, second);
+            if (wk_has_min_low(&l)) _mm256_storeu_ps(p->min_low[c] + 8 * h, _mm256_sub_ps(min, second));
         }
     }
 }
@@ -228,7 +283,8 @@ AVX2_PART void add_products(const uint8_t *code, const int8_t *q, __m256i s[2]) 
 }
 
 /* Signed codes, block b, NT rows from r on. */
-AVX2_PART void tile_signed(const wk_tile *t, int b, int64_t r, const int NT, const bool halves, const bool min) {
+AVX2_PART void tile_signed(const wk_tile *t, int b, int64_t r, const int NT, const bool halves, const bool min,
+                           const bool min_low) {
     const wk_panel *p = t->panel[b];
     __m256 y[3][2];
     UNROLL for (int i = 0; i < NT; i++) load_y(t, b, r + i, y[i]);
@@ -251,6 +307,7 @@ AVX2_PART void tile_signed(const wk_tile *t, int b, int64_t r, const int NT, con
                 else v[h] = _mm256_mul_ps(f, _mm256_loadu_ps(p->scale[c][0] + 8 * h));
                 y[i][h] = _mm256_fmadd_ps(v[h], _mm256_set1_ps(a->d), y[i][h]);
                 if (min) y[i][h] = _mm256_fmadd_ps(_mm256_loadu_ps(p->min[c] + 8 * h), _mm256_set1_ps(a->sum), y[i][h]);
+                if (min_low) y[i][h] = _mm256_fmadd_ps(_mm256_loadu_ps(p->min_low[c] + 8 * h), _mm256_set1_ps(a->sum_low), y[i][h]);
             }
         }
     }
@@ -269,22 +326,28 @@ AVX2 static void rows_nibbles_min(const wk_tile *t, int b) {
 }
 AVX2 static void rows_signed(const wk_tile *t, int b) {
     int64_t r = 0;
-    for (; t->n_row - r >= 2; r += 2) tile_signed(t, b, r, 2, false, false);
-    for (; r < t->n_row; r++) tile_signed(t, b, r, 1, false, false);
+    for (; t->n_row - r >= 2; r += 2) tile_signed(t, b, r, 2, false, false, false);
+    for (; r < t->n_row; r++) tile_signed(t, b, r, 1, false, false, false);
 }
 AVX2 static void rows_signed_min(const wk_tile *t, int b) {
-    for (int64_t r = 0; r < t->n_row; r++) tile_signed(t, b, r, 1, false, true);
+    for (int64_t r = 0; r < t->n_row; r++) tile_signed(t, b, r, 1, false, true, false);
+}
+AVX2 static void rows_signed_minima(const wk_tile *t, int b) {
+    int64_t r = 0;
+    for (; t->n_row - r >= 2; r += 2) tile_signed(t, b, r, 2, false, true, true);
+    for (; r < t->n_row; r++) tile_signed(t, b, r, 1, false, true, true);
 }
 AVX2 static void rows_halves(const wk_tile *t, int b) {
     int64_t r = 0;
-    for (; t->n_row - r >= 2; r += 2) tile_signed(t, b, r, 2, true, false);
-    for (; r < t->n_row; r++) tile_signed(t, b, r, 1, true, false);
+    for (; t->n_row - r >= 2; r += 2) tile_signed(t, b, r, 2, true, false, false);
+    for (; r < t->n_row; r++) tile_signed(t, b, r, 1, true, false, false);
 }
 
 AVX2 static void mul_avx2(const wk_tile *t) {
     bool nibbles = t->panel[0]->nibbles;
     void (*rows)(const wk_tile *, int) = nibbles     ? t->min ? rows_nibbles_min : rows_nibbles
                                          : t->halves ? rows_halves
+                                         : t->min_low ? rows_signed_minima
                                          : t->min    ? rows_signed_min
                                                      : rows_signed;
     rows(t, 0);
@@ -295,11 +358,22 @@ AVX2 static void mul_avx2(const wk_tile *t) {
 
 enum { AHEAD = 4096 };  /* bytes that are fetched before they are needed */
 
-/* Half a chunk's (8 outputs') products with one row, times their scales. */
-AVX2_PART __m256 half_chunk(const wk_packed *w, const wk_layout l, const wk_act *a, int64_t i, int64_t g, int64_t super, int h) {
+/* Half a chunk's (8 outputs') products with one row, times their scales. The chunk is a block's c. */
+AVX2_PART __m256 half_chunk(const wk_packed *w, const wk_layout l, const integers *t, const wk_act *a, int64_t i, int64_t c,
+                            int64_t g, int64_t super, int h) {
     __m256i v[8], low = _mm256_setzero_si256(), high = low;
     load_codes(w, l, i, g, h, v);
-    if (has_nibbles(l)) {
+    if (wk_scales_codes(&l)) {  /* sums of 16 bits, of which every other takes the zero off */
+        const int zero = code_offset(l), all = (a->seed >> 7) * zero, first = (a->seed_low >> 7) * zero;
+        low = _mm256_set1_epi32(first & 0xffff);
+        high = _mm256_set1_epi32((all - first) & 0xffff);
+        UNROLL for (int s = 0; s < 4; s++) {
+            low = _mm256_add_epi16(low, _mm256_maddubs_epi16(v[s], broadcast_4(a->q + 4 * s)));
+            high = _mm256_add_epi16(high, _mm256_maddubs_epi16(v[s + 4], broadcast_4(a->q + 16 + 4 * s)));
+        }
+        low = _mm256_madd_epi16(low, integers_of(w, l, t, c, g, 0, h));
+        high = _mm256_madd_epi16(high, integers_of(w, l, t, c, g, 1, h));
+    } else if (has_nibbles(l)) {
         UNROLL for (int s = 0; s < 4; s++) {
             low = _mm256_add_epi16(low, _mm256_maddubs_epi16(v[s], broadcast_4(a->q + 4 * s)));
             high = _mm256_add_epi16(high, _mm256_maddubs_epi16(v[s + 4], broadcast_4(a->q + 16 + 4 * s)));
@@ -312,23 +386,28 @@ AVX2_PART __m256 half_chunk(const wk_packed *w, const wk_layout l, const wk_act 
             high = add_signed(high, v[s + 4], broadcast_4(a->q + 16 + 4 * s));
         }
     }
-    if (l.group >= WK_CHUNK) return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(low, high)), scales_of(w, l, g, super, h));
+    if (!wk_has_halves(&l)) return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(low, high)), scales_of(w, l, g, super, h));
     __m256 f = _mm256_mul_ps(_mm256_cvtepi32_ps(low), scales_of(w, l, g, super, h));
     return _mm256_fmadd_ps(_mm256_cvtepi32_ps(high), scales_of(w, l, g + 1, super, h), f);
 }
 
 /* A block's products with one row; the layout is a constant for the common ones. */
 AVX2_PART void block_row(const wk_packed *w, const wk_layout l, const wk_act *a, int64_t block, __m256 y[2]) {
+    integers t;
     y[0] = y[1] = _mm256_setzero_ps();
     for (int64_t c = 0; c < w->n_chunk; c++) {
         int64_t i = block * w->n_chunk + c, g = group_of(w, l, block, c), super = block * w->n_super + c / (WK_SUPER / WK_CHUNK);
         const uint8_t *ahead = w->code + i * wk_code_bytes(&l) + AHEAD;
         UNROLL for (int s = 0; s < 128; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
-        if (l.bits != 3) UNROLL for (int s = 128; s < 256; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
+        if (l.bits > 3) UNROLL for (int s = 128; s < 256; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
         if (l.bits == 8) UNROLL for (int s = 256; s < 512; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
+        if (wk_scales_codes(&l) && c % (WK_SUPER / WK_CHUNK) == 0) load_integers(w, l, super, &t);
         UNROLL for (int h = 0; h < 2; h++) {
-            y[h] = _mm256_fmadd_ps(half_chunk(w, l, &a[c], i, g, super, h), _mm256_set1_ps(a[c].d), y[h]);
-            if (l.zero == WK_ZERO_MIN) y[h] = _mm256_fmadd_ps(minima_of(w, l, g, super, h), _mm256_set1_ps(a[c].sum), y[h]);
+            y[h] = _mm256_fmadd_ps(half_chunk(w, l, &t, &a[c], i, c, g, super, h), _mm256_set1_ps(a[c].d), y[h]);
+            if (!wk_has_min(&l)) continue;
+            __m256 min = minima_of(w, l, g, super, h), second = wk_has_min_low(&l) ? minima_of(w, l, g + 1, super, h) : min;
+            y[h] = _mm256_fmadd_ps(second, _mm256_set1_ps(a[c].sum), y[h]);
+            if (wk_has_min_low(&l)) y[h] = _mm256_fmadd_ps(_mm256_sub_ps(min, second), _mm256_set1_ps(a[c].sum_low), y[h]);
         }
     }
 }
@@ -345,6 +424,7 @@ ROW_OF_CODES(row_q4_1, WK_LAYOUT_Q4_1)
 ROW_OF_CODES(row_q5_0, WK_LAYOUT_Q5_0)
 ROW_OF_CODES(row_q5_1, WK_LAYOUT_Q5_1)
 ROW_OF_CODES(row_q8_0, WK_LAYOUT_Q8_0)
+ROW_OF_CODES(row_q2_k, WK_LAYOUT_Q2_K)
 ROW_OF_CODES(row_q3_k, WK_LAYOUT_Q3_K)
 ROW_OF_CODES(row_q4_k, WK_LAYOUT_Q4_K)
 ROW_OF_CODES(row_q5_k, WK_LAYOUT_Q5_K)
@@ -371,8 +451,8 @@ AVX2 static void few_avx2(const wk_packed *w, const void *act, int64_t n_row, in
                           int n_col, const float *bias) {
     static row_fn *const rows[WK_N_LIKE] = {
         [WK_LIKE_CODES] = row_codes, [WK_LIKE_Q4_0] = row_q4_0, [WK_LIKE_Q4_1] = row_q4_1, [WK_LIKE_Q5_0] = row_q5_0,
-        [WK_LIKE_Q5_1] = row_q5_1, [WK_LIKE_Q8_0] = row_q8_0, [WK_LIKE_Q3_K] = row_q3_k, [WK_LIKE_Q4_K] = row_q4_k,
-        [WK_LIKE_Q5_K] = row_q5_k, [WK_LIKE_Q6_K] = row_q6_k, [WK_LIKE_FLOATS] = row_floats,
+        [WK_LIKE_Q5_1] = row_q5_1, [WK_LIKE_Q8_0] = row_q8_0, [WK_LIKE_Q2_K] = row_q2_k, [WK_LIKE_Q3_K] = row_q3_k,
+        [WK_LIKE_Q4_K] = row_q4_k, [WK_LIKE_Q5_K] = row_q5_k, [WK_LIKE_Q6_K] = row_q6_k, [WK_LIKE_FLOATS] = row_floats,
     };
     for (int64_t b = 0; b < n_block; b++) {
         wk_tile t = { .y = y + 16 * b, .ldy = ldy, .n_col = n_col - 16 * (int)b, .bias = bias ? bias + 16 * b : NULL };

@@ -39,6 +39,7 @@ VNNI static void round_avx512(const float *x, int64_t n_chunk, wk_act *a) {
         a->sum = a->d * (float)sum;
         a->seed = -128 * sum;
         a->seed_low = -128 * sum_low;
+        a->sum_low = a->d * (float)sum_low;
     }
 }
 
@@ -62,17 +63,12 @@ VNNI_PART __m512 load_scales(wk_scale kind, const uint8_t *plane, int64_t i) {
         return _mm512_loadu_ps((const float *)(const void *)(plane + 64 * i));
     }
 }
-/* The same for a super layout: an int8 (or uint8) under a float16. */
-VNNI_PART __m512 load_super_scales(const uint8_t *plane, int64_t i, const uint8_t *super, int64_t s) {
-    return _mm512_mul_ps(
-        load_scales(WK_SCALE_F16, super, s),
-        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(plane + 16 * i)))));
+/* 16 integers of a group; i as above. */
+VNNI_PART __m512i load_signed(const void *plane, int64_t i) {
+    return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)plane + i));
 }
-VNNI_PART __m512 load_super_minima(const uint8_t *plane, int64_t i, const uint8_t *super, int64_t s) {
-    __m512 m = _mm512_mul_ps(
-        load_scales(WK_SCALE_F16, super, s),
-        _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(plane + 16 * i)))));
-    return _mm512_xor_ps(m, _mm512_set1_ps(-0.0f));
+VNNI_PART __m512i load_unsigned(const void *plane, int64_t i) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)plane + i));
 }
 
 /* What load_codes() adds to a code less its zero. */
@@ -86,7 +82,7 @@ VNNI_PART void load_codes(const wk_packed *w, const wk_layout l, const bool raw,
         const uint8_t *p = w->code + i * 512;
         UNROLL for (int s = 0; s < 8; s++) v[s] = _mm512_load_si512(p + 64 * s);
         if (l.zero == WK_ZERO_MID) return;
-    } else if (l.bits == 3) {
+    } else if (l.bits < 4) {
         const __m512i pair = _mm512_set1_epi8(3);
         UNROLL for (int h = 0; h < 2; h++) {
             __m512i b = _mm512_load_si512(w->code + i * 128 + 64 * h);
@@ -138,24 +134,83 @@ VNNI_PART void load_codes(const wk_packed *w, const wk_layout l, const bool raw,
 VNNI_PART int64_t group_of(const wk_packed *w, const wk_layout l, int64_t block, int64_t chunk) {
     return block * w->n_group + (l.group <= WK_CHUNK ? chunk * (WK_CHUNK / l.group) : chunk / (l.group / WK_CHUNK));
 }
-/* Scales of group g (+ 1: of the second half), minima; super: the number of the super scales above. */
+/* Scales of group g (+ 1: of the second half), less the integers where they go into sums; minima; super: the number of the super
+ * scales above. */
 VNNI_PART __m512 scales_of(const wk_packed *w, const wk_layout l, int64_t g, int64_t super) {
-    return l.scale == WK_SCALE_SUPER ? load_super_scales(w->scale, g, w->super, super) : load_scales(l.scale, w->scale, g);
+    if (!wk_has_super(&l)) return load_scales(l.scale, w->scale, g);
+    __m512 d = load_scales(WK_SCALE_F16, w->super, super);
+    return wk_scales_codes(&l) ? d : _mm512_mul_ps(d, _mm512_cvtepi32_ps(load_signed(w->scale, g)));
 }
 VNNI_PART __m512 minima_of(const wk_packed *w, const wk_layout l, int64_t g, int64_t super) {
-    return l.scale == WK_SCALE_SUPER ? load_super_minima(w->zero, g, w->super_min, super) : load_scales(l.scale, w->zero, g);
+    if (!wk_has_super(&l)) return load_scales(l.scale, w->zero, g);
+    __m512i m = l.scale == WK_SCALE_NIBBLE ? _mm512_srli_epi32(load_unsigned(w->scale, g), 4) : load_unsigned(w->zero, g);
+    m = _mm512_castps_si512(_mm512_mul_ps(load_scales(WK_SCALE_F16, w->super_min, super), _mm512_cvtepi32_ps(m)));
+    return _mm512_castsi512_ps(_mm512_xor_si512(m, _mm512_set1_epi32(INT32_MIN)));
+}
+
+/* The integers of 256 inputs' groups as bytes: where scales have 6 bits, once for all. */
+typedef struct integers { _Alignas(64) int8_t of[16][16]; } integers;
+VNNI_PART void load_integers(const wk_packed *w, const wk_layout l, int64_t super, integers *t) {
+    if (l.scale != WK_SCALE_SIX) return;
+    const uint8_t *six = w->scale + super * 16 * WK_SIX_BYTES;
+    const __m512i nibble = _mm512_set1_epi8(15), pair = _mm512_set1_epi8(0x30), middle = _mm512_set1_epi8(32);
+    __m512i high = _mm512_load_si512(six + 128), v[4];
+    UNROLL for (int k = 0; k < 2; k++) {
+        __m512i b = _mm512_load_si512(six + 64 * k);
+        v[k] = _mm512_and_si512(b, nibble);
+        v[k + 2] = _mm512_and_si512(_mm512_srli_epi16(b, 4), nibble);
+    }
+    v[0] = _mm512_or_si512(v[0], _mm512_and_si512(_mm512_slli_epi16(high, 4), pair));
+    v[1] = _mm512_or_si512(v[1], _mm512_and_si512(_mm512_slli_epi16(high, 2), pair));
+    v[2] = _mm512_or_si512(v[2], _mm512_and_si512(high, pair));
+    v[3] = _mm512_or_si512(v[3], _mm512_and_si512(_mm512_srli_epi16(high, 2), pair));
+    UNROLL for (int k = 0; k < 4; k++) _mm512_store_si512(t->of[4 * k], _mm512_sub_epi8(v[k], middle));
+}
+/* Those of the groups of chunk c (of all), whose first is g. */
+VNNI_PART void integers_of(const wk_packed *w, const wk_layout l, const integers *t, int64_t c, int64_t g, __m512i s[2]) {
+    UNROLL for (int h = 0; h < 2; h++)
+        s[h] = l.scale == WK_SCALE_SIX ? load_signed(t, c % (WK_SUPER / WK_CHUNK) * 2 + h)
+                                       : _mm512_and_si512(load_unsigned(w->scale, g + h), _mm512_set1_epi32(15));
+}
+/* Raw codes less their zero, times minus their integers, plus 128: the low bytes of products of 16 bits. */
+VNNI_PART void scale_codes(const wk_layout l, const __m512i integer[2], __m512i v[8]) {
+    const __m512i odd = _mm512_set1_epi16(-256);
+    const int zero = code_offset(l, true);
+    UNROLL for (int h = 0; h < 2; h++) {
+        __m512i s = _mm512_mullo_epi32(_mm512_and_si512(integer[h], _mm512_set1_epi32(255)), _mm512_set1_epi32(0x01010101));
+        __m512i base = _mm512_add_epi8(_mm512_set1_epi8(-128), _mm512_mullo_epi16(s, _mm512_set1_epi16((short)zero)));
+        s = _mm512_and_si512(s, _mm512_set1_epi16(255));
+        base = _mm512_or_si512(_mm512_and_si512(base, _mm512_set1_epi16(255)), _mm512_slli_epi16(base, 8));
+        UNROLL for (int k = 4 * h; k < 4 * h + 4; k++) {
+            __m512i high = _mm512_mullo_epi16(_mm512_and_si512(v[k], odd), s);
+            v[k] = _mm512_sub_epi8(base, _mm512_or_si512(_mm512_andnot_si512(odd, _mm512_mullo_epi16(v[k], s)), high));
+        }
+    }
 }
 
 VNNI static void expand_avx512(const wk_packed *w, int64_t block, int64_t chunk, int n, wk_panel *p) {
+    const wk_layout l = w->l;
+    integers t;
     p->offset = 128;
     for (int c = 0; c < n; c++) {
-        int64_t k = chunk + c, g = group_of(w, w->l, block, k), super = block * w->n_super + k / (WK_SUPER / WK_CHUNK);
+        int64_t k = chunk + c, g = group_of(w, l, block, k), super = block * w->n_super + k / (WK_SUPER / WK_CHUNK);
         __m512i v[8];
-        load_codes(w, w->l, false, block * w->n_chunk + k, g, v);
+        __m512 scale = scales_of(w, l, g, super);
+        load_codes(w, l, wk_scales_codes(&l), block * w->n_chunk + k, g, v);
+        if (wk_scales_codes(&l)) {
+            __m512i s[2];
+            if (c == 0 || k % (WK_SUPER / WK_CHUNK) == 0) load_integers(w, l, super, &t);
+            integers_of(w, l, &t, k, g, s);
+            scale_codes(l, s, v);
+            scale = _mm512_xor_ps(scale, _mm512_set1_ps(-0.0f));
+        }
         UNROLL for (int s = 0; s < 8; s++) _mm512_store_si512(p->code[c] + 64 * s, v[s]);
-        _mm512_store_ps(p->scale[c][0], scales_of(w, w->l, g, super));
-        if (w->l.group < WK_CHUNK) _mm512_store_ps(p->scale[c][1], scales_of(w, w->l, g + 1, super));
-        if (w->l.zero == WK_ZERO_MIN) _mm512_store_ps(p->min[c], minima_of(w, w->l, g, super));
+        _mm512_store_ps(p->scale[c][0], scale);
+        if (wk_has_halves(&l)) _mm512_store_ps(p->scale[c][1], scales_of(w, l, g + 1, super));
+        if (!wk_has_min(&l)) continue;
+        __m512 min = minima_of(w, l, g, super), second = wk_has_min_low(&l) ? minima_of(w, l, g + 1, super) : min;
+        _mm512_store_ps(p->min[c], second);
+        if (wk_has_min_low(&l)) _mm512_store_ps(p->min_low[c], _mm512_sub_ps(min, second));
     }
 }
 
@@ -201,7 +256,8 @@ VNNI_PART __m512 scaled(const wk_tile *t, int c, int b, int half, __m512i s) {
 }
 
 /* NB blocks of 16 outputs, NT rows from r on. */
-VNNI_PART void tile_codes(const wk_tile *t, int64_t r, const int NB, const int NT, const bool halves, const bool min) {
+VNNI_PART void tile_codes(const wk_tile *t, int64_t r, const int NB, const int NT, const bool halves, const bool min,
+                          const bool min_low) {
     const wk_act *a[6];
     __m512 y[6][2];
     UNROLL for (int i = 0; i < NT; i++) {
@@ -231,6 +287,8 @@ VNNI_PART void tile_codes(const wk_tile *t, int64_t r, const int NB, const int N
                 v[i][b] = scaled(t, c, b, 0, s[i][b]);
             y[i][b] = _mm512_fmadd_ps(v[i][b], _mm512_set1_ps(a[i][c].d), y[i][b]);
             if (min) y[i][b] = _mm512_fmadd_ps(_mm512_load_ps(t->panel[b]->min[c]), _mm512_set1_ps(a[i][c].sum), y[i][b]);
+            if (min_low)
+                y[i][b] = _mm512_fmadd_ps(_mm512_load_ps(t->panel[b]->min_low[c]), _mm512_set1_ps(a[i][c].sum_low), y[i][b]);
             }
     }
     UNROLL for (int i = 0; i < NT; i++)
@@ -242,24 +300,26 @@ VNNI_PART void tile_codes(const wk_tile *t, int64_t r, const int NB, const int N
 }
 
 /* All rows, so many at a time as the registers hold. */
-VNNI_PART void rows_codes(const wk_tile *t, const int NB, const bool halves, const bool min) {
+VNNI_PART void rows_codes(const wk_tile *t, const int NB, const bool halves, const bool min, const bool min_low) {
     int64_t r = 0, n = t->n_row;
-    if (!halves) for (; n - r >= 6; r += 6) tile_codes(t, r, NB, 6, halves, min);
-    for (; n - r >= 4; r += 4) tile_codes(t, r, NB, 4, halves, min);
-    if (n - r >= 2) tile_codes(t, r, NB, 2, halves, min), r += 2;
-    if (n - r >= 1) tile_codes(t, r, NB, 1, halves, min);
+    if (!halves) for (; n - r >= 6; r += 6) tile_codes(t, r, NB, 6, halves, min, min_low);
+    for (; n - r >= 4; r += 4) tile_codes(t, r, NB, 4, halves, min, min_low);
+    if (n - r >= 2) tile_codes(t, r, NB, 2, halves, min, min_low), r += 2;
+    if (n - r >= 1) tile_codes(t, r, NB, 1, halves, min, min_low);
 }
-VNNI static void rows_plain_2(const wk_tile *t) { rows_codes(t, 2, false, false); }
-VNNI static void rows_plain_1(const wk_tile *t) { rows_codes(t, 1, false, false); }
-VNNI static void rows_min_2(const wk_tile *t) { rows_codes(t, 2, false, true); }
-VNNI static void rows_min_1(const wk_tile *t) { rows_codes(t, 1, false, true); }
-VNNI static void rows_halves_2(const wk_tile *t) { rows_codes(t, 2, true, false); }
-VNNI static void rows_halves_1(const wk_tile *t) { rows_codes(t, 1, true, false); }
+VNNI static void rows_plain_2(const wk_tile *t) { rows_codes(t, 2, false, false, false); }
+VNNI static void rows_plain_1(const wk_tile *t) { rows_codes(t, 1, false, false, false); }
+VNNI static void rows_min_2(const wk_tile *t) { rows_codes(t, 2, false, true, false); }
+VNNI static void rows_min_1(const wk_tile *t) { rows_codes(t, 1, false, true, false); }
+VNNI static void rows_minima_2(const wk_tile *t) { rows_codes(t, 2, false, true, true); }
+VNNI static void rows_minima_1(const wk_tile *t) { rows_codes(t, 1, false, true, true); }
+VNNI static void rows_halves_2(const wk_tile *t) { rows_codes(t, 2, true, false, false); }
+VNNI static void rows_halves_1(const wk_tile *t) { rows_codes(t, 1, true, false, false); }
 
 VNNI static void mul_avx512(const wk_tile *t) {
-    static void (*const rows[3][2])(
-        const wk_tile *) = { { rows_plain_1, rows_plain_2 }, { rows_min_1, rows_min_2 }, { rows_halves_1, rows_halves_2 } };
-    rows[t->halves ? 2 : t->min][t->panel[1] != NULL](t);
+    static void (*const rows[4][2])(const wk_tile *) = { { rows_plain_1, rows_plain_2 }, { rows_min_1, rows_min_2 },
+                                                         { rows_minima_1, rows_minima_2 }, { rows_halves_1, rows_halves_2 } };
+    rows[t->halves ? 3 : t->min + t->min_low][t->panel[1] != NULL](t);
 }
 
 /* ---- few rows: codes go from memory to the product without a panel ---- */
@@ -276,19 +336,25 @@ VNNI_PART void store_block(float *y, __m512 v, int n_col, const float *bias) {
 VNNI_PART void block_rows(const wk_packed *w, const wk_layout l, const wk_act *a, const int NT, int64_t block, float *y,
                           int64_t ldy, int n_col, const float *bias) {
     const int offset = code_offset(l, true);
-    const bool halves = l.group < WK_CHUNK;
+    const bool halves = l.group < WK_CHUNK, min_low = wk_has_min_low(&l);
+    integers t;
     __m512 sum[4];
     UNROLL for (int r = 0; r < NT; r++) sum[r] = _mm512_setzero_ps();
     for (int64_t c = 0; c < w->n_chunk; c++, a++) {
         int64_t i = block * w->n_chunk + c, g = group_of(w, l, block, c), super = block * w->n_super + c / (WK_SUPER / WK_CHUNK);
         const uint8_t *ahead = w->code + i * wk_code_bytes(&l) + AHEAD;
         UNROLL for (int s = 0; s < 128; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
-        if (l.bits != 3) UNROLL for (int s = 128; s < 256; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
+        if (l.bits > 3) UNROLL for (int s = 128; s < 256; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
         if (l.bits == 8) UNROLL for (int s = 256; s < 512; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
         __m512i v[8];
         load_codes(w, l, true, i, g, v);
-        __m512 scale = scales_of(w, l, g, super), scale2 = halves ? scales_of(w, l, g + 1, super) : scale;
-        __m512 min = l.zero == WK_ZERO_MIN ? minima_of(w, l, g, super) : scale;
+        __m512 scale = scales_of(w, l, g, super), scale2 = wk_has_halves(&l) ? scales_of(w, l, g + 1, super) : scale;
+        __m512 first = wk_has_min(&l) ? minima_of(w, l, g, super) : scale, min = min_low ? minima_of(w, l, g + 1, super) : first;
+        __m512i integer[2] = { _mm512_setzero_si512(), _mm512_setzero_si512() };
+        if (wk_scales_codes(&l)) {
+            if (c % (WK_SUPER / WK_CHUNK) == 0) load_integers(w, l, super, &t);
+            integers_of(w, l, &t, c, g, integer);
+        }
         UNROLL for (int r = 0; r < NT; r++) {
             const wk_act *x = a + r * w->n_chunk;
             int32_t seed = (x->seed >> 7) * offset, seed_low = (x->seed_low >> 7) * offset;
@@ -297,10 +363,13 @@ VNNI_PART void block_rows(const wk_packed *w, const wk_layout l, const wk_act *a
                 low = _mm512_dpbusd_epi32(low, v[s], broadcast_4(x->q + 4 * s));
                 high = _mm512_dpbusd_epi32(high, v[s + 4], broadcast_4(x->q + 16 + 4 * s));
             }
-            __m512 f = _mm512_mul_ps(_mm512_cvtepi32_ps(halves ? low : _mm512_add_epi32(low, high)), scale);
-            if (halves) f = _mm512_fmadd_ps(_mm512_cvtepi32_ps(high), scale2, f);
+            if (wk_scales_codes(&l)) low = _mm512_mullo_epi32(low, integer[0]), high = _mm512_mullo_epi32(high, integer[1]);
+            if (!wk_has_halves(&l)) low = _mm512_add_epi32(low, high);
+            __m512 f = _mm512_mul_ps(_mm512_cvtepi32_ps(low), scale);
+            if (wk_has_halves(&l)) f = _mm512_fmadd_ps(_mm512_cvtepi32_ps(high), scale2, f);
             sum[r] = _mm512_fmadd_ps(f, _mm512_set1_ps(x->d), sum[r]);
-            if (l.zero == WK_ZERO_MIN) sum[r] = _mm512_fmadd_ps(min, _mm512_set1_ps(x->sum), sum[r]);
+            if (wk_has_min(&l)) sum[r] = _mm512_fmadd_ps(min, _mm512_set1_ps(x->sum), sum[r]);
+            if (min_low) sum[r] = _mm512_fmadd_ps(_mm512_sub_ps(first, min), _mm512_set1_ps(x->sum_low), sum[r]);
         }
     }
     UNROLL for (int r = 0; r < NT; r++) store_block(y + r * ldy, sum[r], n_col, bias);
@@ -321,6 +390,7 @@ FEW_OF_CODES(few_q4_1, WK_LAYOUT_Q4_1)
 FEW_OF_CODES(few_q5_0, WK_LAYOUT_Q5_0)
 FEW_OF_CODES(few_q5_1, WK_LAYOUT_Q5_1)
 FEW_OF_CODES(few_q8_0, WK_LAYOUT_Q8_0)
+FEW_OF_CODES(few_q2_k, WK_LAYOUT_Q2_K)
 FEW_OF_CODES(few_q3_k, WK_LAYOUT_Q3_K)
 FEW_OF_CODES(few_q4_k, WK_LAYOUT_Q4_K)
 FEW_OF_CODES(few_q5_k, WK_LAYOUT_Q5_K)
@@ -411,8 +481,8 @@ VNNI static void few_avx512(const wk_packed *w, const void *act, int64_t n_row, 
                             int64_t ldy, int n_col, const float *bias) {
     static few_fn *const few[WK_N_LIKE] = {
         [WK_LIKE_CODES] = few_codes, [WK_LIKE_Q4_0] = few_q4_0, [WK_LIKE_Q4_1] = few_q4_1, [WK_LIKE_Q5_0] = few_q5_0,
-        [WK_LIKE_Q5_1] = few_q5_1, [WK_LIKE_Q8_0] = few_q8_0, [WK_LIKE_Q3_K] = few_q3_k, [WK_LIKE_Q4_K] = few_q4_k,
-        [WK_LIKE_Q5_K] = few_q5_k, [WK_LIKE_Q6_K] = few_q6_k,
+        [WK_LIKE_Q5_1] = few_q5_1, [WK_LIKE_Q8_0] = few_q8_0, [WK_LIKE_Q2_K] = few_q2_k, [WK_LIKE_Q3_K] = few_q3_k,
+        [WK_LIKE_Q4_K] = few_q4_k, [WK_LIKE_Q5_K] = few_q5_k, [WK_LIKE_Q6_K] = few_q6_k,
     };
     if (w->like == WK_LIKE_FLOATS) {
         few_floats(w, act, n_row, block, n_block, y, ldy, n_col, bias);

@@ -28,6 +28,7 @@ static void round_c(const float *x, int64_t n_chunk, wk_act *a) {
         a->sum = a->d * (float)all;
         a->seed = -128 * all;
         a->seed_low = -128 * low;
+        a->sum_low = a->d * (float)low;
     }
 }
 
@@ -36,11 +37,14 @@ static void expand_c(const wk_packed *w, int64_t block, int64_t chunk, int n, wk
     for (int c = 0; c < n; c++) {
         int64_t i = (chunk + c) * WK_CHUNK;
         for (int r = 0; r < 16; r++) {
-            for (int k = 0; k < WK_CHUNK; k++)
-                p->code[c][k / 4 * 64 + r * 4 + k % 4] = (uint8_t)(int8_t)wk_code_at(w, block, i + k, r);
-            p->scale[c][0][r] = wk_scale_at(w, block, i, r);
-            if (w->l.group < WK_CHUNK) p->scale[c][1][r] = wk_scale_at(w, block, i + 16, r);
-            if (w->l.zero == WK_ZERO_MIN) p->min[c][r] = wk_min_at(w, block, i, r);
+            for (int k = 0; k < WK_CHUNK; k++) {
+                int code = wk_code_at(w, block, i + k, r), times = wk_scales_codes(&w->l) ? -wk_times_at(w, block, i + k, r) : 1;
+                p->code[c][k / 4 * 64 + r * 4 + k % 4] = (uint8_t)(int8_t)(code * times);
+            }
+            p->scale[c][0][r] = wk_scales_codes(&w->l) ? -wk_super_at(w, block, i, r) : wk_scale_at(w, block, i, r);
+            if (wk_has_halves(&w->l)) p->scale[c][1][r] = wk_scale_at(w, block, i + 16, r);
+            if (wk_has_min(&w->l)) p->min[c][r] = wk_min_at(w, block, i + 16, r);
+            if (wk_has_min_low(&w->l)) p->min_low[c][r] = wk_min_at(w, block, i, r) - p->min[c][r];
         }
     }
 }
@@ -64,6 +68,7 @@ static void row_c(const wk_tile *t, const wk_panel *p, const wk_act *a, float y[
                                 : (float)(low[r] + high[r]) * p->scale[c][0][r];
             y[r] = fmaf(v, a[c].d, y[r]);
             if (t->min) y[r] = fmaf(p->min[c][r], a[c].sum, y[r]);
+            if (t->min_low) y[r] = fmaf(p->min_low[c][r], a[c].sum_low, y[r]);
         }
     }
 }

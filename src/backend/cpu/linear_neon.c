@@ -32,6 +32,7 @@ static void round_neon(const float *x, int64_t n_chunk, wk_act *a) {
         a->sum = a->d * (float)all;
         a->seed = -128 * all;
         a->seed_low = -128 * low;
+        a->sum_low = a->d * (float)low;
     }
 }
 
@@ -44,11 +45,22 @@ NEON_PART void widen_halves(const uint8_t *p, bool bf16, float out[16]) {
     }
 }
 
+/* A chunk's codes of rows 4 j .. 4 j + 3 times minus their integers. */
+static void scale_codes(const wk_packed *w, int64_t block, int64_t p, int j, int8x16_t v[8]) {
+    for (int h = 0; h < 2; h++) {
+        int8_t times[16];
+        for (int b = 0; b < 16; b++) times[b] = (int8_t)-wk_times_at(w, block, p + 16 * h, 4 * j + b / 4);
+        int8x16_t t = vld1q_s8(times);
+        UNROLL for (int s = 4 * h; s < 4 * h + 4; s++) v[s] = vmulq_s8(v[s], t);
+    }
+}
+
 /* Scales of a chunk's half, or its minima. */
 static void scales_of(const wk_packed *w, int64_t block, int64_t p, float out[16]) {
     int64_t g = block * w->n_group + p / w->l.group;
     if (w->l.scale == WK_SCALE_F16 || w->l.scale == WK_SCALE_BF16)
         widen_halves(w->scale + 32 * g, w->l.scale == WK_SCALE_BF16, out);
+    else if (wk_scales_codes(&w->l)) for (int r = 0; r < 16; r++) out[r] = -wk_super_at(w, block, p, r);
     else for (int r = 0; r < 16; r++) out[r] = wk_scale_at(w, block, p, r);
 }
 static void minima_of(const wk_packed *w, int64_t block, int64_t p, float out[16]) {
@@ -64,7 +76,7 @@ NEON_PART void load_codes(const wk_packed *w, int64_t i, int64_t g, int j, int8x
     uint8x16_t v[8];
     if (l->bits == 8) {
         UNROLL for (int s = 0; s < 8; s++) v[s] = vld1q_u8(w->code + i * 512 + 64 * s + 16 * j);
-    } else if (l->bits == 3) {
+    } else if (l->bits < 4) {
         const uint8x16_t pair = vdupq_n_u8(3);
         UNROLL for (int k = 0; k < 2; k++) {
             uint8x16_t b = vld1q_u8(w->code + i * 128 + 64 * k + 16 * j);
@@ -115,11 +127,16 @@ static void expand_neon(const wk_packed *w, int64_t block, int64_t chunk, int n,
         for (int j = 0; j < 4; j++) {
             int8x16_t v[8];
             load_codes(w, block * w->n_chunk + chunk + c, block * w->n_group + k / w->l.group, j, v);
+            if (wk_scales_codes(&w->l)) scale_codes(w, block, k, j, v);
             UNROLL for (int s = 0; s < 8; s++) vst1q_s8((int8_t *)p->code[c] + 64 * s + 16 * j, v[s]);
         }
         scales_of(w, block, k, p->scale[c][0]);
-        if (w->l.group < WK_CHUNK) scales_of(w, block, k + 16, p->scale[c][1]);
-        if (w->l.zero == WK_ZERO_MIN) minima_of(w, block, k, p->min[c]);
+        if (wk_has_halves(&w->l)) scales_of(w, block, k + 16, p->scale[c][1]);
+        if (!wk_has_min(&w->l)) continue;
+        minima_of(w, block, k + 16, p->min[c]);
+        if (!wk_has_min_low(&w->l)) continue;
+        minima_of(w, block, k, p->min_low[c]);
+        UNROLL for (int i = 0; i < 16; i++) p->min_low[c][i] -= p->min[c][i];
     }
 }
 

@@ -17,7 +17,8 @@ NEON_PART void store_y(const wk_tile *t, int b, int64_t r, const float32x4_t y[4
 }
 
 /* Block b, NT rows from r on. */
-NEON_PART void tile_codes(const wk_tile *t, int b, int64_t r, const int NT, const bool halves, const bool min) {
+NEON_PART void tile_codes(const wk_tile *t, int b, int64_t r, const int NT, const bool halves, const bool min,
+                          const bool min_low) {
     const wk_panel *p = t->panel[b];
     float32x4_t y[2][4], v[2][4];
     UNROLL for (int i = 0; i < NT; i++) load_y(t, b, r + i, y[i]);
@@ -39,20 +40,22 @@ NEON_PART void tile_codes(const wk_tile *t, int b, int64_t r, const int NT, cons
             else v[i][j] = vmulq_f32(f, vld1q_f32(p->scale[c][0] + 4 * j));
             y[i][j] = vfmaq_n_f32(y[i][j], v[i][j], a[i]->d);
             if (min) y[i][j] = vfmaq_n_f32(y[i][j], vld1q_f32(p->min[c] + 4 * j), a[i]->sum);
+            if (min_low) y[i][j] = vfmaq_n_f32(y[i][j], vld1q_f32(p->min_low[c] + 4 * j), a[i]->sum_low);
         }
     }
     UNROLL for (int i = 0; i < NT; i++) store_y(t, b, r + i, y[i]);
 }
 
-NEON_PART void rows_codes(const wk_tile *t, const bool halves, const bool min) {
+NEON_PART void rows_codes(const wk_tile *t, const bool halves, const bool min, const bool min_low) {
     for (int b = 0; b < (t->panel[1] ? 2 : 1); b++) {
         int64_t r = 0;
-        for (; t->n_row - r >= 2; r += 2) tile_codes(t, b, r, 2, halves, min);
-        for (; r < t->n_row; r++) tile_codes(t, b, r, 1, halves, min);
+        for (; t->n_row - r >= 2; r += 2) tile_codes(t, b, r, 2, halves, min, min_low);
+        for (; r < t->n_row; r++) tile_codes(t, b, r, 1, halves, min, min_low);
     }
 }
 NEON static void mul_codes(const wk_tile *t) {
-    if (t->halves) rows_codes(t, true, false);
-    else if (t->min) rows_codes(t, false, true);
-    else rows_codes(t, false, false);
+    if (t->halves) rows_codes(t, true, false, false);
+    else if (t->min_low) rows_codes(t, false, true, true);
+    else if (t->min) rows_codes(t, false, true, false);
+    else rows_codes(t, false, false, false);
 }

@@ -22,7 +22,8 @@ static const struct type { wk_layout l; wk_take_fn *take; } types[WK_DTYPE_COUNT
     [WK_Q5_0]   = { { .bits = 5, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID }, wk_take_q5_0 },
     [WK_Q5_1]   = { { .bits = 5, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MIN }, wk_take_q5_1 },
     [WK_Q8_0]   = { { .bits = 8, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID }, wk_take_q8_0 },
-    [WK_Q3_K]   = { { .bits = 3, .group = 16, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MID }, wk_take_q3_k },
+    [WK_Q2_K]   = { { .bits = 2, .group = 16, .scale = WK_SCALE_NIBBLE, .zero = WK_ZERO_MIN }, wk_take_q2_k },
+    [WK_Q3_K]   = { { .bits = 3, .group = 16, .scale = WK_SCALE_SIX, .zero = WK_ZERO_MID }, wk_take_q3_k },
     [WK_Q4_K]   = { { .bits = 4, .group = 32, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MIN }, wk_take_q4_k },
     [WK_Q5_K]   = { { .bits = 5, .group = 32, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MIN }, wk_take_q5_k },
     [WK_Q6_K]   = { { .bits = 6, .group = 16, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MID }, wk_take_q6_k },
@@ -40,7 +41,8 @@ static const struct type other_code = { { .bits = 8, .group = 32, .scale = WK_SC
 
 static int scale_bytes(const wk_layout *l) {
     static const int bytes[] = {
-        [WK_SCALE_F32] = 4, [WK_SCALE_F16] = 2, [WK_SCALE_BF16] = 2, [WK_SCALE_E8M0] = 1, [WK_SCALE_SUPER] = 1
+        [WK_SCALE_F32] = 4, [WK_SCALE_F16] = 2, [WK_SCALE_BF16] = 2, [WK_SCALE_E8M0] = 1, [WK_SCALE_SUPER] = 1,
+        [WK_SCALE_NIBBLE] = 1, [WK_SCALE_SIX] = WK_SIX_BYTES  /* of 256 inputs */
     };
     return bytes[l->scale];
 }
@@ -57,8 +59,9 @@ static bool add_plane(size_t *at, int64_t n, int64_t m, int size, size_t *offset
 static wk_like like_of(const wk_layout *l) {
     static const wk_layout common[WK_N_LIKE] = {
         [WK_LIKE_Q4_0] = WK_LAYOUT_Q4_0, [WK_LIKE_Q4_1] = WK_LAYOUT_Q4_1, [WK_LIKE_Q5_0] = WK_LAYOUT_Q5_0,
-        [WK_LIKE_Q5_1] = WK_LAYOUT_Q5_1, [WK_LIKE_Q8_0] = WK_LAYOUT_Q8_0, [WK_LIKE_Q3_K] = WK_LAYOUT_Q3_K,
-        [WK_LIKE_Q4_K] = WK_LAYOUT_Q4_K, [WK_LIKE_Q5_K] = WK_LAYOUT_Q5_K, [WK_LIKE_Q6_K] = WK_LAYOUT_Q6_K,
+        [WK_LIKE_Q5_1] = WK_LAYOUT_Q5_1, [WK_LIKE_Q8_0] = WK_LAYOUT_Q8_0, [WK_LIKE_Q2_K] = WK_LAYOUT_Q2_K,
+        [WK_LIKE_Q3_K] = WK_LAYOUT_Q3_K, [WK_LIKE_Q4_K] = WK_LAYOUT_Q4_K, [WK_LIKE_Q5_K] = WK_LAYOUT_Q5_K,
+        [WK_LIKE_Q6_K] = WK_LAYOUT_Q6_K,
     };
     if (wk_holds_floats(l)) return WK_LIKE_FLOATS;
     for (int i = WK_LIKE_Q4_0; i <= WK_LIKE_Q6_K; i++) {
@@ -70,7 +73,7 @@ static wk_like like_of(const wk_layout *l) {
 }
 
 wick_status wk_packed_new(const wk_layout *l, int64_t n_out, int64_t n_in, bool permuted, wk_packed **out) {
-    bool codes = !wk_holds_floats(l), super = codes && l->scale == WK_SCALE_SUPER;
+    bool codes = !wk_holds_floats(l), super = codes && wk_has_super(l), six = codes && l->scale == WK_SCALE_SIX;
     wk_packed *w = wk_alloc(sizeof *w);
     if (!w) return wk_fail_memory(sizeof *w, "a packed weight");
     *w = (wk_packed){ .l = *l, .n_out = n_out, .n_in = n_in, .n_held = n_in, .n_block = n_out / 16 + (n_out % 16 != 0),
@@ -84,8 +87,8 @@ wick_status wk_packed_new(const wk_layout *l, int64_t n_out, int64_t n_in, bool 
     const struct { bool has; int64_t n, m; int size; void *to; } plane[] = {
         { true, w->n_block, codes ? w->n_chunk : w->n_held, codes ? wk_code_bytes(l) : 2 * l->bits, &w->code },
         { codes && wk_high_bytes(l), w->n_block, w->n_chunk, wk_high_bytes(l), &w->high },
-        { l->group > 0, w->n_block, w->n_group, (l->one_scale ? 1 : 16) * scale_bytes(l), &w->scale },
-        { codes && l->zero >= WK_ZERO_U8, w->n_block, w->n_group, 16 * zero_bytes(l), &w->zero },
+        { l->group > 0, w->n_block, six ? w->n_super : w->n_group, (l->one_scale ? 1 : 16) * scale_bytes(l), &w->scale },
+        { codes && l->zero >= WK_ZERO_U8 && l->scale != WK_SCALE_NIBBLE, w->n_block, w->n_group, 16 * zero_bytes(l), &w->zero },
         { super, w->n_block, w->n_super, 32, &w->super },
         { super && l->zero == WK_ZERO_MIN, w->n_block, w->n_super, 32, &w->super_min },
         { permuted, 1, n_in, sizeof(int32_t), &w->perm },
@@ -207,7 +210,9 @@ static void weave_scales(wk_packed *w, int64_t block, int64_t span, const wk_par
     const wk_layout *l = &w->l;
     int64_t g = span * WK_SUPER / l->group, left = w->n_group - g, at = block * w->n_group + g;
     int n = (int)(left < WK_SUPER / l->group ? left : WK_SUPER / l->group);
-    weave(w->scale + at * 16 * scale_bytes(l), part->scale, n, scale_bytes(l));
+    if (l->scale == WK_SCALE_SIX)
+        weave_bytes(w->scale + (block * w->n_super + span) * 16 * WK_SIX_BYTES, part->scale, WK_SIX_BYTES);
+    else weave(w->scale + at * 16 * scale_bytes(l), part->scale, n, scale_bytes(l));
     if (w->zero) weave(w->zero + at * 16 * zero_bytes(l), part->zero, n, zero_bytes(l));
     if (w->super) weave_halves(w->super + (block * w->n_super + span) * 32, part->super, 1);
     if (w->super_min) weave_halves(w->super_min + (block * w->n_super + span) * 32, part->super_min, 1);
@@ -399,18 +404,38 @@ static float scale_item(wk_scale kind, const uint8_t *plane, int64_t i) {
     }
 }
 
+/* Row r's item of the group, or of the 256, that has input p. */
+static int64_t group_item(const wk_packed *w, int64_t block, int64_t p, int r) {
+    int64_t g = block * w->n_group + p / w->l.group;
+    return w->l.one_scale ? g : g * 16 + r;
+}
+static int64_t super_item(const wk_packed *w, int64_t block, int64_t p, int r) {
+    return (block * w->n_super + p / WK_SUPER) * 16 + r;
+}
+
+int wk_times_at(const wk_packed *w, int64_t block, int64_t p, int r) {
+    int64_t i = group_item(w, block, p, r), g = p % WK_SUPER / w->l.group;
+    if (w->l.scale == WK_SCALE_SUPER) return (int8_t)w->scale[i];
+    if (w->l.scale == WK_SCALE_NIBBLE) return w->scale[i] & 15;
+    const uint8_t *six = w->scale + (block * w->n_super + p / WK_SUPER) * 16 * WK_SIX_BYTES + r;
+    return ((six[g % 8 * 16] >> (g / 8 * 4) & 15) | (six[(8 + g % 4) * 16] >> (g / 4 * 2) & 3) << 4) - 32;
+}
+
+float wk_super_at(const wk_packed *w, int64_t block, int64_t p, int r) {
+    return wk_f16_to_f32(u16_at(w->super, super_item(w, block, p, r)));
+}
+
 float wk_scale_at(const wk_packed *w, int64_t block, int64_t p, int r) {
-    int64_t g = block * w->n_group + p / w->l.group, i = w->l.one_scale ? g : g * 16 + r,
-            s = (block * w->n_super + p / WK_SUPER) * 16 + r;
-    if (w->l.scale == WK_SCALE_SUPER) return wk_f16_to_f32(u16_at(w->super, s)) * (float)(int8_t)w->scale[i];
-    return scale_item(w->l.scale, w->scale, i);
+    if (wk_has_super(&w->l)) return wk_super_at(w, block, p, r) * (float)wk_times_at(w, block, p, r);
+    return scale_item(w->l.scale, w->scale, group_item(w, block, p, r));
 }
 
 float wk_min_at(const wk_packed *w, int64_t block, int64_t p, int r) {
-    int64_t i = (block * w->n_group + p / w->l.group) * 16 + r, s = (block * w->n_super + p / WK_SUPER) * 16 + r;
+    int64_t i = group_item(w, block, p, r);
     if (w->l.zero != WK_ZERO_MIN) return 0;
-    if (w->l.scale == WK_SCALE_SUPER) return -(wk_f16_to_f32(u16_at(w->super_min, s)) * (float)w->zero[i]);
-    return scale_item(w->l.scale, w->zero, i);
+    if (!wk_has_super(&w->l)) return scale_item(w->l.scale, w->zero, i);
+    int min = w->l.scale == WK_SCALE_NIBBLE ? w->scale[i] >> 4 : w->zero[i];
+    return -(wk_f16_to_f32(u16_at(w->super_min, super_item(w, block, p, r))) * (float)min);
 }
 
 int wk_code_at(const wk_packed *w, int64_t block, int64_t p, int r) {
@@ -419,7 +444,7 @@ int wk_code_at(const wk_packed *w, int64_t block, int64_t p, int r) {
     int i = (int)(p % WK_CHUNK), q;
     int64_t at = r * 4 + i % 4, pair = i % 8 / 4 * 64 + at;
     if (l->bits == 8) q = w->code[c * 512 + i / 4 * 64 + at];
-    else if (l->bits == 3) q = w->code[c * 128 + pair] >> (i / 8 * 2) & 3;
+    else if (l->bits < 4) q = w->code[c * 128 + pair] >> (i / 8 * 2) & 3;
     else q = w->code[c * 256 + i % 16 / 4 * 64 + at] >> (i / 16 * 4) & 15;
     if (l->bits == 6) q |= (w->high[c * 128 + pair] >> (i / 8 * 2) & 3) << 4;
     if (l->bits == 3 || l->bits == 5) q |= (w->high[c * 64 + at] >> (i / 4) & 1) << (l->bits - 1);
@@ -440,7 +465,7 @@ float wk_weight_at(const wk_packed *w, int64_t block, int64_t p, int r) {
     case 32: memcpy(&f, w->code + 4 * i, 4); return f;
     case 16: return w->l.bf16 ? wk_bf16_to_f32(u16_at(w->code, pair)) : wk_f16_to_f32(u16_at(w->code, i));
     default: f = (float)wk_code_at(w, block, p, r) * wk_scale_at(w, block, p, r);
-             return w->l.zero == WK_ZERO_MIN ? f + wk_min_at(w, block, p, r) : f;
+             return wk_has_min(&w->l) ? f + wk_min_at(w, block, p, r) : f;
     }
 }
 
@@ -457,7 +482,7 @@ void wk_packed_row(const wk_packed *w, int64_t o, float *out) {
         }
         if (p % 16 == 0) scale = wk_scale_at(w, block, p, r), min = wk_min_at(w, block, p, r);
         float v = (float)wk_code_at(w, block, p, r) * scale;
-        *to = w->l.zero == WK_ZERO_MIN ? v + min : v;
+        *to = wk_has_min(&w->l) ? v + min : v;
     }
 }
 

@@ -6,9 +6,9 @@
 /* Up to 256 inputs of one row, taken apart: each field is a plane's bytes in the order of linear.h, less the interleaving.
  * Only the fields that the layout has are filled. */
 typedef struct wk_part {
-    uint8_t code[4 * WK_SUPER];  /* 3 bits: 8 a chunk, pairs; 4 to 6: 16 a chunk; 8: 32 a chunk; floats as they are */
+    uint8_t code[4 * WK_SUPER];  /* 2, 3 bits: 8 a chunk, pairs; 4 to 6: 16 a chunk; 8: 32 a chunk; floats as they are */
     uint8_t high[WK_SUPER / 4];  /* 6 bits: 8 a chunk, pairs: byte j holds inputs j + {0, 8, 16, 24}; 3 and 5 bits: 4 a chunk */
-    uint8_t scale[32], zero[32]; /* a group's after the other */
+    uint8_t scale[32], zero[32]; /* a group's after the other; of 6 bits, 12 bytes */
     uint8_t super[2], super_min[2];
     bool lost;                   /* wk_take_narrow: a value is not held unchanged */
 } wk_part;
@@ -16,8 +16,8 @@ typedef struct wk_part {
 /* Takes n inputs of a row, whole blocks from src on, apart. */
 typedef void wk_take_fn(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p);
 wk_take_fn wk_take_plain, wk_take_narrow, wk_take_float, wk_take_rounded;
-wk_take_fn wk_take_q4_0, wk_take_q4_1, wk_take_q8_0, wk_take_q5_0, wk_take_q5_1, wk_take_q4_k, wk_take_q5_k, wk_take_q6_k,
-    wk_take_q3_k, wk_take_iq4_xs, wk_take_mxfp4;
+wk_take_fn wk_take_q4_0, wk_take_q4_1, wk_take_q8_0, wk_take_q5_0, wk_take_q5_1, wk_take_q2_k, wk_take_q3_k, wk_take_q4_k,
+    wk_take_q5_k, wk_take_q6_k, wk_take_iq4_xs, wk_take_mxfp4;
 
 /* A weight with its planes laid out but not filled. */
 wick_status wk_packed_new(const wk_layout *l, int64_t n_out, int64_t n_in, bool permuted, wk_packed **out);

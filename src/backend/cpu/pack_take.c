@@ -185,15 +185,21 @@ void wk_take_q6_k(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p)
     }
 }
 
+/* 16 bytes of scales, low, and minima, high, 64 of codes as Q3_K's pairs lie, f16 d, f16 dmin */
+void wk_take_q2_k(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
+    (void)d, (void)n;
+    memcpy(p->scale, src, 16);
+    memcpy(p->super, src + 80, 2);
+    memcpy(p->super_min, src + 82, 2);
+    for (int g = 0; g < 8; g++) gather_pairs(src + 16 + g / 4 * 32, g % 4, p->code + 8 * g);
+}
+
 /* 32 bytes of third bits (bit g of byte j: input 32 g + j; set: 4 more), 64 of 2-bit codes (in each half of 128, byte j has
- * inputs 32 k + j at bit 2 k), 12 of scales, f16 d. Scale g, plus 32: low nibbles in bytes 0..7, top bits at bit 2 (g / 4) of
- * byte 8 + g % 4. Codes are 4 too many. */
+ * inputs 32 k + j at bit 2 k), 12 of scales, which ours lie as, f16 d. Codes are 4 too many. */
 void wk_take_q3_k(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
     (void)d, (void)n;
-    const uint8_t *s = src + 96;
     memcpy(p->super, src + 108, 2);
-    for (int g = 0; g < 16; g++)
-        p->scale[g] = (uint8_t)(((s[g % 8] >> (g / 8 * 4) & 15) | (s[8 + g % 4] >> (g / 4 * 2) & 3) << 4) - 32);
+    memcpy(p->scale, src + 96, 12);
     for (int g = 0; g < 8; g++) {
         gather_pairs(src + 32 + g / 4 * 32, g % 4, p->code + 8 * g);
         gather_bits(src, g, p->high + 4 * g);

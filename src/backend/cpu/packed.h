@@ -1,10 +1,10 @@
 /* packed.h: weights in memory: one layout described by columns, and the products with it.
  *
- * 16 output rows are interleaved. Columns of the layout: bits of a code (3 to 6, 8, in planes), group (inputs that share a
- * scale), scale (f16, or 6 or 8 bits under an f16 per 256), zero (none, an integer, a minimum stored as the scale is), value map
- * (linear or 16 entries), input permutation (GPTQ act-order). F32, F16 and BF16 weights are interleaved as they are, F16 as BF16
- * where that holds all of a matrix's values unchanged.
- * Packed bytes exceed the file's by at most 3 % (Q3_K's by 3.7, whose 6-bit scales are held as bytes); no scale is rounded.
+ * 16 output rows are interleaved. Columns of the layout: bits of a code (2 to 6, 8, in planes), group (inputs that share a
+ * scale), scale (f16, or 4, 6 or 8 bits under an f16 per 256), zero (none, an integer, a minimum stored as the scale is), value
+ * map (linear or 16 entries), input permutation (GPTQ act-order). F32, F16 and BF16 weights are interleaved as they are, F16 as
+ * BF16 where that holds all of a matrix's values unchanged.
+ * Packed bytes exceed the file's by at most 3 %; no scale is rounded.
  *
  * Every output element is summed in an order that the layout alone fixes: one row or a thousand, one thread or
  * many, give the same bits. Activations are rounded to int8 per row and per group of 32 inputs for quantised

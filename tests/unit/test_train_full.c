@@ -1,0 +1,259 @@
+/* test_train_full.c: full fine-tuning leaves a model: a folder from a folder, a GGUF file from a GGUF file, which gives the bits of
+ * the trainer's last state. What cannot be written is refused before training begins, and a write that fails leaves no half. */
+#include "base/file.h"
+#include "convert/trained.h"
+#include "format/checkpoint.h"
+#include "support/training.h"
+#include "train/train.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LEN = 24, MAX_WEIGHT = 256 };
+static char folder[] = "/tmp/wick-full-XXXXXX";
+
+static const char *in_folder(const char *name) {
+    static char path[4][240];
+    static int k;
+    k = (k + 1) % 4;
+    snprintf(path[k], sizeof path[k], "%s/%s", folder, name);
+    return path[k];
+}
+
+static size_t list(const wk_trainer *t, wk_trained_weight *w) {
+    size_t n;
+    const wk_train_param *p = wk_trainer_params(t, &n);
+    assert_true(n <= MAX_WEIGHT);
+    for (size_t i = 0; i < n; i++) w[i] = (wk_trained_weight){ p[i].layer, p[i].role, p[i].kind == WK_PARAM_BIAS, p[i].w };
+    return n;
+}
+
+static void some_steps(wk_trainer *t, train_rows *b, int n_vocab) {
+    train_make(b, 7, LEN, n_vocab);
+    for (int k = 0; k < 3; k++) {
+        ok(wk_trainer_backward(t, &b->r, NULL, NULL));
+        ok(wk_trainer_update(t, 3e-3, NULL));
+    }
+}
+
+/* The written model's logits, keys and values being kept in kv. */
+static float *served(const char *path, const train_rows *b, wk_dtype kv, size_t *n_logit) {
+    wk_model *m = train_model(path, 2);
+    wk_runner *r = NULL;
+    wk_row row[LEN];
+    ok(wk_runner_new(m, 64, 64, 1, kv, &r));
+    for (int i = 0; i < LEN; i++) row[i] = (wk_row){ .token = b->token[i], .adapter = -1, .want = b->label[i] != WK_NO_LABEL };
+    ok(wk_runner_step(r, row, LEN));
+    *n_logit = (size_t)wk_runner_n_logits(r);
+    float *out = calloc(LEN * *n_logit, sizeof *out);
+    for (size_t i = 0; i + 1 < LEN; i++) memcpy(out + i * *n_logit, wk_runner_logits(r, (int)i), *n_logit * sizeof *out);
+    wk_runner_free(r);
+    wk_model_free(m);
+    return out;
+}
+
+static void leaves_its_bits(const char *model, const char *to, unsigned whole) {
+    wk_trained_weight w[MAX_WEIGHT];
+    wk_trainer_options o = wk_trainer_defaults();
+    train_rows b = { .r = { 0 } };
+    size_t n_logit;
+    o.fine_tune = WK_TUNE_FULL;
+    o.whole = whole;
+    wk_model *m = train_model(model, 2);
+    wk_trainer *t = train_new(m, &o, NULL);
+    some_steps(t, &b, (int)m->hp.n_vocab);
+    ok(wk_write_trained(model, to, w, list(t, w), true));
+    assert_false(wk_file_exists(to));
+    for (int again = 0; again < 2; again++) ok(wk_write_trained(model, to, w, list(t, w), false));  /* also over an earlier one */
+    float *got = served(to, &b, wk_model_kv_type(m), &n_logit);
+    float *want = calloc(LEN * n_logit, sizeof *want);
+    ok(wk_trainer_logits(t, &b.r, want));
+    for (size_t i = 0; i + 1 < LEN; i++)
+        if (memcmp(want + i * n_logit, got + i * n_logit, n_logit * sizeof *want))
+            fail_msg("%s: row %zu has other logits once it is written", model, i);
+    free(got);
+    free(want);
+    wk_trainer_free(t);
+    wk_model_free(m);
+    wk_folder_remove(to);
+    unlink(to);
+}
+
+static void folders(void **state) {
+    (void)state;
+    static const char *const models[] = { "llama", "llama-bias", "gemma2", "gemma3", "mistral-window", "olmo2", "phi3-partial",
+                                          "qwen2-tied", "qwen3" };
+    char path[100];
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        snprintf(path, sizeof path, "data/models/%s", models[i]);
+        leaves_its_bits(path, in_folder("model"), 0);
+    }
+    leaves_its_bits("data/models/mixtral", in_folder("model"), WK_WHOLE_EMBED | WK_WHOLE_NORMS | WK_WHOLE_HEAD);
+}
+
+static void gguf_files(void **state) {
+    (void)state;
+    static const char *const models[] = { "llama", "llama-bias", "gemma3", "phi3-partial", "qwen2-tied" };
+    char command[300], path[200];
+    snprintf(command, sizeof command, "python3 make_gguf_models.py %s --type F32", folder);
+    assert_int_equal(system(command), 0);
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        snprintf(path, sizeof path, "%s/%s.gguf", folder, models[i]);
+        leaves_its_bits(path, in_folder("out.gguf"), 0);
+    }
+}
+
+/* Weights of bfloat16 are trained, and written, as float32; keys and values stay those of the model that was trained. */
+static void bfloat16(void **state) {
+    (void)state;
+    wick_convert_options o;
+    wick_convert_defaults(&o);
+    o.type = "bf16";
+    ok(wick_convert("data/models/llama", in_folder("bf16.gguf"), &o, NULL));
+    ok(wick_convert(in_folder("bf16.gguf"), in_folder("bf16"), &o, NULL));
+    leaves_its_bits(in_folder("bf16.gguf"), in_folder("out.gguf"), 0);
+    leaves_its_bits(in_folder("bf16"), in_folder("model"), 0);
+    leaves_its_bits(in_folder("bf16"), in_folder("model"), WK_WHOLE_LINEAR);
+}
+
+/* A part of a quantised file: what was not trained keeps its type and bytes. */
+static void quantised(void **state) {
+    (void)state;
+    wick_convert_options o;
+    wk_checkpoint *from, *to;
+    wick_convert_defaults(&o);
+    o.type = "q8_0";
+    o.force = true;
+    ok(wick_convert("data/models/llama", in_folder("q8_0.gguf"), &o, NULL));
+    leaves_its_bits(in_folder("q8_0.gguf"), in_folder("out.gguf"), WK_WHOLE_NORMS);
+    wk_trained_weight w = { 0, WK_T_ATTN_NORM, false, calloc(4096, sizeof(float)) };
+    ok(wk_write_trained(in_folder("q8_0.gguf"), in_folder("out.gguf"), &w, 1, false));
+    ok(wk_checkpoint_open(in_folder("q8_0.gguf"), false, &from));
+    ok(wk_checkpoint_open(in_folder("out.gguf"), false, &to));
+    assert_int_equal(wk_checkpoint_n_tensor(from), wk_checkpoint_n_tensor(to));
+    int n_other = 0;
+    for (size_t i = 0; i < wk_checkpoint_n_tensor(from); i++) {
+        const wk_tensor *a = wk_checkpoint_tensor(from, i), *b = wk_checkpoint_tensor(to, i);
+        assert_memory_equal(a->name.ptr, b->name.ptr, a->name.len);
+        n_other += a->dtype != b->dtype || memcmp(a->data, b->data, a->n_bytes);
+    }
+    assert_int_equal(n_other, 1);
+    wk_checkpoint_free(from);
+    wk_checkpoint_free(to);
+    free((void *)(uintptr_t)w.w);
+}
+
+/* A copy of a small folder, with its types in config.json said otherwise. */
+static void copy_folder(const char *from, const char *to, const char *config_from, const char *config_to) {
+    char command[600];
+    snprintf(command, sizeof command, "cp -r %s %s && sed -i 's/%s/%s/' %s/config.json && chmod -R u+w %s", from, to, config_from,
+             config_to, to, to);
+    assert_int_equal(system(command), 0);
+}
+
+/* transformers rounds to the type that config.json names: it names the one that is written. */
+static void configuration(void **state) {
+    (void)state;
+    static const struct { const char *to, *want; } cases[] = {
+        { "\"torch_dtype\": \"bfloat16\", \"x_dtype\": \"dtype\"", "\"torch_dtype\": \"float32\", \"x_dtype\": \"dtype\"" },
+        { "\"dtype\" :\"float16\"", "\"dtype\" :\"float32\"" },
+        { "\"torch_dtype\": null", "\"torch_dtype\": null" },
+    };
+    float *norm = calloc(4096, sizeof *norm);
+    wk_trained_weight w = { -1, WK_T_OUT_NORM, false, norm };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        wk_buf text = { 0 };
+        copy_folder("data/models/llama", in_folder("source"), "\"dtype\": \"float32\"", cases[i].to);
+        ok(wk_write_trained(in_folder("source"), in_folder("model"), &w, 1, false));
+        ok(wk_file_read(in_folder("model/config.json"), 1 << 20, &text));
+        if (!strstr(text.ptr, cases[i].want)) fail_msg("%s is not in %s", cases[i].want, text.ptr);
+        ok(wk_file_read(in_folder("source/config.json"), 1 << 20, &text));
+        wk_buf_free(&text);
+        wk_folder_remove(in_folder("source"));
+        wk_folder_remove(in_folder("model"));
+    }
+    free(norm);
+}
+
+static void refusals(void **state) {
+    (void)state;
+    wk_trained_weight w = { -1, WK_T_OUT_NORM, false, (const float[4096]){ 0 } };
+    refused(wk_write_trained("data/models/llama", "data/models/llama", &w, 1, true), WICK_E_ARG, "are the same");
+    refused(wk_write_trained("data/models/llama-awq", in_folder("model"), &w, 1, true), WICK_E_UNSUPPORTED, "is quantised");
+    ok(wk_folder_make(in_folder("folder.gguf")));
+    refused(wk_write_trained("data/models/llama", in_folder("folder.gguf"), &w, 1, true), WICK_E_ARG, "is a folder");
+    wk_folder_remove(in_folder("folder.gguf"));
+    assert_false(wk_file_exists(in_folder("model")));
+}
+
+/* Through the public interface: a run that is resumed goes on, its model is the last one, its best one is kept. */
+static void runs(void **state) {
+    (void)state;
+    static const char lines[] = "{\"input_ids\":[1,2,3,4,5,6]}\n{\"input_ids\":[5,6,7,8,9,1]}\n";
+    char data[100], out[100];
+    wick_model_options mo;
+    wick_train_options o;
+    wick_train_event e = { 0 };
+    wick_model *m;
+    wick_train *t;
+    snprintf(data, sizeof data, "%s/data", folder);
+    snprintf(out, sizeof out, "%s/out", folder);
+    ok(wk_folder_make(data));
+    ok(wk_file_write(in_folder("data/train.jsonl"), &WK_STR(lines), 1));
+    ok(wk_file_write(in_folder("data/valid.jsonl"), &WK_STR(lines), 1));
+    wick_model_defaults(&mo);
+    mo.n_threads = 1;
+    ok(wick_model_open("data/models/llama", &mo, &m));
+    wick_train_defaults(&o);
+    o.data = data;
+    o.adapter_path = out;
+    o.fine_tune_type = "full";
+    o.iters = 6;
+    o.batch_size = 2;
+    o.learning_rate = 1e-2;
+    o.num_layers = -1;
+    o.steps_per_eval = 2;
+    o.early_stopping = 10;
+    for (int k = 0; k < 2; k++) {  /* three steps, and three more */
+        o.iters = 3 + 3 * k;
+        o.resume = k;
+        ok(wick_train_new(m, &o, false, &t));
+        for (e.finished = false; !e.finished;) ok(wick_train_step(t, &e));
+        if (k == 0) {
+            assert_true(wk_file_exists(in_folder("out/model/model.safetensors")));
+            wick_train_free(t);
+        }
+    }
+    assert_true(wk_file_exists(in_folder("out/best/model/config.json")));
+    assert_int_equal(t->n_sample, 2);
+    assert_string_not_equal(t->sample[0].before, t->sample[0].after);  /* the trained model's answer */
+    wick_train_free(t);
+    wick_model_free(m);
+    o.adapter_path = in_folder("out/model");  /* over itself */
+    ok(wick_model_open(in_folder("out/model"), &mo, &m));
+    o.resume = false;
+    o.overwrite = true;
+    o.adapter_path = out;
+    refused(wick_train_new(m, &o, true, &t), WICK_E_ARG, "are the same");
+    wick_model_free(m);
+}
+
+static int make_folder(void **state) {
+    (void)state;
+    return mkdtemp(folder) == NULL;
+}
+
+static int remove_folder(void **state) {
+    (void)state;
+    char command[100];
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = { cmocka_unit_test(folders),       cmocka_unit_test(gguf_files), cmocka_unit_test(bfloat16),
+                                        cmocka_unit_test(quantised),     cmocka_unit_test(configuration),
+                                        cmocka_unit_test(refusals),      cmocka_unit_test(runs) };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
