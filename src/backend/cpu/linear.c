@@ -224,7 +224,7 @@ static void pairs_tile(const wk_linear_set *f, const wk_packed *w, int64_t o, in
             continue;
         }
         f->expand(w, block, i / WK_CHUNK, 1, &panel);
-        f->turn_codes(&panel, w->l.group < WK_CHUNK, w->l.zero == WK_ZERO_MIN, tile + k * 16, APART);
+        f->turn_codes(&panel, &w->l, tile + k * 16, APART);
     }
     for (int h = 0; k % WK_CHUNK && h < 2; h++) memset(tile + h * APART + k * 16, 0, 16 * 16 * sizeof *tile);
 }

@@ -192,7 +192,7 @@ typedef struct wk_linear_set {
     /* The same for mul_bf16, which then takes a gradient's rows and 32 inputs for outputs: a block's chunk as pairs of outputs
      * [2][8][16 inputs][2], the halves `apart` numbers from each other; of a panel's first chunk, and of a plane of bfloat16.
      * NULL: float32 serves. */
-    void (*turn_codes)(const wk_panel *p, bool halves, bool min, uint16_t *out, int64_t apart);
+    void (*turn_codes)(const wk_panel *p, const wk_layout *l, uint16_t *out, int64_t apart);
     void (*turn_pairs)(const uint16_t *plane, uint16_t *out, int64_t apart);
 } wk_linear_set;
 

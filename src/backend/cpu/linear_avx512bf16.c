@@ -99,10 +99,11 @@ BF16_PART void turn_half(const uint8_t *code, int offset, __m512 scale, __m512 l
     turn_eight(pair);
     UNROLL for (int p = 0; p < 8; p++) _mm512_store_si512(out + 32 * p, pair[p]);
 }
-BF16 static void turn_codes(const wk_panel *p, bool halves, bool min, uint16_t *out, int64_t apart) {
-    __m512 least = min ? _mm512_load_ps(p->min[0]) : _mm512_setzero_ps();
-    turn_half(p->code[0], p->offset, _mm512_load_ps(p->scale[0][0]), least, out);
-    turn_half(p->code[0] + 256, p->offset, _mm512_load_ps(p->scale[0][halves]), least, out + apart);
+BF16 static void turn_codes(const wk_panel *p, const wk_layout *l, uint16_t *out, int64_t apart) {
+    __m512 least = wk_has_min(l) ? _mm512_load_ps(p->min[0]) : _mm512_setzero_ps();
+    __m512 least_low = wk_has_min_low(l) ? _mm512_add_ps(least, _mm512_load_ps(p->min_low[0])) : least;
+    turn_half(p->code[0], p->offset, _mm512_load_ps(p->scale[0][0]), least_low, out);
+    turn_half(p->code[0] + 256, p->offset, _mm512_load_ps(p->scale[0][wk_has_halves(l)]), least, out + apart);
 }
 
 BF16 static void turn_pairs(const uint16_t *plane, uint16_t *out, int64_t apart) {
