@@ -42,8 +42,8 @@ void *wk_alloc_aligned(size_t n) {
     enum { HUGE_PAGE = 2 << 20 };
     void *p = NULL;
     if (!n || n > SIZE_MAX - HUGE_PAGE || injected()) return NULL;
-    if (posix_memalign(&p, n >= 8 * HUGE_PAGE ? HUGE_PAGE : 64, n)) return NULL;
-    if (n >= 8 * HUGE_PAGE) madvise(p, n, MADV_HUGEPAGE);  /* advice: refusal is fine */
+    if (posix_memalign(&p, n >= 2 * HUGE_PAGE ? HUGE_PAGE : 64, n)) return NULL;
+    if (n >= 2 * HUGE_PAGE) madvise(p, n, MADV_HUGEPAGE);  /* advice: refusal is fine */
     return given(p);
 }
 

@@ -1,6 +1,6 @@
 /* test_linear.c: products with packed weights: every type, with every instruction set that this machine has, against sums in
- * double of the decoded weights and the rounded activations; the same bits alone, in any batch and any split; nothing written
- * outside. On a failure: set, type, shape, seed. */
+ * double of the decoded weights (closely, or as far as 8 bits allow where packing rounds) and the rounded activations; the same
+ * bits alone, in any batch and any split; nothing written outside. On a failure: set, type, shape, seed. */
 #include "backend/cpu/linear.h"
 #include "base/cpu.h"
 #include "support/sets.h"
@@ -28,6 +28,7 @@ static const struct { wk_dtype type; int f16[2]; enum how how;
     { WK_Q2_K, { 80, 82 }, EXACT },     { WK_TQ1_0, { 52, -1 }, ROUNDED }, { WK_TQ2_0, { 64, -1 }, ROUNDED },
     { WK_IQ2_XXS, { 0, -1 }, ROUNDED }, { WK_IQ2_XS, { 0, -1 }, ROUNDED }, { WK_IQ2_S, { 0, -1 }, ROUNDED },
     { WK_IQ3_XXS, { 0, -1 }, ROUNDED }, { WK_IQ3_S, { 0, -1 }, ROUNDED },  { WK_IQ1_S, { 0, -1 }, ROUNDED },
+    { WK_IQ1_M, { -1, -1 }, ROUNDED },  { WK_F64, { -1, -1 }, EXACT },     { WK_F8_E8M0, { -1, -1 }, EXACT },
     { WK_GPTQ, { -1, -1 }, APART },   { WK_AWQ, { -1, -1 }, APART },   { WK_MXFP4, { -1, -1 }, APART },
     { WK_F8_E4M3, { -1, -1 }, APART }, { WK_F8_E5M2, { -1, -1 }, APART },
 };
@@ -59,7 +60,9 @@ typedef struct test_case {
     wk_parts parts;
     wk_tensor t;
     wk_packed *w;
+    bool rounded;           /* weights are as packing rounds them */
     float *weight;          /* [n_out][n_in] */
+    float *decoded;         /* [n_out][n_in], as the file has them */
     float *x, *y, *bias;    /* x [T][n_in + 3], y [T][ldy] between guards */
     int64_t ldx, ldy;
     void *act;
@@ -130,7 +133,8 @@ static void make_g_idx(test_case *c, uint8_t *p, bool irregular) {
 static void make_parts(test_case *c, scale_of_case s) {
     wk_parts *p = &c->parts;
     choose_parts(c, p);
-    bool symmetric = p->bits == 8 ? pick(0, 3) > 0 : pick(0, 1), act_order = kinds[c->kind].type == WK_GPTQ && pick(0, 1);
+    bool symmetric = pick(0, 1), past_bytes = p->bits == 8 && p->zero_more && !pick(0, 3),
+         act_order = kinds[c->kind].type == WK_GPTQ && pick(0, 1);
     size_t n_code = (size_t)(c->n_in * c->n_out * p->bits / 8), n_zero = (size_t)(p->n_group * c->n_out * p->bits / 8),
            n_scale = (size_t)(p->n_group * c->n_out);
     c->raw = test_malloc(n_code + n_zero + 4 * (n_scale + (size_t)c->n_in) + 1);
@@ -141,11 +145,17 @@ static void make_parts(test_case *c, scale_of_case s) {
         if ((c->raw[1 + i] & 0x7f) >= (kinds[c->kind].type == WK_F8_E4M3 ? 0x7f : 0x7c)) c->raw[1 + i] ^= 0x40;
     if (p->order == WK_CODES_GPTQ || p->order == WK_CODES_AWQ) p->zeros = at;
     for (size_t i = 0; i < n_zero; i++)
-        *at++ = symmetric ? (uint8_t)(p->bits == 4 ? 0x88 - 0x11 * p->zero_more : 0x80 - p->zero_more) : (uint8_t)rnd();
+        *at++ = symmetric ? (uint8_t)(p->bits == 4 ? 0x88 - 0x11 * p->zero_more : 0x80 - p->zero_more) : (uint8_t)(rnd() % 255);
+    if (n_zero && past_bytes) at[-1] = 255, c->rounded = true;  /* a zero of 256 */
     p->scales = at;
     make_scales(at, n_scale, p->scale_type, s);
     at += n_scale * (size_t)wk_dtypes[p->scale_type].bytes;
-    if (act_order) make_g_idx(c, at, pick(0, 4) == 0), p->g_idx = at;
+    if (act_order) {
+        bool irregular = pick(0, 4) == 0;
+        make_g_idx(c, at, irregular);
+        p->g_idx = at;
+        c->rounded |= irregular;
+    }
     c->t.parts = p;
 }
 
@@ -157,6 +167,10 @@ static void make_raw(test_case *c, scale_of_case s) {
     c->t.n_bytes = row * (size_t)c->n_out;
     c->raw = test_malloc(c->t.n_bytes + 1);
     c->t.data = c->raw + 1;
+    if (!d->encode && !d->quantised) {  /* exponents */
+        for (size_t i = 0; i < c->t.n_bytes; i++) c->raw[1 + i] = (uint8_t)pick(110, 140);
+        return;
+    }
     if (!d->quantised) {
         for (int64_t i = 0; i < (int64_t)c->n_out * c->n_in; i++) {
             float v = scale_value(s == LARGE ? ORDINARY : s);
@@ -165,6 +179,7 @@ static void make_raw(test_case *c, scale_of_case s) {
         return;
     }
     for (size_t i = 0; i < c->t.n_bytes; i++) c->raw[1 + i] = (uint8_t)rnd();
+    for (size_t i = 0; type == WK_IQ1_M && i < c->t.n_bytes; i++) c->raw[1 + i] &= 0xbf;  /* its float16 lies apart: no infinity */
     for (uint8_t *b = c->raw + 1; b < c->raw + 1 + c->t.n_bytes; b += d->bytes) {
         for (int k = 0; k < 2; k++)
             if (kinds[c->kind].f16[k] >= 0) wk_put_f16(b + kinds[c->kind].f16[k], pick(0, 30) ? scale_value(s) : 0);
@@ -183,15 +198,15 @@ static void case_make(test_case *c, uint64_t seed, const char *set, int kind, in
     else make_raw(c, s);
     c->t.shape[0] = c->n_out;
     assert_int_equal(wk_pack(pool, &c->t, 0, NULL, false, &c->w), WICK_OK);
+    c->rounded |= kinds[kind].how == ROUNDED;
     c->weight = test_malloc(sizeof(float) * (size_t)(c->n_out * n_in));
+    c->decoded = test_malloc(sizeof(float) * (size_t)(c->n_out * n_in));
     for (int o = 0; o < c->n_out; o++) {
-        if (kinds[kind].how != ROUNDED) wk_tensor_row(&c->t, o, c->weight + (int64_t)o * n_in);
-        else wk_packed_row(c->w, o, c->weight + (int64_t)o * n_in);
+        float *weight = c->weight + (int64_t)o * n_in, *decoded = c->decoded + (int64_t)o * n_in;
+        wk_tensor_row(&c->t, o, decoded);
+        if (c->rounded) wk_packed_row(c->w, o, weight);
+        else memcpy(weight, decoded, (size_t)n_in * sizeof *weight);
     }
-    if (type == WK_GPTQ && c->w->l.scale == WK_SCALE_F32 && !c->w->perm && c->parts.g_idx)  /* irregular: rounded */
-        for (int o = 0; o < c->n_out; o++) wk_packed_row(c->w, o, c->weight + (int64_t)o * n_in);
-    if (type == WK_GPTQ && c->parts.bits == 8 && c->w->l.scale == WK_SCALE_F32)
-        for (int o = 0; o < c->n_out; o++) wk_packed_row(c->w, o, c->weight + (int64_t)o * n_in);
     c->ldx = n_in + pick(0, 3);
     c->ldy = c->n_out + pick(0, 5);
     c->x = test_malloc(sizeof(float) * (size_t)(T * c->ldx));
@@ -212,7 +227,7 @@ static void case_make(test_case *c, uint64_t seed, const char *set, int kind, in
 static void case_free(test_case *c) {
     wk_packed_free(c->w);
     wk_free_aligned(c->act);
-    test_free(c->raw), test_free(c->weight), test_free(c->x), test_free(c->bias), test_free(c->y_mem);
+    test_free(c->raw), test_free(c->weight), test_free(c->decoded), test_free(c->x), test_free(c->bias), test_free(c->y_mem);
 }
 
 /* ---- checks ---- */
@@ -244,6 +259,32 @@ static void check_near(const test_case *c, const float *bias) {
             norm += want * want;
         }
     CHECK(c, c->n_in * c->n_out < 4096 || sqrt(err) <= 1e-5 * sqrt(norm) + 1e-36);
+}
+
+/* How far rounding to 8 bits may move output o of row r: half of 1 / 127 of the largest of 32 weights for each of them. */
+static double most_moved(const test_case *c, int r, int o) {
+    const float *w = c->decoded + (int64_t)o * c->n_in;
+    double moved = 0;
+    for (int g = 0; g < c->n_in; g += 32) {
+        double most = 0, acts = 0;
+        for (int i = g; i < g + 32; i++) most = fmax(most, fabs((double)w[i])), acts += fabs(act_at(c, r, i));
+        moved += most * acts / 254;
+    }
+    return moved;
+}
+
+/* Products of rounded weights against what the file has. */
+static void check_moved(const test_case *c, const float *bias) {
+    for (int r = 0; c->rounded && !c->w->perm && r < c->T; r++)
+        for (int o = 0; o < c->n_out; o++) {
+            double want = bias ? (double)bias[o] : 0, size = fabs(want);
+            for (int i = 0; i < c->n_in; i++) {
+                double v = act_at(c, r, i) * (double)c->decoded[(int64_t)o * c->n_in + i];
+                want += v;
+                size += fabs(v);
+            }
+            CHECK(c, fabs((double)c->y[r * c->ldy + o] - want) <= most_moved(c, r, o) + 2e-5 * size + 1e-36);
+        }
 }
 
 static void check_guards(const test_case *c, int o0, int o1) {
@@ -335,6 +376,7 @@ static void check_kind(const char *set, int kind, uint64_t seed) {
     const float *bias = pick(0, 1) ? c.bias : NULL;
     wk_linear(c.w, c.act, c.T, 0, c.n_out, c.y, c.ldy, bias);
     check_near(&c, bias);
+    check_moved(&c, bias);
     check_guards(&c, 0, c.n_out);
     for (int r = 0; r < c.T; r += pick(1, 8)) check_alone(&c, r, bias);
     check_split(&c, bias);
@@ -351,6 +393,16 @@ static void test_products(void **unused) {
                 check_kind(wk_cpu_name(), kind, (first_seed + i) * 1000 + (uint64_t)kind);
     for (int kind = 0; kind < N_KIND; kind++)
         tried("type", wk_dtypes[kinds[kind].type].name, kinds[kind].how == ROUNDED ? "product, rounded to 8 bits" : "product", "");
+}
+
+/* Whatever can be a weight is among the kinds. */
+static void test_every_type(void **unused) {
+    (void)unused;
+    for (int type = 0; type < WK_DTYPE_COUNT; type++) {
+        bool here = !wk_dtypes[type].decode && !wk_dtypes[type].quantised;
+        for (int k = 0; k < N_KIND; k++) here = here || kinds[k].type == (wk_dtype)type;
+        if (!here) fail_msg("%s is not tried", wk_dtypes[type].name);
+    }
 }
 
 /* The sets round activations, and multiply codes, to the same bits. */
@@ -484,6 +536,7 @@ static int teardown(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_type),
         cmocka_unit_test(test_products),
         cmocka_unit_test(test_sets_agree),
         cmocka_unit_test(test_narrowed),

@@ -31,7 +31,7 @@ wk_linear_set wk_linear_fns(void) {
         if (s->widen_f8) f.widen_f8 = s->widen_f8;
         if (s->mul_float) f.mul_float = s->mul_float;
         if (s->round_bf16) f.round_bf16 = s->round_bf16;
-        if (s->mul_bf16) f.mul_bf16 = s->mul_bf16;
+        if (s->mul_bf16) f.mul_bf16 = s->mul_bf16, f.pair_inputs = s->pair_inputs;
         if (s->few) f.few = s->few;
         if (s->turn) f.turn = s->turn;
         if (s->grad) f.grad = s->grad;
@@ -49,9 +49,9 @@ static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
  * in the cache, outputs come first, so that weights are read front to back; else inputs do. */
 enum { CACHED_BYTES = 256 << 10 };
 
-/* Products of outputs [o, o + n) with codes of n_k chunks from c on. */
-static void codes_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, wk_panel panel[2], int64_t o, int64_t c) {
-    t->n_k = (int)least(w->n_chunk - c, WK_PANEL_CHUNKS);
+/* Products of outputs [o, o + n) with codes of n chunks from c on. */
+static void codes_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, wk_panel panel[2], int64_t o, int64_t c, int64_t n) {
+    t->n_k = (int)n;
     f->expand(w, o / 16, c, t->n_k, &panel[0]);
     if (t->n_col > 16) f->expand(w, o / 16 + 1, c, t->n_k, &panel[1]);
     t->panel[0] = &panel[0];
@@ -67,9 +67,9 @@ static const float *float_block(const wk_linear_set *f, const wk_packed *w, int6
     return buf;
 }
 
-/* The same with float weights, inputs from k on. */
-static void floats_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, float *wide, int64_t o, int64_t k) {
-    t->n_k = (int)least(w->n_in - k, WK_PANEL_INPUTS);
+/* The same with n inputs of float weights, from k on. */
+static void floats_step(const wk_linear_set *f, const wk_packed *w, wk_tile *t, float *wide, int64_t o, int64_t k, int64_t n) {
+    t->n_k = (int)n;
     t->weight[0] = float_block(f, w, o / 16, k, t->n_k, wide);
     t->weight[1] = t->n_col > 16 ? float_block(f, w, o / 16 + 1, k, t->n_k, wide + WK_PANEL_INPUTS * 16) : NULL;
     if (k + t->n_k < w->n_in) t->bias = NULL;
@@ -93,14 +93,18 @@ static const uint8_t *place_of(const wk_packed *w, int64_t block, int64_t k) {
     return w->code + bytes_of(w, block * (wk_holds_floats(&w->l) ? w->n_held : w->n_chunk) + k);
 }
 
+/* The width of n pieces of n_k, in multiples of unit: a short one at the end costs a tile's beginning and end all the same. */
+static int64_t even_step(int64_t n_k, int64_t n, int64_t unit) { return ((n_k + n - 1) / n + unit - 1) / unit * unit; }
+
 static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1,
                         float *y, int64_t ldy, const float *bias, bool add) {
     union { wk_panel codes[2]; float wide[2 * WK_PANEL_INPUTS * 16]; } panel;
     bool codes = !wk_holds_floats(&w->l), pairs = wk_holds_bf16(&w->l) && f->mul_bf16;
     bool outputs_first = wk_act_bytes(w, n_row) <= CACHED_BYTES;
     int64_t n_k = codes ? w->n_chunk : pairs ? w->n_held : w->n_in, step = codes ? WK_PANEL_CHUNKS : WK_PANEL_INPUTS;
-    if (pairs) step = outputs_first ? n_k : WK_PAIR_INPUTS;  /* few rows read weights front to back */
+    if (pairs) step = outputs_first ? n_k : f->pair_inputs;  /* few rows read weights front to back */
     int64_t n_o = (o1 - o0 + 31) / 32, n = (n_k + step - 1) / step;
+    step = even_step(n_k, n, codes ? 1 : WK_CHUNK);
     for (int64_t i = 0; i < n_o * n; i++) {
         int64_t k = (outputs_first ? i % n : i / n_o) * step, o = o0 + (outputs_first ? i / n : i % n_o) * 32;
         int64_t next_k = (outputs_first ? (i + 1) % n : (i + 1) / n_o) * step,
@@ -119,9 +123,10 @@ static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *
             for (int b = 0; b < 2; b++) t.next[b] = place_of(w, next_o / 16 + (next_o + 16 * b < o1 ? b : 0), next_k);
             t.n_next = bytes_of(w, least(n_k - next_k, step));
         }
-        if (codes) t.act = (const wk_act *)act + k, codes_step(f, w, &t, panel.codes, o, k);
-        else if (pairs) t.x16 = (const uint16_t *)act + k, pairs_step(f, w, &t, o, k, least(n_k - k, step));
-        else t.x = (const float *)act + k, floats_step(f, w, &t, panel.wide, o, k);
+        int64_t width = least(n_k - k, step);
+        if (codes) t.act = (const wk_act *)act + k, codes_step(f, w, &t, panel.codes, o, k, width);
+        else if (pairs) t.x16 = (const uint16_t *)act + k, pairs_step(f, w, &t, o, k, width);
+        else t.x = (const float *)act + k, floats_step(f, w, &t, panel.wide, o, k, width);
     }
 }
 

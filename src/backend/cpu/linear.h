@@ -18,7 +18,8 @@
  *          8 + g % 4
  *   zero   [16 rows] a group: uint8, or a minimum, stored as the scale is (uint8 under super_min)
  *
- * value = scale * (map[code] - zero) + min. A 64-byte vector is 16 rows of 4 consecutive inputs: what a dot product of
+ * value = scale * (map[code] - zero) + min. 8-bit codes less a uint8 of their group would need 9 bits: their zero is 128, and
+ * min = scale * (128 - zero). A 64-byte vector is 16 rows of 4 consecutive inputs: what a dot product of
  * bytes (dpbusd, sdot) takes against 4 broadcast activations. Rows past n_out are zero. */
 #ifndef WK_LINEAR_H
 #define WK_LINEAR_H
@@ -28,11 +29,10 @@ enum {
     WK_CHUNK = 32,           /* inputs that share an activation scale */
     WK_SUPER = 256,          /* inputs under a super scale */
     WK_SIX_BYTES = 12,       /* a row's scales of 6 bits under it */
-    WK_PANEL_CHUNKS = 16,    /* chunks that are expanded at a time: a pair of panels and its scales stay in L1 */
+    WK_PANEL_CHUNKS = 20,    /* most chunks that are expanded at a time: a pair of panels and its scales stay in L1 */
     WK_PANEL_INPUTS = 256,   /* the same for floats */
     WK_GRAD_COLS = 64,       /* inputs of a tile of weights that gradients go through */
     WK_GRAD_OUTPUTS = 256,   /* outputs of such a tile of bfloat16, 32 inputs wide: 16 kB, they stay in L1 */
-    WK_PAIR_INPUTS = 1024,   /* for bfloat16, which nothing expands: so that 512 rows' activations stay in L2 */
     WK_FEW_ROWS = 16,        /* so many rows are bound by memory: codes go straight into the product */
 };
 
@@ -81,7 +81,9 @@ static inline bool wk_holds_bf16(const wk_layout *l) { return l->bits == 16 && l
 static inline bool wk_scales_codes(const wk_layout *l) { return l->bits < 4; }
 /* Else a chunk of two groups has two scales. */
 static inline bool wk_has_halves(const wk_layout *l) { return l->group < WK_CHUNK && !wk_scales_codes(l); }
-static inline bool wk_has_min(const wk_layout *l) { return l->zero == WK_ZERO_MIN; }
+static inline bool wk_has_min(const wk_layout *l) { return l->zero == WK_ZERO_MIN || (l->zero == WK_ZERO_U8 && l->bits == 8); }
+/* Codes less half their range. */
+static inline bool wk_has_middle(const wk_layout *l) { return l->zero == WK_ZERO_MID || (l->zero == WK_ZERO_U8 && l->bits == 8); }
 /* A chunk's two groups have minima of their own. */
 static inline bool wk_has_min_low(const wk_layout *l) { return wk_has_min(l) && l->group < WK_CHUNK; }
 
@@ -182,6 +184,7 @@ typedef struct wk_linear_set {
     /* bfloat16: activations rounded to nearest even, products of pairs; NULL: widened, on the floats' way */
     void (*round_bf16)(const float *x, int64_t n, uint16_t *out);
     void (*mul_bf16)(const wk_tile *t);
+    int pair_inputs;  /* the most inputs that it should be given at a time: so that 512 rows' activations stay in L2 */
     /* at most WK_FEW_ROWS rows against whole blocks, without panels */
     void (*few)(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy,
                 int n_col, const float *bias);

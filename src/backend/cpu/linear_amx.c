@@ -115,6 +115,6 @@ AMX static void mul_bf16(const wk_tile *t) {
 
 const wk_linear_set wk_linear_amx = {
     .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI | WK_CPU_AVX512_BF16 | WK_CPU_AMX_BF16, .name = "amx-bf16",
-    .mul_bf16 = mul_bf16,
+    .mul_bf16 = mul_bf16, .pair_inputs = 1024,
 };
 #endif

@@ -81,6 +81,10 @@ AVX2_PART __m256 scales_of(const wk_packed *w, const wk_layout l, int64_t g, int
     return _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_8(w->scale + 16 * g + 8 * h))));
 }
 AVX2_PART __m256 minima_of(const wk_packed *w, const wk_layout l, int64_t g, int64_t super, int h) {
+    if (l.zero == WK_ZERO_U8) {
+        __m256i less = _mm256_sub_epi32(_mm256_set1_epi32(128), _mm256_cvtepu8_epi32(load_8(w->zero + 16 * g + 8 * h)));
+        return _mm256_mul_ps(load_scales(l.scale, w->scale, g, h), _mm256_cvtepi32_ps(less));
+    }
     if (!wk_has_super(&l)) return load_scales(l.scale, w->zero, g, h);
     const bool nibble = l.scale == WK_SCALE_NIBBLE;
     __m256i m = _mm256_cvtepu8_epi32(load_8((nibble ? w->scale : w->zero) + 16 * g + 8 * h));
@@ -163,7 +167,7 @@ AVX2_PART void load_codes(const wk_packed *w, const wk_layout l, int64_t i, int6
         UNROLL for (int s = 0; s < 8; s++) v[s] = _mm256_shuffle_epi8(map, v[s]);
     } else if (!stays_raw(l) && (l.zero == WK_ZERO_MID || l.zero == WK_ZERO_U8)) {
         __m256i zero = _mm256_set1_epi8((char)(1 << (l.bits - 1)));
-        if (l.zero == WK_ZERO_U8)
+        if (!wk_has_middle(&l))
             zero = _mm256_mullo_epi32(_mm256_cvtepu8_epi32(load_8(w->zero + g * 16 + 8 * h)), _mm256_set1_epi32(0x01010101));
         UNROLL for (int s = 0; s < 8; s++) v[s] = _mm256_sub_epi8(v[s], zero);
     }

@@ -81,7 +81,7 @@ VNNI_PART void load_codes(const wk_packed *w, const wk_layout l, const bool raw,
     if (l.bits == 8) {
         const uint8_t *p = w->code + i * 512;
         UNROLL for (int s = 0; s < 8; s++) v[s] = _mm512_load_si512(p + 64 * s);
-        if (l.zero == WK_ZERO_MID) return;
+        if (wk_has_middle(&l)) return;
     } else if (l.bits < 4) {
         const __m512i pair = _mm512_set1_epi8(3);
         UNROLL for (int h = 0; h < 2; h++) {
@@ -142,6 +142,9 @@ VNNI_PART __m512 scales_of(const wk_packed *w, const wk_layout l, int64_t g, int
     return wk_scales_codes(&l) ? d : _mm512_mul_ps(d, _mm512_cvtepi32_ps(load_signed(w->scale, g)));
 }
 VNNI_PART __m512 minima_of(const wk_packed *w, const wk_layout l, int64_t g, int64_t super) {
+    if (l.zero == WK_ZERO_U8)
+        return _mm512_mul_ps(load_scales(l.scale, w->scale, g),
+                             _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_set1_epi32(128), load_unsigned(w->zero, g))));
     if (!wk_has_super(&l)) return load_scales(l.scale, w->zero, g);
     __m512i m = l.scale == WK_SCALE_NIBBLE ? _mm512_srli_epi32(load_unsigned(w->scale, g), 4) : load_unsigned(w->zero, g);
     m = _mm512_castps_si512(_mm512_mul_ps(load_scales(WK_SCALE_F16, w->super_min, super), _mm512_cvtepi32_ps(m)));
@@ -231,6 +234,16 @@ VNNI_PART void fetch_next(const wk_tile *t, int64_t at) {
         UNROLL for (int i = 0; i < FETCH; i += 64) _mm_prefetch((const char *)t->next[b] + at + i, _MM_HINT_T1);
 }
 
+/* Each chunk's turn also asks for its part of the next NT rows' activations, and the first turns for their sums so far: both
+ * lie in L2 or beyond, in pieces too short for the processor to see where they lead. */
+VNNI_PART void fetch_rows(const wk_tile *t, const wk_act *const a[6], int64_t r, int c, const int NT) {
+    UNROLL for (int i = 0; i < NT; i++) _mm_prefetch((const char *)(a[i] + NT * t->act_ld + c), _MM_HINT_T0);
+    if (c >= NT) return;
+    const char *y = (const char *)(t->y + (r + NT + c) * t->ldy);
+    _mm_prefetch(y, _MM_HINT_T0);
+    _mm_prefetch(y + 64, _MM_HINT_T0);
+}
+
 /* Sums of chunk c start from the rows' seeds. */
 VNNI_PART void seed_sums(const wk_act *const a[6], int c, const int NB, const int NT, const bool high, const bool low,
                          __m512i s[6][2]) {
@@ -271,6 +284,7 @@ VNNI_PART void tile_codes(const wk_tile *t, int64_t r, const int NB, const int N
         __m512i s[6][2];
         __m512 v[6][2];
         fetch_next(t, ahead);
+        if (NT >= 4) fetch_rows(t, a, r, c, NT);
         seed_sums(a, c, NB, NT, false, halves, s);
         add_products(t, a, c, 0, NB, NT, s);
         if (halves) {

@@ -27,6 +27,20 @@ BF16_PART __m512bh broadcast_pair(const uint16_t *p) {
     return (__m512bh)_mm512_set1_epi32(v);
 }
 
+/* Turn k of a tile also asks for its part of the next NT rows' activations and sums: they lie in L2 or beyond, in pieces too
+ * short for the processor to see where they lead. */
+BF16_PART void fetch_rows(const wk_tile *t, const uint16_t *x, int64_t r, int k, const int NT) {
+    int i = k % 16;
+    if (i < NT) _mm_prefetch((const char *)(x + (NT + i) * t->act_ld + 2 * (k - i)), _MM_HINT_T0);
+    if (k < 2 * NT) _mm_prefetch((const char *)(t->y + (r + NT + k / 2) * t->ldy) + k % 2 * 64, _MM_HINT_T0);
+}
+
+/* Each eighth turn asks for a line of each block that the next tiles are made from. */
+BF16_PART void fetch_next(const wk_tile *t, int64_t turn) {
+    if (turn % 8 || turn * 8 >= t->n_next) return;
+    UNROLL for (int b = 0; b < 2; b++) _mm_prefetch((const char *)t->next[b] + turn * 8, _MM_HINT_T1);
+}
+
 /* NB blocks of 16 outputs, NT rows from r on. */
 BF16_PART void tile_pairs(const wk_tile *t, int64_t r, const int NB, const int NT) {
     const uint16_t *x = t->x16 + r * t->act_ld;
@@ -35,8 +49,10 @@ BF16_PART void tile_pairs(const wk_tile *t, int64_t r, const int NB, const int N
         UNROLL for (int b = 0; b < NB; b++)
         y[i][b] = t->first ? _mm512_setzero_ps()
                            : _mm512_maskz_loadu_ps(mask_of(t->n_col - 16 * b), t->y + (r + i) * t->ldy + 16 * b);
+    int64_t turn = r / 12 * (t->n_k / 2);
     for (int k = 0; k < t->n_k; k += 2) {
         __m512bh w[2];
+        if (NT == 12) fetch_rows(t, x, r, k / 2, NT), fetch_next(t, turn++);
         UNROLL for (int b = 0; b < NB; b++) w[b] = (__m512bh)_mm512_load_si512(t->pair[b] + 16 * k);
         UNROLL for (int i = 0; i < NT; i++) {
             __m512bh v = broadcast_pair(x + i * t->act_ld + k);
@@ -118,6 +134,6 @@ BF16 static void turn_pairs(const uint16_t *plane, uint16_t *out, int64_t apart)
 
 const wk_linear_set wk_linear_avx512bf16 = {
     .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI | WK_CPU_AVX512_BF16, .name = "avx512-bf16",
-    .round_bf16 = round_bf16, .mul_bf16 = mul_bf16, .turn_codes = turn_codes, .turn_pairs = turn_pairs,
+    .round_bf16 = round_bf16, .mul_bf16 = mul_bf16, .pair_inputs = 384, .turn_codes = turn_codes, .turn_pairs = turn_pairs,
 };
 #endif

@@ -65,7 +65,8 @@ static void scales_of(const wk_packed *w, int64_t block, int64_t p, float out[16
 }
 static void minima_of(const wk_packed *w, int64_t block, int64_t p, float out[16]) {
     int64_t g = block * w->n_group + p / w->l.group;
-    if (w->l.scale == WK_SCALE_F16 || w->l.scale == WK_SCALE_BF16) widen_halves(w->zero + 32 * g, w->l.scale == WK_SCALE_BF16, out);
+    if (w->l.zero == WK_ZERO_MIN && (w->l.scale == WK_SCALE_F16 || w->l.scale == WK_SCALE_BF16))
+        widen_halves(w->zero + 32 * g, w->l.scale == WK_SCALE_BF16, out);
     else for (int r = 0; r < 16; r++) out[r] = wk_min_at(w, block, p, r);
 }
 
@@ -112,8 +113,8 @@ NEON_PART void load_codes(const wk_packed *w, int64_t i, int64_t g, int j, int8x
         UNROLL for (int s = 0; s < 8; s++) out[s] = vqtbl1q_s8(map, v[s]);
         return;
     }
-    uint8x16_t zero = vdupq_n_u8((uint8_t)(l->zero == WK_ZERO_MID ? 1 << (l->bits - 1) : 0));
-    if (l->zero == WK_ZERO_U8) {
+    uint8x16_t zero = vdupq_n_u8((uint8_t)(wk_has_middle(l) ? 1 << (l->bits - 1) : 0));
+    if (l->zero == WK_ZERO_U8 && !wk_has_middle(l)) {
         static const uint8_t each[16] = { 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3 };
         zero = vqtbl1q_u8(vld1q_u8(w->zero + g * 16), vaddq_u8(vld1q_u8(each), vdupq_n_u8((uint8_t)(4 * j))));
     }

@@ -432,7 +432,8 @@ float wk_scale_at(const wk_packed *w, int64_t block, int64_t p, int r) {
 
 float wk_min_at(const wk_packed *w, int64_t block, int64_t p, int r) {
     int64_t i = group_item(w, block, p, r);
-    if (w->l.zero != WK_ZERO_MIN) return 0;
+    if (!wk_has_min(&w->l)) return 0;
+    if (w->l.zero == WK_ZERO_U8) return wk_scale_at(w, block, p, r) * (float)(128 - w->zero[i]);
     if (!wk_has_super(&w->l)) return scale_item(w->l.scale, w->zero, i);
     int min = w->l.scale == WK_SCALE_NIBBLE ? w->scale[i] >> 4 : w->zero[i];
     return -(wk_f16_to_f32(u16_at(w->super_min, super_item(w, block, p, r))) * (float)min);
@@ -449,7 +450,7 @@ int wk_code_at(const wk_packed *w, int64_t block, int64_t p, int r) {
     if (l->bits == 6) q |= (w->high[c * 128 + pair] >> (i / 8 * 2) & 3) << 4;
     if (l->bits == 3 || l->bits == 5) q |= (w->high[c * 64 + at] >> (i / 4) & 1) << (l->bits - 1);
     if (l->map) return l->map[q];
-    if (l->zero == WK_ZERO_MID) return q - (1 << (l->bits - 1));
+    if (wk_has_middle(l)) return q - (1 << (l->bits - 1));
     if (l->zero == WK_ZERO_U8) return q - w->zero[(block * w->n_group + p / l->group) * 16 + r];
     return q;
 }

@@ -29,7 +29,7 @@ void *wk_weight_alloc(size_t n, struct wk_slab **slab);
 void wk_weight_free(struct wk_slab *slab);
 
 /* pack_parts.c: the same result as wk_pack() for a tensor with parts. *out stays NULL, without an error, if no layout holds it as
- * it is (groups of odd lengths). */
+ * it is (groups of odd lengths, a zero of 256). */
 wick_status wk_pack_parts(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t *row_from, bool release, wk_packed **out);
 
 #endif

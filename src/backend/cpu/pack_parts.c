@@ -132,10 +132,15 @@ static void pack_share(const wk_team *t, void *arg) {
 
 /* ---- the layout ---- */
 
-/* Are all zeros the middle of the range (symmetric quantisation)? */
-static bool all_middle(const wk_parts *p) {
+/* What the zeros are: all the middle of the range (symmetric quantisation), or bytes. False: one is 256, which is stored as 255. */
+static bool zeros_of(const wk_parts *p, wk_zero *zero) {
+    *zero = WK_ZERO_MID;
     for (int64_t g = 0; g < p->n_group; g++)
-        for (int64_t o = 0; o < p->n_out; o++) if (wk_parts_zero(p, o, g) != 1 << (p->bits - 1)) return false;
+        for (int64_t o = 0; o < p->n_out; o++) {
+            int z = wk_parts_zero(p, o, g);
+            if (z > UINT8_MAX) return false;
+            if (z != 1 << (p->bits - 1)) *zero = WK_ZERO_U8;
+        }
     return true;
 }
 
@@ -167,8 +172,7 @@ static bool layout_of(const wk_tensor *t, int64_t first, const int32_t *row_from
         l->one_scale = rows_share(p, first, t->shape[t->n_dim - 2], row_from);
         return true;
     }
-    l->zero = all_middle(p) ? WK_ZERO_MID : WK_ZERO_U8;
-    if (p->bits == 8 && l->zero == WK_ZERO_U8) return false;  /* code - zero would not fit in int8 */
+    if (!zeros_of(p, &l->zero)) return false;
     return p->group >= 1 && p->n_group == (p->n_in + p->group - 1) / p->group && (whole || p->group % WK_CHUNK == 0);
 }
 
