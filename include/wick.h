@@ -389,7 +389,12 @@ typedef struct wick_train_options {
     bool overwrite;                 /* begin anew where adapter_path holds a run; else that is an error */
     const char *fine_tune_type;     /* "lora", "dora", "full" */
     int num_layers;                 /* the last so many layers; -1: all */
-    const char *const *keys; size_t n_keys;  /* of lora_parameters: "self_attn.q_proj" or "q_proj"; none: every projection */
+    /* Of lora_parameters: "self_attn.q_proj" or "q_proj", also "embed_tokens" and "lm_head"; none: every projection of the layers.
+     * Of full fine-tuning "embed_tokens", "lm_head", "norm": those alone. */
+    const char *const *keys; size_t n_keys;
+    /* Trained whole beside an adapter and saved with it: "embed_tokens", "lm_head", "score" (a classifier's is without being
+     * named, where no keys are given). */
+    const char *const *modules_to_save; size_t n_modules_to_save;
     int rank;
     double scale;                   /* B A x is added times this */
     double lora_alpha;              /* scale is lora_alpha / rank, where this is above 0 */

@@ -23,8 +23,7 @@ static float *transpose(const float *x, int64_t rows, int64_t cols) {
     return t;
 }
 
-/* What the graph multiplies embeddings by. */
-static double embed_scale(const wk_model *m) {
+double wk_lora_embed_scale(const wk_model *m) {
     return m->hp.features & WK_EMBED_SCALE ? (double)(float)sqrt((double)m->hp.n_embd) : 1;
 }
 
@@ -144,7 +143,7 @@ static wick_status add_module(wick_adapter *a, const wk_lora_data *d, const wk_l
     wk_lora_term *t = &a->term[wk_model_slot(m, x->layer, x->role)];
     if (t->a) return wk_fail(WICK_E_ARG, "\"%s\" is there twice", x->module ? x->module : "a module");
     if (x->magnitude && x->role == WK_T_EMBED) return wk_fail(WICK_E_UNSUPPORTED, "DoRA of an embedding cannot be applied");
-    t->scale = (float)(x->role == WK_T_EMBED ? s * embed_scale(m) : s);
+    t->scale = (float)(x->role == WK_T_EMBED ? s * wk_lora_embed_scale(m) : s);
     st = upload_a(m, x, t);
     if (!st) st = x->magnitude ? add_dora(m, x, s, t) : upload(m->backend, x->b, x->n_out, x->rank, &t->b);
     return st;
@@ -160,9 +159,9 @@ static wick_status add_saved(wick_adapter *a, const wk_lora_saved *x) {
                        (long long)x->n_col);
     wk_lora_term *t = &a->term[wk_model_slot(m, -1, x->role)];
     if (t->w) return wk_fail(WICK_E_ARG, "%s is saved twice", wk_roles[x->role].hf);
-    if (!embed || embed_scale(m) == 1) return upload(m->backend, x->w, x->n_row, x->n_col, &t->w);
+    if (!embed || wk_lora_embed_scale(m) == 1) return upload(m->backend, x->w, x->n_row, x->n_col, &t->w);
     float *w = wk_alloc_array((size_t)(x->n_row * x->n_col), sizeof *w);
-    for (int64_t i = 0; w && i < x->n_row * x->n_col; i++) w[i] = (float)embed_scale(m) * x->w[i];
+    for (int64_t i = 0; w && i < x->n_row * x->n_col; i++) w[i] = (float)wk_lora_embed_scale(m) * x->w[i];
     wick_status st = w ? upload(m->backend, w, x->n_row, x->n_col, &t->w)
                        : wk_fail_memory((size_t)(x->n_row * x->n_col) * sizeof *w, "an adapter");
     wk_free(w);

@@ -49,6 +49,8 @@ wick_status wk_adapter_from_data(wk_model *m, const wk_lora_data *d, wick_adapte
 void wk_lora_data_free(wk_lora_data *d);
 /* s of a module. */
 double wk_lora_scale(const wk_lora_data *d, const wk_lora_module *x);
+/* What the graph multiplies embeddings by, and so what their adapters add too (Gemma); else 1. */
+double wk_lora_embed_scale(const wk_model *m);
 /* A linear layer's sizes in this model; false: it has none there that can be adapted. */
 bool wk_lora_sizes(const wk_model *m, int layer, wk_role role, int64_t *n_in, int64_t *n_out);
 

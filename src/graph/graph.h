@@ -25,7 +25,9 @@ typedef enum wk_op {
     WK_OP_ROUTE,          /* ids[T,k], weights[T,k] of the k largest of softmax(logits[T,E]) */
     WK_OP_EXPERT_LINEAR,  /* y[kT,o] = W[id][o,i] x (+ bias[id]), x of row t (T rows) or of row t*k+j (kT rows) */
     WK_OP_COMBINE,        /* y[T,d] = sum_j weight[t,j] x[t*k+j], added in order of expert index */
-    WK_OP_CROSS_ENTROPY,  /* loss[R,1] of labels under softmax(W x); logits are made and used tile by tile; saves log-sum-exp */
+    WK_OP_CROSS_ENTROPY,  /* loss[R,1] of labels under softmax(W x), or of W x + scale * B mid; logits are made and used tile by
+                           * tile; saves log-sum-exp */
+    WK_OP_DROPOUT,        /* y = x with elements left out, where the batch drops; its own gradient */
     WK_OP_GAIN,           /* y = x * w (+ bias) by columns: DoRA's magnitude while it is trained */
     /* gradients: ops without a gradient of their own */
     WK_OP_RMS_NORM_GRAD,
@@ -59,7 +61,7 @@ typedef enum wk_act { WK_ACT_SILU, WK_ACT_GELU_TANH, WK_ACT_GELU, WK_ACT_SWIGLU_
 /* What an op needs besides its inputs; each op reads its own fields, the rest are zero. */
 typedef struct wk_attr {
     float eps;        /* rms_norm */
-    float scale;      /* embed: factor; attention: of q.k; lora with A and B: alpha / rank */
+    float scale;      /* embed: factor; attention: of q.k; lora with A and B, cross_entropy with B: alpha / rank */
     float cap;        /* softcap; attention, cross_entropy: of the scores, 0 none */
     int group;        /* rms_norm: columns normalised together (head_dim for q and k norms), 0: all */
     int n_head, n_head_kv, head_dim;  /* rope (n_head), attention */
@@ -72,9 +74,10 @@ typedef struct wk_attr {
     wk_act act;       /* glu */
     int n_used;       /* route: experts of a row */
     bool norm_topk;   /* route: chosen weights are divided by their sum */
-    int slot;         /* lora: which of an adapter's terms */
-    float dropout;    /* lora with A and B: chance that an element of x is left out, where the batch drops */
+    int slot;         /* lora, dropout: which of an adapter's terms */
+    float dropout;    /* dropout, lora with A and B: chance that an element of x is left out, where the batch drops */
     float smoothing;  /* cross_entropy: share of the target that is spread evenly over all outputs */
+    bool of_b;        /* cross_entropy_weight_grad: of B, not of W */
 } wk_attr;
 
 typedef enum wk_value_kind { WK_VALUE_INPUT, WK_VALUE_PARAM, WK_VALUE_RESULT } wk_value_kind;

@@ -35,10 +35,19 @@ static void back(way_back *w, const wk_train_parts *p, const wk_val *input, size
     if (p->embed && !b->g->status) back_through(w, 0, input[0], d, WK_NO_VAL);
 }
 
-/* The loss of the wanted rows: the output projection and cross entropy in one. */
+/* The loss of the wanted rows: the output projection, with its adapter, and cross entropy in one. */
 static wk_val loss_of(const wk_builder *b, wk_val x) {
-    wk_attr a = { .cap = (float)b->m->hp.final_softcap, .smoothing = b->train->smoothing };
-    return wk_graph_op(b->g, WK_OP_CROSS_ENTROPY, (wk_val[]){ x, wk_build_head_weight(b) }, 2, &a, "loss");
+    int slot = wk_model_slot(b->m, -1, WK_T_OUTPUT);
+    const wk_train_slot *t = &b->train->slot[slot];
+    wk_attr a = { .cap = (float)b->m->hp.final_softcap, .smoothing = b->train->smoothing, .scale = t->scale };
+    wk_val in[] = { x, wk_build_head_weight(b), WK_NO_VAL, WK_NO_VAL };
+    if (t->a) {
+        wk_attr drop = { .slot = slot, .dropout = t->dropout };
+        if (t->dropout > 0) x = wk_graph_op(b->g, WK_OP_DROPOUT, &x, 1, &drop, "dropout");
+        in[2] = wk_graph_op(b->g, WK_OP_LINEAR, (wk_val[]){ x, wk_graph_param(b->g, t->a, "lora_a") }, 2, NULL, "lora_a");
+        in[3] = wk_graph_param(b->g, t->b, "lora_b");
+    }
+    return wk_graph_op(b->g, WK_OP_CROSS_ENTROPY, in, 4, &a, "loss");
 }
 
 static void build(wk_builder *b, way_back *w, wk_val *input, wk_train_graph *out) {
@@ -49,6 +58,7 @@ static void build(wk_builder *b, way_back *w, wk_val *input, wk_train_graph *out
         w->of[i] = wk_graph_param(b->g, p->of[i], "trained");
         w->grad[i] = WK_NO_VAL;
     }
+    b->g->saving = p->n_of && p->embed;
     input[0] = wk_build_embed(b);
     for (b->layer = 0; b->layer < n; b->layer++) {
         b->g->saving = inside && b->layer >= p->first_layer;

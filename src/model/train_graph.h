@@ -9,7 +9,8 @@
 #include "model/model.h"
 
 /* What is trained at a slot (wk_model_slot): y += scale B (A x), of x with elements dropped; and with a gain (DoRA) each column of
- * W x + scale B (A x) times its gain, before the bias. */
+ * W x + scale B (A x) times its gain, before the bias. At the embedding A is [n_vocab, r] and nothing is dropped; neither it nor
+ * the head has a gain. */
 typedef struct wk_train_slot { const wk_weight *a, *b, *gain; float scale, dropout; } wk_train_slot;
 /* A weight that takes another's place. */
 typedef struct wk_swap { const wk_weight *of, *by; } wk_swap;
@@ -18,8 +19,8 @@ typedef struct wk_train_parts {
     const wk_train_slot *slot;               /* [wk_model_n_slot] a NULL: nothing */
     const wk_swap *swap; size_t n_swap;
     const wk_weight *const *of; size_t n_of; /* float32 weights of slots and swaps whose gradients are asked for; 0: no way back */
-    int first_layer;                         /* the lowest that holds one of them; n_layer: only the head does */
-    bool embed;                              /* the embedding is one of them */
+    int first_layer;                         /* the lowest that holds one of them, with embed 0; n_layer: only the head does */
+    bool embed;                              /* the embedding, or its adapter, is one of them */
     float smoothing;                         /* of labels */
     bool checkpoint;
     bool logits;                             /* make logits, not a loss */

@@ -24,6 +24,7 @@ const wk_train_key wk_train_keys[] = {
     { "lora_parameters.rank", WK_KEY_INT, 1, 1024, AT(rank), 0, NULL },
     { "lora_parameters.scale", WK_KEY_REAL, 0, 1e6, AT(scale), 0, NULL },
     { "lora_parameters.dropout", WK_KEY_REAL, 0, 0.99, AT(dropout), 0, NULL },
+    { "modules_to_save", WK_KEY_STRS, 0, 8, AT(modules_to_save), AT(n_modules_to_save), NULL },
     { "lora_alpha", WK_KEY_REAL, 0, 1e6, AT(lora_alpha), 0, NULL },
     { "optimizer", WK_KEY_CHOICE, 0, 0, AT(optimizer), 0, "adam|adamw|sgd|lion" },
     { "optimizer_config.betas", WK_KEY_REALS, 0, 2, AT(betas), 0, NULL },
@@ -258,6 +259,10 @@ wick_status wick_train_options_set(wick_train_options *o, const char *key, const
     return st;
 }
 
+static const char *const *const *strs_at(const wick_train_options *o, const wk_train_key *k) {
+    return (const char *const *const *)(const void *)((const char *)o + k->at);
+}
+
 wick_status wk_train_options_copy(const wick_train_options *from, wick_train_options *to) {
     *to = *from;
     to->memory = NULL;
@@ -265,7 +270,7 @@ wick_status wk_train_options_copy(const wick_train_options *from, wick_train_opt
         const wk_train_key *k = &wk_train_keys[i];
         const char **s = (const char **)((char *)to + k->at);
         wick_status st = WICK_OK;
-        if (k->kind == WK_KEY_STRS) st = set_strs(to, k, from->keys, from->n_keys);
+        if (k->kind == WK_KEY_STRS) st = set_strs(to, k, *strs_at(from, k), *(const size_t *)((const char *)from + k->count));
         else if ((k->kind == WK_KEY_STR || k->kind == WK_KEY_CHOICE) && *s && !(*s = keep_str(to, *s)))
             st = wk_fail_memory(64, k->name);
         if (st) {
@@ -295,9 +300,9 @@ void wk_train_option_json(const wick_train_options *o, const wk_train_key *k, wk
     case WK_KEY_REAL: wk_json_put_num(b, *(const double *)at); break;
     case WK_KEY_STRS:
         wk_buf_char(b, '[');
-        for (size_t i = 0; i < o->n_keys; i++) {
+        for (size_t i = 0; i < *(const size_t *)((const char *)o + k->count); i++) {
             if (i) wk_buf_char(b, ',');
-            wk_json_put_str(b, o->keys[i], strlen(o->keys[i]));
+            wk_json_put_str(b, (*strs_at(o, k))[i], strlen((*strs_at(o, k))[i]));
         }
         wk_buf_char(b, ']');
         break;

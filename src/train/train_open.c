@@ -52,28 +52,39 @@ static wick_status read_data(wick_train *t) {
 static const struct { const char *name; wk_role role; unsigned whole; } projections[] = {
     { "q_proj", WK_T_Q, 0 },       { "k_proj", WK_T_K, 0 },   { "v_proj", WK_T_V, 0 },       { "o_proj", WK_T_O, 0 },
     { "gate_proj", WK_T_GATE, 0 }, { "up_proj", WK_T_UP, 0 }, { "down_proj", WK_T_DOWN, 0 },
-    { "embed_tokens", WK_T_COUNT, WK_WHOLE_EMBED }, { "lm_head", WK_T_COUNT, WK_WHOLE_HEAD },
+    { "embed_tokens", WK_T_EMBED, WK_WHOLE_EMBED }, { "lm_head", WK_T_OUTPUT, WK_WHOLE_HEAD },
     { "score", WK_T_COUNT, WK_WHOLE_HEAD },         { "norm", WK_T_COUNT, WK_WHOLE_NORMS },
 };
 enum { N_PROJECTION = sizeof projections / sizeof *projections };
 
-static wick_status read_keys(const wick_train *t, wk_trainer_options *o) {
-    const char *names[N_PROJECTION];
+/* Which of the projections a name means, the part after the last dot. */
+static wick_status find_projection(const char *key, const char *text, int *found) {
+    const char *names[N_PROJECTION], *dot = strrchr(text, '.'), *name = dot ? dot + 1 : text;
     for (int i = 0; i < N_PROJECTION; i++) names[i] = projections[i].name;
+    for (*found = 0; *found < N_PROJECTION; ++*found) if (!strcmp(names[*found], name)) return WICK_OK;
+    const char *near = wk_nearest(name, names, N_PROJECTION);
+    return wk_fail(WICK_E_ARG, "%s: there is no \"%s\"; %s%s, as in q_proj or self_attn.q_proj", key, text,
+                   near ? "did you mean " : "layers are named as in Hugging Face folders", near ? near : "");
+}
+
+static wick_status read_keys(const wick_train *t, wk_trainer_options *o) {
+    wick_status st;
+    int i;
     for (size_t k = 0; k < t->o.n_keys; k++) {
-        const char *dot = strrchr(t->o.keys[k], '.'), *name = dot ? dot + 1 : t->o.keys[k];
-        int i = 0;
-        while (i < N_PROJECTION && strcmp(names[i], name)) i++;
-        if (i == N_PROJECTION) {
-            const char *near = wk_nearest(name, names, N_PROJECTION);
-            return wk_fail(WICK_E_ARG, "lora_parameters.keys: there is no \"%s\"; %s%s, as in q_proj or self_attn.q_proj",
-                           t->o.keys[k], near ? "did you mean " : "layers are named as in Hugging Face folders", near ? near : "");
-        }
-        if (projections[i].whole) o->whole |= projections[i].whole;
-        else o->roles |= 1u << projections[i].role;
+        if ((st = find_projection("lora_parameters.keys", t->o.keys[k], &i))) return st;
+        bool adapted = projections[i].role < WK_T_COUNT && !(wk_train_is_full(t) && projections[i].whole);
+        if (adapted) o->roles |= 1u << projections[i].role;
+        else o->whole |= projections[i].whole;
+    }
+    for (size_t k = 0; k < t->o.n_modules_to_save; k++) {
+        if ((st = find_projection("modules_to_save", t->o.modules_to_save[k], &i))) return st;
+        if (!projections[i].whole)
+            return wk_fail(WICK_E_ARG, "modules_to_save: \"%s\" cannot be saved whole beside an adapter: embed_tokens, lm_head and "
+                           "score can", t->o.modules_to_save[k]);
+        o->whole |= projections[i].whole;
     }
     /* As PEFT does for SEQ_CLS: a classifier's head is learnt with the adapter. */
-    if (!t->o.n_keys && t->model->m->hp.classify && !wk_train_is_full(t)) o->whole = WK_WHOLE_HEAD;
+    if (!t->o.n_keys && t->model->m->hp.classify && !wk_train_is_full(t)) o->whole |= WK_WHOLE_HEAD;
     return WICK_OK;
 }
 

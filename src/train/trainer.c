@@ -30,6 +30,10 @@ static wick_status check_options(const wk_model *m, const wk_trainer_options *o)
     if (o->rank < 1 || o->rank > WK_LORA_MAX_RANK)
         return wk_fail(WICK_E_ARG, "rank %d: it must be 1 to %d", o->rank, WK_LORA_MAX_RANK);
     if (!isfinite(o->alpha)) return wk_fail(WICK_E_ARG, "alpha %g", o->alpha);
+    bool embed = o->roles & 1u << WK_T_EMBED && o->whole & WK_WHOLE_EMBED,
+         head = o->roles & 1u << WK_T_OUTPUT && o->whole & WK_WHOLE_HEAD;
+    if (embed || head)
+        return wk_fail(WICK_E_ARG, "an embedding or a head is either adapted or trained whole, not both");
     if (o->whole & (WK_WHOLE_NORMS | WK_WHOLE_LINEAR))
         return wk_fail(WICK_E_ARG, "an adapter cannot hold norms and projections: full fine-tuning trains them");
     return WICK_OK;
@@ -46,8 +50,9 @@ static wick_status add(wk_trainer *t, const wk_train_param *p) {
     t->pub[t->n_param] = *p;
     t->param[t->n_param++] = (wk_trained){ .at = t->n, .n = n - t->n };
     t->n = n;
-    if (p->layer >= 0 && p->layer < t->first_layer) t->first_layer = p->layer;
     t->embed |= p->role == WK_T_EMBED;
+    if (t->embed) t->first_layer = 0;  /* the way to it is through all of them */
+    if (p->layer >= 0 && p->layer < t->first_layer) t->first_layer = p->layer;
     return WICK_OK;
 }
 
@@ -70,12 +75,16 @@ static wick_status add_adapter(wk_trainer *t, int layer, wk_role role, const wk_
     int64_t n_in, n_out, rank = from ? from->rank : t->o.rank;
     bool dora = from ? from->magnitude != NULL : t->o.fine_tune == WK_TUNE_DORA;
     if (!wk_lora_sizes(t->m, layer, role, &n_in, &n_out)) return WICK_OK;
+    if (dora && layer < 0)
+        return wk_fail(WICK_E_UNSUPPORTED, "DoRA of %s cannot be trained: leave it out of the keys, or train lora",
+                       role == WK_T_EMBED ? "the embedding" : "the head");
     wk_train_slot *s = &t->slot[wk_model_slot(t->m, layer, role)];
     wk_lora_data scale = { .rslora = from ? t->data.rslora : t->o.rslora };
     wk_lora_module x = { .rank = rank, .alpha = from ? from->alpha : t->o.alpha };
-    s->scale = (float)wk_lora_scale(&scale, &x);
+    s->scale = (float)(wk_lora_scale(&scale, &x) * (role == WK_T_EMBED ? wk_lora_embed_scale(t->m) : 1));
     s->dropout = (float)t->o.dropout;
-    wick_status st = add(t, &(wk_train_param){ WK_PARAM_A, layer, role, rank, n_in, NULL });
+    bool by_token = role == WK_T_EMBED;
+    wick_status st = add(t, &(wk_train_param){ WK_PARAM_A, layer, role, by_token ? n_in : rank, by_token ? rank : n_in, NULL });
     if (!st) st = add(t, &(wk_train_param){ WK_PARAM_B, layer, role, n_out, rank, NULL });
     if (!st && dora) {
         st = add(t, &(wk_train_param){ WK_PARAM_MAGNITUDE, layer, role, 1, n_out, NULL });
@@ -117,8 +126,6 @@ static wick_status check_initial(const wk_trainer *t, const wk_lora_data *d) {
     for (size_t i = 0; i < d->n_module; i++) {
         const wk_lora_module *x = &d->module[i];
         int64_t n_in, n_out;
-        if (x->layer < 0)
-            return wk_fail(WICK_E_UNSUPPORTED, "an adapter of %s: only those of layers can be trained", wk_roles[x->role].gguf);
         if (!wk_lora_sizes(t->m, x->layer, x->role, &n_in, &n_out) || n_in != x->n_in || n_out != x->n_out || x->rank < 1 ||
             x->rank > WK_LORA_MAX_RANK)
             return wk_fail(WICK_E_ARG, "an adapter of %s in layer %d, %lld to %lld by rank %lld, does not fit the model",
@@ -135,6 +142,16 @@ static wick_status check_initial(const wk_trainer *t, const wk_lora_data *d) {
     return WICK_OK;
 }
 
+/* Adapters outside the layers: only those that are asked for, or that there are. */
+static wick_status add_outer(wk_trainer *t, wk_role role, const wk_lora_data *initial) {
+    const wk_lora_module *x = module_of(initial, -1, role);
+    int64_t n_in, n_out;
+    if (t->o.fine_tune == WK_TUNE_FULL || (initial ? !x : !(t->o.roles >> role & 1))) return WICK_OK;
+    if (!wk_lora_sizes(t->m, -1, role, &n_in, &n_out))
+        return wk_fail(WICK_E_ARG, "the model has no %s that could be adapted", role == WK_T_EMBED ? "embedding" : "lm_head");
+    return add_adapter(t, -1, role, x);
+}
+
 static wick_status list_params(wk_trainer *t, const wk_lora_data *initial) {
     bool full = t->o.fine_tune == WK_TUNE_FULL, all = t->o.n_layer < 0 || t->o.n_layer == t->m->hp.n_layer;
     unsigned whole = t->o.whole ? t->o.whole : full ? WK_WHOLE_ALL : 0;
@@ -145,7 +162,10 @@ static wick_status list_params(wk_trainer *t, const wk_lora_data *initial) {
     wick_status st = WICK_OK;
     if (whole & WK_WHOLE_EMBED || (whole & WK_WHOLE_HEAD && head == WK_T_EMBED))
         st = add_whole(t, -1, WK_T_EMBED, top->w[WK_T_EMBED], false);
+    if (!st) st = add_outer(t, WK_T_EMBED, initial);
     for (int l = 0; !st && l < t->m->hp.n_layer; l++) st = add_layer(t, l, whole, initial);
+    if (!st) st = add_outer(t, WK_T_OUTPUT, initial);
+    if (!st) st = add_outer(t, WK_T_SCORE, initial);
     if (!st && whole & WK_WHOLE_NORMS && all) st = add_whole(t, -1, WK_T_OUT_NORM, top->w[WK_T_OUT_NORM], false);
     if (!st && whole & WK_WHOLE_HEAD && head != WK_T_EMBED) st = add_whole(t, -1, head, top->w[head], false);
     if (!st && !t->n_param)
@@ -157,6 +177,18 @@ static wick_status list_params(wk_trainer *t, const wk_lora_data *initial) {
 
 static float *numbers(wk_trainer *t, size_t i) { return t->w + t->param[i].at; }
 
+/* Uniform from -width to width. */
+static void spread(wk_trainer *t, size_t i, double width) {
+    float *w = numbers(t, i);
+    for (size_t k = 0; k < t->param[i].n; k++) w[k] = (float)((2 * wk_uniform(t->o.seed, t->param[i].at + k) - 1) * width);
+}
+
+/* to [n_col, n_row] = from [n_row, n_col] with rows and columns exchanged. */
+static void turn(const float *from, int64_t n_row, int64_t n_col, float *to) {
+    for (int64_t r = 0; r < n_row; r++)
+        for (int64_t c = 0; c < n_col; c++) to[c * n_row + r] = from[r * n_col + c];
+}
+
 /* What a parameter begins with. */
 static wick_status begin(wk_trainer *t, size_t i, const wk_lora_data *initial) {
     const wk_train_param *p = &t->pub[i];
@@ -165,13 +197,17 @@ static wick_status begin(wk_trainer *t, size_t i, const wk_lora_data *initial) {
     float *w = numbers(t, i);
     size_t n = t->param[i].n;
     const float *from = NULL;
+    bool outer = p->role == WK_T_EMBED;
     switch (p->kind) {
     case WK_PARAM_A:
-        from = x ? x->a : NULL;
-        for (size_t k = 0; k < n; k++)
-            w[k] = (float)((2 * wk_uniform(t->o.seed, t->param[i].at + k) - 1) / sqrt((double)p->n_col));
+        from = x && !outer ? x->a : NULL;
+        if (!outer) spread(t, i, 1 / sqrt((double)p->n_col));
+        else if (x) turn(x->a, p->n_col, p->n_row, w);
         break;
-    case WK_PARAM_B: from = x ? x->b : NULL; break;
+    case WK_PARAM_B:
+        from = x ? x->b : NULL;
+        if (outer) spread(t, i, sqrt(3.0));
+        break;
     case WK_PARAM_MAGNITUDE: from = x ? x->magnitude : NULL; break;  /* else dora.c's */
     case WK_PARAM_WEIGHT:
     case WK_PARAM_BIAS: {
@@ -255,10 +291,14 @@ static wick_status show_adapter(wk_trainer *t, const wk_lora_data *initial) {
         const wk_train_param *p = &t->pub[i];
         const wk_lora_module *from = module_of(initial, p->layer, p->role);
         float *w = numbers(t, i);
-        if (p->kind == WK_PARAM_A)
-            d->module[n_module++] = (wk_lora_module){ NULL, p->layer, p->role, p->n_row, p->n_col, 0,
-                                                      from ? from->alpha : t->o.alpha, w, NULL, NULL };
-        else if (p->kind == WK_PARAM_B) {
+        if (p->kind == WK_PARAM_A) {
+            bool outer = p->role == WK_T_EMBED;
+            if (outer && !(w = t->embed_a = wk_alloc_array(t->param[i].n, sizeof *w)))
+                return wk_fail_memory(t->param[i].n * sizeof *w, "an adapter");
+            int64_t rank = outer ? p->n_col : p->n_row, n_in = outer ? p->n_row : p->n_col;
+            double alpha = from ? from->alpha : t->o.alpha;
+            d->module[n_module++] = (wk_lora_module){ NULL, p->layer, p->role, rank, n_in, 0, alpha, w, NULL, NULL };
+        } else if (p->kind == WK_PARAM_B) {
             d->module[n_module - 1].b = w;
             d->module[n_module - 1].n_out = p->n_row;
         } else if (p->kind == WK_PARAM_MAGNITUDE) d->module[n_module - 1].magnitude = w;
@@ -269,6 +309,9 @@ static wick_status show_adapter(wk_trainer *t, const wk_lora_data *initial) {
 
 wick_status wk_trainer_lora(wk_trainer *t, const wk_lora_data **out) {
     if (t->o.fine_tune == WK_TUNE_FULL) return wk_fail(WICK_E_ARG, "full fine-tuning makes no adapter");
+    for (size_t i = 0; t->embed_a && i < t->n_param; i++)
+        if (t->pub[i].kind == WK_PARAM_A && t->pub[i].role == WK_T_EMBED)
+            turn(numbers(t, i), t->pub[i].n_row, t->pub[i].n_col, t->embed_a);
     *out = &t->data;
     return WICK_OK;
 }
@@ -318,6 +361,7 @@ void wk_trainer_free(wk_trainer *t) {
         ops->weight_free(t->m->backend, t->param[i].weight);
         wk_free(t->param[i].length);
     }
+    wk_free(t->embed_a);
     wk_free(t->data.module);
     wk_free(t->data.saved);
     wk_free(t->data.task_type);

@@ -21,7 +21,8 @@ enum {
 typedef struct wk_trainer_options {
     wk_fine_tune fine_tune;
     int n_layer;              /* the last so many layers carry what is trained; -1: all */
-    uint32_t roles;           /* lora, dora: bits 1 << wk_role, WK_T_Q..WK_T_DOWN; 0: all that the model has */
+    uint32_t roles;           /* lora, dora: bits 1 << wk_role, WK_T_Q..WK_T_DOWN, WK_T_EMBED, WK_T_OUTPUT (the last two of lora
+                               * alone); 0: all projections that the model's layers have */
     int rank;                 /* lora, dora: 1..WK_LORA_MAX_RANK */
     double alpha;             /* B A x counts alpha / rank, or alpha / sqrt(rank) */
     bool rslora;
@@ -49,7 +50,7 @@ typedef struct wk_trainer wk_trainer;
 /* The model must outlive it, and may serve beside it between calls: its weights stay as they are, what is trained whole is a copy.
  * initial: an adapter to begin from, its modules being those trained (roles, n_layer, rank and alpha are then its own), its saved
  * modules too; copied. NULL: a new one, A uniform in +-1/sqrt(n_in) (as PEFT's kaiming_uniform_(a = sqrt 5)), B zero, a
- * magnitude the length of W's row (Liu et al. 2024, section 4.1).
+ * magnitude the length of W's row (Liu et al. 2024, section 4.1); of the embedding as PEFT has it A zero and B of variance one.
  * Errors  WICK_E_ARG (an option, rank, roles that the model does not have), WICK_E_UNSUPPORTED (an op without a gradient, or a
  *         weight that cannot be trained whole, by name), WICK_E_MEMORY. */
 wick_status wk_trainer_new(wk_model *m, const wk_trainer_options *o, const wk_lora_data *initial, wk_trainer **out);
@@ -81,7 +82,8 @@ typedef struct wk_train_param {
     wk_param_kind kind;
     int layer;                /* -1: none */
     wk_role role;
-    int64_t n_row, n_col;     /* as the model has it, Gemma's norms with the one added; a vector is one row */
+    int64_t n_row, n_col;     /* as the model has it, Gemma's norms with the one added; a vector is one row; the embedding's A has a
+                               * row for each token */
     const float *w;           /* [n_row, n_col] */
 } wk_train_param;
 /* All of them, in the order of the model's layers; borrowed until the next call. */

@@ -33,7 +33,8 @@ struct wk_trainer {
     float *row;               /* [max_row], and room for the largest parameter */
     uint64_t n_update, n_micro;          /* in all; dropout goes by n_micro */
     uint64_t n_gathered;      /* micro-batches in g */
-    wk_lora_data data;        /* what wk_trainer_lora() shows: borrows from w */
+    wk_lora_data data;        /* what wk_trainer_lora() shows: borrows from w, and from */
+    float *embed_a;           /* [rank, n_vocab] the embedding's A as adapters have it, or NULL */
 };
 
 /* Makes a pass ready. */

@@ -182,6 +182,19 @@ static void make_lora_grads(lab *l, made *m) {
     wk_val base = LAB_OP(l, WK_OP_LINEAR, NULL, x, lab_matrix(l, WK_F32, 1, n_out, n_in));
     BACK(l, LAB_OP(l, WK_OP_LORA, &a, base, x, A, B), x, A, B);
 }
+static void make_token_lora_grads(lab *l, made *m) {
+    int rank = lab_pick(&l->rng, 1, 40), d = lab_pick(&l->rng, 1, 200);
+    wk_attr a = { .scale = 0.7f, .dropout = 0.4f };
+    m->drop = true;
+    m->vocab = lab_pick(&l->rng, 1, 30);
+    wk_val A = lab_matrix(l, WK_F32, 1, m->vocab, rank), B = lab_matrix(l, WK_F32, 1, d, rank), x = lab_input(l, 1, d);
+    BACK(l, LAB_OP(l, WK_OP_LORA, &a, x, WK_NO_VAL, A, B), x, A, B);
+}
+static void make_dropout_grads(lab *l, made *m) {
+    wk_val x = lab_input(l, 1, lab_pick(&l->rng, 1, 200));
+    m->drop = true;
+    BACK(l, LAB_OP(l, WK_OP_DROPOUT, &((wk_attr){ .slot = 4, .dropout = 0.4f }), x), x);
+}
 static void make_attention_grads(lab *l, made *m) {
     m->kv_type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_F16, WK_Q8_0);
     m->head_dim = m->kv_type == WK_Q8_0 ? 32 * lab_pick(&l->rng, 1, 4) : lab_one_of(&l->rng, 1, 8, 12, 20, 64, 80, 96, 128, 37);
@@ -208,8 +221,17 @@ static void make_losses(lab *l, made *m) {
     wk_attr a = { .smoothing = lab_pick(&l->rng, 0, 1) ? 0.1f : 0, .cap = lab_pick(&l->rng, 0, 2) ? 0 : 2.0f };
     wk_val x = lab_input(l, 1, d), W = lab_matrix(l, type, 1, m->vocab, d),
            h = lab_pick(&l->rng, 0, 3) ? LAB_OP(l, WK_OP_SELECT_ROWS, NULL, x) : x;
-    wk_val y = LAB_OP(l, WK_OP_CROSS_ENTROPY, &a, h, W);
-    if (type == WK_F32) BACK(l, y, x, W);
+    wk_val mid = WK_NO_VAL, B = WK_NO_VAL;
+    if (lab_pick(&l->rng, 0, 1)) {  /* an adapter of the head */
+        int rank = lab_pick(&l->rng, 1, 40);
+        a.scale = 0.7f;
+        mid = LAB_OP(l, WK_OP_LINEAR, NULL, h, lab_matrix(l, WK_F32, 1, rank, d));
+        B = lab_matrix(l, WK_F32, 1, m->vocab, rank);
+    }
+    wk_val y = LAB_OP(l, WK_OP_CROSS_ENTROPY, &a, h, W, mid, B);
+    if (type == WK_F32 && B >= 0) BACK(l, y, x, W, mid, B);
+    else if (B >= 0) BACK(l, y, x, mid, B);
+    else if (type == WK_F32) BACK(l, y, x, W);
     else BACK(l, y, x);
 }
 static void make_expert_grads(lab *l, made *m) {
@@ -352,7 +374,7 @@ static void check_op(void (*make)(lab *, made *), bool saving) {
 TEST(embed) TEST(rms_norm) TEST(linear) TEST(lora) TEST(rope) TEST(attention) TEST(glu) TEST(add) TEST(softcap) TEST(select_rows)
 TEST(experts)
 GRADS(grads) GRADS(row_grads) GRADS(weight_grads) GRADS(lora_grads) GRADS(attention_grads) GRADS(losses)
-GRADS(expert_grads) GRADS(gain_grads)
+GRADS(expert_grads) GRADS(gain_grads) GRADS(token_lora_grads) GRADS(dropout_grads)
 
 static void test_refusals(void **state) {
     wk_backend *be = NULL;
@@ -471,7 +493,7 @@ static uint8_t *run_all(void (*make)(lab *, made *), int n_thread, uint64_t seed
 static void test_threads_change_no_bit(void **state) {
     static void (*const makes[])(lab *, made *) = { make_grads, make_row_grads, make_weight_grads, make_lora_grads,
                                                     make_attention_grads, make_losses, make_expert_grads,
-                                                    make_gain_grads };
+                                                    make_gain_grads, make_token_lora_grads, make_dropout_grads };
     (void)state;
     for (size_t i = 0; i < sizeof makes / sizeof *makes; i++)
         for (uint64_t seed = 50; seed < 54; seed++) {
@@ -562,7 +584,7 @@ int main(void) {
         cmocka_unit_test(test_experts),  cmocka_unit_test(test_grads),
         cmocka_unit_test(test_row_grads), cmocka_unit_test(test_weight_grads), cmocka_unit_test(test_lora_grads),
         cmocka_unit_test(test_attention_grads), cmocka_unit_test(test_losses), cmocka_unit_test(test_expert_grads),
-        cmocka_unit_test(test_gain_grads),
+        cmocka_unit_test(test_gain_grads), cmocka_unit_test(test_token_lora_grads), cmocka_unit_test(test_dropout_grads),
         cmocka_unit_test(test_threads_change_no_bit), cmocka_unit_test(test_trained_as_served),
         cmocka_unit_test(test_training_refusals),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_failing_allocations),

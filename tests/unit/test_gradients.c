@@ -237,6 +237,17 @@ static void make_lora(lab *l, made *m) {
     wk_val A = lab_matrix(l, WK_F32, 1, 4, 24), B = lab_matrix(l, WK_F32, 1, 20, 4);
     m->y = LAB_OP(l, WK_OP_LORA, &a, of(m, base), of(m, x), of(m, A), of(m, B));
 }
+static void make_token_lora(lab *l, made *m) {
+    wk_attr a = { .scale = 1.5f, .slot = 3, .dropout = 0.3f };
+    m->drop = true;  /* which leaves tokens alone */
+    m->vocab = 5;
+    wk_val A = lab_matrix(l, WK_F32, 1, 5, 4), B = lab_matrix(l, WK_F32, 1, 20, 4);
+    m->y = LAB_OP(l, WK_OP_LORA, &a, of(m, lab_input(l, 1, 20)), WK_NO_VAL, of(m, A), of(m, B));
+}
+static void make_dropout(lab *l, made *m) {
+    m->drop = true;
+    m->y = LAB_OP(l, WK_OP_DROPOUT, &((wk_attr){ .slot = 2, .dropout = 0.4f }), of(m, lab_input(l, 1, 20)));
+}
 static void make_dropped(lab *l, made *m) {
     m->drop = true;
     make_lora(l, m);
@@ -300,6 +311,17 @@ static void loss(lab *l, made *m, wk_dtype type, wk_attr a) {
 static void make_loss(lab *l, made *m) { loss(l, m, WK_F32, (wk_attr){ 0 }); }
 static void make_smooth_loss(lab *l, made *m) { loss(l, m, WK_F32, (wk_attr){ .smoothing = 0.1f }); }
 static void make_capped_loss(lab *l, made *m) { loss(l, m, WK_Q4_1, (wk_attr){ .smoothing = 0.1f, .cap = 2 }); }
+/* The head's own adapter. */
+static void adapted_loss(lab *l, made *m, wk_dtype type, wk_attr a) {
+    a.scale = 1.5f;
+    wk_val x = of(m, lab_input(l, 1, 32)), w = lab_matrix(l, type, 1, 40, 32), B = lab_matrix(l, WK_F32, 1, 40, 3);
+    wk_val mid = LAB_OP(l, WK_OP_SELECT_ROWS, NULL, of(m, lab_input(l, 1, 3)));
+    m->vocab = 40;
+    m->y = LAB_OP(l, WK_OP_CROSS_ENTROPY, &a, LAB_OP(l, WK_OP_SELECT_ROWS, NULL, x), w, mid, of(m, B));
+    if (type == WK_F32) of(m, w);
+}
+static void make_adapted_loss(lab *l, made *m) { adapted_loss(l, m, WK_F32, (wk_attr){ .smoothing = 0.1f }); }
+static void make_adapted_capped_loss(lab *l, made *m) { adapted_loss(l, m, WK_Q4_1, (wk_attr){ .cap = 2 }); }
 static void experts(lab *l, made *m, bool norm) {
     wk_attr a = { .n_used = 2, .norm_topk = norm };
     wk_val x = of(m, lab_input(l, 1, 12)), w = lab_matrix(l, WK_F32, 4, 10, 12), down = lab_matrix(l, WK_F32, 4, 12, 10);
@@ -430,7 +452,8 @@ static void check_op(void (*make)(lab *, made *)) {
 OP_TEST(lora) OP_TEST(dropped) OP_TEST(rope) OP_TEST(silu) OP_TEST(gelu) OP_TEST(gelu_tanh) OP_TEST(add) OP_TEST(softcap)
 OP_TEST(select) OP_TEST(embed) OP_TEST(norms) OP_TEST(bias) OP_TEST(causal) OP_TEST(window) OP_TEST(capped) OP_TEST(both_ways)
 OP_TEST(loss) OP_TEST(smooth_loss) OP_TEST(capped_loss) OP_TEST(experts) OP_TEST(normed_experts)
-OP_TEST(clipped) OP_TEST(sinks) OP_TEST(gain)
+OP_TEST(clipped) OP_TEST(sinks) OP_TEST(gain) OP_TEST(token_lora) OP_TEST(dropout) OP_TEST(adapted_loss)
+OP_TEST(adapted_capped_loss)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -442,6 +465,8 @@ int main(void) {
         cmocka_unit_test(op_causal), cmocka_unit_test(op_window), cmocka_unit_test(op_capped), cmocka_unit_test(op_both_ways),
         cmocka_unit_test(op_loss), cmocka_unit_test(op_smooth_loss), cmocka_unit_test(op_capped_loss), cmocka_unit_test(op_experts),
         cmocka_unit_test(op_normed_experts), cmocka_unit_test(op_clipped), cmocka_unit_test(op_sinks), cmocka_unit_test(op_gain),
+        cmocka_unit_test(op_token_lora), cmocka_unit_test(op_dropout), cmocka_unit_test(op_adapted_loss),
+        cmocka_unit_test(op_adapted_capped_loss),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -137,7 +137,18 @@ static void test_wrong(void **state) {
     const char *keys[] = { "self_attn.q_proj", "mlp.dawn_proj" };
     o.keys = keys;
     o.n_keys = 2;
-    refused(wick_train_new(m, &o, true, &t), WICK_E_ARG, "did you mean down_proj");
+    refused(wick_train_new(m, &o, true, &t), WICK_E_ARG,
+            "lora_parameters.keys: there is no \"mlp.dawn_proj\"; did you mean down_proj");
+    keys[1] = "model.embed_tokens";
+    o.modules_to_save = keys;
+    o.n_modules_to_save = 2;
+    refused(wick_train_new(m, &o, true, &t), WICK_E_ARG, "modules_to_save: \"self_attn.q_proj\" cannot be saved whole");
+    keys[0] = "lm_hed";
+    o.n_keys = 0;
+    refused(wick_train_new(m, &o, true, &t), WICK_E_ARG, "modules_to_save: there is no \"lm_hed\"; did you mean lm_head");
+    keys[0] = "embed_tokens";
+    o.n_keys = 1;
+    refused(wick_train_new(m, &o, true, &t), WICK_E_ARG, "either adapted or trained whole");
     o = options();
     o.resume_adapter_file = "/nonexistent/adapter_model.safetensors";
     assert_int_not_equal(wick_train_new(m, &o, true, &t), WICK_OK);
@@ -172,6 +183,7 @@ static void test_kinds(void **state) {
         { "optimizer", "lion" }, { "lr_schedule.name", "linear_schedule" }, { "lr_schedule.name", "cosine_decay" },
         { "lr_schedule.name", "exponential_decay" }, { "lr_schedule.name", "step_decay" }, { "packing", "true" },
         { "grad_checkpoint", "true" }, { "mask_prompt", "false" }, { "early_stopping", "5" }, { "keys", "q_proj,mlp.up_proj" },
+        { "keys", "embed_tokens" }, { "keys", "q_proj,lm_head" }, { "modules_to_save", "embed_tokens,lm_head" },
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         wick_model *m = open_model("data/models/llama");

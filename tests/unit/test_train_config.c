@@ -51,6 +51,7 @@ static const char whole[] =
     "  rank: 16\n"
     "  scale: 20.0\n"
     "  dropout: 0.1\n"
+    "modules_to_save: [lm_head]\n"
     "lr_schedule:\n"
     "  name: cosine_decay\n"
     "  warmup: 100\n"
@@ -88,6 +89,8 @@ static void test_yaml(void **state) {
     assert_string_equal(o.adapter_path, "adapters");
     assert_int_equal(o.n_keys, 2);
     assert_string_equal(o.keys[1], "self_attn.v_proj");
+    assert_int_equal(o.n_modules_to_save, 1);
+    assert_string_equal(o.modules_to_save[0], "lm_head");
     assert_int_equal(o.rank, 16);
     assert_float_equal(wk_train_alpha(&o), 320, 0);
     assert_string_equal(o.lr_schedule, "cosine_decay");
@@ -101,6 +104,7 @@ static void test_yaml(void **state) {
     wk_buf b = { 0 };
     wk_train_options_json(&o, &b);
     assert_non_null(strstr(b.ptr, "\"lora_parameters.keys\":[\"self_attn.q_proj\",\"self_attn.v_proj\"]"));
+    assert_non_null(strstr(b.ptr, "\"modules_to_save\":[\"lm_head\"]"));
     assert_non_null(strstr(b.ptr, "\"learning_rate\":1e-05"));
     assert_non_null(strstr(b.ptr, "\"optimizer_config.betas\":[0.9,0.98]"));
     wk_buf_free(&b);

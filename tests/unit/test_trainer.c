@@ -8,6 +8,7 @@
 
 #define LLAMA "data/models/llama"
 enum { V = 320 };
+static const uint32_t EMBED = 1u << WK_T_EMBED, HEAD = 1u << WK_T_OUTPUT;
 
 static void close_to(const char *what, size_t step, double got, double want, double tol) {
     if (!(fabs(got - want) <= tol * fabs(want))) fail_msg("%s, step %zu: %.8g, PEFT has %.8g", what, step, got, want);
@@ -21,6 +22,7 @@ static const reference_run runs[] = {
     { "mistral-window-train-linear", "data/models/mistral-window", 1, 0, 4, 32, 8 },
     { "qwen2-tied-train-accum2-smooth", "data/models/qwen2-tied", 2, 0.1, 4, 32, 8 },
     { "qwen2-tied-dora", "data/models/qwen2-tied", 1, 0, 2, 24, 1 },
+    { "llama-embed-head", "data/models/llama", 1, 0, 2, 24, 1 },
 };
 
 /* The largest distance so far. Without fmax(): GCC 12 for aarch64 breaks down over a loop of it that it inlines. */
@@ -105,7 +107,7 @@ static void peft_runs(void **state) {
 
 /* ---- gradients: a small step of plain descent gains rate * |gradient|^2 ---- */
 
-static void step_gains(const char *model, wk_fine_tune kind, unsigned whole, bool checkpoint) {
+static void step_gains(const char *model, wk_fine_tune kind, unsigned whole, uint32_t roles, bool checkpoint) {
     char path[100], what[160];
     wk_trainer_options o = wk_trainer_defaults();
     train_rows b = { .r = { 0 } };
@@ -115,6 +117,7 @@ static void step_gains(const char *model, wk_fine_tune kind, unsigned whole, boo
     snprintf(what, sizeof what, "%s, kind %d, checkpoint %d", model, kind, checkpoint);
     o.fine_tune = kind;
     o.whole = whole;
+    o.roles = roles;
     o.checkpoint = checkpoint;
     o.optimizer = (wk_optimizer){ .kind = WK_SGD };
     o.seed = 5;
@@ -144,7 +147,7 @@ static void gradients_of_families(void **state) {
     (void)state;
     static const char *const models[] = { "llama", "mistral-window", "qwen2-tied", "qwen3", "gemma2", "gemma3", "phi3", "olmo2",
                                           "phi3-longrope", "mixtral", "qwen3-moe", "qwen2-classify", "llama-yarn" };
-    for (size_t i = 0; i < sizeof models / sizeof *models; i++) step_gains(models[i], WK_TUNE_LORA, 0, i % 2);
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) step_gains(models[i], WK_TUNE_LORA, 0, 0, i % 2);
 }
 
 static void gradients_of_kinds(void **state) {
@@ -152,10 +155,24 @@ static void gradients_of_kinds(void **state) {
     static const char *const models[] = { "llama", "qwen2-tied", "gemma2", "qwen3", "qwen2-classify" };
     for (size_t i = 0; i < sizeof models / sizeof *models; i++)
         for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
-            step_gains(models[i], WK_TUNE_FULL, WK_WHOLE_ALL, checkpoint);
-            step_gains(models[i], WK_TUNE_FULL, WK_WHOLE_NORMS, checkpoint);
-            step_gains(models[i], WK_TUNE_LORA, WK_WHOLE_EMBED | WK_WHOLE_HEAD, checkpoint);
+            step_gains(models[i], WK_TUNE_FULL, WK_WHOLE_ALL, 0, checkpoint);
+            step_gains(models[i], WK_TUNE_FULL, WK_WHOLE_NORMS, 0, checkpoint);
+            step_gains(models[i], WK_TUNE_LORA, WK_WHOLE_EMBED | WK_WHOLE_HEAD, 0, checkpoint);
         }
+}
+
+/* The embedding's and the head's adapters, alone and beside others; a head that is trained whole beside an adapted embedding. */
+static void gradients_of_outer(void **state) {
+    (void)state;
+    static const char *const models[] = { "llama", "qwen2-tied", "gemma2" };
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++)
+        for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
+            step_gains(models[i], WK_TUNE_LORA, 0, EMBED, checkpoint);
+            step_gains(models[i], WK_TUNE_LORA, 0, HEAD, checkpoint);
+            step_gains(models[i], WK_TUNE_LORA, 0, EMBED | HEAD | 1u << WK_T_V, checkpoint);
+        }
+    step_gains("llama", WK_TUNE_LORA, WK_WHOLE_HEAD, EMBED, true);
+    step_gains("qwen2-classify", WK_TUNE_LORA, WK_WHOLE_HEAD, EMBED, false);
 }
 
 /* ---- the same bits ---- */
@@ -163,6 +180,7 @@ static void gradients_of_kinds(void **state) {
 /* Some updates of a training with everything in it. *loss: the last one's. */
 static float *train(int n_threads, bool checkpoint, double dropout, double *loss, size_t *n) {
     wk_trainer_options o = wk_trainer_defaults();
+    o.roles = EMBED | HEAD | 1u << WK_T_Q | 1u << WK_T_DOWN;
     o.checkpoint = checkpoint;
     o.dropout = dropout;
     o.max_grad_norm = 1;
@@ -228,8 +246,9 @@ static void packed_and_apart(void **state) {
 }
 
 /* Training's forward pass against the runner that serves, with the same adapter. */
-static void serves_the_same(const char *model, int n_threads) {
+static void serves_the_same(const char *model, int n_threads, uint32_t roles) {
     wk_trainer_options o = wk_trainer_defaults();
+    o.roles = roles;
     wk_model *m = train_model(model, n_threads);
     wk_trainer *t = train_new(m, &o, NULL);
     train_rows b = { .r = { 0 } };
@@ -271,10 +290,13 @@ static void serves_the_same(const char *model, int n_threads) {
 
 static void serving_bits(void **state) {
     (void)state;
-    serves_the_same(LLAMA, 2);
-    serves_the_same("data/models/qwen3", 1);
-    serves_the_same("data/models/gemma2", 2);
-    serves_the_same("data/models/llama-256-gptq-g64", 2);
+    serves_the_same(LLAMA, 2, 0);
+    serves_the_same("data/models/qwen3", 1, 0);
+    serves_the_same("data/models/gemma2", 2, 0);
+    serves_the_same("data/models/llama-256-gptq-g64", 2, 0);
+    serves_the_same(LLAMA, 2, EMBED | HEAD | 1u << WK_T_UP);
+    serves_the_same("data/models/qwen2-tied", 1, EMBED | HEAD);
+    serves_the_same("data/models/gemma2", 2, EMBED | HEAD);
 }
 
 /* ---- classification ---- */
@@ -345,7 +367,15 @@ static void refusals(void **state) {
     REFUSED(alpha, (double)INFINITY, "alpha inf");
     REFUSED(optimizer.beta2, 1, "optimiser: betas 0.9 and 1");
     REFUSED(whole, WK_WHOLE_NORMS, "full fine-tuning trains them");
-    REFUSED(roles, 1u << WK_T_EMBED, "there is nothing to train");
+    REFUSED(roles, 1u << WK_T_ROUTER, "there is nothing to train");
+    REFUSED(roles, 1u << WK_T_SCORE, "the model has no lm_head that could be adapted");
+    o.whole = WK_WHOLE_EMBED;
+    REFUSED(roles, EMBED, "either adapted or trained whole");
+    o.whole = 0;
+    o.fine_tune = WK_TUNE_DORA;
+    o.roles = HEAD;
+    refused(wk_trainer_new(m, &o, NULL, &t), WICK_E_UNSUPPORTED, "DoRA of the head cannot be trained");
+    o = wk_trainer_defaults();
 #undef REFUSED
     o.max_row = 8;
     t = train_new(m, &o, NULL);
@@ -397,6 +427,7 @@ int main(void) {
         cmocka_unit_test(peft_runs),
         cmocka_unit_test(gradients_of_families),
         cmocka_unit_test(gradients_of_kinds),
+        cmocka_unit_test(gradients_of_outer),
         cmocka_unit_test(threads_and_checkpoints),
         cmocka_unit_test(packed_and_apart),
         cmocka_unit_test(serving_bits),

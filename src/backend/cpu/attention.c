@@ -1,24 +1,33 @@
 /* attention.c: the steps of attention: rows store their keys and values in the cache, then every query head reads what
- * its sequence's pages hold. Threads divide tiles and KV heads, or query heads where there are few rows; never positions. */
+ * its sequence's pages hold. Threads take tiles of a KV head from a common list, or divide query heads where there are few
+ * rows; never positions. */
 #include "backend/cpu/plan.h"
 
 static size_t round64(size_t n) { return (n + 63) / 64 * 64; }
 
-size_t wk_attn_room_bytes(int64_t head_dim) {
+/* Bytes of wk_attn_room's parts, in its order. */
+enum { N_PART = 6 };
+static void part_bytes(int64_t head_dim, size_t *n) {
     int64_t pad = (head_dim + 15) / 16 * 16;
-    return 5 * 64 + wk_bytes3(WK_TILE_ROWS, head_dim + pad + WK_PAGE_LEN, sizeof(float)) +
-           wk_bytes3(WK_PAGE_LEN, head_dim + pad, sizeof(float));
+    const int64_t rows[N_PART] = { WK_TILE_ROWS, WK_TILE_ROWS, WK_TILE_ROWS, WK_TILE_ROWS, head_dim, WK_PAGE_LEN },
+                  cols[N_PART] = { head_dim, pad, WK_PAGE_LEN, 16, WK_PAGE_LEN, pad };
+    for (int i = 0; i < N_PART; i++) n[i] = round64(wk_bytes3(rows[i], cols[i], sizeof(float)));
 }
 
-static wk_attn_room room_of(const wk_cpu_plan *p, const wk_team *t, int64_t hd) {
-    uint8_t *at = wk_room(p, t);
-    size_t pad = (size_t)(hd + 15) / 16 * 16;
+size_t wk_attn_room_bytes(int64_t head_dim) {
+    size_t n[N_PART], all = 0;
+    part_bytes(head_dim, n);
+    for (int i = 0; i < N_PART; i++) all += n[i];
+    return all;
+}
+
+static wk_attn_room room_of(const wk_cpu_plan *p, const wk_team *t, int64_t head_dim) {
     wk_attn_room r;
-    r.q = (float *)(void *)at;
-    r.y = (float *)(void *)(at += round64(WK_TILE_ROWS * (size_t)hd * sizeof(float)));
-    r.score = (float *)(void *)(at += round64(WK_TILE_ROWS * pad * sizeof(float)));
-    r.k = (float *)(void *)(at += round64(WK_TILE_ROWS * WK_PAGE_LEN * sizeof(float)));
-    r.v = (float *)(void *)(at + round64((size_t)hd * WK_PAGE_LEN * sizeof(float)));
+    float **part[N_PART] = { &r.q, &r.y, &r.score, &r.sum, &r.k, &r.v };
+    uint8_t *at = wk_room(p, t);
+    size_t n[N_PART];
+    part_bytes(head_dim, n);
+    for (int i = 0; i < N_PART; at += n[i++]) *part[i] = (float *)(void *)at;
     return r;
 }
 
@@ -72,7 +81,8 @@ static void attend(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
         for (int i = 0; i < p->n_tile; i++) attend_heads(s, p, &room, &p->tile[i], from, to);
         return;
     }
-    for (int64_t i = t->i; i < n; i += t->n) {  /* neighbours cost about the same, later tiles of a prompt more */
+    atomic_int *taken = &p->taken[s->node - p->base.graph->node];
+    for (int64_t i; (i = n - 1 - atomic_fetch_add_explicit(taken, 1, memory_order_relaxed)) >= 0;) {  /* the dear ones first */
         int64_t h = i % a->n_head_kv * group;
         attend_heads(s, p, &room, &p->tile[i / a->n_head_kv], h, h + group);
     }
@@ -94,6 +104,7 @@ void wk_lower_attention(wk_lowering *l, const wk_node *n) {
     wk_lower_value(l, n->out[0], true, WK_SPLIT_NONE, 0);
     if (n->n_out > 1) wk_lower_value(l, n->out[1], true, WK_SPLIT_NONE, 0);
     int rows = WK_TILE_ROWS / (a->n_head / a->n_head_kv);
+    if (rows > 6) rows -= rows % 6;  /* as most register tiles have rows */
     if (p->tile_rows > rows) p->tile_rows = rows > 0 ? rows : 1;
     if (p->room_bytes < wk_attn_room_bytes(a->head_dim)) p->room_bytes = wk_attn_room_bytes(a->head_dim);
 }

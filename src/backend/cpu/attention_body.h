@@ -6,7 +6,11 @@
 
 /* Where a product's right side comes from: float32 that was unpacked, or a block of the cache as it is stored. */
 typedef enum source { PLAIN, F16, Q8_KEYS, Q8_VALUES } source;
-typedef struct right { const void *at; const uint16_t *scale; int64_t ld, ld_scale; } right;
+typedef struct right {
+    const void *at; const uint16_t *scale;
+    int64_t ld, ld_scale;
+    int64_t next;  /* bytes to the same place of the block that comes next; 0: not known */
+} right;
 
 /* A vector of row k from column j on. Unpacking is the same arithmetic wherever it happens. */
 INLINE vf fetch(const source from, const right *b, int64_t k, int64_t j) {
@@ -17,28 +21,57 @@ INLINE vf fetch(const source from, const right *b, int64_t k, int64_t j) {
     return vf_load((const float *)b->at + i);
 }
 
-/* C[mr][nv vectors] = (keep ? C : 0) + A[mr][n_k] * B[k0.. + n_k][n.. + nv vectors], each element one chain of fma in
- * order of k. */
-INLINE void register_tile(const source from, const int mr, const int nv, bool keep, int64_t n_k, const float *a, int64_t lda,
-                          const right *b, int64_t k0, int64_t n, float *c, int64_t ldc) {
+/* Asks for what the next block holds where nv vectors of row k are from column j on: its page is somewhere else, which the
+ * processor cannot foresee. */
+INLINE void foretell(const source from, const right *b, int64_t k, int64_t j, const int nv) {
+    const int64_t size = from == F16 ? 2 : 1;
+    const char *at = (const char *)b->at + b->next + (k * b->ld + j) * size;
+    WK_UNROLL
+    for (int64_t i = 0; i < nv * VW * size; i += 64) __builtin_prefetch(at + i);
+}
+
+/* Positions [lo, hi) of a block that a row sees; lo >= hi: none. */
+typedef struct span { int64_t lo, hi; } span;
+
+/* acc[m][j] = fma(a[m][k], B[k][n + j], acc[m][j]), for rows that see k. */
+#define STEP(sees)                                                                                       \
+    do {                                                                                                 \
+        vf w[TILE_N];                                                                                    \
+        if (from != PLAIN) foretell(from, &at, k, n, nv);                                                \
+        WK_UNROLL                                                                                        \
+        for (int j = 0; j < nv; j++) w[j] = fetch(from, &at, k, n + j * VW);                             \
+        WK_UNROLL                                                                                        \
+        for (int m = 0; m < mr; m++) {                                                                   \
+            if (!(sees)) continue;                                                                       \
+            vf x = vf_set(a[m * lda + k]);                                                               \
+            WK_UNROLL                                                                                    \
+            for (int j = 0; j < nv; j++) acc[m][j] = vf_fma(x, w[j], acc[m][j]);                         \
+        }                                                                                                \
+    } while (0)
+
+/* C[mr][nv vectors] = A[mr][n_k] * B[n_k][n.. + nv vectors], each element one chain of fma in order of k. With `seen`, row m
+ * adds to C, and only what k of seen[m] give: most k are seen by all rows, some before and after by a few. */
+INLINE void register_tile(const source from, const int mr, const int nv, const span *seen, int64_t n_k, const float *a,
+                          int64_t lda, const right *b, int64_t n, float *c, int64_t ldc) {
     vf acc[TILE_M][TILE_N];
     right at = *b;
+    span any = { 0, n_k }, all = { 0, n_k };
+    if (seen) any = all = seen[0];
+    for (int m = 1; seen && m < mr; m++) {
+        if (any.lo > seen[m].lo) any.lo = seen[m].lo;
+        if (any.hi < seen[m].hi) any.hi = seen[m].hi;
+        if (all.lo < seen[m].lo) all.lo = seen[m].lo;
+        if (all.hi > seen[m].hi) all.hi = seen[m].hi;
+    }
+    if (all.lo > all.hi) all.lo = all.hi = any.hi;
     WK_UNROLL
     for (int m = 0; m < mr; m++) {
         WK_UNROLL
-        for (int j = 0; j < nv; j++) acc[m][j] = keep ? vf_load(c + m * ldc + j * VW) : vf_zero();
+        for (int j = 0; j < nv; j++) acc[m][j] = seen ? vf_load(c + m * ldc + j * VW) : vf_zero();
     }
-    for (int64_t k = 0; k < n_k; k++) {
-        vf w[TILE_N];
-        WK_UNROLL
-        for (int j = 0; j < nv; j++) w[j] = fetch(from, &at, k0 + k, n + j * VW);
-        WK_UNROLL
-        for (int m = 0; m < mr; m++) {
-            vf x = vf_set(a[m * lda + k]);
-            WK_UNROLL
-            for (int j = 0; j < nv; j++) acc[m][j] = vf_fma(x, w[j], acc[m][j]);
-        }
-    }
+    for (int64_t k = any.lo; k < all.lo; k++) STEP(seen[m].lo <= k && k < seen[m].hi);
+    for (int64_t k = all.lo; k < all.hi; k++) STEP(true);
+    for (int64_t k = all.hi; k < any.hi; k++) STEP(k < seen[m].hi);
     WK_UNROLL
     for (int m = 0; m < mr; m++) {
         WK_UNROLL
@@ -47,8 +80,8 @@ INLINE void register_tile(const source from, const int mr, const int nv, bool ke
 }
 
 /* The same with sizes that become constants: up to TILE_M rows. */
-#define TILE_ARGS bool keep, int64_t n_k, const float *a, int64_t lda, const right *b, int64_t k0, int64_t n, float *c, int64_t ldc
-#define TILE(from, mr, nv) register_tile(from, (mr) <= TILE_M ? (mr) : 1, nv, keep, n_k, a, lda, b, k0, n, c, ldc)
+#define TILE_ARGS const span *seen, int64_t n_k, const float *a, int64_t lda, const right *b, int64_t n, float *c, int64_t ldc
+#define TILE(from, mr, nv) register_tile(from, (mr) <= TILE_M ? (mr) : 1, nv, seen, n_k, a, lda, b, n, c, ldc)
 #define TILE_ROWS(name, from, nv)                      \
     static void name(int mr, TILE_ARGS) {              \
         switch (mr) {                                  \
@@ -70,10 +103,11 @@ TILE_ROWS(tile_f16, F16, TILE_N)
 TILE_ROWS(tile_q8_keys, Q8_KEYS, TILE_N)
 TILE_ROWS(tile_q8_values, Q8_VALUES, TILE_N)
 
-/* Columns [0, n_n) of n_m rows; n_n is a multiple of TILE_N vectors unless from is PLAIN. */
-static void multiply(source from, int64_t n_m, int64_t n_n, bool keep, int64_t n_k, const float *a, int64_t lda, const right *b,
-                     int64_t k0, float *c, int64_t ldc) {
+/* Columns [0, n_n) of n_m rows; n_n is a multiple of TILE_N vectors unless from is PLAIN. seen: NULL or [n_m]. */
+static void multiply(source from, int64_t n_m, int64_t n_n, const span *seen, int64_t n_k, const float *a, int64_t lda,
+                     const right *b, float *c, int64_t ldc) {
     static void (*const whole[])(int, TILE_ARGS) = { tile_plain, tile_f16, tile_q8_keys, tile_q8_values };
+    int64_t n_tile = (n_m + TILE_M - 1) / TILE_M, rows = (n_m + n_tile - 1) / n_tile;  /* 7 rows: 4 and 3, not 6 and a slow 1 */
     for (int64_t n = 0, nv; n < n_n; n += nv * VW) {
         void (*tile)(int, TILE_ARGS) = whole[from];
         nv = TILE_N;
@@ -85,8 +119,9 @@ static void multiply(source from, int64_t n_m, int64_t n_n, bool keep, int64_t n
             tile = nv == 3 ? tile_plain_3 : nv == 2 ? tile_plain_2 : tile_plain_1;
 #endif
         }
-        for (int64_t m = 0; m < n_m; m += TILE_M)
-            tile((int)(n_m - m < TILE_M ? n_m - m : TILE_M), keep, n_k, a + m * lda, lda, b, k0, n, c + m * ldc + n, ldc);
+        for (int64_t m = 0; m < n_m; m += rows)
+            tile((int)(n_m - m < rows ? n_m - m : rows), seen ? seen + m : NULL, n_k, a + m * lda, lda, b, n, c + m * ldc + n,
+                 ldc);
     }
 }
 
@@ -94,10 +129,12 @@ INLINE int64_t up(int64_t n) { return (n + VW - 1) / VW * VW; }
 
 /* Where a page's keys and values of one head lie. */
 INLINE right keys_of(const wk_kv_block *b, const uint8_t *block) {
-    return (right){ block, (const uint16_t *)(const void *)(block + b->scale_at), WK_PAGE_LEN, WK_PAGE_LEN };
+    return (right){ .at = block, .scale = (const uint16_t *)(const void *)(block + b->scale_at), .ld = WK_PAGE_LEN,
+                    .ld_scale = WK_PAGE_LEN };
 }
 INLINE right values_of(const wk_kv_block *b, const uint8_t *block) {
-    return (right){ block, (const uint16_t *)(const void *)(block + b->scale_at), b->head_dim, b->head_dim / 32 };
+    return (right){ .at = block, .scale = (const uint16_t *)(const void *)(block + b->scale_at), .ld = b->head_dim,
+                    .ld_scale = b->head_dim / 32 };
 }
 
 /* Rows [k0, k1) of a block's n columns as float32: out [][ldo]; zeros up to a vector's end. */
@@ -118,8 +155,7 @@ static void unpack_any(source from, const right *b, int64_t k0, int64_t k1, int6
     else unpack(PLAIN, b, k0, k1, n, out, ldo);
 }
 
-/* Positions [lo, hi) of a block that a row at pos sees. */
-typedef struct span { int64_t lo, hi; } span;
+/* What a row at pos sees of the block that starts at position base. */
 INLINE span visible(const wk_attn_tile *t, int64_t pos, int64_t base) {
     span s = { 0, t->n_key - base };
     if (t->attr->causal && s.hi > pos + 1 - base) s.hi = pos + 1 - base;
@@ -129,67 +165,119 @@ INLINE span visible(const wk_attn_tile *t, int64_t pos, int64_t base) {
     return s;
 }
 
-/* Scores of one row in one block become weights relative to the running maximum, and y follows it. */
-INLINE void soften(float *s, span in, float cap, int64_t n_y, float *y, float *top, float *sum) {
+/* One thread's tile on its way through the blocks. Weights are taken relative to `top`, which follows the largest score
+ * only when that is more than SLACK above it: e^SLACK more in a weight costs no precision, moving y and sum does cost time.
+ * Sums stay in lanes until the end. */
+#define SLACK 8.0f
+typedef struct progress { float top[WK_TILE_ROWS], *sum; } progress;
+
+/* Row r's y and sum become relative to a larger top. */
+static void raise_top(progress *at, int64_t r, float top, int64_t n_y, float *y) {
+    vf fade = vf_exp_negative(vf_set(at->top[r] - top));
+    for (int64_t i = 0; i < n_y; i += VW) vf_store(y + i, vf_load(y + i) * fade);
+    vf_store(at->sum + r * VW, vf_load(at->sum + r * VW) * fade);
+    at->top[r] = top;
+}
+
+/* A row's scores of a block that it sees all of become weights. */
+INLINE void soften(float *s, int64_t n_y, float *y, progress *at, int64_t r) {
+    enum { N = WK_PAGE_LEN / VW };
+    vf x[N], most = vf_load(s);
+    WK_UNROLL
+    for (int j = 0; j < N; j++) most = vf_max(most, x[j] = vf_load(s + j * VW));
+    if (vf_any_above(most, at->top[r] + SLACK)) raise_top(at, r, vf_top(most), n_y, y);
+    vf total = vf_load(at->sum + r * VW), top = vf_set(at->top[r]);
+    WK_UNROLL
+    for (int j = 0; j < N; j++) {
+        x[j] = vf_exp_negative(x[j] - top);
+        total += x[j];
+        vf_store(s + j * VW, x[j]);
+    }
+    vf_store(at->sum + r * VW, total);
+}
+
+/* The same where the row sees some positions, or scores are capped. */
+static void soften_some(float *s, span in, float cap, int64_t n_y, float *y, progress *at, int64_t r) {
     vf most = vf_set(-INFINITY);
-    bool whole = in.lo == 0 && in.hi == WK_PAGE_LEN;
     for (int64_t j = in.lo / VW * VW; j < in.hi; j += VW) {
         vf x = vf_load(s + j);
+        vi lane = vi_count() + (int32_t)j;
         if (cap > 0) x = vf_tanh(x / cap) * cap;
-        if (!whole) {
-            vi lane = vi_count() + (int32_t)j;
-            x = vf_select((lane >= (int32_t)in.lo) & (lane < (int32_t)in.hi), x, vf_set(-INFINITY));
-        }
+        x = vf_select((lane >= (int32_t)in.lo) & (lane < (int32_t)in.hi), x, vf_set(-INFINITY));
         most = vf_max(most, x);
-        if (!whole || cap > 0) vf_store(s + j, x);
+        vf_store(s + j, x);
     }
-    float m = vf_top(most);
-    if (m > *top) {
-        float fade[VW];
-        vf_store(fade, vf_exp_negative(vf_set(*top - m)));
-        for (int64_t i = 0; i < n_y; i += VW) vf_store(y + i, vf_load(y + i) * fade[0]);
-        *sum *= fade[0];
-        *top = m;
-    }
-    vf total = vf_zero();
+    if (vf_any_above(most, at->top[r] + SLACK)) raise_top(at, r, vf_top(most), n_y, y);
+    vf total = vf_load(at->sum + r * VW);
     for (int64_t j = in.lo / VW * VW; j < in.hi; j += VW) {
         vf x = vf_load(s + j);
-        vf weight = vf_exp_negative(x - *top);
-        x = whole ? weight : vf_select(x == -INFINITY, vf_zero(), weight);
+        x = vf_select(x == -INFINITY, vf_zero(), vf_exp_negative(x - at->top[r]));
         total += x;
         vf_store(s + j, x);
     }
-    *sum += vf_sum(total);
+    vf_store(at->sum + r * VW, total);
 }
 
-/* y of rows [r0, r1) of the room += weights times values, positions [lo, hi). */
-INLINE void add_values(const wk_attn_room *room, int64_t hd, int64_t r0, int64_t r1, int64_t lo, int64_t hi, source from,
-                       const right *v) {
-    int64_t pad = (hd + 15) / 16 * 16;
-    const float *weight = room->score + r0 * WK_PAGE_LEN + lo;
-    if (lo < hi) multiply(from, r1 - r0, up(hd), true, hi - lo, weight, WK_PAGE_LEN, v, lo, room->y + r0 * pad, pad);
-}
+/* A block as products take it. */
+typedef struct opened { source k_from, v_from; right k, v; } opened;
 
-/* Some neighbouring query positions, from row r0 of the room on, against a block, whose scores are there. Positions that
- * all of them see go into one product; before and after it each adds those that it sees alone, so that every y is still
- * one chain in order of position. */
-static void attend_block(const wk_attn_tile *t, const wk_attn_room *room, const span *seen, int64_t n_pos, int64_t r0, source from,
-                         const right *v, float *top, float *sum) {
-    int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16, n_head = t->n_head;
-    span all = { 0, WK_PAGE_LEN };
-    for (int64_t i = 0, r = r0; i < n_pos; i++) {
-        if (all.lo < seen[i].lo) all.lo = seen[i].lo;
-        if (all.hi > seen[i].hi) all.hi = seen[i].hi;
-        for (int64_t end = r + n_head; r < end; r++)
-            if (seen[i].lo < seen[i].hi)
-                soften(room->score + r * WK_PAGE_LEN, seen[i], t->attr->cap, up(hd), room->y + r * pad, &top[r], &sum[r]);
+/* What each row of the tile sees of block b, and what any row does. */
+static span look(const wk_attn_tile *t, int64_t b, span *seen) {
+    span any = { WK_PAGE_LEN, 0 };
+    for (int64_t i = 0; i < t->n_row; i++) {
+        span s = visible(t, t->pos[t->row[i]], b * WK_PAGE_LEN);
+        for (int64_t h = 0; h < t->n_head; h++) *seen++ = s;
+        if (s.lo >= s.hi) continue;
+        if (any.lo > s.lo) any.lo = s.lo;
+        if (any.hi < s.hi) any.hi = s.hi;
     }
-    if (all.lo >= all.hi) all.lo = all.hi = WK_PAGE_LEN;  /* nothing in common */
-    for (int64_t i = 0, r = r0; i < n_pos; i++, r += n_head)
-        add_values(room, hd, r, r + n_head, seen[i].lo, seen[i].hi < all.lo ? seen[i].hi : all.lo, from, v);
-    add_values(room, hd, r0, r0 + n_pos * n_head, all.lo, all.hi, from, v);
-    for (int64_t i = 0, r = r0; i < n_pos; i++, r += n_head)
-        add_values(room, hd, r, r + n_head, all.hi > seen[i].lo ? all.hi : seen[i].lo, seen[i].hi, from, v);
+    return any;
+}
+
+/* Rows of the tile against a block: all of them at a time, so that keys and then values stay in the nearest cache. Keys that
+ * come after those that the rows of a register tile see are not multiplied. */
+static void attend_block(const wk_attn_tile *t, const wk_attn_room *room, const span *seen, const opened *b, progress *at) {
+    int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16, n = (int64_t)t->n_row * t->n_head;
+    float cap = t->attr->cap;
+    int64_t step = seen[0].hi == seen[n - 1].hi ? n : TILE_M;
+    for (int64_t r = 0; r < n; r += step) {
+        int64_t rows = n - r < step ? n - r : step, most = b->k_from == PLAIN ? up(seen[r + rows - 1].hi) : WK_PAGE_LEN;
+        multiply(b->k_from, rows, most, NULL, hd, room->q + r * hd, hd, &b->k, room->score + r * WK_PAGE_LEN, WK_PAGE_LEN);
+    }
+    for (int64_t r = 0; r < n; r++) {
+        float *s = room->score + r * WK_PAGE_LEN, *y = room->y + r * pad;
+        if (seen[r].lo == 0 && seen[r].hi == WK_PAGE_LEN && !(cap > 0)) soften(s, up(hd), y, at, r);
+        else if (seen[r].lo < seen[r].hi) soften_some(s, seen[r], cap, up(hd), y, at, r);
+    }
+    multiply(b->v_from, n, up(hd), seen, WK_PAGE_LEN, room->score, WK_PAGE_LEN, &b->v, room->y, pad);
+}
+
+/* Page b's keys and values: as they are stored where few rows use them, which would not repay unpacking, else as float32. */
+static opened open_block(const wk_attn_tile *t, const wk_attn_room *room, int64_t b, int64_t to, span any) {
+    int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16;
+    const uint8_t *at = t->kv + (size_t)t->page[b] * t->page_bytes;
+    source from = t->block.dtype == WK_F16 ? F16 : t->block.dtype == WK_Q8_0 ? Q8_KEYS : PLAIN;
+    opened x = { from, from == Q8_KEYS ? Q8_VALUES : from, keys_of(&t->block, at), values_of(&t->block, at + t->v_at) };
+    if ((int64_t)t->n_row * t->n_head <= 2 * TILE_M && hd % (TILE_N * VW) == 0) {
+        if (b + 1 < to) x.k.next = x.v.next = ((int64_t)t->page[b + 1] - t->page[b]) * (int64_t)t->page_bytes;
+        return x;
+    }
+    unpack_any(x.k_from, &x.k, 0, hd, up(any.hi), room->k, WK_PAGE_LEN);
+    unpack_any(x.v_from, &x.v, any.lo, any.hi, hd, room->v, pad);
+    return (opened){ PLAIN, PLAIN, { .at = room->k, .ld = WK_PAGE_LEN }, { .at = room->v, .ld = pad } };
+}
+
+/* Queries into the room; nothing seen so far. */
+static void start_tile(const wk_attn_tile *t, const wk_attn_room *room, progress *at) {
+    int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16, n = (int64_t)t->n_row * t->n_head;
+    memset(room->y, 0, (size_t)(n * pad) * sizeof *room->y);
+    memset(room->sum, 0, (size_t)(n * VW) * sizeof *room->sum);
+    at->sum = room->sum;
+    for (int64_t r = 0; r < n; r++) {
+        scale(t->attr->scale, t->q + t->row[r / t->n_head] * t->ldq + r % t->n_head * hd, hd, room->q + r * hd);
+        at->top[r] = t->sink ? t->sink[r % t->n_head] : -INFINITY;
+        if (t->sink) at->sum[r * VW] = 1;
+    }
 }
 
 static void attend(const wk_attn_tile *t, const wk_attn_room *room) {
@@ -198,46 +286,19 @@ static void attend(const wk_attn_tile *t, const wk_attn_room *room) {
     int64_t first = t->pos[t->row[0]], last = t->pos[t->row[t->n_row - 1]];
     int64_t from = a->window && first >= a->window ? (first - a->window + 1) / WK_PAGE_LEN : 0;
     int64_t to = ((a->causal ? last + 1 : t->n_key) + WK_PAGE_LEN - 1) / WK_PAGE_LEN;
-    source keys_from = t->block.dtype == WK_F16 ? F16 : t->block.dtype == WK_Q8_0 ? Q8_KEYS : PLAIN;
-    source values_from = keys_from == Q8_KEYS ? Q8_VALUES : keys_from;
-    float top[WK_TILE_ROWS], sum[WK_TILE_ROWS];
-    for (int64_t r = 0; r < n; r++) {
-        scale(a->scale, t->q + t->row[r / t->n_head] * t->ldq + r % t->n_head * hd, hd, room->q + r * hd);
-        memset(room->y + r * pad, 0, (size_t)pad * sizeof *room->y);
-        top[r] = t->sink ? t->sink[r % t->n_head] : -INFINITY;
-        sum[r] = t->sink ? 1 : 0;
-    }
+    progress at;
+    start_tile(t, room, &at);
     for (int64_t b = from; b < to; b++) {
-        int64_t base = b * WK_PAGE_LEN;
-        span seen[WK_TILE_ROWS], all = { WK_PAGE_LEN, 0 };
-        for (int64_t i = 0; i < t->n_row; i++) {
-            seen[i] = visible(t, t->pos[t->row[i]], base);
-            if (seen[i].lo >= seen[i].hi) continue;
-            if (all.lo > seen[i].lo) all.lo = seen[i].lo;
-            if (all.hi < seen[i].hi) all.hi = seen[i].hi;
-        }
-        if (all.lo >= all.hi) continue;
-        const uint8_t *block = t->kv + (size_t)t->page[b] * t->page_bytes;
-        right k = keys_of(&t->block, block), v = values_of(&t->block, block + t->v_at);
-        source k_from = keys_from, v_from = values_from;
-        if (n > TILE_M || hd % (TILE_N * VW)) {  /* enough rows that unpacking once pays, or an odd size */
-            unpack_any(k_from, &k, 0, hd, up(all.hi), room->k, WK_PAGE_LEN);
-            unpack_any(v_from, &v, all.lo, all.hi, hd, room->v, pad);
-            k = (right){ room->k, NULL, WK_PAGE_LEN, 0 };
-            v = (right){ room->v, NULL, pad, 0 };
-            k_from = v_from = PLAIN;
-        }
-        multiply(k_from, n, k_from == PLAIN ? up(all.hi) : WK_PAGE_LEN, false, hd, room->q, hd, &k, 0, room->score, WK_PAGE_LEN);
-        for (int64_t i = 0, next; i < t->n_row; i = next) {
-            for (next = i + 1; next < t->n_row && seen[next].lo == seen[i].lo && seen[next].hi == seen[i].hi;) next++;
-            if (next < i + TILE_M) next = i + TILE_M < t->n_row ? i + TILE_M : t->n_row;
-            attend_block(t, room, seen + i, next - i, i * t->n_head, v_from, &v, top, sum);
-        }
+        span seen[WK_TILE_ROWS], any = look(t, b, seen);
+        if (any.lo >= any.hi) continue;
+        const opened x = open_block(t, room, b, to, any);
+        attend_block(t, room, seen, &x, &at);
     }
     for (int64_t r = 0; r < n; r++) {
         int64_t row = t->row[r / t->n_head], h = r % t->n_head;
-        scale(1.0f / sum[r], room->y + r * pad, hd, t->y + row * t->ldq + h * hd);
-        if (t->lse) t->lse[row * t->ldlse + h] = top[r] + logf(sum[r]);
+        float sum = vf_sum(vf_load(at.sum + r * VW));
+        scale(1.0f / sum, room->y + r * pad, hd, t->y + row * t->ldq + h * hd);
+        if (t->lse) t->lse[row * t->ldlse + h] = at.top[r] + logf(sum);
     }
 }
 

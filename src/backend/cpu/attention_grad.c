@@ -6,8 +6,8 @@
 static size_t round64(size_t n) { return (n + 63) / 64 * 64; }
 
 /* Bytes of the room's parts: q and g of a tile, its weights and their gradients; a block six times. */
-static size_t tile_bytes(int64_t pad) { return wk_bytes3(WK_TILE_ROWS, pad, sizeof(float)); }
-static size_t pair_bytes(void) { return wk_bytes3(WK_TILE_ROWS, WK_PAGE_LEN, sizeof(float)); }
+static size_t tile_bytes(int64_t pad) { return wk_bytes3(WK_GRAD_ROWS, pad, sizeof(float)); }
+static size_t pair_bytes(void) { return wk_bytes3(WK_GRAD_ROWS, WK_PAGE_LEN, sizeof(float)); }
 static size_t block_bytes(int64_t pad) { return wk_bytes3(WK_PAGE_LEN, pad, sizeof(float)); }
 
 static wk_attn_grad_room room_of(const wk_cpu_plan *p, const wk_team *t, int64_t hd) {

@@ -93,8 +93,8 @@ static void unpack_block(const wk_attn_grad *t, const wk_attn_grad_room *room, i
 static void grad_tile_of_rows(const wk_attn_grad *t, const wk_attn_grad_room *room, int64_t b, int64_t r0, int64_t n, bool first) {
     const wk_attr *a = t->attr;
     int64_t hd = a->head_dim, pad = (hd + 15) / 16 * 16;
-    const right keys = { room->k_turned, NULL, WK_PAGE_LEN, 0 }, values = { room->v_turned, NULL, WK_PAGE_LEN, 0 },
-                straight = { room->k, NULL, pad, 0 };
+    const right keys = { .at = room->k_turned, .ld = WK_PAGE_LEN }, values = { .at = room->v_turned, .ld = WK_PAGE_LEN },
+                straight = { .at = room->k, .ld = pad };
     for (int64_t i = 0; i < n; i++) {
         int64_t row = t->row[r0 + i];
         memset(room->q + i * pad + hd, 0, (size_t)(pad - hd) * sizeof(float));
@@ -102,8 +102,8 @@ static void grad_tile_of_rows(const wk_attn_grad *t, const wk_attn_grad_room *ro
         scale(a->scale, t->q + row * t->ldq, hd, room->q + i * pad);
         memcpy(room->g + i * pad, t->g + row * t->ldq, (size_t)hd * sizeof(float));
     }
-    multiply(PLAIN, n, WK_PAGE_LEN, false, hd, room->q, pad, &keys, 0, room->p, WK_PAGE_LEN);
-    multiply(PLAIN, n, WK_PAGE_LEN, false, hd, room->g, pad, &values, 0, room->ds, WK_PAGE_LEN);
+    multiply(PLAIN, n, WK_PAGE_LEN, NULL, hd, room->q, pad, &keys, room->p, WK_PAGE_LEN);
+    multiply(PLAIN, n, WK_PAGE_LEN, NULL, hd, room->g, pad, &values, room->ds, WK_PAGE_LEN);
     for (int64_t i = 0; i < n; i++) {
         int64_t row = t->row[r0 + i], base = b * WK_PAGE_LEN, pos = t->pos[row], lo = 0, hi = t->n_key - base;
         float lse = t->lse[row * t->ldlse], d = dot(t->g + row * t->ldq, t->y + row * t->ldq, NULL, hd);
@@ -126,7 +126,7 @@ static void grad_tile_of_rows(const wk_attn_grad *t, const wk_attn_grad_room *ro
     }
     multiply_turned(WK_PAGE_LEN, pad, !first, n, room->p, WK_PAGE_LEN, room->g, pad, room->dv, pad);
     multiply_turned(WK_PAGE_LEN, pad, !first, n, room->ds, WK_PAGE_LEN, room->q, pad, room->dk, pad);
-    multiply(PLAIN, n, up(hd), false, WK_PAGE_LEN, room->ds, WK_PAGE_LEN, &straight, 0, room->q, pad);
+    multiply(PLAIN, n, up(hd), NULL, WK_PAGE_LEN, room->ds, WK_PAGE_LEN, &straight, room->q, pad);
     for (int64_t i = 0; i < n; i++) axpy(a->scale, room->q + i * pad, hd, t->dq + t->row[r0 + i] * t->ldq);
 }
 
@@ -136,8 +136,8 @@ static void attend_grad(const wk_attn_grad *t, const wk_attn_grad_room *room) {
     for (int64_t r = 0; r < t->n_row; r++) memset(t->dq + t->row[r] * t->ldq, 0, (size_t)hd * sizeof(float));
     for (int64_t b = 0; b * WK_PAGE_LEN < t->n_key; b++) {
         bool first = true;
-        for (int64_t r = 0; r < t->n_row; r += WK_TILE_ROWS) {
-            int64_t n = t->n_row - r < WK_TILE_ROWS ? t->n_row - r : WK_TILE_ROWS, base = b * WK_PAGE_LEN;
+        for (int64_t r = 0; r < t->n_row; r += WK_GRAD_ROWS) {
+            int64_t n = t->n_row - r < WK_GRAD_ROWS ? t->n_row - r : WK_GRAD_ROWS, base = b * WK_PAGE_LEN;
             if (a->causal && t->pos[t->row[r + n - 1]] < base) continue;
             if (a->window && t->pos[t->row[r]] - a->window + 1 >= base + WK_PAGE_LEN) continue;
             if (first) unpack_block(t, room, b);

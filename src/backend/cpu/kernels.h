@@ -20,11 +20,12 @@ typedef struct wk_attn_room {
     float *q;      /* [WK_TILE_ROWS][head_dim] */
     float *y;      /* [WK_TILE_ROWS][pad] */
     float *score;  /* [WK_TILE_ROWS][WK_PAGE_LEN] */
+    float *sum;    /* [WK_TILE_ROWS][16], as many of the 16 as the instruction set has lanes */
     float *k;      /* [head_dim][WK_PAGE_LEN] */
     float *v;      /* [WK_PAGE_LEN][pad] */
 } wk_attn_room;
 
-enum { WK_TILE_ROWS = 48 };  /* query rows (positions times heads) that share a key block */
+enum { WK_TILE_ROWS = 192 };  /* query rows (positions times heads) that share a key block; with them it fits into L2 */
 
 /* Some rows of one sequence times some query heads of one KV head. */
 typedef struct wk_attn_tile {
@@ -51,7 +52,9 @@ typedef struct wk_attn_grad {
     const uint8_t *kv; size_t page_bytes, v_at; const int32_t *page; wk_kv_block block;  /* as in wk_attn_tile */
 } wk_attn_grad;
 
-/* One thread's room for it; a tile has WK_TILE_ROWS rows, a block WK_PAGE_LEN positions. */
+enum { WK_GRAD_ROWS = 48 };
+
+/* One thread's room for it; a tile has WK_GRAD_ROWS rows, a block WK_PAGE_LEN positions. */
 typedef struct wk_attn_grad_room {
     float *q, *g;                    /* [tile][pad] */
     float *p, *ds;                   /* [tile][block]: weights, gradients of scores */

@@ -145,9 +145,13 @@ void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, i
     wk_linear_part(w, act, n_row, o0, o1, y + o0, ldy, bias);
 }
 
-void wk_linear_add(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy) {
+void wk_linear_add_part(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy) {
     wk_linear_set f = wk_linear_fns();
-    if (n_row > 0 && o0 < o1) linear_rows(&f, w, act, n_row, o0, o1, y + o0, ldy, NULL, true);
+    if (n_row > 0 && o0 < o1) linear_rows(&f, w, act, n_row, o0, o1, y, ldy, NULL, true);
+}
+
+void wk_linear_add(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy) {
+    wk_linear_add_part(w, act, n_row, o0, o1, y + o0, ldy);
 }
 
 /* ---- the gradient with respect to the input ---- */

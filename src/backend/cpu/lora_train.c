@@ -1,5 +1,5 @@
-/* lora_train.c: steps of lora where A and B are inputs, for training, and of its gradient. Forward, threads divide rows; the
- * sums are those of an adapter that is served. Sums over rows belong to one thread each and run in order. */
+/* lora_train.c: steps of lora where A and B are inputs, for training, of its gradient, and of dropout. Forward, threads divide
+ * rows; the sums are those of an adapter that is served. Sums over rows belong to one thread each and run in order. */
 #include "backend/cpu/plan.h"
 #include "graph/dropout.h"
 #include <string.h>
@@ -45,6 +45,19 @@ static float *mid_of(const wk_step *s, const wk_cpu_plan *p) {
     return s->slot < 0 ? wk_out(p, s, 1) : (float *)(void *)(p->mem + p->slot[s->slot].at);
 }
 
+/* The same where x is the row's token: mid[r] = scale * A's row of it, as the gradient wants it. */
+static void forward_by_token(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    const wk_packed *a = matrix(p, s->node->in[2]), *b = matrix(p, s->node->in[3]);
+    int64_t rank = wk_packed_n_in(a), n_out = s->shape_out.cols, from, to;
+    wk_my_runs(p, t, s->shape_out, n_out, &from, &to);
+    if (from >= to) return;
+    float *mid = mid_of(s, p) + from * rank, *y = wk_out(p, s, 0) + from * n_out;
+    for (int64_t r = from; r < to; r++) wk_packed_row(a, p->batch->token[r], mid + (r - from) * rank);
+    p->kernels->scale(s->node->attr.scale, mid, (to - from) * rank, mid);
+    if (s->in[0] != s->out[0]) memcpy(y, wk_in(p, s, 0) + from * n_out, (size_t)((to - from) * n_out) * sizeof *y);
+    wk_linear_add(b, mid, to - from, 0, n_out, y, n_out);
+}
+
 /* y[r] = base[r] + scale * B mid[r], mid[r] = A x[r]; inputs base, x, A, B. */
 static void forward(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const wk_packed *a = matrix(p, s->node->in[2]), *b = matrix(p, s->node->in[3]);
@@ -72,16 +85,35 @@ void wk_lower_lora_trained(wk_lowering *l, const wk_node *n) {
     const wk_cpu_weight *a = wk_lower_matrix(l, 2), *b = wk_lower_matrix(l, 3);
     int slot = -1;
     if (!a || !b) return;
-    if (n->n_out < 2) slot = wk_lower_slot(l, wk_bytes3(l->p->base.max_rows, a->base.n_row, sizeof(float)), l->k);
-    wk_step *s = wk_lower_step(l, forward);
+    int64_t rank = b->base.n_col;
+    if (n->n_out < 2) slot = wk_lower_slot(l, wk_bytes3(l->p->base.max_rows, rank, sizeof(float)), l->k);
+    wk_step *s = wk_lower_step(l, n->in[1] < 0 ? forward_by_token : forward);
     if (!s) return;
     s->slot = slot;
     wk_lower_value(l, n->in[0], false, WK_SPLIT_RUNS, s->shape_out.cols);
     wk_lower_value(l, n->in[1], false, WK_SPLIT_RUNS, a->base.n_col);
     wk_lower_value(l, n->out[0], true, WK_SPLIT_RUNS, s->shape_out.cols);
-    if (slot < 0) wk_lower_value(l, n->out[1], true, WK_SPLIT_RUNS, a->base.n_row);
+    if (slot < 0) wk_lower_value(l, n->out[1], true, WK_SPLIT_RUNS, rank);
     else wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_NONE, 0);
-    need_room(l, a->base.n_col, b->base.n_row);
+    if (n->in[1] >= 0) need_room(l, a->base.n_col, b->base.n_row);
+}
+
+/* ---- dropout by itself, of a head's input ---- */
+
+static void dropout(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    int64_t d = s->shape_out.cols, from, to;
+    wk_dropout key = dropout_of(s, p);
+    wk_my_runs(p, t, s->shape_out, d, &from, &to);
+    if (from >= to) return;
+    if (drops(s, p)) drop(&key, wk_in(p, s, 0), d, from, to - from, 0, d, wk_out(p, s, 0) + from * d);
+    else memcpy(wk_out(p, s, 0) + from * d, wk_in(p, s, 0) + from * d, (size_t)((to - from) * d) * sizeof(float));
+}
+
+void wk_lower_dropout(wk_lowering *l, const wk_node *n) {
+    wk_step *s = wk_lower_step(l, dropout);
+    if (!s) return;
+    wk_lower_value(l, n->in[0], false, WK_SPLIT_RUNS, s->shape_out.cols);
+    wk_lower_value(l, n->out[0], true, WK_SPLIT_RUNS, s->shape_out.cols);
 }
 
 /* ---- the gradient: inputs g, x, A, B, mid; d [T, r] = scale * B^T g lies in a slot ---- */

@@ -42,7 +42,9 @@ void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, i
 
 /* The same, added to y, which the sum begins with; for any number of rows by the path for many. */
 void wk_linear_add(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy);
-/* The same, y [n_row, ldy] having room for outputs [o0, o1) alone. */
+/* That, y [n_row, ldy] having room for outputs [o0, o1) alone. */
+void wk_linear_add_part(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy);
+/* wk_linear() likewise. */
 void wk_linear_part(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
                     const float *bias);
 

@@ -25,6 +25,7 @@ static const wk_lower_fn lower[WK_OP_COUNT] = {
     [WK_OP_LINEAR_BIAS_GRAD] = wk_lower_linear_bias_grad,
     [WK_OP_EMBED_GRAD] = wk_lower_embed_grad,
     [WK_OP_LORA_GRAD] = wk_lower_lora_grad,
+    [WK_OP_DROPOUT] = wk_lower_dropout,
     [WK_OP_ATTENTION_GRAD] = wk_lower_attention_grad,
     [WK_OP_GLU_GRAD] = wk_lower_glu_grad,
     [WK_OP_SOFTCAP_GRAD] = wk_lower_softcap_grad,
@@ -191,6 +192,7 @@ void wk_cpu_plan_free(wk_plan *plan) {
     wk_free(p->sort);
     wk_free(p->order);
     wk_free(p->tile);
+    wk_free(p->taken);
     wk_free_aligned(p->mem);
     wk_free(p);
 }
@@ -208,8 +210,9 @@ wick_status wk_cpu_plan_new(wk_backend *be, const wk_graph *g, int max_rows, wk_
     p->offset = wk_alloc_array(g->n_value ? g->n_value : 1, sizeof *p->offset);
     p->order = wk_alloc_array(n, sizeof *p->order);
     p->tile = wk_alloc_array(n, sizeof *p->tile);
+    p->taken = wk_alloc_array(g->n_node ? g->n_node : 1, sizeof *p->taken);
     if (!n) l.status = wk_fail(WICK_E_ARG, "a plan for %d rows", max_rows);
-    else if (!p->offset || !p->order || !p->tile) l.status = wk_fail_memory(n * sizeof *p->tile, "a plan");
+    else if (!p->offset || !p->order || !p->tile || !p->taken) l.status = wk_fail_memory(n * sizeof *p->tile, "a plan");
     else lower_all(&l);
     if (!l.status) {
         p->mem = wk_alloc_aligned(p->mem_bytes);

@@ -10,6 +10,7 @@
 #include "backend/backend.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/packed.h"
+#include <stdatomic.h>
 
 typedef struct wk_cpu_weight {
     wk_weight base;
@@ -77,6 +78,7 @@ struct wk_cpu_plan {
     unsigned mode;
     int32_t *order;                /* [max_rows] rows by sequence */
     wk_row_tile *tile; int n_tile; /* [max_rows] */
+    atomic_int *taken;             /* [n_node] pieces of a node's work that threads took, where they do not divide it */
 };
 
 /* ---- for lowering ---- */
@@ -155,6 +157,7 @@ void wk_lower_linear_bias_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_embed_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_lora_trained(wk_lowering *l, const wk_node *n);
 void wk_lower_lora_grad(wk_lowering *l, const wk_node *n);
+void wk_lower_dropout(wk_lowering *l, const wk_node *n);
 void wk_lower_attention_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_glu_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_softcap_grad(wk_lowering *l, const wk_node *n);

@@ -32,8 +32,8 @@ static wick_status check(const wk_cpu_plan *p, const wk_batch *b) {
         return wk_fail(WICK_E_ARG, "%d rows, %d wanted: the plan is for %d", b->n_row, b->n_out, p->base.max_rows);
     for (size_t k = 0; k < g->n_node; k++) {
         const wk_node *n = &g->node[k];
-        if (n->op == WK_OP_EMBED) {
-            int64_t n_vocab = g->value[n->in[0]].shape.n;
+        if (n->op == WK_OP_EMBED || (n->op == WK_OP_LORA && n->in[1] < 0 && n->in[2] >= 0)) {
+            int64_t n_vocab = g->value[n->in[n->op == WK_OP_EMBED ? 0 : 2]].shape.n;
             for (int r = 0; r < b->n_row; r++)
                 if (b->token[r] < 0 || b->token[r] >= n_vocab)
                     return wk_fail(WICK_E_ARG, "row %d: token %d, the embedding has %lld", r, b->token[r], (long long)n_vocab);
@@ -113,6 +113,7 @@ wick_status wk_cpu_run(wk_plan *plan, const wk_batch *b, wk_kv *kv) {
     wick_status st = check(p, b);
     if (st || b->n_row <= 0) return st;
     if (kv) group_rows(p, b);
+    for (size_t k = 0; k < p->base.graph->n_node; k++) atomic_store_explicit(&p->taken[k], 0, memory_order_relaxed);
     for (size_t k = 0; kv && k < p->base.graph->n_node; k++)
         if (p->base.graph->node[k].op == WK_OP_ATTENTION_GRAD && (st = check_gaps(p, b))) return st;
     wk_pool_run(plan->backend->pool, wk_dump_wanted() ? run_and_dump : run_steps, p);

@@ -165,6 +165,16 @@ INLINE float vf_top(vf v) {
     return a > b ? a : b;
 }
 #endif
+/* Whether any lane is above x. */
+#if defined(WK_SIMD_AVX512)
+INLINE bool vf_any_above(vf v, float x) { return _mm512_cmp_ps_mask(v, vf_set(x), _CMP_GT_OQ) != 0; }
+#elif defined(WK_SIMD_AVX2)
+INLINE bool vf_any_above(vf v, float x) { return _mm256_movemask_ps(_mm256_cmp_ps(v, vf_set(x), _CMP_GT_OQ)) != 0; }
+#elif defined(WK_SIMD_NEON)
+INLINE bool vf_any_above(vf v, float x) { return vmaxvq_u32((uint32x4_t)(v > x)) != 0; }
+#else
+INLINE bool vf_any_above(vf v, float x) { return (v[0] > x) | (v[1] > x) | (v[2] > x) | (v[3] > x); }
+#endif
 /* 0, 1, 2, ... */
 INLINE vi vi_count(void) {
     static const int32_t n[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };

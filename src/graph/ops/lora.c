@@ -2,7 +2,8 @@
  * different adapters share a batch. Hu et al. 2021, section 4.1. base [R, n_out], x [R, n_in]; x left out: it is the row's token,
  * of which A and w have a row each. DoRA's gain and offset (graph.h): Liu et al. 2024, eq. 5.
  * For training A [r, n_in] and B [n_out, r] are inputs, s is attr.scale, the batch's adapters do not act, and x may lose elements
- * by dropout first; saved: A x [R, r]. Without dropout the sums, and so the bits, are those of the same adapter when served. */
+ * by dropout first; saved: A x [R, r]. Where x is left out, A is [n_vocab, r], and saved is s times the token's row. Without
+ * dropout the sums, and so the bits, are those of the same adapter when served. */
 #include "graph/dropout.h"
 #include "graph/ops/ops.h"
 #include "graph/ops/product.h"
@@ -15,13 +16,16 @@ static wick_status shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     if (n->in[1] >= 0 && (base.kind != x.kind || base.n != x.n)) return wk_op_misfit(n, "base and input differ in rows");
     if (base.kind == WK_ROWS_FIXED || base.n != 1) return wk_op_misfit(n, "needs one row per token");
     if ((n->in[2] < 0) != (n->in[3] < 0)) return wk_op_misfit(n, "A and B come together");
-    if (n->in[2] >= 0 && (n->in[1] < 0 || a.cols != x.cols || b.n != base.cols || a.n != b.cols))
+    bool by_token = n->in[1] < 0;
+    int64_t rank = by_token ? a.cols : a.n;
+    if (n->in[2] >= 0 && ((!by_token && a.cols != x.cols) || b.n != base.cols || rank != b.cols))
         return wk_op_misfit(n, "A [%lld, %lld] and B [%lld, %lld] between %lld and %lld columns", (long long)a.n, (long long)a.cols,
                             (long long)b.n, (long long)b.cols, (long long)x.cols, (long long)base.cols);
-    if (a.n > MAX_RANK) return wk_op_misfit(n, "rank %lld, at most %d", (long long)a.n, MAX_RANK);
+    if (rank > MAX_RANK) return wk_op_misfit(n, "rank %lld, at most %d", (long long)rank, MAX_RANK);
+    if (n->in[2] >= 0 && by_token && base.kind != WK_ROWS_T) return wk_op_misfit(n, "rows of tokens are all rows");
     if (!(n->attr.dropout >= 0 && n->attr.dropout < 1)) return wk_op_misfit(n, "a dropout of %g", (double)n->attr.dropout);
     out[0] = base;
-    out[1] = (wk_shape){ base.kind, 1, a.n, false };
+    out[1] = (wk_shape){ base.kind, 1, rank, false };
     return WICK_OK;
 }
 
@@ -61,6 +65,17 @@ static double kept(const wk_ref_call *c, int64_t r, int64_t i) {
     return (double)wk_dropout_at(&d, wk_dropout_row(&d, r), (uint32_t)i);
 }
 
+static void trained_by_token(const wk_ref_call *c) {
+    const wk_ref_array *a = &c->in[2], *b = &c->in[3];
+    for (int64_t r = 0; r < c->out[0].rows; r++) {
+        double mid[MAX_RANK];
+        for (int64_t j = 0; j < a->cols; j++) mid[j] = (double)c->node->attr.scale * a->f[c->batch->token[r] * a->cols + j];
+        for (int64_t o = 0; o < b->rows; o++)
+            for (int64_t j = 0; j < b->cols; j++) c->out[0].f[r * b->rows + o] += b->f[o * b->cols + j] * mid[j];
+        if (c->node->n_out > 1) memcpy(c->out[1].f + r * a->cols, mid, (size_t)a->cols * sizeof *mid);
+    }
+}
+
 static void trained(const wk_ref_call *c) {
     const wk_ref_array *x = &c->in[1], *a = &c->in[2], *b = &c->in[3];
     double mid[MAX_RANK];
@@ -83,7 +98,7 @@ static void reference(const wk_ref_call *c) {
     const wk_ref_array *base = &c->in[0], *x = &c->in[1];
     const wk_batch *b = c->batch;
     memcpy(c->out[0].f, base->f, (size_t)(c->out[0].rows * base->cols) * sizeof(double));
-    if (c->in[2].f) trained(c);
+    if (c->in[2].f) (x->f ? trained : trained_by_token)(c);
     if (c->in[2].f || !c->lora || !b->adapter) return;
     for (int64_t i = 0; i < c->out[0].rows; i++) {
         int64_t r = c->out_rows ? b->out_row[i] : i;
@@ -93,12 +108,23 @@ static void reference(const wk_ref_call *c) {
     }
 }
 
+/* mid is s A's row: dB = sum over rows of g mid^T; A's row of each token gets s B^T g. */
+static wick_status grad_by_token(wk_graph *g, const wk_node *n, wk_val g_out, const bool *want, wk_val *g_in) {
+    if (want[2]) {
+        wk_val d = wk_graph_op(g, WK_OP_LINEAR_INPUT_GRAD, (wk_val[]){ g_out, n->in[3] }, 2, NULL, "lora_grad");
+        g_in[2] = wk_graph_op(g, WK_OP_EMBED_GRAD, (wk_val[]){ d, n->in[2] }, 2, &n->attr, "lora_grad");
+    }
+    if (want[3]) g_in[3] = wk_graph_op(g, WK_OP_LINEAR_WEIGHT_GRAD, (wk_val[]){ g_out, n->out[1] }, 2, NULL, "lora_grad");
+    return g->status;
+}
+
 static wick_status grad(wk_graph *g, const wk_node *n, const wk_val *g_out, const bool *want, wk_val *g_in) {
     if (want[0]) g_in[0] = g_out[0];
     if (n->in[2] < 0) {
         if (!want[1]) return g->status;
         return wk_fail(WICK_E_UNSUPPORTED, "op lora: a batch's adapters have no gradient: give A and B as inputs");
     }
+    if (n->in[1] < 0) return grad_by_token(g, n, g_out[0], want, g_in);
     wk_val dx = wk_graph_op(g, WK_OP_LORA_GRAD, (wk_val[]){ g_out[0], n->in[1], n->in[2], n->in[3], n->out[1] }, 5, &n->attr,
                             "lora_grad");
     for (int i = 1; i < 4; i++) if (want[i]) g_in[i] = wk_graph_out(g, dx, i - 1);

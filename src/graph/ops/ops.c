@@ -17,6 +17,7 @@ const wk_op_info *const wk_ops[WK_OP_COUNT] = {
     [WK_OP_EXPERT_LINEAR] = &wk_op_expert_linear,
     [WK_OP_COMBINE] = &wk_op_combine,
     [WK_OP_CROSS_ENTROPY] = &wk_op_cross_entropy,
+    [WK_OP_DROPOUT] = &wk_op_dropout,
     [WK_OP_RMS_NORM_GRAD] = &wk_op_rms_norm_grad,
     [WK_OP_LINEAR_INPUT_GRAD] = &wk_op_linear_input_grad,
     [WK_OP_LINEAR_WEIGHT_GRAD] = &wk_op_linear_weight_grad,
