@@ -448,14 +448,15 @@ static wick_status widen_lost(wk_packing *p) {
     p->n_bytes = 0;
     for (size_t i = 0; i < p->n_job; i++) {
         job *j = &p->job[i];
-        if (!j->lost || st) {
+        if (!atomic_load(&j->lost) || st) {
             wk_free(j->row_from);
             continue;
         }
         wk_weight_free(j->w->slab);
         st = lay_out(j->w, &types[WK_F16].l, j->w->n_out, j->w->n_in, false);
         j->take = types[WK_F16].take;
-        j->narrow = j->lost = false;
+        j->narrow = false;
+        atomic_store(&j->lost, false);
         p->n_bytes += j->w->n_block * block_bytes(j);
         p->job[n++] = *j;
     }
