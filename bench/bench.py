@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """bench.py [--short] [SECTION...]: measures wick beside its peers and writes tables into docs/benchmarks.md.
 
-Sections: speed, formats, memory, first-token, tokenizer, streaming, guessing, adapters, training, perplexity; without any, all.
-Each table stands between its own marks in the document, so one section can be measured again alone. --short goes through the
-motions quickly and writes nothing. Peers and their data go into the cache (see scripts/fetch.py) and stay there. wick and a peer take
-turns, in rounds, with the same model file and the same number of threads (WICK_BENCH_THREADS, else all cores); tables show
-medians over rounds and the median of the rounds' ratios."""
+Sections: speed, avx2, packing, formats, memory, first-token, tokenizer, streaming, guessing, adapters, training, perplexity;
+without any, all. Each table stands between its own marks in the document, so one section can be measured again alone. --short goes
+through the motions quickly and writes nothing. Peers and their data go into the cache (see scripts/fetch.py) and stay there. wick and a
+peer take turns, in rounds, with the same model file and the same number of threads (WICK_BENCH_THREADS, else all cores);
+tables show medians over rounds and the median of the rounds' ratios."""
 import argparse, datetime, glob, json, os, platform, re, shutil, statistics, struct, subprocess, sys, tempfile, time
+import bars
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build/release"))
@@ -19,13 +20,17 @@ NEEDS = {
     "smollm2": (93, 99, "SmolLM2-135M Q4_1"),
     "minilm": (84, 92, "all-MiniLM-L6-v2, for its vocabulary"),
     "llama.cpp": (77, 450, "llama.cpp's source and its native build (about 10 minutes, once)"),
+    "llama.cpp-avx2": (77, 450, "llama.cpp's source and a build of it that goes no further than AVX2 (about 10 minutes, once)"),
     "llama.cpp-src": (77, 250, "llama.cpp's source, for text to tokenize"),
     "venv": (35, 160, "a virtual environment: " + ", ".join(PACKAGES)),
     "qwen": (0, 3770, "random weights in Qwen2.5-0.5B's shape: F16, F16 of bfloat16 numbers, Q8_0, Q4_0, safetensors"),
+    "quantised": (0, 6000, "llama.cpp's tool's Q4_K_M of that shape; random weights in Llama-3.2-1B's: F16, Q4_K_M, Q6_K, Q8_0"),
     "peft": (3000, 6200, "a virtual environment with torch, transformers and PEFT (or name a Python that has them: PEERS=...)"),
 }
 SECTIONS = {
-    "speed": ("smollm2", "llama.cpp", "venv", "qwen"),
+    "speed": ("smollm2", "llama.cpp", "venv", "qwen", "quantised"),
+    "avx2": ("smollm2", "llama.cpp-avx2", "venv", "qwen", "quantised"),
+    "packing": ("smollm2", "llama.cpp", "venv", "qwen", "quantised"),
     "formats": ("venv", "qwen"),
     "memory": ("smollm2", "venv", "qwen"),
     "first-token": ("smollm2",),
@@ -77,43 +82,66 @@ def make_venv():
     return python
 
 
-def build_llama_cpp(folder, flags):
+def build_llama_cpp(folder, programs, flags, *options):
+    """Folder of llama.cpp's programs, built with these compiler flags and CMake options."""
     source, build = fetch("llama.cpp"), os.path.join(CACHE, folder)
-    programs = ["llama-bench", "llama-quantize", "llama-perplexity"]
-    if not all(os.path.exists(os.path.join(build, "bin", p)) for p in programs):
-        say("Building llama.cpp for this machine: about 10 minutes, once")
-        run(["cmake", "-S", source, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON",
+    bin_folder = os.path.join(build, "bin")
+    if not all(os.path.exists(os.path.join(bin_folder, p)) for p in programs):
+        say(f"Building llama.cpp ({' '.join(options)}): about 10 minutes, once")
+        run(["cmake", "-S", source, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", *options,
              f"-DCMAKE_C_FLAGS={flags}", f"-DCMAKE_CXX_FLAGS={flags}",
              "-DBUILD_SHARED_LIBS=OFF", "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_SERVER=OFF",
              "-DLLAMA_BUILD_MTMD=OFF", "-DLLAMA_BUILD_UI=OFF", "-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF"])
         if subprocess.run(["ninja", "-C", build, *programs]).returncode:
             sys.exit("bench.py: llama.cpp did not build")
-    return os.path.join(build, "bin", "llama-bench")
+    return bin_folder
 
 
 def make_llama_cpp():
     """llama-bench, built for this machine with all its instruction sets, and how in words. Where its AMX kernels crash (seen
     on a virtual Sapphire Rapids), they are left out, since a peer that runs is the only one to compare with."""
-    program, how = build_llama_cpp("llama.cpp-build", ""), "GGML_NATIVE=ON"
+    native, how, programs = "-DGGML_NATIVE=ON", "GGML_NATIVE=ON", ["llama-bench", "llama-quantize", "llama-perplexity"]
+    program = os.path.join(build_llama_cpp("llama.cpp-build", programs, "", native), "llama-bench")
     trial = [program, "-m", fetch("smollm2"), "-p", "8", "-n", "1", "-t", str(THREADS), "-r", "1"]
     if subprocess.run(trial, capture_output=True).returncode >= 0:
         return program, how
     say("llama.cpp crashes as it was built; building it once more without AMX")
     no_amx = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
-    return build_llama_cpp("llama.cpp-build-no-amx", no_amx), how + " without AMX (its AMX kernels crash here)"
+    bin_folder = build_llama_cpp("llama.cpp-build-no-amx", programs, no_amx, native)
+    return os.path.join(bin_folder, "llama-bench"), how + " without AMX (its AMX kernels crash here)"
 
 
-def make_qwen():
+def make_shape(shape):
+    """Folder of the models with random weights, those of one shape of bench/make_gguf.py made."""
     folder = os.path.join(CACHE, "bench-models")
     os.makedirs(folder, exist_ok=True)
-    if not os.path.exists(os.path.join(folder, "qwen-f16-bf16.gguf")):
-        say(run([make_venv(), os.path.join(ROOT, "bench", "make_gguf.py"), folder]).strip())
+    if not os.path.exists(os.path.join(folder, shape + "-f16-bf16.gguf")):
+        say(run([make_venv(), os.path.join(ROOT, "bench", "make_gguf.py"), folder, shape]).strip())
     return folder
 
 
+def make_qwen():
+    return make_shape("qwen")
+
+
+SHAPES = {"qwen": "Qwen2.5-0.5B", "llama-1b": "Llama-3.2-1B"}
+KINDS = {"F16": "F16 of all bits (extra)", "F16-BF16": "F16"}  # models trained in bfloat16 are the usual case
+
+
+def random_model(shape, kind):
+    """(name, path) of random weights in a model's shape; types that make_gguf.py does not write come from llama.cpp's tool."""
+    folder = make_shape(shape)
+    path = os.path.join(folder, f"{shape}-{kind.lower()}.gguf")
+    if not os.path.exists(path):
+        say(f"Quantising {SHAPES[shape]} to {kind}")
+        tool = os.path.join(build_llama_cpp("llama.cpp-build", ["llama-quantize"], "", "-DGGML_NATIVE=ON"), "llama-quantize")
+        run([tool, os.path.join(folder, shape + "-f16-bf16.gguf"), path + ".part", kind, THREADS])
+        os.replace(path + ".part", path)
+    return f"{SHAPES[shape]} {KINDS.get(kind, kind)}", path
+
+
 def qwen_file(kind):
-    shown = "F16 of bfloat16 numbers" if kind == "F16-BF16" else kind
-    return f"Qwen2.5-0.5B {shown}", os.path.join(make_qwen(), f"qwen-{kind.lower()}.gguf")
+    return random_model("qwen", kind)
 
 
 # ---- the page ----
@@ -156,9 +184,9 @@ def wick_version():
 
 # ---- sections ----
 
-def wick_speed(model, n_prompt, n_gen):
+def wick_speed(model, n_prompt, n_gen, env=None):
     """(prefill, generation) in tokens a second, one repetition in a fresh process."""
-    out = json.loads(run([WICK, "bench", model, "-p", n_prompt, "-n", n_gen, "-t", THREADS, "-r", 1, "-o", "json"]))
+    out = json.loads(run([WICK, "bench", model, "-p", n_prompt, "-n", n_gen, "-t", THREADS, "-r", 1, "-o", "json"], env=env))
     by = {bool(r["n_gen"]): r["tokens_per_second"] for r in out["results"]}
     return by[False], by[True]
 
@@ -182,20 +210,104 @@ def alternate(rounds, *measures):
     return results
 
 
-def speed(short):
-    rounds, n_prompt, n_gen = (1, 64, 8) if short else (7, 512, 64)
-    (program, how), rows = make_llama_cpp(), []
-    for name, path in [("SmolLM2-135M Q4_1", fetch("smollm2")), *(qwen_file(t) for t in ("Q8_0", "Q4_0", "F16", "F16-BF16"))]:
+def find_peaks():
+    """What this machine does at most, now: GB/s of reads, G operations a second by kind of number; 0: not known."""
+    return json.loads(run([os.path.join(BUILD, "bench", "linear"), "-t", THREADS, "peaks"]))
+
+
+def limits(path, n_prompt, peak):
+    """Tokens a second that the peaks allow: a prompt's by the operations of the linear layers, a generated one's by the bytes of
+    weights that it reads. 0: not known."""
+    tensors = json.loads(run([WICK, "inspect", path, "--tensors", "-o", "json"]))["tensors"]
+    matrices = {t["name"]: t for t in tensors if len(t["shape"]) == 2}
+    head = matrices.get("output.weight", matrices["token_embd.weight"])
+    layers = [t for name, t in matrices.items() if name.startswith("blk.")]
+    size = lambda t: t["shape"][0] * t["shape"][1]
+    ops = 2 * (sum(map(size, layers)) + size(head) / n_prompt)  # one row of logits a prompt
+    number = "fp32" if path.endswith("-f16.gguf") or not peak["bf16"] else "bf16"
+    most = peak[number if layers[0]["type"] == "F16" else "int8"]
+    return most * 1e9 / ops, peak["read"] * 1e9 / (sum(t["bytes"] for t in layers) + head["bytes"])
+
+
+def speed_rows(models, rounds, n_prompt, n_gen, program, env=None):
+    """A row of figures per model and kind of work, wick and llama.cpp taking turns."""
+    rows = []
+    for name, path in models:
         say(f"{name}: prefill and generation, wick and llama.cpp")
-        both = alternate(rounds, lambda: wick_speed(path, n_prompt, n_gen),
+        peak = find_peaks()
+        both = alternate(rounds, lambda: wick_speed(path, n_prompt, n_gen, env),
                          lambda: llama_speed(program, path, n_prompt, n_gen))
         for k, what in enumerate((f"prefill {n_prompt}", f"generate {n_gen}")):
-            ours, theirs = [w[k] for w, _ in both], [l[k] for _, l in both]
-            ratio = statistics.median(a / b for a, b in zip(ours, theirs))
-            rows.append((name, what, f"{statistics.median(ours):.1f}", f"{statistics.median(theirs):.1f}", f"{ratio:.2f}"))
-    text = "Tokens a second.\n\n" + table(("model", "what", "wick", "llama.cpp", "ratio"), rows)
+            rows.append({"model": name, "what": what, "wick": statistics.median(w[k] for w, _ in both),
+                         "llama.cpp": statistics.median(l[k] for _, l in both), "peak": peak,
+                         "ratios": sorted(w[k] / l[k] for w, l in both), "limit": limits(path, n_prompt, peak)[k]})
+    return rows
+
+
+def speed_table(rows, share):
+    """The rows as a table; share: also of the machine's limit."""
+    head = ["model", "what", "wick", "llama.cpp", "ratio", "spread"] + ["share of limit"] * share
+    lines = []
+    for r in rows:
+        ratios, of_limit = r["ratios"], f"{100 * r['wick'] / r['limit']:.0f} %" if r["limit"] else "?"
+        lines.append((r["model"], r["what"], f"{r['wick']:.1f}", f"{r['llama.cpp']:.1f}", f"{statistics.median(ratios):.2f}",
+                      f"{ratios[0]:.2f}..{ratios[-1]:.2f}", *[of_limit] * share))
+    return table(head, lines)
+
+
+def speed(short):
+    rounds, n_prompt, n_gen = (1, 64, 8) if short else (5, 512, 64)
+    program, how = make_llama_cpp()
+    models = [("SmolLM2-135M Q4_1", fetch("smollm2")), *(qwen_file(t) for t in ("Q4_0", "Q8_0", "Q4_K_M", "F16-BF16")),
+              *(random_model("llama-1b", t) for t in ("Q4_K_M", "Q6_K", "Q8_0")), qwen_file("F16")]
+    rows = speed_rows(models, rounds, n_prompt, n_gen, program)
+    svg = bars.draw([(what, [(r["model"], r["wick"], r["llama.cpp"], r["limit"]) for r in rows if r["what"] == what])
+                     for what in dict.fromkeys(r["what"] for r in rows)])
+    if not short:
+        with open(os.path.join(ROOT, "docs", "speed.svg"), "w") as f:
+            f.write(svg)
+    peak = {k: statistics.median(r["peak"][k] for r in rows) for k in rows[0]["peak"]}
+    text = ("![Speed of wick and llama.cpp by model, as shares of the machine's limit](speed.svg)\n\n"
+            f"Tokens a second, medians of {rounds} rounds; spread: the rounds' smallest and largest ratio. The limit of a prompt "
+            "is the operations of its linear layers at the peak for their numbers, of a generated token the bytes of weights "
+            f"that it reads at the peak of reads. Peaks were measured before each model, medians: reads {peak['read']:.1f} GB/s, "
+            f"int8 {peak['int8']:.0f}, bfloat16 {peak['bf16']:.0f}, float32 {peak['fp32']:.0f} G operations a second. F16 holds "
+            "bfloat16's numbers, as models trained so do.\n\n") + speed_table(rows, True)
     peer = f"llama.cpp from llama-cpp-python 0.3.36, {how}"
     write_section("speed", "Speed beside llama.cpp", text, [wick_version(), peer, first_line(["cc", "--version"])], short)
+
+
+def avx2(short):
+    """Both held to AVX2: wick when it runs, llama.cpp when it is built."""
+    rounds, n_prompt, n_gen = (1, 64, 8) if short else (5, 512, 64)
+    options = ["-DGGML_NATIVE=OFF", "-DGGML_AVX2=ON", "-DGGML_FMA=ON", "-DGGML_F16C=ON", "-DGGML_BMI2=ON", "-DGGML_AVX512=OFF"]
+    program = os.path.join(build_llama_cpp("llama.cpp-build-avx2", ["llama-bench"], "", *options), "llama-bench")
+    models = [("SmolLM2-135M Q4_1", fetch("smollm2")), *(qwen_file(t) for t in ("Q4_0", "Q8_0", "Q4_K_M"))]
+    rows = speed_rows(models, rounds, n_prompt, n_gen, program, dict(os.environ, WICK_CPU="avx2"))
+    text = (f"Tokens a second, medians of {rounds} rounds; spread: the rounds' smallest and largest ratio. wick with "
+            "WICK_CPU=avx2, llama.cpp built without AVX-512.\n\n") + speed_table(rows, False)
+    peer = f"llama.cpp from llama-cpp-python 0.3.36, {' '.join(o[2:] for o in options)}"
+    write_section("avx2", "Speed with AVX2 alone", text, [wick_version(), peer, first_line(["cc", "--version"])], short)
+
+
+def packing(short):
+    """How fast files become packed weights, beside a copy by the same threads, and how much memory that takes."""
+    rounds, mb, rows = 1 if short else 5, 1e6, []
+    models = [("SmolLM2-135M Q4_1", fetch("smollm2")), *(qwen_file(t) for t in ("Q4_0", "Q8_0", "Q4_K_M", "F16-BF16", "F16")),
+              *(random_model("llama-1b", t) for t in ("Q4_K_M", "Q6_K"))]
+    for name, path in models:
+        say(name)
+        program = os.path.join(BUILD, "bench", "packing")
+        both = alternate(rounds, *(lambda w=w: json.loads(run([program, path, w, THREADS])) for w in ("copy", "pack")))
+        copy, pack = ([r[k]["bytes"] / r[k]["seconds"] / 1e9 for r in both] for k in range(2))
+        ratios = sorted(p / c for p, c in zip(pack, copy))
+        size, peak = both[0][1]["bytes"], max(r[1]["peak"] for r in both)
+        rows.append((name, f"{statistics.median(copy):.1f}", f"{statistics.median(pack):.1f}", f"{statistics.median(ratios):.2f}",
+                     f"{ratios[0]:.2f}..{ratios[-1]:.2f}", f"{peak / mb:.0f}", f"{(1.15 * size + 24 * 1024 * 1024) / mb:.0f}"))
+    text = ("GB of a file in the system's cache a second: copied into fresh memory, and packed, by the same number of threads in "
+            f"turns; medians of {rounds} rounds. Peak: the most memory that the process held, in MB; the limit is 1.15 x the file "
+            "+ 24 MiB.\n\n") + table(("model", "copied", "packed", "ratio", "spread", "peak", "limit"), rows)
+    write_section("packing", "Packing at load", text, [wick_version()], short)
 
 
 def write_ids(path, ids):
@@ -554,12 +666,14 @@ def main():
     if unknown := [s for s in sections if s not in SECTIONS]:
         ap.error(f"no section {unknown[0]}; there are {', '.join(SECTIONS)}")
     there = {"smollm2": "SmolLM2-135M-Instruct.Q4_1.gguf", "llama.cpp": "llama.cpp-build/bin/llama-bench",
-             "venv": "bench-venv/packages.json", "qwen": "bench-models/qwen-f16-bf16.gguf", "peft": "peft-venv/packages.json",
+             "venv": "bench-venv/packages.json", "qwen": "bench-models/qwen-f16-bf16.gguf",
+             "quantised": "bench-models/llama-1b-q8_0.gguf", "llama.cpp-avx2": "llama.cpp-build-avx2/bin/llama-bench",
+             "peft": "peft-venv/packages.json",
              "llama.cpp-src": "llama.cpp-src", "minilm": "minilm"}
     have_peft = bool(os.environ.get("PEERS"))
     missing = dict.fromkeys(n for s in sections for n in SECTIONS[s]
                             if not (n == "peft" and have_peft) and not os.path.exists(os.path.join(CACHE, there[n])))
-    if "llama.cpp" in missing:
+    if "llama.cpp" in missing or "llama.cpp-avx2" in missing:
         missing.pop("llama.cpp-src", None)
     if missing:
         download, disk = (sum(NEEDS[n][k] for n in missing) for k in (0, 1))

@@ -1,8 +1,8 @@
 /* linear.c: how fast products with packed weights are: operations and bytes a second by type, shape and rows.
- *   bench/linear [-t threads] [-r repeats] [-T rows,...] [TYPE ...]
+ *   bench/linear [-t threads] [-r repeats] [-T rows,...] [TYPE ... | peaks]
  * One row is bound by reading the weights (GB/s of packed bytes), many by arithmetic (GOP/s, a multiplication and an addition
  * being two). Weights larger than the caches are made for one row. The best of several runs is printed; peaks are measured
- * first, so that a share of them can be told on any machine. */
+ * first, so that a share of them can be told on any machine; `peaks` prints nothing but them, as JSON. */
 #include "backend/cpu/linear.h"
 #include "base/clock.h"
 #include "base/cpu.h"
@@ -102,11 +102,17 @@ int main(int argc, char **argv) {
             for (char *p = argv[i + 1]; *p && n_T < 16; p += *p == ',') T[n_T++] = (int)strtol(p, &p, 10);
         }
     }
+    bool peaks_only = i < argc && !strcmp(argv[i], "peaks");
     if (i < argc) n_type = 0;
     for (; i < argc && n_type < WK_DTYPE_COUNT; i++) type[n_type++] = wk_dtype_of_name(argv[i]);
     wk_pool *pool;
     if (wk_pool_new(threads, &pool)) die();
     peaks peak = find_peaks(pool);
+    if (peaks_only) {
+        printf("{\"read\": %.2f, \"int8\": %.1f, \"fp32\": %.1f, \"bf16\": %.1f}\n", peak.read, peak.int8, peak.fp32, peak.bf16);
+        wk_pool_free(pool);
+        return 0;
+    }
     printf("%s, %d threads; peaks: reads %.1f GB/s, int8 %.0f GOP/s, float32 %.0f GFLOP/s, bfloat16 %.0f GFLOP/s\n", wk_cpu_name(),
            wk_pool_n(pool), peak.read, peak.int8, peak.fp32, peak.bf16);
     printf("%-7s %7s %6s %5s %9s %8s %8s %6s %9s\n", "type", "n_out", "n_in", "T", "us", "GOP/s", "GB/s", "share", "pack GB/s");

@@ -18,6 +18,8 @@ typedef struct wk_weight_source {
     float add;                 /* added to every element of a vector (Gemma keeps norm weights less one) */
     bool vector;               /* norms, biases, frequencies: kept as float32 */
     bool release;              /* the file's pages may go */
+    bool later;                /* may be made ready with others, by weights_ready(): until then the tensors' data stays, and the
+                                * weight is not read, nor freed before the last call of weights_ready() */
 } wk_weight_source;
 
 /* The KV cache's memory: pages of page_len positions, for all layers. */
@@ -34,6 +36,8 @@ typedef struct wk_backend_ops {
     /* All needed, unless marked optional. */
     void (*free)(wk_backend *be);
     wick_status (*weight_new)(wk_backend *be, const wk_weight_source *s, wk_weight **out);
+    /* Optional: finishes all weights that were made with `later`. NULL: they are ready at once. */
+    wick_status (*weights_ready)(wk_backend *be);
     void (*weight_free)(wk_backend *be, wk_weight *w);
     /* Overwrites rows [row, row + n) of a float32 weight (rows counted over its stacked matrices; a vector is one row) with in
      * [n, n_col], as graphs see them: wk_weight_source's add and row_from do not act again. Plans keep seeing the weight. Not

@@ -118,6 +118,15 @@ void wk_file_unmap(wk_file *f) {
     *f = (wk_file){ 0 };
 }
 
+void wk_file_expect(const void *p, size_t n) {
+#if defined(MADV_POPULATE_READ)
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), a = (uintptr_t)p & ~(page - 1);
+    madvise((void *)a, (uintptr_t)p + n - a, MADV_POPULATE_READ);  /* an older kernel refuses, and faults do the work */
+#else
+    (void)p, (void)n;
+#endif
+}
+
 void wk_file_release(const void *p, size_t n) {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t a = ((uintptr_t)p + page - 1) & ~(page - 1), b = ((uintptr_t)p + n) & ~(page - 1);

@@ -15,6 +15,8 @@ typedef struct wk_file {
 /* Maps a regular file. Errors  WICK_E_IO ("PATH: No such file or directory"), WICK_E_MEMORY. */
 wick_status wk_file_map(wk_file *f, const char *path);
 void wk_file_unmap(wk_file *f);
+/* Has [p, p+n) of a mapped file, which is read next, mapped at one go: a fault every few pages costs as much as the reading. */
+void wk_file_expect(const void *p, size_t n);
 /* Tells the kernel that [p, p+n) of a mapped file will not be read again soon: its pages may go. */
 void wk_file_release(const void *p, size_t n);
 /* Reads a whole file of at most limit bytes into *out (NUL-terminated). Errors  WICK_E_IO, WICK_E_LENGTH, WICK_E_MEMORY. */

@@ -59,8 +59,9 @@ static wick_status check_type(const binder *b, const wk_tensor *t) {
                    (int)t->name.len, t->name.ptr, wk_dtypes[t->dtype].name);
 }
 
-static wick_status upload(binder *b, const wk_weight_source *s, wk_weight **out) {
+static wick_status upload(binder *b, wk_weight_source *s, wk_weight **out) {
     wk_model *m = b->m;
+    s->later = true;
     for (int i = 0; i < s->n_tensor; i++) {
         b->done += s->tensor[i]->n_bytes;
         m->n_params += (uint64_t)wk_tensor_rows(s->tensor[i]) * (uint64_t)wk_tensor_cols(s->tensor[i]);
@@ -436,6 +437,7 @@ wick_status wk_model_bind(wk_model *m, wick_progress_fn progress, void *user) {
     if (!st) st = bind_output(&b);
     if (!st) st = bind_rope(&b);
     if (!st) st = refuse_unused(&b);
+    if (!st && m->backend->ops->weights_ready) st = m->backend->ops->weights_ready(m->backend);
     wk_free(b.used);
     wk_free(b.row_from);
     wk_arena_free(&b.own);

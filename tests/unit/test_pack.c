@@ -203,6 +203,47 @@ static void test_sizes(void **unused) {
     }
 }
 
+/* Weights of many sizes on one list come out as each does by itself; a float16 one, whose last value alone bfloat16 does not hold,
+ * as float16; what is cut from the list stays as it was laid out. */
+static void test_list(void **unused) {
+    (void)unused;
+    enum { N = 9 };
+    static const wk_dtype types[N] = { WK_Q4_0, WK_F16, WK_Q8_0, WK_F16, WK_Q6_K, WK_F32, WK_BF16, WK_Q4_1, WK_IQ4_NL };
+    static const int32_t from[3] = { 2, 0, 1 };
+    float want[768], got[768];
+    wk_packing p = { .pool = pool };
+    wk_tensor t[N];
+    wk_packed *w[N], *cut, *by_itself;
+    for (int i = 0; i < N; i++) {
+        t[i] = random_tensor(types[i], 1, i == 2 ? 900 : 1 + 2 * i, 256 * (1 + i % 3));
+        uint8_t *raw = (uint8_t *)(uintptr_t)t[i].data;
+        for (uint64_t k = 0; types[i] == WK_F16 && k < t[i].n_bytes; k += 2) raw[k] = 0, raw[k + 1] = 0x3c;
+        if (i == 3) raw[t[i].n_bytes - 2] = 1;
+        assert_int_equal(wk_packing_add(&p, &t[i], 0, i == 1 ? from : NULL, false, &w[i]), WICK_OK);
+    }
+    assert_int_equal(wk_packing_add(&p, &t[0], 0, NULL, false, &cut), WICK_OK);
+    wk_packing_cut(&p, N);
+    wk_packed_free(cut);
+    assert_int_equal(wk_packing_run(&p), WICK_OK);
+    assert_int_equal(p.n_job, 0);
+    assert_int_equal(p.n_bytes, 0);
+    assert_true(w[1]->l.bf16);
+    assert_false(w[3]->l.bf16);
+    for (int i = 0; i < N; i++) {
+        by_itself = pack(&t[i], 0, i == 1 ? from : NULL);
+        assert_int_equal(wk_packed_bytes(w[i]), wk_packed_bytes(by_itself));
+        for (int64_t r = 0; r < wk_packed_n_out(by_itself); r++) {
+            wk_packed_row(by_itself, r, want);
+            wk_packed_row(w[i], r, got);
+            assert_memory_equal(want, got, (size_t)wk_packed_n_in(by_itself) * sizeof *want);
+        }
+        wk_packed_free(by_itself);
+        wk_packed_free(w[i]);
+        tensor_free(&t[i]);
+    }
+    wk_packing_free(&p);
+}
+
 /* Pages of a mapped file may be let go meanwhile; the file's bytes, and the result, stay. */
 static void test_release(void **unused) {
     (void)unused;
@@ -324,6 +365,7 @@ int main(void) {
         cmocka_unit_test(test_row_order_and_stacks),
         cmocka_unit_test(test_gptq),
         cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_list),
         cmocka_unit_test(test_release),
         cmocka_unit_test(test_failed_allocations),
         cmocka_unit_test(test_refused),

@@ -4,6 +4,12 @@
 #include "base/cpu.h"
 #include <string.h>
 
+typedef struct cpu_backend {
+    wk_backend base;
+    wk_packing later;  /* weights that wait for others */
+} cpu_backend;
+enum { LATER_BYTES = 16 << 20 };  /* enough to keep threads busy; so much of the file stays mapped meanwhile */
+
 static void weight_free(wk_backend *be, wk_weight *weight) {
     wk_cpu_weight *w = (wk_cpu_weight *)weight;
     (void)be;
@@ -38,16 +44,22 @@ static wick_status pack_matrices(wk_backend *be, wk_cpu_weight *w, const wk_weig
     w->base = (wk_weight){ t->dtype, n_mat, wk_tensor_rows(t) / (each ? each : 1), wk_tensor_cols(t), 0 };
     w->mat = wk_alloc_array((size_t)n_mat, sizeof *w->mat);
     if (!w->mat) return wk_fail_memory((size_t)n_mat * sizeof *w->mat, "a weight");
+    wk_packing *p = &((cpu_backend *)be)->later;
+    size_t n_before = p->n_job;
     wick_status st = WICK_OK;
     for (int64_t m = 0; !st && m < n_mat; m++) {
-        st = wk_pack(be->pool, s->tensor[m / each], m % each, s->row_from, s->release, &w->mat[m]);
+        st = wk_packing_add(p, s->tensor[m / each], m % each, s->row_from, s->release, &w->mat[m]);
         if (!st && (wk_packed_n_out(w->mat[m]) != w->base.n_row || wk_packed_n_in(w->mat[m]) != w->base.n_col))
             st = wk_fail(WICK_E_FORMAT, "%.*s: stacked with tensors of another shape", (int)s->tensor[m / each]->name.len,
                          s->tensor[m / each]->name.ptr);
         if (!st) w->base.n_bytes += wk_packed_bytes(w->mat[m]);
     }
+    if (st) wk_packing_cut(p, n_before);
+    else if (!s->later || p->n_bytes >= LATER_BYTES) st = wk_packing_run(p);
     return st;
 }
+
+static wick_status weights_ready(wk_backend *be) { return wk_packing_run(&((cpu_backend *)be)->later); }
 
 static wick_status weight_new(wk_backend *be, const wk_weight_source *s, wk_weight **out) {
     wk_cpu_weight *w = wk_alloc(sizeof *w);
@@ -132,7 +144,9 @@ static void write_value(wk_plan *plan, wk_val v, int64_t row, int64_t n, const f
 static const float *view_value(wk_plan *plan, wk_val v, int64_t row) { return value_at((wk_cpu_plan *)plan, v, row); }
 
 static void backend_free(wk_backend *be) {
-    if (be) wk_pool_free(be->pool);
+    if (!be) return;
+    wk_packing_free(&((cpu_backend *)be)->later);
+    wk_pool_free(be->pool);
     wk_free(be);
 }
 
@@ -141,6 +155,7 @@ wick_status wk_cpu_new(int n_threads, wk_backend **out) {
         .name = "cpu",
         .free = backend_free,
         .weight_new = weight_new,
+        .weights_ready = weights_ready,
         .weight_free = weight_free,
         .weight_write = weight_write,
         .weight_row = weight_row,
@@ -156,11 +171,12 @@ wick_status wk_cpu_new(int n_threads, wk_backend **out) {
     wick_status st = wk_cpu_check();
     *out = NULL;
     if (st) return st;
-    wk_backend *be = wk_alloc(sizeof *be);
+    cpu_backend *be = wk_alloc(sizeof *be);
     if (!be) return wk_fail_memory(sizeof *be, "a backend");
-    be->ops = &ops;
-    st = wk_pool_new(n_threads, &be->pool);
-    if (st) backend_free(be);
-    else *out = be;
+    be->base.ops = &ops;
+    st = wk_pool_new(n_threads, &be->base.pool);
+    be->later.pool = be->base.pool;
+    if (st) backend_free(&be->base);
+    else *out = &be->base;
     return st;
 }

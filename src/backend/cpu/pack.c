@@ -9,9 +9,10 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { RELEASE_BYTES = 4 << 20 };
+enum { WINDOW_BYTES = 4 << 20 };  /* of the file that a thread maps at a time */
 
 static const struct type { wk_layout l; wk_take_fn *take; } types[WK_DTYPE_COUNT] = {
     [WK_F32]    = { { .bits = 32 }, wk_take_plain },
@@ -72,10 +73,9 @@ static wk_like like_of(const wk_layout *l) {
     return WK_LIKE_CODES;
 }
 
-wick_status wk_packed_new(const wk_layout *l, int64_t n_out, int64_t n_in, bool permuted, wk_packed **out) {
+/* Makes *w a weight of this layout with planes of its own, whatever it was. */
+static wick_status lay_out(wk_packed *w, const wk_layout *l, int64_t n_out, int64_t n_in, bool permuted) {
     bool codes = !wk_holds_floats(l), super = codes && wk_has_super(l), six = codes && l->scale == WK_SCALE_SIX;
-    wk_packed *w = wk_alloc(sizeof *w);
-    if (!w) return wk_fail_memory(sizeof *w, "a packed weight");
     *w = (wk_packed){ .l = *l, .n_out = n_out, .n_in = n_in, .n_held = n_in, .n_block = n_out / 16 + (n_out % 16 != 0),
                       .like = like_of(l) };
     if (wk_holds_bf16(l)) w->n_held = (n_in + WK_CHUNK - 1) / WK_CHUNK * WK_CHUNK;
@@ -98,17 +98,23 @@ wick_status wk_packed_new(const wk_layout *l, int64_t n_out, int64_t n_in, bool 
     bool ok = true;
     for (int i = 0; i < N_PLANE && ok; i++)
         if (plane[i].has) ok = add_plane(&at, plane[i].n, plane[i].m, plane[i].size, &offset[i]);
-    if (!ok || !(w->mem = wk_weight_alloc(at, &w->slab))) {
-        wk_free(w);
-        return wk_fail_memory(ok ? at : SIZE_MAX, "packed weights");
-    }
+    if (!ok || !(w->mem = wk_weight_alloc(at, &w->slab))) return wk_fail_memory(ok ? at : SIZE_MAX, "packed weights");
     w->n_bytes = at;
     for (int i = 0; i < N_PLANE; i++) {
         void *p = plane[i].has ? (uint8_t *)w->mem + offset[i] : NULL;
         memcpy(plane[i].to, &p, sizeof p);
     }
-    *out = w;
     return WICK_OK;
+}
+
+wick_status wk_packed_new(const wk_layout *l, int64_t n_out, int64_t n_in, bool permuted, wk_packed **out) {
+    wk_packed *w = wk_alloc(sizeof *w);
+    *out = NULL;
+    if (!w) return wk_fail_memory(sizeof *w, "a packed weight");
+    wick_status st = lay_out(w, l, n_out, n_in, permuted);
+    if (st) wk_packed_free(w);
+    else *out = w;
+    return st;
 }
 
 void wk_packed_free(wk_packed *w) {
@@ -220,16 +226,20 @@ static void weave_scales(wk_packed *w, int64_t block, int64_t span, const wk_par
 
 /* ---- packing ---- */
 
-typedef struct job {
+/* A weight to be filled. */
+struct wk_pack_job {
     wk_packed *w;
     const wk_dtype_info *d;
     wk_take_fn *take;
     const uint8_t *data;      /* the matrix's rows */
     size_t row_bytes;
-    const int32_t *row_from;
-    bool release;
-    atomic_bool *lost;        /* set when a value did not survive; NULL: all do */
-} job;
+    int32_t *row_from;        /* own copy */
+    bool release, narrow;     /* narrow: float16 as bfloat16, as long as no value is lost */
+    atomic_bool lost;
+};
+typedef struct wk_pack_job job;
+
+static int64_t block_bytes(const job *j) { return WK_PACK_ROWS * (int64_t)j->row_bytes; }
 
 /* Packed row r in the file, or NULL past the last. */
 static const uint8_t *source(const job *j, int64_t r) {
@@ -237,7 +247,7 @@ static const uint8_t *source(const job *j, int64_t r) {
 }
 
 /* Packs a block of 16 rows, and fetches the next one's bytes meanwhile: 16 rows are too many streams for the processor to see. */
-static void pack_block(const job *j, int64_t block, wk_part part[16]) {
+static void pack_block(job *j, int64_t block, wk_part part[16]) {
     wk_packed *w = j->w;
     size_t span_bytes = (size_t)(WK_SUPER / j->d->block * j->d->bytes);
     int64_t code_bytes = w->l.bits / 8;
@@ -248,7 +258,7 @@ static void pack_block(const job *j, int64_t block, wk_part part[16]) {
             if (next) for (size_t b = 0; b < span_bytes; b += 64) __builtin_prefetch(next + (size_t)span * span_bytes + b);
             if (src) j->take(j->d, src + (size_t)span * span_bytes, (int)(left < WK_SUPER ? left : WK_SUPER), &part[r]);
             else memset(&part[r], 0, sizeof part[r]);
-            if (src && j->lost && part[r].lost) atomic_store(j->lost, true);
+            if (src && j->narrow && part[r].lost) atomic_store(&j->lost, true);
             if (left < WK_SUPER) memset(part[r].code + left * code_bytes, 0, (size_t)((w->n_held - w->n_in) * code_bytes));
         }
         wk_weave_codes(w, block, span, part);
@@ -256,21 +266,53 @@ static void pack_block(const job *j, int64_t block, wk_part part[16]) {
     }
 }
 
-static void pack_share(const wk_team *t, void *arg) {
-    const job *j = arg;
+/* What a thread has passed of a file and not let go of yet. */
+typedef struct trail { const uint8_t *from, *to; } trail;
+
+/* Adds [p, p + n), and lets go of what has become a window, or lies elsewhere. Between a layer's weights there are norms, less than
+ * a page. */
+static void trail_add(trail *t, const uint8_t *p, size_t n) {
+    enum { GAP = 4095 };
+    bool joins = t->from && p >= t->to && p - t->to <= GAP;
+    if (t->from && (!joins || t->to - t->from >= WINDOW_BYTES)) wk_file_release(t->from, (size_t)(t->to - t->from)), joins = false;
+    if (!joins) t->from = p;
+    t->to = p + n;
+}
+
+/* Blocks [from, to), a window of the file at a time. */
+static void pack_blocks(job *j, int64_t from, int64_t to, trail *passed) {
     wk_part part[16];
-    int64_t from, to;
-    size_t block_bytes = 16 * j->row_bytes, done = 0;
-    wk_team_share(t, j->w->n_block, 1, &from, &to);
-    for (int64_t b = from; b < to && !(j->lost && atomic_load(j->lost)); b++) {
-        pack_block(j, b, part);
-        done += block_bytes;
-        if (j->release && !j->row_from && (done >= RELEASE_BYTES || b + 1 == to)) {
-            wk_file_release(j->data + (size_t)(b + 1) * block_bytes - done,
-                            b + 1 < j->w->n_block ? done : done - (size_t)(j->w->n_block * 16 - j->w->n_out) * j->row_bytes);
-            done = 0;
-        }
+    int64_t each = block_bytes(j), step = WINDOW_BYTES / each + 1, whole = j->w->n_out * (int64_t)j->row_bytes;
+    for (int64_t b = from, end; b < to && !atomic_load(&j->lost); b = end) {
+        end = b + step < to ? b + step : to;
+        const uint8_t *window = j->data + b * each;
+        size_t n = (size_t)((end * each < whole ? end * each : whole) - b * each);
+        wk_file_expect(window, n);
+        for (; b < end; b++) pack_block(j, b, part);
+        if (j->release) trail_add(passed, window, n);
     }
+}
+
+/* How many of n blocks begin before byte `at`. */
+static int64_t blocks_before(const job *j, int64_t at) {
+    int64_t each = block_bytes(j), n = at > 0 ? (at + each - 1) / each : 0;
+    return n < j->w->n_block ? n : j->w->n_block;
+}
+
+/* A thread's share is one run of bytes of all jobs: pages of the file and of packed weights, but for a few, are its own. */
+static void pack_share(const wk_team *t, void *arg) {
+    const wk_packing *p = arg;
+    trail passed = { 0 };
+    int64_t from, to, at = 0;
+    wk_team_share(t, p->n_bytes, 1, &from, &to);
+    for (size_t i = 0; i < p->n_job && at < to; at += p->job[i].w->n_block * block_bytes(&p->job[i]), i++)
+        pack_blocks(&p->job[i], blocks_before(&p->job[i], from - at), blocks_before(&p->job[i], to - at), &passed);
+    if (passed.from) wk_file_release(passed.from, (size_t)(passed.to - passed.from));
+}
+
+static void run_one(wk_pool *pool, job *j) {
+    wk_packing p = { pool, j, 1, 1, j->w->n_block * block_bytes(j) };
+    wk_pool_run(pool, pack_share, &p);
 }
 
 /* GPTQ and AWQ layers whose inputs are not in regular groups: by way of float32 rows. */
@@ -282,8 +324,9 @@ static wick_status pack_irregular(wk_pool *pool, const wk_tensor *t, const int32
     if (!rows) return wk_fail_memory(SIZE_MAX, "a quantised layer's weights");
     for (int64_t r = 0; r < n_out; r++) wk_tensor_row(t, r, rows + r * n_in);
     wick_status st = wk_packed_new(&other_code.l, n_out, n_in, false, &w);
-    job j = { w, &wk_dtypes[WK_F32], other_code.take, (const uint8_t *)rows, (size_t)n_in * sizeof *rows, row_from, false, NULL };
-    if (!st) wk_pool_run(pool, pack_share, &j);
+    job j = { .w = w, .d = &wk_dtypes[WK_F32], .take = other_code.take, .data = (const uint8_t *)rows,
+              .row_bytes = (size_t)n_in * sizeof *rows, .row_from = (int32_t *)(uintptr_t)row_from };
+    if (!st) run_one(pool, &j);
     wk_free(rows);
     *out = w;
     return st;
@@ -346,18 +389,36 @@ static wick_status pack_f8(wk_pool *pool, const wk_tensor *t, int64_t m, const i
     return wk_pack_parts(pool, &apart, m, row_from, release, out);
 }
 
-/* Packs j's rows into a new weight of a type's layout. */
-static wick_status pack_as(wk_pool *pool, const struct type *type, int64_t n_out, int64_t n_in, job *j, wk_packed **out) {
-    wick_status st = wk_packed_new(&type->l, n_out, n_in, false, out);
-    if (st) return st;
-    j->w = *out;
+/* Does bfloat16 hold the first row unchanged? Where it holds no other row either, that is known before there is memory. */
+static bool first_row_narrow(const job *j, int64_t n_in) {
+    wk_part part;
+    for (int64_t i = 0; i < n_in; i += WK_SUPER) {
+        wk_take_narrow(j->d, j->data + i * j->d->bytes, (int)(n_in - i < WK_SUPER ? n_in - i : WK_SUPER), &part);
+        if (part.lost) return false;
+    }
+    return true;
+}
+
+/* Lays j's weight out and puts it on the list, which then owns j's copy of row_from. */
+static wick_status add_job(wk_packing *p, const struct type *type, int64_t n_out, int64_t n_in, const int32_t *row_from, job *j,
+                           wk_packed **out) {
+    if (!wk_grow((void **)&p->job, &p->cap_job, p->n_job + 1, sizeof *p->job)) return wk_fail_memory(sizeof *j, "a weight");
+    if (row_from && !(j->row_from = wk_alloc_array((size_t)n_out, sizeof *row_from)))
+        return wk_fail_memory((size_t)n_out * sizeof *row_from, "an order of rows");
+    if (row_from) memcpy(j->row_from, row_from, (size_t)n_out * sizeof *row_from);
     j->take = type->take;
-    wk_pool_run(pool, pack_share, j);
-    if (j->release && j->row_from) wk_file_release(j->data, (size_t)n_out * j->row_bytes);
+    wick_status st = wk_packed_new(&type->l, n_out, n_in, false, out);
+    if (st) {
+        wk_free(j->row_from);
+        return st;
+    }
+    j->w = *out;
+    p->n_bytes += j->w->n_block * block_bytes(j);
+    p->job[p->n_job++] = *j;
     return WICK_OK;
 }
 
-wick_status wk_pack(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t *row_from, bool release, wk_packed **out) {
+wick_status wk_packing_add(wk_packing *p, const wk_tensor *t, int64_t m, const int32_t *row_from, bool release, wk_packed **out) {
     const wk_dtype_info *d = &wk_dtypes[t->dtype];
     const struct type *type = types[t->dtype].take ? &types[t->dtype] : d->quantised ? &other_code : &other_number;
     int64_t n_out = t->n_dim >= 2 ? t->shape[t->n_dim - 2] : 1, n_in = wk_tensor_cols(t);
@@ -365,24 +426,81 @@ wick_status wk_pack(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t 
     *out = NULL;
     wick_status st = check(t, m, type);
     if (st) return st;
-    if (t->parts && t->parts->order == WK_CODES_FLOATS) return pack_turned(pool, t, row_from, release, out);
+    if (t->parts && t->parts->order == WK_CODES_FLOATS) return pack_turned(p->pool, t, row_from, release, out);
     if (t->parts) {
-        st = wk_pack_parts(pool, t, m, row_from, release, out);
-        return st || *out ? st : pack_irregular(pool, t, row_from, out);
+        st = wk_pack_parts(p->pool, t, m, row_from, release, out);
+        return st || *out ? st : pack_irregular(p->pool, t, row_from, out);
     }
     if (!wk_row_bytes(t->dtype, n_in, &row_bytes) || !wk_mul_size(row_bytes, (size_t)n_out, &bytes) ||
         (uint64_t)(m + 1) > t->n_bytes / bytes)
         return wk_fail(WICK_E_FORMAT, "tensor \"%.*s\" has %" PRIu64 " bytes, fewer than its shape needs", (int)t->name.len,
                        t->name.ptr, t->n_bytes);
-    if (t->dtype == WK_F8_E4M3 || t->dtype == WK_F8_E5M2) return pack_f8(pool, t, m, row_from, release, out);
-    job j = { NULL, d, NULL, t->data + (size_t)m * bytes, row_bytes, row_from, release, NULL };
-    if (t->dtype != WK_F16) return pack_as(pool, type, n_out, n_in, &j, out);
-    atomic_bool lost = false;
-    j.lost = &lost;
-    if ((st = pack_as(pool, &narrow_f16, n_out, n_in, &j, out)) || !lost) return st;
-    wk_packed_free(*out);
-    j.lost = NULL;
-    return pack_as(pool, type, n_out, n_in, &j, out);
+    if (t->dtype == WK_F8_E4M3 || t->dtype == WK_F8_E5M2) return pack_f8(p->pool, t, m, row_from, release, out);
+    job j = { .d = d, .data = t->data + (size_t)m * bytes, .row_bytes = row_bytes, .release = release };
+    j.narrow = t->dtype == WK_F16 && first_row_narrow(&j, n_in);
+    return add_job(p, j.narrow ? &narrow_f16 : type, n_out, n_in, row_from, &j, out);
+}
+
+/* Keeps the jobs whose values bfloat16 does not hold after all, as float16 ones. */
+static wick_status widen_lost(wk_packing *p) {
+    wick_status st = WICK_OK;
+    size_t n = 0;
+    p->n_bytes = 0;
+    for (size_t i = 0; i < p->n_job; i++) {
+        job *j = &p->job[i];
+        if (!atomic_load(&j->lost) || st) {
+            wk_free(j->row_from);
+            continue;
+        }
+        wk_weight_free(j->w->slab);
+        st = lay_out(j->w, &types[WK_F16].l, j->w->n_out, j->w->n_in, false);
+        j->take = types[WK_F16].take;
+        j->narrow = false;
+        atomic_store(&j->lost, false);
+        p->n_bytes += j->w->n_block * block_bytes(j);
+        p->job[n++] = *j;
+    }
+    p->n_job = n;
+    return st;
+}
+
+static int by_place(const void *a, const void *b) {
+    const job *x = a, *y = b;
+    return (x->data > y->data) - (x->data < y->data);
+}
+
+wick_status wk_packing_run(wk_packing *p) {
+    wick_status st = WICK_OK;
+    while (!st && p->n_job) {
+        qsort(p->job, p->n_job, sizeof *p->job, by_place);
+        wk_pool_run(p->pool, pack_share, p);
+        st = widen_lost(p);
+    }
+    return st;
+}
+
+void wk_packing_cut(wk_packing *p, size_t n_job) {
+    while (p->n_job > n_job) {
+        const job *j = &p->job[--p->n_job];
+        p->n_bytes -= j->w->n_block * block_bytes(j);
+        wk_free(j->row_from);
+    }
+}
+
+void wk_packing_free(wk_packing *p) {
+    for (size_t i = 0; i < p->n_job; i++) wk_free(p->job[i].row_from);  /* their weights may be gone */
+    wk_free(p->job);
+    *p = (wk_packing){ .pool = p->pool };
+}
+
+wick_status wk_pack(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t *row_from, bool release, wk_packed **out) {
+    wk_packing p = { .pool = pool };
+    wick_status st = wk_packing_add(&p, t, m, row_from, release, out);
+    if (!st) st = wk_packing_run(&p);
+    wk_packing_free(&p);
+    if (st) wk_packed_free(*out);
+    if (st) *out = NULL;
+    return st;
 }
 
 /* ---- reading back ---- */
