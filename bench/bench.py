@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """bench.py [--short] [SECTION...]: measures wick beside its peers and writes tables into docs/benchmarks.md.
 
-Sections: speed, avx2, packing, formats, memory, first-token, tokenizer, streaming, guessing, adapters, training, perplexity;
-without any, all. Each table stands between its own marks in the document, so one section can be measured again alone. --short goes
-through the motions quickly and writes nothing. Peers and their data go into the cache (see scripts/fetch.py) and stay there. wick and a
-peer take turns, in rounds, with the same model file and the same number of threads (WICK_BENCH_THREADS, else all cores);
+Sections: speed, avx2, packing, long, formats, memory, first-token, tokenizer, streaming, guessing, adapters, training, perplexity;
+without any, all. Each table stands between its own marks in the document, so one section can be measured again alone. --short
+goes through the motions quickly and writes nothing. Peers and their data go into the cache (see scripts/fetch.py) and stay there.
+wick and a peer take turns, in rounds, with the same model file and the same number of threads (WICK_BENCH_THREADS, else all cores);
 tables show medians over rounds and the median of the rounds' ratios."""
 import argparse, datetime, glob, json, os, platform, re, shutil, statistics, struct, subprocess, sys, tempfile, time
 import bars
@@ -31,6 +31,7 @@ SECTIONS = {
     "speed": ("smollm2", "llama.cpp", "venv", "qwen", "quantised"),
     "avx2": ("smollm2", "llama.cpp-avx2", "venv", "qwen", "quantised"),
     "packing": ("smollm2", "llama.cpp", "venv", "qwen", "quantised"),
+    "long": ("llama.cpp", "venv", "qwen"),
     "formats": ("venv", "qwen"),
     "memory": ("smollm2", "venv", "qwen"),
     "first-token": ("smollm2",),
@@ -371,6 +372,30 @@ def memory(short):
     write_section("memory", "Memory", text, [wick_version()], short)
 
 
+def long(short):
+    """Prefill of a long prompt beside llama.cpp, and memory by length: the KV cache grows with it and nothing else may. About 12
+    minutes."""
+    lengths, rounds = ((512, 1024, 2048), 1) if short else ((8192, 16384, 32000), 3)
+    (program, how), (name, path) = make_llama_cpp(), qwen_file("Q8_0")
+    flags = ["-n", 0, "-r", 1, "-t", THREADS]
+    ours = [WICK, "bench", path, "--no-warmup", "-o", "json", *flags]
+    theirs = [program, "-m", path, "--no-warmup", "-o", "json", *flags, "-p", lengths[0]]
+    say(f"{name}: prefill of {lengths[0]}, wick and llama.cpp")
+    both = alternate(rounds, lambda: (json.loads(run([*ours, "-p", lengths[0]]))["results"][0]["tokens_per_second"],),
+                     lambda: (json.loads(run(theirs))[0]["avg_ts"],))
+    wick, peer = (statistics.median(b[i][0] for b in both) for i in range(2))
+    ratio = statistics.median(w[0] / l[0] for w, l in both)
+    rows, kv_bytes = [], 24 * 2 * 64 * 2 * 2  # layers × KV heads × head size × K and V × two bytes, of a position
+    for n in lengths:
+        used, kv = peak_rss([*ours, "-p", n]), kv_bytes * n
+        rows.append((n, f"{kv / 1e6:.0f}", f"{used / 1e6:.0f}", f"{(used - kv) / 1e6:.0f}"))
+    text = (f"{name}, a prompt of {lengths[0]} tokens in batches of 512, from an empty context: wick {wick:.0f} tokens a second, "
+            f"llama.cpp {peer:.0f}, ratio {ratio:.2f} (median of {rounds}). Peak resident memory in MB by length of the prompt, "
+            "whose float16 KV cache is the part that grows:\n\n")
+    text += table(("tokens", "KV cache", "peak", "without it"), rows)
+    write_section("long", "Long prompts", text, [wick_version(), f"llama.cpp from llama-cpp-python 0.3.36, {how}"], short)
+
+
 def first_token(short):
     model, times = fetch("smollm2"), []
     for _ in range(4 if short else 21):
@@ -649,12 +674,12 @@ def perplexity(short):
             if abs(more) > 0.02:
                 sys.exit(f"bench.py: {name}: wick's perplexity is not llama.cpp's")
             rows.append((name, f"{ours:.3f}", f"{theirs[key]:.3f}", f"{more * 100:+.2f} %"))
-    text = (f"SmolLM2-135M-Instruct, requantised from its Q4_1 file by llama-quantize (`--pure`; rows of 576 take none of the types of "
-            f"256: those are in `ffn_down` alone, the rest is what llama.cpp falls back to), on {windows} windows of 512 tokens of the "
+    text = (f"SmolLM2-135M-Instruct, requantised from its Q4_1 file by llama-quantize (`--pure`; rows of 576 take none of the types "
+            f"of 256: those are in `ffn_down` alone, the rest is what llama.cpp falls back to), on {windows} windows of 512 tokens of the "
             f"King James Bible (`bible -f {BIBLE}`): perplexity of each window's second half, KV in float16. The limit is 0.2 % "
             "above llama.cpp.\n\n" + table(("type", "wick", "llama.cpp", "difference"), rows))
-    write_section("perplexity", "Quality beside llama.cpp", text, [wick_version(), f"llama.cpp from llama-cpp-python 0.3.36, {how}"],
-                  short)
+    peer = f"llama.cpp from llama-cpp-python 0.3.36, {how}"
+    write_section("perplexity", "Quality beside llama.cpp", text, [wick_version(), peer], short)
 
 
 def main():

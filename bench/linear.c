@@ -86,8 +86,8 @@ static double best_of(wk_pool *pool, run *r, int repeats) {
 }
 
 int main(int argc, char **argv) {
-    static const wk_dtype all[] = { WK_Q4_0, WK_Q4_1, WK_Q5_0, WK_Q5_1, WK_Q8_0, WK_Q3_K, WK_Q4_K, WK_Q5_K, WK_Q6_K, WK_IQ4_NL,
-                                    WK_F16,  WK_BF16, WK_F32 };
+    static const wk_dtype all[] = { WK_Q4_0, WK_Q4_1, WK_Q5_0, WK_Q5_1, WK_Q8_0, WK_Q2_K, WK_Q3_K, WK_Q4_K, WK_Q5_K, WK_Q6_K,
+                                    WK_IQ4_NL, WK_F16, WK_BF16, WK_F32 };
     static const int64_t shape[][2] = {
         { 1536, 576 }, { 576, 1536 }, { 4864, 896 }, { 896, 4864 }, { 8192, 2048 }, { 2048, 8192 }
     };

@@ -173,6 +173,11 @@ static bool show_report(screen *s, const wick_train_point *p) {
 
 /* ---- the run ---- */
 
+/* What is too long here is a sample, and its message says which key that is: -c is no context. */
+static int train_status(wick_status st) {
+    return st == WICK_E_LENGTH && !interrupted ? cli_fail("%s", wick_last_error()) : cli_status(st);
+}
+
 static int finish(screen *s, wick_train *t, const wick_train_options *o, const wick_train_event *e) {
     double loss;
     bool full = !strcmp(o->fine_tune_type, "full"), is_gguf = !wk_is_folder(o->model);
@@ -213,11 +218,11 @@ static int run(const opts *o, wick_train *t, const wick_train_options *to) {
     s.from = info.iteration;
     e.point.iteration = info.iteration;
     if (info.warning && !o->quiet) fprintf(stderr, "wick: %s\n", info.warning);
-    if ((info.n_cut || info.n_masked) && !o->quiet)
-        fprintf(stderr,
-                "wick: %llu samples are longer than max_seq_length and cut (the longest has %d tokens); %llu are left out, "
-                "since no label is left in them\n",
-                (unsigned long long)info.n_cut, info.longest, (unsigned long long)info.n_masked);
+    if (info.n_cut && !o->quiet)
+        fprintf(stderr, "wick: samples longer than max_seq_length, which are cut: %llu (the longest has %d tokens)\n",
+                (unsigned long long)info.n_cut, info.longest);
+    if (info.n_masked && !o->quiet)
+        fprintf(stderr, "wick: samples left out, since no label is left in them: %llu\n", (unsigned long long)info.n_masked);
     wick_status st = WICK_OK;
     while (!code && !e.finished && !interrupted) {
         st = wick_train_step(t, &e);
@@ -229,7 +234,7 @@ static int run(const opts *o, wick_train *t, const wick_train_options *to) {
     else if (!code && (e.finished || st == WICK_E_END)) code = finish(&s, t, to, &e);
     else if (!code) {
         erase(&s);
-        code = cli_status(st);
+        code = train_status(st);
     }
     curve_free(&s.train);
     curve_free(&s.val);
@@ -247,7 +252,7 @@ int verb_train(const opts *o) {
     if (to.runs_db && !*to.runs_db) to.runs_db = NULL;  /* --runs-db '': none */
     x.model = to.model;
     if (!code) code = cli_open(&x, false, &m);
-    if (!code) code = cli_status(wick_train_new(m.model, &to, o->dry_run, &t));
+    if (!code) code = train_status(wick_train_new(m.model, &to, o->dry_run, &t));
     if (!code) code = o->dry_run ? describe(t, &to, &m) : run(o, t, &to);
     wick_train_free(t);
     if (m.model) cli_close(&m);

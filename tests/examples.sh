@@ -1,6 +1,6 @@
 #!/bin/sh
 # examples.sh NAME [BUILD]: runs an example on a model of tests/data and looks at its exit codes and what it prints.
-# NAME: generate, stream_callback, stream_pull, classify or adapter_swap. BUILD: the build folder (build/release).
+# NAME: generate, stream_callback, stream_pull, classify, adapter_swap or train. BUILD: the build folder (build/release).
 set -eu
 cd "$(dirname "$0")"
 name=$1
@@ -64,6 +64,19 @@ adapter_swap)
     printed "^with the first:"
     printed "without an adapter the same as before: yes"
     expect 1 "$tmp/model" data/adapters/gemma3/r4-all
+    ;;
+train)
+    mkdir "$tmp/data"
+    for i in 1 2 3 4 5; do echo "{\"prompt\":\"Say $i.\",\"completion\":\"It is $i.\"}"; done >"$tmp/data/train.jsonl"
+    head -n 2 "$tmp/data/train.jsonl" >"$tmp/data/valid.jsonl"
+    expect 0 $model "$tmp/data" "$tmp/adapter" "Say 3."
+    printed "numbers are trained on 5 samples"
+    printed "^iteration   20  loss [0-9.]*  [0-9]* tokens/s  validation loss "
+    printed "^after: "
+    expect 0 $model "$tmp/data" "$tmp/adapter"  # it is over: nothing is trained again
+    printed "^after: "
+    expect 1 $model "$tmp/nowhere" "$tmp/other"
+    grep -q "is no folder; data names" "$tmp/err" || fail "the message does not say what data is"
     ;;
 *) echo "there is no example $name" >&2; exit 2 ;;
 esac

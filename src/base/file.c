@@ -317,8 +317,11 @@ wick_status wk_folders_make(const char *path) {
         p += strcspn(p, "/");
         char c = *p;
         *p = 0;
-        if (mkdir(copy, 0777) && (errno != EEXIST || !wk_is_folder(copy)) && !(errno == EROFS && wk_is_folder(copy)))
+        int why = mkdir(copy, 0777) ? errno : 0;
+        if (why && ((why != EEXIST && why != EROFS) || !wk_is_folder(copy))) {
+            errno = why;
             st = fail_errno(copy);
+        }
         *p = c;
     }
     wk_free(copy);

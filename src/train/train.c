@@ -210,7 +210,8 @@ static wick_status what_is_due(wick_train *t, wick_train_event *e) {
     t->finished = last;
     e->saved = last || (t->o.save_every && it % t->o.save_every == 0);
     if (!st && e->saved) st = wk_train_save(t, t->stopped_early ? "stopped early" : last ? "done" : "running");
-    e->finished = last;
+    e->saved &= !st;
+    e->finished = last && !st;
     e->stopped_early = t->stopped_early;
     return st;
 }

@@ -8,7 +8,8 @@
 
 static char folder[64];
 static const char *const in_folder[] = { "config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json",
-                                         "model.safetensors" };
+                                         "model.safetensors", "adapter_config.json", "adapter_model.safetensors",
+                                         "adapters.safetensors", "adapter.gguf", "train.jsonl", "train.yaml" };
 
 static void folder_remove(void) {
     char path[128];

@@ -518,6 +518,22 @@ static void longrope_turns_over(void **state) {
     wk_model_free(m);
 }
 
+/* What a runner holds grows with the context by the bytes of its keys and values, whatever the batch: nothing is quadratic, and
+ * a plan does not know how long a context is. */
+static void long_contexts(void **state) {
+    (void)state;
+    wk_model *m = open_model("data/models/llama", false, 1);
+    size_t page = (size_t)(m->hp.n_layer * m->hp.n_head_kv * m->hp.head_dim * 2 * 2) * WK_PAGE_LEN, first = 0;
+    for (int n_page = 1; n_page <= 1024; n_page *= 4) {
+        wk_runner *r;
+        assert_int_equal(wk_runner_new(m, n_page * WK_PAGE_LEN, 64, 1, WK_F16, &r), WICK_OK);
+        if (!first) first = wk_runner_bytes(r);
+        assert_int_equal(wk_runner_bytes(r), first + (size_t)(n_page - 1) * page);
+        wk_runner_free(r);
+    }
+    wk_model_free(m);
+}
+
 /* Pages are refused when they run out, given back when a sequence is cut, and reused. */
 static void pages(void **state) {
     (void)state;
@@ -550,7 +566,8 @@ int main(void) {
         cmocka_unit_test(decoders_on_reference), cmocka_unit_test(decoders_on_cpu), cmocka_unit_test(classify),
         cmocka_unit_test(quantised_on_reference), cmocka_unit_test(quantised_on_cpu), cmocka_unit_test(backends_agree),
         cmocka_unit_test(old_spelling), cmocka_unit_test(same_bits), cmocka_unit_test(other_files_same_bits),
-        cmocka_unit_test(pages), cmocka_unit_test(gptq_versions), cmocka_unit_test(longrope), cmocka_unit_test(longrope_turns_over),
+        cmocka_unit_test(pages), cmocka_unit_test(long_contexts), cmocka_unit_test(gptq_versions), cmocka_unit_test(longrope),
+        cmocka_unit_test(longrope_turns_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

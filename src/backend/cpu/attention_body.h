@@ -22,7 +22,7 @@ INLINE vf fetch(const source from, const right *b, int64_t k, int64_t j) {
 }
 
 /* Asks for what the next block holds where nv vectors of row k are from column j on: its page is somewhere else, which the
- * processor cannot foresee. */
+ * processor cannot foresee. One row alone is faster without. */
 INLINE void foretell(const source from, const right *b, int64_t k, int64_t j, const int nv) {
     const int64_t size = from == F16 ? 2 : 1;
     const char *at = (const char *)b->at + b->next + (k * b->ld + j) * size;
@@ -37,7 +37,7 @@ typedef struct span { int64_t lo, hi; } span;
 #define STEP(sees)                                                                                       \
     do {                                                                                                 \
         vf w[TILE_N];                                                                                    \
-        if (from != PLAIN) foretell(from, &at, k, n, nv);                                                \
+        if (from != PLAIN && mr > 1) foretell(from, &at, k, n, nv);                                      \
         WK_UNROLL                                                                                        \
         for (int j = 0; j < nv; j++) w[j] = fetch(from, &at, k, n + j * VW);                             \
         WK_UNROLL                                                                                        \
@@ -165,15 +165,17 @@ INLINE span visible(const wk_attn_tile *t, int64_t pos, int64_t base) {
     return s;
 }
 
-/* One thread's tile on its way through the blocks. Weights are taken relative to `top`, which follows the largest score
- * only when that is more than SLACK above it: e^SLACK more in a weight costs no precision, moving y and sum does cost time.
- * Sums stay in lanes until the end. */
-#define SLACK 8.0f
+/* One thread's tile on its way through the blocks. Scores are in units of log2: weights are powers of two. They are taken
+ * relative to `top`, which follows the largest score only when that is more than SLACK above it: 2^SLACK more in a weight
+ * costs no precision, moving y and sum does cost time. Sums stay in lanes until the end. */
+#define SLACK 10.0f
+#define LOG2_E 1.44269504f
+#define LN_2 0.69314718f
 typedef struct progress { float top[WK_TILE_ROWS], *sum; } progress;
 
 /* Row r's y and sum become relative to a larger top. */
 static void raise_top(progress *at, int64_t r, float top, int64_t n_y, float *y) {
-    vf fade = vf_exp_negative(vf_set(at->top[r] - top));
+    vf fade = vf_exp2(vf_set(at->top[r] - top));
     for (int64_t i = 0; i < n_y; i += VW) vf_store(y + i, vf_load(y + i) * fade);
     vf_store(at->sum + r * VW, vf_load(at->sum + r * VW) * fade);
     at->top[r] = top;
@@ -189,7 +191,7 @@ INLINE void soften(float *s, int64_t n_y, float *y, progress *at, int64_t r) {
     vf total = vf_load(at->sum + r * VW), top = vf_set(at->top[r]);
     WK_UNROLL
     for (int j = 0; j < N; j++) {
-        x[j] = vf_exp_negative(x[j] - top);
+        x[j] = vf_exp2(x[j] - top);
         total += x[j];
         vf_store(s + j * VW, x[j]);
     }
@@ -202,7 +204,7 @@ static void soften_some(float *s, span in, float cap, int64_t n_y, float *y, pro
     for (int64_t j = in.lo / VW * VW; j < in.hi; j += VW) {
         vf x = vf_load(s + j);
         vi lane = vi_count() + (int32_t)j;
-        if (cap > 0) x = vf_tanh(x / cap) * cap;
+        if (cap > 0) x = vf_tanh(x / cap) * (cap * LOG2_E);
         x = vf_select((lane >= (int32_t)in.lo) & (lane < (int32_t)in.hi), x, vf_set(-INFINITY));
         most = vf_max(most, x);
         vf_store(s + j, x);
@@ -211,7 +213,7 @@ static void soften_some(float *s, span in, float cap, int64_t n_y, float *y, pro
     vf total = vf_load(at->sum + r * VW);
     for (int64_t j = in.lo / VW * VW; j < in.hi; j += VW) {
         vf x = vf_load(s + j);
-        x = vf_select(x == -INFINITY, vf_zero(), vf_exp_negative(x - at->top[r]));
+        x = vf_select(x == -INFINITY, vf_zero(), vf_exp2(x - at->top[r]));
         total += x;
         vf_store(s + j, x);
     }
@@ -270,12 +272,13 @@ static opened open_block(const wk_attn_tile *t, const wk_attn_room *room, int64_
 /* Queries into the room; nothing seen so far. */
 static void start_tile(const wk_attn_tile *t, const wk_attn_room *room, progress *at) {
     int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16, n = (int64_t)t->n_row * t->n_head;
+    float factor = t->attr->cap > 0 ? t->attr->scale : t->attr->scale * LOG2_E;  /* tanh comes between */
     memset(room->y, 0, (size_t)(n * pad) * sizeof *room->y);
     memset(room->sum, 0, (size_t)(n * VW) * sizeof *room->sum);
     at->sum = room->sum;
     for (int64_t r = 0; r < n; r++) {
-        scale(t->attr->scale, t->q + t->row[r / t->n_head] * t->ldq + r % t->n_head * hd, hd, room->q + r * hd);
-        at->top[r] = t->sink ? t->sink[r % t->n_head] : -INFINITY;
+        scale(factor, t->q + t->row[r / t->n_head] * t->ldq + r % t->n_head * hd, hd, room->q + r * hd);
+        at->top[r] = t->sink ? t->sink[r % t->n_head] * LOG2_E : -INFINITY;
         if (t->sink) at->sum[r * VW] = 1;
     }
 }
@@ -298,7 +301,7 @@ static void attend(const wk_attn_tile *t, const wk_attn_room *room) {
         int64_t row = t->row[r / t->n_head], h = r % t->n_head;
         float sum = vf_sum(vf_load(at.sum + r * VW));
         scale(1.0f / sum, room->y + r * pad, hd, t->y + row * t->ldq + h * hd);
-        if (t->lse) t->lse[row * t->ldlse + h] = at.top[r] + logf(sum);
+        if (t->lse) t->lse[row * t->ldlse + h] = at.top[r] * LN_2 + logf(sum);
     }
 }
 
