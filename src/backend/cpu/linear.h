@@ -30,7 +30,7 @@ enum {
     WK_SUPER = 256,          /* inputs under a super scale */
     WK_SIX_BYTES = 12,       /* a row's scales of 6 bits under it */
     WK_PANEL_CHUNKS = 20,    /* most chunks that are expanded at a time: a pair of panels and its scales stay in L1 */
-    WK_PANEL_INPUTS = 256,   /* the same for floats */
+    WK_PANEL_INPUTS = 128,   /* the same for floats */
     WK_GRAD_COLS = 64,       /* inputs of a tile of weights that gradients go through */
     WK_FEW_ROWS = 16,        /* so many rows are bound by memory: codes go straight into the product */
 };

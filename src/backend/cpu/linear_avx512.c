@@ -424,6 +424,13 @@ VNNI static void widen_avx512(const wk_packed *w, int64_t block, int64_t k, int 
     for (int64_t i = 0; i < n; i++) _mm512_store_ps(out + 16 * i, load_16(w, block * w->n_held + k + i));
 }
 
+/* As fetch_rows(), for input k of floats. */
+VNNI_PART void fetch_float_rows(const wk_tile *t, const float *x, int64_t r, int k, const int NT) {
+    int i = k % 16;
+    if (i < NT) _mm_prefetch((const char *)(x + (NT + i) * t->act_ld + k - i), _MM_HINT_T0);
+    if (k < 2 * NT) _mm_prefetch((const char *)(t->y + (r + NT + k / 2) * t->ldy) + k % 2 * 64, _MM_HINT_T0);
+}
+
 VNNI_PART void tile_floats(const wk_tile *t, int64_t r, const int NB, const int NT) {
     const float *x = t->x + r * t->act_ld;
     __m512 y[12][2];
@@ -435,6 +442,7 @@ VNNI_PART void tile_floats(const wk_tile *t, int64_t r, const int NB, const int 
     for (int k = 0; k < t->n_k; k++) {
         __m512 w[2];
         if (k % 4 == 0) fetch_next(t, ahead), ahead += FETCH;
+        if (NT == 12) fetch_float_rows(t, x, r, k, NT);
         UNROLL for (int b = 0; b < NB; b++) w[b] = _mm512_loadu_ps(t->weight[b] + 16 * k);
         UNROLL for (int i = 0; i < NT; i++) {
             __m512 v = _mm512_set1_ps(x[i * t->act_ld + k]);

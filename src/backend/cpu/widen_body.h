@@ -1,5 +1,5 @@
 /* widen_body.h: weights of 8-bit floats as float32, times their scales: compiled once per instruction set, by linear_*.c after
- * simd.h. A value and its scale are multiplied as float32, as everywhere else. Load: a panel of 256 inputs of 16 outputs at a time,
+ * simd.h. A value and its scale are multiplied as float32, as everywhere else. Load: a panel of 128 inputs of 16 outputs at a time,
  * each of which is then used by all activation rows. */
 
 static void widen_f8(const wk_packed *w, int64_t block, int64_t k, int n, float *out) {
