@@ -676,7 +676,8 @@ def perplexity(short):
             rows.append((name, f"{ours:.3f}", f"{theirs[key]:.3f}", f"{more * 100:+.2f} %"))
     text = ("SmolLM2-135M-Instruct, requantised from its Q4_1 file by llama-quantize (`--pure`; rows of 576 take none of the types "
             "of 256: those are in `ffn_down` alone, the rest is what llama.cpp falls back to), on "
-            f"{windows} windows of 512 tokens of the King James Bible (`bible -f {BIBLE}`): perplexity of each window's second half, KV in float16. The limit is 0.2 % "
+            f"{windows} windows of 512 tokens of the King James Bible (`bible -f {BIBLE}`): perplexity of each "
+            "window's second half, KV in float16. The limit is 0.2 % "
             "above llama.cpp.\n\n" + table(("type", "wick", "llama.cpp", "difference"), rows))
     peer = f"llama.cpp from llama-cpp-python 0.3.36, {how}"
     write_section("perplexity", "Quality beside llama.cpp", text, [wick_version(), peer], short)
