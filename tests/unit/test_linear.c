@@ -323,13 +323,20 @@ static void check_split(const test_case *c, const float *bias) {
 
 /* dx against sums in double. */
 static void check_grad(const test_case *c) {
-    int rows = c->T < 5 ? c->T : 5, from = pick(0, c->n_in / 32) * 32;
+    int rows = c->T < 13 ? c->T : 13, from = pick(0, c->n_in / 32) * 32;
     int64_t ldg = c->n_out + 2, ld = c->n_in + 1;
+    double err = 0, norm = 0;
     float *g = test_malloc(sizeof(float) * (size_t)(rows * ldg)), *dx = test_malloc(sizeof(float) * (size_t)(rows * ld));
     float *again = test_malloc(sizeof(float) * (size_t)(rows * ld));
     for (int64_t i = 0; i < rows * ldg; i++) g[i] = uniform();
     for (int64_t i = 0; i < rows * ld; i++) dx[i] = again[i] = 777;
-    wk_linear_input_grad(c->w, g, ldg, rows, 0, c->n_out, 0, c->n_in, false, dx, ld);
+    bool bf16 = wk_grad_in_bf16(c->w);
+    int64_t ld16 = (c->n_out + 31) / 32 * 32, ldw = bf16 ? ld16 : ldg;
+    uint16_t *g16 = test_malloc(sizeof *g16 * (size_t)(rows * ld16));
+    const void *met = bf16 ? (const void *)g16 : g;
+    double tol = bf16 ? 8e-3 : 1e-5;  /* two factors, each off by 2^-8 at most */
+    if (bf16) wk_grad_round(g, ldg, rows, c->n_out, g16);
+    wk_linear_input_grad(c->w, met, ldw, rows, 0, c->n_out, 0, c->n_in, false, dx, ld);
     for (int r = 0; r < rows; r++) {
         for (int i = 0; i < c->n_in; i++) {
             double want = 0, size = 0;
@@ -338,14 +345,22 @@ static void check_grad(const test_case *c) {
                 want += v;
                 size += fabs(v);
             }
-            CHECK(c, fabs((double)dx[r * ld + i] - want) <= 1e-5 * size + 1e-37);
+            double e = fabs((double)dx[r * ld + i] - want);
+            CHECK(c, e <= tol * size + 1e-37);
+            err += e * e;
+            norm += want * want;
         }
         CHECK(c, dx[r * ld + c->n_in] == 777.0f);
     }
-    wk_linear_input_grad(c->w, g, ldg, rows, 0, c->n_out, from, c->n_in, false, again, ld);
-    wk_linear_input_grad(c->w, g, ldg, rows, 0, c->n_out, 0, from, false, again, ld);
+    CHECK(c, c->n_in * c->n_out < 4096 || sqrt(err) <= (bf16 ? 1e-2 : 1e-5) * sqrt(norm) + 1e-36);
+    wk_linear_input_grad(c->w, met, ldw, rows, 0, c->n_out, from, c->n_in, false, again, ld);
+    wk_linear_input_grad(c->w, met, ldw, rows, 0, c->n_out, 0, from, false, again, ld);
     CHECK(c, !memcmp(dx, again, sizeof(float) * (size_t)(rows * ld)));
-    test_free(g), test_free(dx), test_free(again);
+    for (int r = 0; r < rows; r++)  /* a row alone */
+        wk_linear_input_grad(c->w, bf16 ? (const void *)(g16 + r * ld16) : g + r * ldg, ldw, 1, 0, c->n_out, 0, c->n_in, false,
+                             again + r * ld, ld);
+    CHECK(c, !memcmp(dx, again, sizeof(float) * (size_t)(rows * ld)));
+    test_free(g), test_free(g16), test_free(dx), test_free(again);
 }
 
 static int unit_of(int kind) {

@@ -49,13 +49,23 @@ void wk_lower_combine_grad(wk_lowering *l, const wk_node *n) {
 
 static float *sorted_of(const wk_cpu_plan *p, int slot) { return (float *)(void *)(p->mem + p->slot[slot].at); }
 
+/* A sorted row of g has room for whole chunks: it is float32 or bfloat16, as its expert's weights take it. */
+static int64_t sorted_cols(int64_t n_out) { return (n_out + 31) / 32 * 32; }
+
 /* g's rows by expert. */
 static void gather(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
-    const int32_t *item = (const int32_t *)(void *)(p->mem + p->sort[s->table].item);
-    int64_t d = s->shape_in.cols, from, to;
-    wk_team_share(t, p->sort[s->table].k * p->batch->n_row, 1, &from, &to);
-    for (int64_t i = from; i < to; i++)
-        memcpy(sorted_of(p, s->slot) + i * d, wk_in(p, s, 0) + item[i] * d, (size_t)d * sizeof(float));
+    const wk_sort_table *table = &p->sort[s->table];
+    const int32_t *item = (const int32_t *)(void *)(p->mem + table->item),
+                  *start = (const int32_t *)(void *)(p->mem + table->start);
+    int64_t d = s->shape_in.cols, from, to, e = 0;
+    wk_team_share(t, table->k * p->batch->n_row, 1, &from, &to);
+    for (int64_t i = from; i < to; i++) {
+        const float *row = wk_in(p, s, 0) + item[i] * d;
+        float *place = sorted_of(p, s->slot) + i * sorted_cols(d);
+        while (i >= start[e + 1]) e++;
+        if (wk_grad_in_bf16(s->weight->mat[e])) wk_grad_round(row, d, 1, d, (uint16_t *)(void *)place);
+        else memcpy(place, row, (size_t)d * sizeof *place);
+    }
 }
 
 /* dx by columns: each expert's rows, then back to where they came from; a row's experts are added in the order of ids. */
@@ -68,9 +78,11 @@ static void scatter(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     wk_team_share(t, d, 64, &from, &to);
     if (from >= to) return;
     size_t n_bytes = (size_t)(to - from) * sizeof(float);
-    for (int64_t e = 0; e < table->n_expert; e++)
-        wk_linear_input_grad(s->weight->mat[e], sorted_of(p, s->slot) + start[e] * n_out, n_out, start[e + 1] - start[e], 0, n_out,
-                             from, to, false, back + start[e] * d, d);
+    for (int64_t e = 0; e < table->n_expert; e++) {
+        const wk_packed *w = s->weight->mat[e];
+        wk_linear_input_grad(w, sorted_of(p, s->slot) + start[e] * sorted_cols(n_out), sorted_cols(n_out) << wk_grad_in_bf16(w),
+                             start[e + 1] - start[e], 0, n_out, from, to, false, back + start[e] * d, d);
+    }
     if (share == 1) place = wk_out(p, s, 0);
     for (int64_t i = 0; i < k * p->batch->n_row; i++) memcpy(place + item[i] * d + from, back + i * d + from, n_bytes);
     for (int64_t r = 0; share > 1 && r < p->batch->n_row; r++) {
@@ -85,7 +97,7 @@ void wk_lower_expert_input_grad(wk_lowering *l, const wk_node *n) {
     int table = w ? wk_lower_sort(l, n, w) : -1;
     if (l->status) return;
     int64_t items = l->p->base.max_rows * l->p->sort[table].k;
-    int slot = wk_lower_slot(l, wk_bytes3(items, w->base.n_row, sizeof(float)), l->k),
+    int slot = wk_lower_slot(l, wk_bytes3(items, sorted_cols(w->base.n_row), sizeof(float)), l->k),
         slot2 = wk_lower_slot(l, wk_bytes3(items, w->base.n_col, 2 * sizeof(float)), l->k);
     for (int step = 0; step < 2; step++) {
         wk_step *s = wk_lower_step(l, step ? scatter : gather);

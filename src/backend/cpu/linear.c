@@ -35,6 +35,8 @@ wk_linear_set wk_linear_fns(void) {
         if (s->few) f.few = s->few;
         if (s->turn) f.turn = s->turn;
         if (s->grad) f.grad = s->grad;
+        if (s->turn_codes) f.turn_codes = s->turn_codes;
+        if (s->turn_pairs) f.turn_pairs = s->turn_pairs;
     }
     return f;
 }
@@ -205,9 +207,65 @@ static void grad_narrow(const wk_linear_set *f, const float *g, int64_t ldg, int
     }
 }
 
-void wk_linear_input_grad(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
+bool wk_grad_in_bf16(const wk_packed *w) {
+    bool pairs = wk_holds_bf16(&w->l), codes = !wk_holds_floats(&w->l) && !w->perm;
+    return (pairs || codes) && wk_linear_fns().turn_codes;
+}
+
+void wk_grad_round(const float *g, int64_t ldg, int64_t n_row, int64_t n, uint16_t *out) {
+    wk_linear_set f = wk_linear_fns();
+    int64_t ld = (n + WK_CHUNK - 1) / WK_CHUNK * WK_CHUNK;
+    for (int64_t r = 0; r < n_row; r++, out += ld) {
+        f.round_bf16(g + r * ldg, n, out);
+        memset(out + n, 0, (size_t)(ld - n) * sizeof *out);
+    }
+}
+
+/* Outputs [o, o + n_o) of 32 inputs from i on, in pairs of outputs, zeros up to whole chunks of them: tile [2][..][16][2]. */
+static void pairs_tile(const wk_linear_set *f, const wk_packed *w, int64_t o, int n_o, int64_t i, uint16_t *tile) {
+    enum { APART = WK_GRAD_OUTPUTS * 16 };
+    wk_panel panel;
+    int k = 0;
+    for (; k < n_o; k += 16) {
+        int64_t block = (o + k) / 16;
+        if (wk_holds_bf16(&w->l)) {
+            f->turn_pairs((const uint16_t *)(const void *)w->code + (block * w->n_held + i) * 16, tile + k * 16, APART);
+            continue;
+        }
+        f->expand(w, block, i / WK_CHUNK, 1, &panel);
+        f->turn_codes(&panel, &w->l, tile + k * 16, APART);
+    }
+    for (int h = 0; k % WK_CHUNK && h < 2; h++) memset(tile + h * APART + k * 16, 0, 16 * 16 * sizeof *tile);
+}
+
+/* The forward pass's product, with a gradient's rows for activations and inputs for outputs. */
+static void grad_by_pairs(const wk_linear_set *f, const wk_packed *w, const uint16_t *g, int64_t ldg, int64_t n_row, int64_t o0,
+                          int64_t o1, int64_t i0, int64_t i1, bool add, float *dx, int64_t ldx) {
+    _Alignas(64) uint16_t tile[2 * WK_GRAD_OUTPUTS * 16];
+    for (int64_t i = i0; i < i1; i += WK_CHUNK)
+        for (int64_t o = o0; o < o1; o += WK_GRAD_OUTPUTS) {
+            int n_o = (int)least(o1 - o, WK_GRAD_OUTPUTS), n_col = (int)least(i1 - i, WK_CHUNK);
+            pairs_tile(f, w, o, n_o, i, tile);
+            f->mul_bf16(&(wk_tile){ .pair = { tile, n_col > 16 ? tile + WK_GRAD_OUTPUTS * 16 : NULL },
+                                    .n_k = (n_o + WK_CHUNK - 1) / WK_CHUNK * WK_CHUNK,
+                                    .x16 = g + (o - o0),
+                                    .act_ld = ldg,
+                                    .n_row = n_row,
+                                    .y = dx + i,
+                                    .ldy = ldx,
+                                    .n_col = n_col,
+                                    .first = o == o0 && !add });
+        }
+}
+
+void wk_linear_input_grad(const wk_packed *w, const void *rows, int64_t ldg, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
                           int64_t i1, bool add, float *dx, int64_t ldx) {
     wk_linear_set f = wk_linear_fns();
+    const float *g = rows;
+    if (wk_grad_in_bf16(w)) {
+        grad_by_pairs(&f, w, rows, ldg, n_row, o0, o1, i0, i1, add, dx, ldx);
+        return;
+    }
     _Alignas(64) float tile[GRAD_OUT * WK_GRAD_COLS] = { 0 };
     int32_t place[WK_GRAD_COLS];
     for (int64_t i = i0; i < i1; i += WK_GRAD_COLS) {

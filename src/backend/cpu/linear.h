@@ -32,6 +32,7 @@ enum {
     WK_PANEL_CHUNKS = 20,    /* most chunks that are expanded at a time: a pair of panels and its scales stay in L1 */
     WK_PANEL_INPUTS = 128,   /* the same for floats */
     WK_GRAD_COLS = 64,       /* inputs of a tile of weights that gradients go through */
+    WK_GRAD_OUTPUTS = 256,   /* outputs of such a tile of bfloat16, 32 inputs wide: 16 kB, they stay in L1 */
     WK_FEW_ROWS = 16,        /* so many rows are bound by memory: codes go straight into the product */
 };
 
@@ -191,6 +192,11 @@ typedef struct wk_linear_set {
      * block's sum of g[n_row][n_o] times w[n_o][WK_GRAD_COLS]; n_col in sixteens. */
     void (*turn)(const wk_panel *p, const wk_layout *l, int n, float *out);
     void (*grad)(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, int n_col, float *dx, int64_t ldx);
+    /* The same for mul_bf16, which then takes a gradient's rows and 32 inputs for outputs: a block's chunk as pairs of outputs
+     * [2][8][16 inputs][2], the halves `apart` numbers from each other; of a panel's first chunk, and of a plane of bfloat16.
+     * NULL: float32 serves. */
+    void (*turn_codes)(const wk_panel *p, const wk_layout *l, uint16_t *out, int64_t apart);
+    void (*turn_pairs)(const uint16_t *plane, uint16_t *out, int64_t apart);
 } wk_linear_set;
 
 extern const wk_linear_set wk_linear_c, wk_linear_avx2, wk_linear_avx512, wk_linear_avx512bf16, wk_linear_amx, wk_linear_neon,

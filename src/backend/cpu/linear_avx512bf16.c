@@ -78,8 +78,62 @@ BF16 static void mul_bf16(const wk_tile *t) {
     else rows_pairs(t, 1);
 }
 
+/* ---- gradients: weights turned to pairs of outputs ---- */
+
+/* Eight vectors of eight 64-bit numbers, rows for columns. */
+BF16_PART void turn_eight(__m512i v[8]) {
+    __m512i t[8];
+    UNROLL for (int k = 0; k < 8; k += 2) {
+        t[k] = _mm512_unpacklo_epi64(v[k], v[k + 1]);
+        t[k + 1] = _mm512_unpackhi_epi64(v[k], v[k + 1]);
+    }
+    UNROLL for (int k = 0; k < 2; k++) {  /* even columns, odd ones: four by four quarters */
+        __m512i a = _mm512_shuffle_i64x2(t[k], t[k + 2], 0x44), b = _mm512_shuffle_i64x2(t[k], t[k + 2], 0xee),
+                c = _mm512_shuffle_i64x2(t[k + 4], t[k + 6], 0x44), d = _mm512_shuffle_i64x2(t[k + 4], t[k + 6], 0xee);
+        v[k] = _mm512_shuffle_i64x2(a, c, 0x88);
+        v[k + 2] = _mm512_shuffle_i64x2(a, c, 0xdd);
+        v[k + 4] = _mm512_shuffle_i64x2(b, d, 0x88);
+        v[k + 6] = _mm512_shuffle_i64x2(b, d, 0xdd);
+    }
+}
+
+/* Sixteen inputs: four vectors of codes, lanes being outputs. Two inputs' values rounded are 8 pairs of outputs each, which are
+ * put side by side, and those of a pair of outputs then gathered. */
+BF16_PART void turn_half(const uint8_t *code, int offset, __m512 scale, __m512 least, uint16_t *out) {
+    const __m512i side = _mm512_set_epi32(15, 7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0);
+    __m512i pair[8];
+    UNROLL for (int j = 0; j < 4; j++) {
+        __m512i c = _mm512_sub_epi8(_mm512_load_si512(code + 64 * j), _mm512_set1_epi8((char)offset));
+        __m512 v[4];
+        UNROLL for (int b = 0; b < 4; b++) {
+            __m512i q = _mm512_srai_epi32(_mm512_slli_epi32(c, (unsigned)(24 - 8 * b)), 24);
+            v[b] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(q), scale, least);
+        }
+        UNROLL for (int b = 0; b < 2; b++)
+            pair[2 * j + b] = _mm512_permutexvar_epi32(side, (__m512i)_mm512_cvtne2ps_pbh(v[2 * b + 1], v[2 * b]));
+    }
+    turn_eight(pair);
+    UNROLL for (int p = 0; p < 8; p++) _mm512_store_si512(out + 32 * p, pair[p]);
+}
+BF16 static void turn_codes(const wk_panel *p, const wk_layout *l, uint16_t *out, int64_t apart) {
+    __m512 least = wk_has_min(l) ? _mm512_load_ps(p->min[0]) : _mm512_setzero_ps();
+    __m512 least_low = wk_has_min_low(l) ? _mm512_add_ps(least, _mm512_load_ps(p->min_low[0])) : least;
+    turn_half(p->code[0], p->offset, _mm512_load_ps(p->scale[0][0]), least_low, out);
+    turn_half(p->code[0] + 256, p->offset, _mm512_load_ps(p->scale[0][wk_has_halves(l)]), least, out + apart);
+}
+
+BF16 static void turn_pairs(const uint16_t *plane, uint16_t *out, int64_t apart) {
+    const __m512i side = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15));
+    for (int h = 0; h < 2; h++, plane += 256, out += apart) {
+        __m512i pair[8];
+        UNROLL for (int k = 0; k < 8; k++) pair[k] = _mm512_shuffle_epi8(_mm512_load_si512(plane + 32 * k), side);
+        turn_eight(pair);
+        UNROLL for (int p = 0; p < 8; p++) _mm512_store_si512(out + 32 * p, pair[p]);
+    }
+}
+
 const wk_linear_set wk_linear_avx512bf16 = {
     .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI | WK_CPU_AVX512_BF16, .name = "avx512-bf16",
-    .round_bf16 = round_bf16, .mul_bf16 = mul_bf16, .pair_inputs = 384,
+    .round_bf16 = round_bf16, .mul_bf16 = mul_bf16, .pair_inputs = 384, .turn_codes = turn_codes, .turn_pairs = turn_pairs,
 };
 #endif

@@ -5,17 +5,18 @@
 #include <math.h>
 #include <string.h>
 
-enum { TILE_ROWS = 192, TILE_OUTPUTS = 512 };  /* 384 kB of logits: they stay in L2 */
+enum { TILE_ROWS = 256, TILE_OUTPUTS = 384 };  /* 384 kB of logits: they stay in L2 */
 
-/* A thread's room: an operand of TILE_ROWS rows, then logits [TILE_ROWS][TILE_OUTPUTS], then s A x [TILE_ROWS][rank]. */
-typedef struct loss_room { void *act; float *z, *mid; } loss_room;
+/* A thread's room: an operand of TILE_ROWS rows, then logits [TILE_ROWS][TILE_OUTPUTS], their gradients as bfloat16, then
+ * s A x [TILE_ROWS][rank]. */
+typedef struct loss_room { void *act; float *z; uint16_t *z16; float *mid; } loss_room;
+enum { LOGIT_BYTES = TILE_ROWS * TILE_OUTPUTS * 4, TILE_BYTES = TILE_ROWS * TILE_OUTPUTS * 6 };
 
 static size_t operand_bytes(const wk_packed *w) { return (wk_act_bytes(w, TILE_ROWS) + 63) / 64 * 64; }
 
 static loss_room room_of(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
-    uint8_t *at = wk_room(p, t);
-    float *z = (float *)(void *)(at + operand_bytes(s->weight->mat[0]));
-    return (loss_room){ at, z, z + TILE_ROWS * TILE_OUTPUTS };
+    uint8_t *at = wk_room(p, t), *z = at + operand_bytes(s->weight->mat[0]);
+    return (loss_room){ at, (float *)(void *)z, (uint16_t *)(void *)(z + LOGIT_BYTES), (float *)(void *)(z + TILE_BYTES) };
 }
 
 /* An adapter of the head: its A x and B are inputs i and i + 1. */
@@ -100,6 +101,7 @@ static void logit_grads(const wk_step *s, const wk_cpu_plan *p, const loss_room 
 static void input_grads(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const wk_packed *w = s->weight->mat[0], *b = b_of(s, p, 4);
     int64_t d = s->shape_out.cols, n_out = s->weight->base.n_row, rank = b ? wk_packed_n_in(b) : 0, from, to;
+    bool bf16 = wk_grad_in_bf16(w);
     loss_room room = room_of(s, p, t);
     wk_my_runs(p, t, s->shape_out, d, &from, &to);
     for (int64_t r = from; r < to; r += TILE_ROWS) {
@@ -109,7 +111,9 @@ static void input_grads(const wk_step *s, const wk_cpu_plan *p, const wk_team *t
         for (int64_t o = 0; o < n_out; o += TILE_OUTPUTS) {
             int64_t end = least(n_out, o + TILE_OUTPUTS);
             logit_grads(s, p, &room, r, n, o, end);
-            wk_linear_input_grad(w, room.z, TILE_OUTPUTS, n, o, end, 0, d, o > 0, wk_out(p, s, 0) + r * d, d);
+            if (bf16) wk_grad_round(room.z, TILE_OUTPUTS, n, end - o, room.z16);
+            wk_linear_input_grad(w, bf16 ? (const void *)room.z16 : room.z, bf16 ? (end - o + 31) / 32 * 32 : TILE_OUTPUTS, n, o,
+                                 end, 0, d, o > 0, wk_out(p, s, 0) + r * d, d);
             if (b) wk_linear_input_grad(b, room.z, TILE_OUTPUTS, n, o, end, 0, rank, o > 0, dmid, rank);
         }
         if (b) p->kernels->scale(s->node->attr.scale, dmid, n * rank, dmid);
@@ -140,7 +144,7 @@ static void weight_grads(const wk_step *s, const wk_cpu_plan *p, const wk_team *
 static wk_step *step_with_room(wk_lowering *l, const wk_cpu_weight *w, const wk_cpu_weight *b, wk_step_fn run) {
     wk_step *s = wk_lower_step(l, run);
     if (!s) return NULL;
-    size_t need = operand_bytes(w->mat[0]) + wk_bytes3(TILE_ROWS, TILE_OUTPUTS + (b ? b->base.n_col : 0), sizeof(float));
+    size_t need = operand_bytes(w->mat[0]) + TILE_BYTES + wk_bytes3(TILE_ROWS, b ? b->base.n_col : 0, sizeof(float));
     s->weight = w;
     if (l->p->room_bytes < need) l->p->room_bytes = need;
     return s;
