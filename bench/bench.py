@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """bench.py [--short] [SECTION...]: measures wick beside its peers and writes tables into docs/benchmarks.md.
 
-Sections: speed, avx2, packing, long, formats, memory, first-token, tokenizer, streaming, guessing, adapters, training; without any,
-all. Each table stands between its own marks in the document, so one section can be measured again alone. --short goes through the
-motions quickly and writes nothing. Peers and their data go into the cache (see scripts/fetch.py) and stay there. wick and a
-peer take turns, in rounds, with the same model file and the same number of threads (WICK_BENCH_THREADS, else all cores);
+Sections: speed, avx2, packing, long, formats, memory, first-token, tokenizer, streaming, guessing, adapters, training, perplexity;
+without any, all. Each table stands between its own marks in the document, so one section can be measured again alone. --short
+goes through the motions quickly and writes nothing. Peers and their data go into the cache (see scripts/fetch.py) and stay there.
+wick and a peer take turns, in rounds, with the same model file and the same number of threads (WICK_BENCH_THREADS, else all cores);
 tables show medians over rounds and the median of the rounds' ratios."""
 import argparse, datetime, glob, json, os, platform, re, shutil, statistics, struct, subprocess, sys, tempfile, time
 import bars
@@ -40,6 +40,7 @@ SECTIONS = {
     "guessing": ("smollm2",),
     "adapters": ("venv", "qwen"),
     "training": ("smollm2", "peft"),
+    "perplexity": ("smollm2", "llama.cpp"),
 }
 
 
@@ -100,14 +101,14 @@ def build_llama_cpp(folder, programs, flags, *options):
 def make_llama_cpp():
     """llama-bench, built for this machine with all its instruction sets, and how in words. Where its AMX kernels crash (seen
     on a virtual Sapphire Rapids), they are left out, since a peer that runs is the only one to compare with."""
-    native, how = "-DGGML_NATIVE=ON", "GGML_NATIVE=ON"
-    program = os.path.join(build_llama_cpp("llama.cpp-build", ["llama-bench", "llama-quantize"], "", native), "llama-bench")
+    native, how, programs = "-DGGML_NATIVE=ON", "GGML_NATIVE=ON", ["llama-bench", "llama-quantize", "llama-perplexity"]
+    program = os.path.join(build_llama_cpp("llama.cpp-build", programs, "", native), "llama-bench")
     trial = [program, "-m", fetch("smollm2"), "-p", "8", "-n", "1", "-t", str(THREADS), "-r", "1"]
     if subprocess.run(trial, capture_output=True).returncode >= 0:
         return program, how
     say("llama.cpp crashes as it was built; building it once more without AMX")
     no_amx = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
-    bin_folder = build_llama_cpp("llama.cpp-build-no-amx", ["llama-bench"], no_amx, native)
+    bin_folder = build_llama_cpp("llama.cpp-build-no-amx", programs, no_amx, native)
     return os.path.join(bin_folder, "llama-bench"), how + " without AMX (its AMX kernels crash here)"
 
 
@@ -611,6 +612,75 @@ def training(short):
     text = (f"SmolLM2-135M Q4_1, rank 8 on all seven projections, AdamW, steps of 1 x 512 random tokens, median of {rounds} "
             f"rounds of {steps} steps.\n\n" + table(("what", "tokens/s", "of PEFT's best", "peak MB"), rows))
     write_section("training", "Training beside PEFT", text, [wick_version(), "torch 2.15, transformers 5.23, PEFT 0.21"], short)
+
+
+BIBLE = "gen1:1-rev22:21"
+WINDOWS, WINDOWS_SHORT = 12, 2  # of 512 tokens, each fewer than 2,560 bytes
+# llama-quantize's words for each type; all matrices whose rows it divides become it, the others what llama.cpp falls back to.
+F16_OF_BF16 = "F16 of bfloat16 numbers"
+PERPLEXITY_TYPES = {
+    "F16": ("F16",), F16_OF_BF16: ("F16",), "BF16": ("BF16",), "Q8_0": ("Q8_0",), "Q5_1": ("Q5_1",),
+    "Q5_0": ("Q5_0",), "Q4_1": ("Q4_1",), "Q4_0": ("Q4_0",), "IQ4_NL": ("IQ4_NL",),
+    "MXFP4": ("--token-embedding-type", "mxfp4", "--tensor-type", "attn=mxfp4", "--tensor-type", "ffn=mxfp4", "Q8_0"),
+    "Q6_K": ("Q6_K",), "Q5_K": ("Q5_K_S",), "Q4_K": ("Q4_K_S",), "IQ4_XS": ("IQ4_XS",), "Q3_K": ("Q3_K_S",), "Q2_K": ("Q2_K",),
+}
+PERPLEXITY_SHORT = ("BF16", "Q8_0", "Q4_0", "Q4_K")
+
+
+def quantize(program, model, out, words):
+    run([program, "--allow-requantize", "--pure", *words[:-1], model, out, words[-1], THREADS])
+    return out
+
+
+def llama_perplexity(program, model, text, windows):
+    out = run([program, "-m", model, "-f", text, "-c", 512, "--chunks", windows, "-t", THREADS])
+    return float(re.search(rf"\[{windows}\]([0-9.]+)", out).group(1))  # the estimate after so many
+
+
+def wick_perplexity(model, text, windows):
+    out = json.loads(run([WICK, "eval", model, "-f", text, "-c", 512, "--chunks", windows, "-t", THREADS, "-o", "json"]))
+    assert out["n_chunks"] == windows, out
+    return out["perplexity"]
+
+
+def kept_results(path):
+    return json.load(open(path)) if os.path.exists(path) else {}
+
+
+def perplexity(short):
+    """Quality beside llama.cpp: the same files, the same windows. llama.cpp's results take an hour and are always the same: they
+    are kept in the cache."""
+    tools, how = make_llama_cpp()
+    tool = {name: os.path.join(os.path.dirname(tools), f"llama-{name}") for name in ("quantize", "perplexity")}
+    windows, rows, kept = WINDOWS_SHORT if short else WINDOWS, [], os.path.join(CACHE, "bench-perplexity.json")
+    with tempfile.TemporaryDirectory(dir=CACHE) as tmp:
+        text, bases = os.path.join(tmp, "bible.txt"), {}
+        with open(text, "w") as f:
+            f.write(run(["bible", "-f", BIBLE])[:windows * 2560])
+        bases["F32"] = quantize(tool["quantize"], fetch("smollm2"), os.path.join(tmp, "f32.gguf"), ("F32",))
+        bases["BF16"] = quantize(tool["quantize"], bases["F32"], os.path.join(tmp, "bf16.gguf"), ("BF16",))
+        for name in PERPLEXITY_SHORT if short else PERPLEXITY_TYPES:
+            words = PERPLEXITY_TYPES[name]
+            model = bases.get(name) or quantize(tool["quantize"], bases["BF16" if name == F16_OF_BF16 else "F32"],
+                                                os.path.join(tmp, "model.gguf"), words)
+            theirs, key = kept_results(kept), f"{' '.join(words)}, {name}, {windows} windows, {how}"
+            if key not in theirs:
+                theirs[key] = llama_perplexity(tool["perplexity"], model, text, windows)
+                with open(kept, "w") as f:
+                    json.dump(theirs, f, indent=1)
+            ours = wick_perplexity(model, text, windows)
+            more = ours / theirs[key] - 1
+            say(f"{name}: wick {ours:.4f}, llama.cpp {theirs[key]:.4f}, {more * 100:+.3f} %")
+            if abs(more) > 0.02:
+                sys.exit(f"bench.py: {name}: wick's perplexity is not llama.cpp's")
+            rows.append((name, f"{ours:.3f}", f"{theirs[key]:.3f}", f"{more * 100:+.2f} %"))
+    text = ("SmolLM2-135M-Instruct, requantised from its Q4_1 file by llama-quantize (`--pure`; rows of 576 take none of the types "
+            "of 256: those are in `ffn_down` alone, the rest is what llama.cpp falls back to), on "
+            f"{windows} windows of 512 tokens of the King James Bible (`bible -f {BIBLE}`): perplexity of each "
+            "window's second half, KV in float16. The limit is 0.2 % "
+            "above llama.cpp.\n\n" + table(("type", "wick", "llama.cpp", "difference"), rows))
+    peer = f"llama.cpp from llama-cpp-python 0.3.36, {how}"
+    write_section("perplexity", "Quality beside llama.cpp", text, [wick_version(), peer], short)
 
 
 def main():

@@ -11,7 +11,7 @@ case "${1:-}" in
     test)  want="$build libcmocka-dev" ;;
     check) want="$build libcmocka-dev clang llvm libclang-rt-14-dev valgrind gcovr"
            want="$want gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user" ;;
-    bench) want="$build g++" ;;
+    bench) want="$build g++ bible-kjv bible-kjv-text" ;;
     *) echo "usage: scripts/deps.sh demo|test|check|bench" >&2; exit 2 ;;
 esac
 

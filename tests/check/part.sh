@@ -77,7 +77,14 @@ sets)  # what runs kernels, as on lesser machines; the kernels' own tests go thr
         echo "WICK_CPU=$set"
         WICK_CPU=$set ctest --test-dir "$build" -j "$cores" --output-on-failure --no-tests=error \
             -R '^test_(cpu|cpu_ops|linear|same_bits|gradients|models|adapter|generate|api|stream|dump|real|hparams)$'
-    done ;;
+    done
+    echo "1,000 mixtures of each weight type on each set, in two halves"
+    halves=()
+    for seed in 1 2; do
+        WICK_TEST_SEED=$seed WICK_MIXTURES=500 "$build/tests/test_same_bits" & halves+=($!)
+    done
+    wait "${halves[0]}"
+    wait "${halves[1]}" ;;
 arm64)  # built for aarch64 and run by qemu as processors without dot products, with them, and with all there is
     need aarch64-linux-gnu-gcc qemu-aarch64 pkg-config
     root=build/arm64-root

@@ -1,6 +1,7 @@
 /* lab.c: see lab.h. */
 #include "support/lab.h"
 #include "graph/op.h"
+#include "tensor/parts.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -40,30 +41,82 @@ wk_val lab_input(lab *l, int n, int cols) {
     return l->input[l->n_input++] = wk_graph_input(l->g, (wk_shape){ WK_ROWS_T, n, cols, false }, "input");
 }
 
+/* Types that nothing here writes: codes at random, under float16 scales that make values of about `size`. */
+static const struct { wk_dtype type; int d, min; float d_size, min_size; } coded[] = {
+    { WK_Q2_K, 80, 82, 1.0f / 11, 1.0f / 8 }, { WK_Q3_K, 108, -1, 1.0f / 64, 0 }, { WK_IQ4_XS, 0, -1, 1.0f / 1024, 0 },
+};
+
+static void random_codes(lab_rng *r, wk_dtype type, float size, uint8_t *raw, uint64_t n_bytes) {
+    size_t k = 0, n = sizeof coded / sizeof *coded;
+    while (k < n && coded[k].type != type) k++;
+    if (k == n) fail_msg("lab: no weights of %s", wk_dtypes[type].name);
+    for (uint64_t i = 0; i < n_bytes; i++) raw[i] = (uint8_t)lab_next(r);
+    for (uint8_t *b = raw; b < raw + n_bytes; b += wk_dtypes[type].bytes) {
+        wk_put_f16(b + coded[k].d, coded[k].d_size * size * (1 + lab_noise(r) / 8));
+        if (coded[k].min >= 0) wk_put_f16(b + coded[k].min, coded[k].min_size * size * (1 + lab_noise(r) / 8));
+    }
+}
+
+static void fill(lab_rng *r, wk_tensor *t, float around, float size, uint8_t *raw) {
+    int64_t cols = t->shape[t->n_dim - 1];
+    size_t row = 0;
+    assert_true(wk_row_bytes(t->dtype, cols, &row));
+    if (!wk_dtypes[t->dtype].encode) {
+        random_codes(r, t->dtype, size, raw, t->n_bytes);
+        return;
+    }
+    float *values = calloc((size_t)cols, sizeof *values);
+    for (uint8_t *to = raw; to < raw + t->n_bytes; to += row) {
+        for (int64_t i = 0; i < cols; i++) values[i] = around + size * lab_noise(r);
+        wk_dtypes[t->dtype].encode(values, to, cols);
+    }
+    free(values);
+}
+
+/* Makes a weight of t, whose raw bytes (none of them in t yet) this frees. */
+static wk_weight *add_weight(lab *l, const wk_tensor *t, bool vector, uint8_t *raw) {
+    wk_weight_source s = { .tensor = (const wk_tensor *[]){ t }, .n_tensor = 1, .vector = vector };
+    wk_weight *w = NULL;
+    assert_in_range(l->n_weight, 0, LAB_WEIGHTS - 1);
+    if (l->be->ops->weight_new(l->be, &s, &w)) fail_msg("%s", wick_last_error());
+    free(raw);
+    return l->weight[l->n_weight++] = w;
+}
+
 static wk_weight *make_weight(lab *l, wk_dtype type, int n_mat, int64_t rows, int64_t cols, bool vector, float around, float size) {
     size_t row = 0;
     assert_true(wk_row_bytes(type, cols, &row));
     uint8_t *raw = calloc((size_t)(n_mat * rows), row);
-    float *values = calloc((size_t)cols, sizeof *values);
-    for (int64_t r = 0; r < n_mat * rows; r++) {
-        for (int64_t i = 0; i < cols; i++) values[i] = around + size * lab_noise(&l->rng);
-        wk_dtypes[type].encode(values, raw + (size_t)r * row, cols);
-    }
     wk_tensor t = { WK_STR("w"), type, vector ? 1 : n_mat > 1 ? 3 : 2, { 0 }, raw, (uint64_t)(n_mat * rows) * row, NULL };
     int64_t shape[3] = { n_mat, rows, cols };
     for (int i = 0; i < 4; i++) t.shape[i] = i < t.n_dim ? shape[3 - t.n_dim + i] : 1;
-    wk_weight_source s = { .tensor = (const wk_tensor *[]){ &t }, .n_tensor = 1, .vector = vector };
-    assert_in_range(l->n_weight, 0, LAB_WEIGHTS - 1);
-    wk_weight *w = NULL;
-    assert_int_equal(l->be->ops->weight_new(l->be, &s, &w), WICK_OK);
-    l->weight[l->n_weight++] = w;
-    free(values);
-    free(raw);
-    return w;
+    fill(&l->rng, &t, around, size, raw);
+    return add_weight(l, &t, vector, raw);
+}
+
+/* GPTQ's and AWQ's arrays: 4 bits, groups of 32, float16 scales; GPTQ's inputs in an order of their own (act-order). */
+static wk_weight *make_parts(lab *l, wk_dtype type, int64_t rows, int64_t cols, float size) {
+    lab_rng *r = &l->rng;
+    int64_t n_group = cols / 32, codes = rows * cols / 2, zeros = rows * n_group / 2, scales = 2 * rows * n_group;
+    assert_true(rows % 8 == 0 && cols % 32 == 0);
+    uint8_t *raw = calloc(1, (size_t)(codes + zeros + scales + 4 * cols)), *scale = raw + codes + zeros, *g_idx = scale + scales;
+    for (int64_t i = 0; i < codes + zeros; i++) raw[i] = (uint8_t)lab_next(r);
+    for (int64_t i = 0; i < scales; i += 2) wk_put_f16(scale + i, size / 8 * (1 + lab_noise(r) / 8));
+    for (uint32_t i = 0; i < (uint32_t)cols; i++) {
+        uint32_t g = i * 5 % (uint32_t)cols / 32;
+        memcpy(g_idx + 4 * i, &g, 4);
+    }
+    wk_parts p = { .order = type == WK_AWQ ? WK_CODES_AWQ : WK_CODES_GPTQ, .bits = 4, .n_out = rows, .n_in = cols, .group = 32,
+                   .rows = 1, .n_group = n_group, .codes = raw, .zeros = raw + codes, .scales = scale, .scale_type = WK_F16,
+                   .scale_row = 1, .scale_group = rows, .g_idx = type == WK_GPTQ ? g_idx : NULL };
+    wk_tensor t = { .name = WK_STR("w"), .dtype = type, .n_dim = 2, .shape = { rows, cols, 1, 1 }, .data = raw, .parts = &p };
+    return add_weight(l, &t, false, raw);
 }
 
 wk_weight *lab_weight(lab *l, wk_dtype type, int n_mat, int rows, int cols) {
-    return make_weight(l, type, n_mat, rows, cols, false, 0, 1 / sqrtf((float)cols));
+    float size = 1 / sqrtf((float)cols);
+    if (type == WK_GPTQ || type == WK_AWQ) return make_parts(l, type, rows, cols, size);
+    return make_weight(l, type, n_mat, rows, cols, false, 0, size);
 }
 wk_val lab_matrix(lab *l, wk_dtype type, int n_mat, int rows, int cols) {
     return wk_graph_param(l->g, lab_weight(l, type, n_mat, rows, cols), "matrix");

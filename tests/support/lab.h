@@ -27,7 +27,8 @@ typedef struct lab {
 void lab_new(lab *l, wk_backend *be, bool saving, uint64_t seed);
 void lab_free(lab *l);
 wk_val lab_input(lab *l, int n, int cols);                 /* a graph input of n * T rows */
-wk_weight *lab_weight(lab *l, wk_dtype type, int n_mat, int rows, int cols);  /* values of order 1 / sqrt(cols) */
+/* Values of order 1 / sqrt(cols). GPTQ and AWQ: one matrix, rows in eights. */
+wk_weight *lab_weight(lab *l, wk_dtype type, int n_mat, int rows, int cols);
 wk_val lab_matrix(lab *l, wk_dtype type, int n_mat, int rows, int cols);
 wk_weight *lab_vector_weight(lab *l, int n, float around);
 wk_val lab_vector(lab *l, int n, float around);            /* values about `around` */

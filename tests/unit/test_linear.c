@@ -405,6 +405,29 @@ static void test_every_type(void **unused) {
     }
 }
 
+/* Rows as long as a model's (llama-3.2-1b has 2048 and 8192 inputs), of K types above all, which the small models that other tests
+ * run have hardly any of: panel after panel, and so many activations that inputs go before outputs (linear.c). */
+static void test_long_rows(void **unused) {
+    (void)unused;
+    enum { T = 24, N_OUT = 35, FEW = 5 };
+    for (int s = 0; sets_use(s); s++)
+        for (int kind = 0; kind < N_KIND; kind++)
+            for (int n_in = unit_of(kind) == 256 && kinds[kind].how == EXACT ? 2048 : 8192; n_in <= 8192; n_in *= 4) {
+                test_case c;
+                case_make(&c, first_seed * 1000 + (uint64_t)(kind + n_in), wk_cpu_name(), kind, T, N_OUT, n_in);
+                wk_linear(c.w, c.act, T, 0, c.n_out, c.y, c.ldy, c.bias);
+                check_near(&c, c.bias);
+                check_alone(&c, T - 1, c.bias);
+                float *y = test_malloc(sizeof(float) * (size_t)(FEW * c.ldy));
+                wk_linear(c.w, c.act, FEW, 0, c.n_out, y, c.ldy, c.bias);
+                for (int r = 0; r < FEW; r++)
+                    CHECK(&c, !memcmp(y + r * c.ldy, c.y + r * c.ldy, sizeof(float) * (size_t)c.n_out));
+                check_guards(&c, 0, c.n_out);
+                test_free(y);
+                case_free(&c);
+            }
+}
+
 /* The sets round activations, and multiply codes, to the same bits. */
 static void test_sets_agree(void **unused) {
     (void)unused;
@@ -538,6 +561,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_type),
         cmocka_unit_test(test_products),
+        cmocka_unit_test(test_long_rows),
         cmocka_unit_test(test_sets_agree),
         cmocka_unit_test(test_narrowed),
         cmocka_unit_test(test_bf16_rounding),

@@ -1,7 +1,10 @@
 /* test_same_bits.c: a result depends on the request alone. A small random decoder (two layers, one with a window, one with
  * experts, head norms, capped scores and logits, two ropes that sequences choose from, adapters) runs sequences mixed at
- * random: rows of several in one pass, in any chunks, on any pages, with 1, 2 or 3 threads, other adapters beside. Every row's
- * logits equal, byte for byte, those of the row run alone. Nothing is allocated while it runs. */
+ * random: rows of several in one pass, in any chunks, on any pages, with 1, 2 or 3 threads, other adapters beside, on keys and
+ * values that are kept from earlier mixtures or computed again. Every row's logits equal, byte for byte, those of the row run
+ * alone. Nothing is allocated while it runs.
+ * The usual, short form mixes all weight types in each network. WICK_MIXTURES=N is the long form: N mixtures of every weight type
+ * by itself on every instruction set, shared out among KV types and thread counts. */
 #include "base/cpu.h"
 #include "graph/op.h"
 #include "support/lab.h"
@@ -13,31 +16,38 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { D = 64, FF = 96, HEADS = 6, KV_HEADS = 2, HD = 32, VOCAB = 50, EXPERTS = 5, RANK = 4, ADAPTERS = 2, MAX_T = 90, LEN = 140,
-       N_ROPE = 2 };
-enum { MIXTURES = 16, MIXTURES_C = 6 };  /* of each KV type, for each instruction set; plain C is slow */
+/* Rows of D take K types (256); those of HEADS * HD and FF do not, as in many a real model. */
+enum { D = 256, FF = 32, HEADS = 4, KV_HEADS = 2, HD = 32, VOCAB = 56, EXPERTS = 3, RANK = 4, ADAPTERS = 2, MAX_T = 90, LEN = 84,
+       WINDOW = 15, N_ROPE = 2, MAX_THREADS = 3 };
+enum { MIXTURES = 20, MIXTURES_C = 6 };  /* short form: of each KV type and thread count, on each set; plain C is slow */
 static const wk_dtype kv_types[] = { WK_F32, WK_F16, WK_Q8_0 };
+static const wk_dtype weight_types[] = { WK_F32, WK_F16, WK_BF16, WK_Q4_0, WK_Q4_1, WK_Q5_0, WK_Q5_1, WK_Q8_0, WK_Q2_K, WK_Q3_K,
+                                         WK_Q4_K, WK_Q5_K, WK_Q6_K, WK_IQ4_NL, WK_IQ4_XS, WK_MXFP4, WK_GPTQ, WK_AWQ };
+enum { N_KV = sizeof kv_types / sizeof *kv_types, N_TYPE = sizeof weight_types / sizeof *weight_types, ALL_TYPES = -1 };
 
 typedef struct net {
     lab l;
     wk_val logits;
+    int type;    /* of matrices, in weight_types; ALL_TYPES: each in its turn */
+    int n_matrix;
     wk_lora_term term[ADAPTERS][8];
     wk_lora_set set[ADAPTERS];
     const wk_lora_set *sets[ADAPTERS];
     lab_rows rows;
 } net;
 
-static wk_val matrix(lab *l, int rows, int cols) {
-    wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_F16, WK_BF16, WK_Q4_0, WK_Q4_1, WK_Q5_0, WK_Q5_1, WK_Q8_0,
-                                         WK_IQ4_NL);
-    return lab_matrix(l, type, 1, rows, cols);
+/* A matrix of the network's type; where its shape allows none of that, of Q8_0. */
+static wk_val matrix(net *n, int n_mat, int rows, int cols) {
+    wk_dtype type = weight_types[n->type == ALL_TYPES ? n->n_matrix++ % N_TYPE : n->type];
+    bool apart = type == WK_GPTQ || type == WK_AWQ, fits = apart ? n_mat == 1 && rows % 8 == 0 : cols % wk_dtypes[type].block == 0;
+    return lab_matrix(&n->l, fits ? type : WK_Q8_0, n_mat, rows, cols);
 }
 
 /* W x, with an adapter's term when slot >= 0. */
 static wk_val linear(net *n, wk_val x, int rows, int cols, int slot) {
     lab *l = &n->l;
     wk_attr lora = { .slot = slot };
-    wk_val w = matrix(l, rows, cols), y = LAB_OP(l, WK_OP_LINEAR, NULL, x, w, lab_vector(l, rows, 0));
+    wk_val w = matrix(n, 1, rows, cols), y = LAB_OP(l, WK_OP_LINEAR, NULL, x, w, lab_vector(l, rows, 0));
     for (int k = 0; slot >= 0 && k < ADAPTERS; k++)
         n->term[k][slot] = (wk_lora_term){ .a = lab_weight(l, WK_F32, 1, RANK, cols), .b = lab_weight(l, WK_F32, 1, rows, RANK),
                                            .scale = 0.7f, .gain = k == 1 ? lab_vector_weight(l, rows, 1) : NULL };
@@ -54,7 +64,7 @@ static wk_val attention(net *n, wk_val x, int layer, wk_val freq) {
                   .scale = 0.3f,
                   .causal = true,
                   .cap = 2,
-                  .window = layer ? 70 : 0 };
+                  .window = layer ? WINDOW : 0 };
     wk_val q = linear(n, x, HEADS * HD, D, layer * 4), k = linear(n, x, KV_HEADS * HD, D, -1),
            v = linear(n, x, KV_HEADS * HD, D, layer * 4 + 1);
     q = LAB_OP(l, WK_OP_RMS_NORM, &norm, q, lab_vector(l, HD, 1));
@@ -75,21 +85,23 @@ static wk_val experts(net *n, wk_val x) {
     lab *l = &n->l;
     wk_attr route = { .n_used = 2, .norm_topk = true }, act = { .act = WK_ACT_GELU_TANH };
     wk_val ids = LAB_OP(l, WK_OP_ROUTE, &route, linear(n, x, EXPERTS, D, -1)), weights = wk_graph_out(l->g, ids, 1);
-    wk_val gate = LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, x, lab_matrix(l, WK_Q8_0, EXPERTS, FF, D), ids);
-    wk_val up = LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, x, lab_matrix(l, WK_Q4_0, EXPERTS, FF, D), ids);
+    wk_val gate = LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, x, matrix(n, EXPERTS, FF, D), ids);
+    wk_val up = LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, x, matrix(n, EXPERTS, FF, D), ids);
     wk_val h = LAB_OP(l, WK_OP_GLU, &act, gate, up);
-    return LAB_OP(l, WK_OP_COMBINE, NULL, LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, h, lab_matrix(l, WK_F16, EXPERTS, D, FF), ids),
+    return LAB_OP(l, WK_OP_COMBINE, NULL, LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, h, matrix(n, EXPERTS, D, FF), ids),
                   weights, ids);
 }
 
-static void net_new(net *n, int n_thread, int max_rows, wk_dtype kv_type, uint64_t seed, lab_rng *r) {
+static void net_new(net *n, int type, wk_dtype kv_type, int n_thread, int max_rows, uint64_t seed) {
     wk_backend *be = NULL;
     wk_attr norm = { .eps = 1e-5f }, embed = { .scale = 1.5f }, cap = { .cap = 3 };
     memset(n, 0, sizeof *n);
+    n->type = type;
+    n->n_matrix = (int)(seed * 7 % N_TYPE);  /* which types meet differs from network to network */
     assert_int_equal(wk_cpu_new(n_thread, &be), WICK_OK);
     lab *l = &n->l;
     lab_new(l, be, false, seed);
-    wk_val freq = lab_vector(l, N_ROPE * HD / 2, 0.3f), e = matrix(l, VOCAB, D);
+    wk_val freq = lab_vector(l, N_ROPE * HD / 2, 0.3f), e = matrix(n, 1, VOCAB, D);
     wk_val x = LAB_OP(l, WK_OP_EMBED, &embed, e);
     for (int layer = 0; layer < 2; layer++) {
         x = LAB_OP(l, WK_OP_ADD, NULL, x, attention(n, LAB_OP(l, WK_OP_RMS_NORM, &norm, x, lab_vector(l, D, 1)), layer, freq));
@@ -102,7 +114,7 @@ static void net_new(net *n, int n_thread, int max_rows, wk_dtype kv_type, uint64
     wk_graph_keep(l->g, n->logits);
     lab_plan(l, max_rows);
     lab_kv(l, 2, KV_HEADS, HD, LAB_SEQS * LAB_PAGES, kv_type);
-    lab_rows_new(&n->rows, r, LAB_SEQS);
+    lab_rows_new(&n->rows, &(lab_rng){ seed + 1, 0 }, LAB_SEQS);
     for (int k = 0; k < ADAPTERS; k++) {
         n->set[k] = (wk_lora_set){ n->term[k], 8, 1.25f, k ? &n->set[k - 1] : NULL };
         n->sets[k] = &n->set[k];
@@ -132,9 +144,9 @@ static void add_row(net *n, int s) {
 }
 
 /* Logits of every position of every sequence, each row alone: out [LAB_SEQS][LEN][VOCAB]. */
-static void run_alone(wk_dtype kv_type, uint64_t seed, float *out) {
+static void run_alone(int type, wk_dtype kv_type, uint64_t seed, float *out) {
     static net n;
-    net_new(&n, 1, 1, kv_type, seed, &(lab_rng){ seed + 1, 0 });
+    net_new(&n, type, kv_type, 1, 1, seed);
     for (int s = 0; s < LAB_SEQS; s++)
         for (int i = 0; i < LEN; i++) {
             lab_rows_clear(&n.rows);
@@ -145,59 +157,99 @@ static void run_alone(wk_dtype kv_type, uint64_t seed, float *out) {
     lab_free(&n.l);
 }
 
-/* Some of the sequences, to some length, in random company. */
-static void run_mixed(net *n, lab_rng *r, const float *want, const char *what) {
-    int until[LAB_SEQS] = { 0 }, left = 0, turn = 0;
-    lab_rows_new(&n->rows, r, LAB_SEQS);
-    for (int i = 0; i < 3; i++) until[lab_pick(r, 0, LAB_SEQS - 1)] = lab_one_of(r, 3, 40, 66, 100, LEN);
-    for (int s = 0; s < LAB_SEQS; s++) left += until[s];
-    while (left > 0) {
-        int rows = lab_one_of(r, 1, 2, 5, 17, 64, MAX_T), stay = lab_pick(r, 0, 3), s = lab_pick(r, 0, LAB_SEQS - 1);
-        bool any = false;
-        lab_rows_clear(&n->rows);
-        for (int i = 0; i < rows && left > 0; i++, left--) {
-            while (n->rows.len[s] == until[s] || lab_pick(r, 0, 4 * stay * stay * stay) == 0) {
-                s = lab_pick(r, 0, LAB_SEQS - 1);
-                if (n->rows.len[s] < until[s]) break;
-            }
-            add_row(n, s);
-            any |= adapter(s) >= 0;
+/* Adds up to n next rows of the sequences, some of each at a time or in turn. */
+static void choose_rows(net *n, lab_rng *r, int rows) {
+    int stay = lab_pick(r, 0, 3), s = lab_pick(r, 0, LAB_SEQS - 1), left = 0;
+    lab_rows_clear(&n->rows);
+    for (int i = 0; i < LAB_SEQS; i++) left += LEN - n->rows.len[i];
+    for (int i = 0; i < rows && i < left; i++) {
+        bool stays = lab_pick(r, 0, 4 * stay * stay * stay) != 0;
+        while (!stays || n->rows.len[s] == LEN) {
+            s = lab_pick(r, 0, LAB_SEQS - 1);
+            stays = true;
         }
-        n->rows.batch.n_out = 0;
-        for (int i = 0; i < n->rows.batch.n_row; i++) if (lab_pick(r, 0, 4)) n->rows.out[n->rows.batch.n_out++] = i;
-        run(n, any || lab_pick(r, 0, 1));
-        for (int i = 0; i < n->rows.batch.n_out; i++) {
-            int row = n->rows.out[i], at = n->rows.seq[row] * LEN + n->rows.pos[row];
-            if (memcmp(want + at * VOCAB, n->l.be->ops->view(n->l.plan, n->logits, i), VOCAB * sizeof(float)))
-                fail_msg("%s: pass %d of %d rows: sequence %d, position %d differs from the row alone", what, turn,
-                         n->rows.batch.n_row, n->rows.seq[row], n->rows.pos[row]);
-        }
-        turn++;
+        add_row(n, s);
     }
 }
 
-static void test_same_bits(void **state) {
+/* One pass of some rows; the logits of those wanted are what want [LAB_SEQS][LEN][VOCAB] has. */
+static void check_pass(net *n, lab_rng *r, int rows, const float *want, const char *what) {
+    wk_batch *b = &n->rows.batch;
+    bool any = false;
+    choose_rows(n, r, rows);
+    b->n_out = 0;
+    for (int i = 0; i < b->n_row; i++) {
+        any |= n->rows.adapter[i] >= 0;
+        if (lab_pick(r, 0, 4)) n->rows.out[b->n_out++] = i;
+    }
+    run(n, any || lab_pick(r, 0, 1));
+    for (int i = 0; i < b->n_out; i++) {
+        int row = n->rows.out[i], s = n->rows.seq[row], pos = n->rows.pos[row];
+        if (memcmp(want + (s * LEN + pos) * VOCAB, n->l.be->ops->view(n->l.plan, n->logits, i), VOCAB * sizeof(float)))
+            fail_msg("%s: in a pass of %d rows sequence %d, position %d differs from the row alone", what, b->n_row, s, pos);
+    }
+}
+
+/* A mixture: each sequence goes on from where the last one left it, or from any position before that, or anew; all on other
+ * pages, now and then. */
+static void run_mixture(net *n, lab_rng *r, const float *want, const char *what) {
+    int *len = n->rows.len, passes = lab_pick(r, 1, 2);
+    if (lab_pick(r, 0, 7) == 0) lab_rows_new(&n->rows, r, LAB_SEQS);
+    for (int s = 0; s < LAB_SEQS; s++) {
+        int how = lab_pick(r, 0, 7);
+        if (how == 0) len[s] = 0;
+        else if (how < 3 || len[s] == LEN) len[s] = lab_pick(r, 0, len[s]);
+    }
+    for (int i = 0; i < passes; i++) check_pass(n, r, lab_one_of(r, 1, 1, 2, 2, 3, 5, 9, 17, 33, MAX_T), want, what);
+}
+
+/* n mixtures of networks of a weight type, or of all, on the instruction set in use, shared out among KV types [kv, end). */
+static void check_type(int type, int n_mixture, int kv, int end, uint64_t seed) {
+    static float want[LAB_SEQS * LEN * VOCAB];
     static net n;
-    float *want = calloc((size_t)LAB_SEQS * LEN * VOCAB, sizeof *want);
-    (void)state;
-    const char *given = getenv("WICK_TEST_SEED");
-    uint64_t first_seed = given ? strtoull(given, NULL, 10) * 1000 : 0;
-    for (int k = 0; sets_use(k); k++)
-        for (size_t type = 0; type < 3; type++) {
-            uint64_t seed = first_seed + 100 * (uint64_t)k + type;
-            int n_mixture = sets_cases(k ? MIXTURES : MIXTURES_C);
-            lab_rng r = { seed + 7, 0 };
-            run_alone(kv_types[type], seed, want);
-            for (int i = 0; i < n_mixture; i++) {
-                char what[100];
-                snprintf(what, sizeof what, "%s, kv %s, mixture %d, %d threads", wk_cpu_name(), wk_dtypes[kv_types[type]].name, i,
-                         1 + i % 3);
-                if (i < 3) net_new(&n, 1 + i % 3, MAX_T, kv_types[type], seed, &r);
-                run_mixed(&n, &r, want, what);
-                if (i < 2 || i == n_mixture - 1) lab_free(&n.l);
+    int done = 0, part = 0, n_part = (end - kv) * MAX_THREADS;
+    for (; kv < end; kv++, seed++) {
+        run_alone(type, kv_types[kv], seed, want);
+        for (int threads = 1; threads <= MAX_THREADS; threads++) {
+            lab_rng r = { seed * MAX_THREADS + (uint64_t)threads, 0 };
+            net_new(&n, type, kv_types[kv], threads, MAX_T, seed);
+            for (int until = n_mixture * ++part / n_part; done < until; done++) {
+                char what[120];
+                snprintf(what, sizeof what, "%s, weights %s, kv %s, %d threads, seed %llu, mixture %d", wk_cpu_name(),
+                         type == ALL_TYPES ? "of all types" : wk_dtypes[weight_types[type]].name, wk_dtypes[kv_types[kv]].name,
+                         threads, (unsigned long long)seed, done);
+                run_mixture(&n, &r, want, what);
             }
+            lab_free(&n.l);
         }
-    free(want);
+    }
+}
+
+static uint64_t number(const char *variable) {
+    const char *given = getenv(variable);
+    return given ? strtoull(given, NULL, 10) : 0;
+}
+
+static void test_short(uint64_t seed) {
+    for (int k = 0; sets_use(k); k++)
+        check_type(ALL_TYPES, sets_cases(N_KV * MAX_THREADS * (k ? MIXTURES : MIXTURES_C)), 0, N_KV, seed + 100 * (uint64_t)k);
+}
+
+/* On plain C, which is slow, KV types take turns from weight type to weight type. */
+static void test_long(int n_each, uint64_t seed) {
+    for (int k = 0; sets_use(k); k++)
+        for (int type = 0; type < N_TYPE; type++) {
+            int turn = (int)((seed + (uint64_t)type) % N_KV), kv = k ? 0 : turn, end = k ? N_KV : turn + 1;
+            check_type(type, n_each, kv, end, seed + 100 * (uint64_t)k + N_KV * (uint64_t)type);
+        }
+}
+
+static void test_same_bits(void **state) {
+    int n_each = (int)number("WICK_MIXTURES");
+    uint64_t seed = number("WICK_TEST_SEED") * 1000;
+    (void)state;
+    if (n_each) test_long(n_each, seed);
+    else test_short(seed);
 }
 
 int main(void) {
