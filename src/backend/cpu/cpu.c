@@ -38,24 +38,33 @@ static wick_status read_vector(wk_cpu_weight *w, const wk_weight_source *s) {
     return WICK_OK;
 }
 
-static wick_status pack_matrices(wk_backend *be, wk_cpu_weight *w, const wk_weight_source *s) {
-    const wk_tensor *t = s->tensor[0];
-    int64_t each = t->n_dim == 3 ? t->shape[0] : 1, n_mat = each * s->n_tensor;
-    w->base = (wk_weight){ t->dtype, n_mat, wk_tensor_rows(t) / (each ? each : 1), wk_tensor_cols(t), 0 };
-    w->mat = wk_alloc_array((size_t)n_mat, sizeof *w->mat);
-    if (!w->mat) return wk_fail_memory((size_t)n_mat * sizeof *w->mat, "a weight");
-    wk_packing *p = &((cpu_backend *)be)->later;
-    size_t n_before = p->n_job;
+/* Puts a weight's matrices on the list. */
+static wick_status add_matrices(wk_packing *p, wk_cpu_weight *w, const wk_weight_source *s, int64_t each) {
     wick_status st = WICK_OK;
-    for (int64_t m = 0; !st && m < n_mat; m++) {
+    for (int64_t m = 0; !st && m < w->base.n_mat; m++) {
         st = wk_packing_add(p, s->tensor[m / each], m % each, s->row_from, s->release, &w->mat[m]);
         if (!st && (wk_packed_n_out(w->mat[m]) != w->base.n_row || wk_packed_n_in(w->mat[m]) != w->base.n_col))
             st = wk_fail(WICK_E_FORMAT, "%.*s: stacked with tensors of another shape", (int)s->tensor[m / each]->name.len,
                          s->tensor[m / each]->name.ptr);
         if (!st) w->base.n_bytes += wk_packed_bytes(w->mat[m]);
     }
+    return st;
+}
+
+/* What may wait goes on the backend's list, which the one that opens a model fills; what may not (an adapter's, of which threads
+ * may load several at a time) on one of its own. */
+static wick_status pack_matrices(wk_backend *be, wk_cpu_weight *w, const wk_weight_source *s) {
+    const wk_tensor *t = s->tensor[0];
+    int64_t each = t->n_dim == 3 ? t->shape[0] : 1, n_mat = each * s->n_tensor;
+    w->base = (wk_weight){ t->dtype, n_mat, wk_tensor_rows(t) / (each ? each : 1), wk_tensor_cols(t), 0 };
+    w->mat = wk_alloc_array((size_t)n_mat, sizeof *w->mat);
+    if (!w->mat) return wk_fail_memory((size_t)n_mat * sizeof *w->mat, "a weight");
+    wk_packing own = { .pool = be->pool }, *p = s->later ? &((cpu_backend *)be)->later : &own;
+    size_t n_before = p->n_job;
+    wick_status st = add_matrices(p, w, s, each);
     if (st) wk_packing_cut(p, n_before);
     else if (!s->later || p->n_bytes >= LATER_BYTES) st = wk_packing_run(p);
+    wk_packing_free(&own);
     return st;
 }
 
