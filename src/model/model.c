@@ -3,6 +3,7 @@
 #include "format/names.h"
 #include "model/bind.h"
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -69,7 +70,29 @@ static wick_status open_text(wk_model *m, const char *chat_template) {
     return st;
 }
 
-/* Weights end by what the hyperparameters say, so text is read first: a missing shard should not hide behind a bad template. */
+/* Text is read by a thread of its own while weights are packed: of a small model's start it would be a fifth. Both only read the
+ * checkpoint. */
+typedef struct text_job { wk_model *m; const char *chat_template; wick_status st; char *error; } text_job;
+
+static void *read_text(void *arg) {
+    text_job *j = arg;
+    j->st = open_text(j->m, j->chat_template);
+    if (j->st) j->error = wk_strdup(wick_last_error());  /* messages are kept per thread */
+    return NULL;
+}
+
+static wick_status open_text_and_weights(wk_model *m, const char *chat_template, wick_progress_fn progress, void *user) {
+    text_job j = { .m = m, .chat_template = chat_template };
+    pthread_t thread;
+    bool apart = !pthread_create(&thread, NULL, read_text, &j);
+    if (!apart) read_text(&j);
+    wick_status st = apart || !j.st ? wk_model_bind(m, progress, user) : WICK_OK;
+    if (apart) pthread_join(thread, NULL);
+    if (j.st) st = j.error ? wk_fail(j.st, "%s", j.error) : wk_fail_memory(1, "a message");
+    wk_free(j.error);
+    return st;
+}
+
 wick_status wk_model_load(const char *path, wk_backend *backend, bool vocab_only, const char *chat_template,
                           wick_progress_fn progress, void *user, wk_model **out) {
     wk_model *m = wk_alloc(sizeof *m);
@@ -82,8 +105,7 @@ wick_status wk_model_load(const char *path, wk_backend *backend, bool vocab_only
     wick_status st = wk_checkpoint_open(path, vocab_only, &m->ckpt);
     if (!st) st = count_types(m);
     if (!st && !vocab_only) st = wk_hparams_read(m->ckpt, &m->hp);
-    if (!st) st = open_text(m, chat_template);
-    if (!st && !vocab_only) st = wk_model_bind(m, progress, user);
+    if (!st) st = vocab_only ? open_text(m, chat_template) : open_text_and_weights(m, chat_template, progress, user);
     if (!st && !vocab_only && m->tokenizer && wk_tokenizer_n_vocab(m->tokenizer) > m->hp.n_vocab)
         st = wk_fail(WICK_E_FORMAT, "%s: the tokenizer has %d tokens, the embedding only %lld", path,
                      wk_tokenizer_n_vocab(m->tokenizer), (long long)m->hp.n_vocab);
