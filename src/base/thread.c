@@ -1,4 +1,4 @@
-/* thread.c: the thread pool. Load: a forward pass runs a few hundred steps of 10 us to 10 ms with a
+/* thread.c: the thread pool, and one call aside. Load: a forward pass runs a few hundred steps of 10 us to 10 ms with a
  * barrier after each, so a barrier must cost well under a microsecond when nobody is late. */
 #include "base/thread.h"
 #include "base/mem.h"
@@ -151,3 +151,24 @@ void wk_pool_free(wk_pool *p) {
 }
 
 int wk_pool_n(const wk_pool *p) { return p->n; }
+
+static void *run_aside(void *arg) {
+    wk_aside *a = arg;
+    a->st = a->fn(a->arg);
+    if (a->st) a->error = wk_strdup(wick_last_error());
+    return NULL;
+}
+
+void wk_aside_start(wk_aside *a, wick_status (*fn)(void *arg), void *arg) {
+    *a = (wk_aside){ .fn = fn, .arg = arg };
+    a->apart = !pthread_create(&a->thread, NULL, run_aside, a);
+    if (!a->apart) run_aside(a);
+}
+
+wick_status wk_aside_join(wk_aside *a) {
+    if (a->apart) pthread_join(a->thread, NULL);
+    if (a->st && a->error) wk_fail(a->st, "%s", a->error);
+    else if (a->st) wk_fail_memory(1, "a message");
+    wk_free(a->error);
+    return a->st;
+}

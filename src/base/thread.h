@@ -3,6 +3,7 @@
 #ifndef WK_THREAD_H
 #define WK_THREAD_H
 #include "base/status.h"
+#include <pthread.h>
 
 typedef struct wk_pool wk_pool;
 /* One thread's place in a run. */
@@ -20,5 +21,18 @@ void wk_pool_run(wk_pool *p, wk_team_fn fn, void *arg);
 void wk_team_barrier(const wk_team *t);
 /* This thread's share of [0, n), cut at multiples of step: *from .. *to. */
 void wk_team_share(const wk_team *t, int64_t n, int64_t step, int64_t *from, int64_t *to);
+
+/* One call beside the caller's own work: on a thread of its own, or at once where there can be none. */
+typedef struct wk_aside {
+    wick_status (*fn)(void *arg);
+    void *arg;
+    wick_status st;
+    char *error;  /* its message, as messages are kept per thread */
+    pthread_t thread;
+    bool apart;
+} wk_aside;
+void wk_aside_start(wk_aside *a, wick_status (*fn)(void *arg), void *arg);
+/* Waits for it. Returns what fn returned; if it failed its message becomes this thread's. */
+wick_status wk_aside_join(wk_aside *a);
 
 #endif

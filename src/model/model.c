@@ -1,9 +1,9 @@
 /* model.c: opening a model: checkpoint, hyperparameters, text, weights. */
 #include "model/model.h"
+#include "base/thread.h"
 #include "format/names.h"
 #include "model/bind.h"
 #include <math.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -70,27 +70,19 @@ static wick_status open_text(wk_model *m, const char *chat_template) {
     return st;
 }
 
-/* Text is read by a thread of its own while weights are packed: of a small model's start it would be a fifth. Both only read the
- * checkpoint. */
-typedef struct text_job { wk_model *m; const char *chat_template; wick_status st; char *error; } text_job;
-
-static void *read_text(void *arg) {
-    text_job *j = arg;
-    j->st = open_text(j->m, j->chat_template);
-    if (j->st) j->error = wk_strdup(wick_last_error());  /* messages are kept per thread */
-    return NULL;
+typedef struct text_source { wk_model *m; const char *chat_template; } text_source;
+static wick_status read_text(void *arg) {
+    text_source *t = arg;
+    return open_text(t->m, t->chat_template);
 }
 
+/* Text is read while weights are packed, as of a small model's start it would be a fifth. Both only read the checkpoint. */
 static wick_status open_text_and_weights(wk_model *m, const char *chat_template, wick_progress_fn progress, void *user) {
-    text_job j = { .m = m, .chat_template = chat_template };
-    pthread_t thread;
-    bool apart = !pthread_create(&thread, NULL, read_text, &j);
-    if (!apart) read_text(&j);
-    wick_status st = apart || !j.st ? wk_model_bind(m, progress, user) : WICK_OK;
-    if (apart) pthread_join(thread, NULL);
-    if (j.st) st = j.error ? wk_fail(j.st, "%s", j.error) : wk_fail_memory(1, "a message");
-    wk_free(j.error);
-    return st;
+    text_source source = { m, chat_template };
+    wk_aside text;
+    wk_aside_start(&text, read_text, &source);
+    wick_status st = wk_model_bind(m, progress, user), text_st = wk_aside_join(&text);
+    return text_st ? text_st : st;
 }
 
 wick_status wk_model_load(const char *path, wk_backend *backend, bool vocab_only, const char *chat_template,
