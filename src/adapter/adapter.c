@@ -1,18 +1,26 @@
 /* adapter.c: an adapter's matrices in a model's backend, beside its weights.
- * Load: tens to hundreds of matrices, 1 to 500 MB; DoRA reads every adapted weight once, for the lengths of its rows. */
+ * Load: tens to hundreds of matrices, 1 to 500 MB; DoRA reads every adapted weight once, for the lengths of its rows. So modules
+ * are shared out between the threads, each whole: waking them for every small matrix took longer than packing it. */
 #include "adapter/lora_data.h"
 #include <math.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
-/* A float32 matrix, or with rows 0 a vector. Adapters are small, and nothing of them is rounded. */
-static wick_status upload(wk_backend *be, const float *data, int64_t rows, int64_t cols, const wk_weight **out) {
+/* A matrix, of float32 or bf16, or with rows 0 a vector. */
+static wick_status upload_as(wk_backend *be, bool bf16, const float *data, int64_t rows, int64_t cols, const wk_weight **out) {
     wk_tensor t = { WK_STR("adapter"), WK_F32, rows ? 2 : 1, { rows ? rows : cols, rows ? cols : 1, 1, 1 },
                     (const uint8_t *)data, (uint64_t)(rows ? rows : 1) * (uint64_t)cols * sizeof *data, NULL };
     wk_weight *w = NULL;
-    wk_weight_source source = { .tensor = (const wk_tensor *[]){ &t }, .n_tensor = 1, .vector = !rows };
+    wk_weight_source source = { .tensor = (const wk_tensor *[]){ &t }, .n_tensor = 1, .vector = !rows, .bf16 = bf16,
+                                .alone = true };
     wick_status st = be->ops->weight_new(be, &source, &w);
     *out = w;
     return st;
+}
+
+static wick_status upload(wk_backend *be, const float *data, int64_t rows, int64_t cols, const wk_weight **out) {
+    return upload_as(be, false, data, rows, cols, out);
 }
 
 /* x [rows, cols] as [cols, rows]; NULL: no memory. */
@@ -118,7 +126,7 @@ static wick_status add_dora(wk_model *m, const wk_lora_module *x, double s, wk_l
     if (!st) st = weigh_rows(m, x, s, w, bias, gain, offset, b);
     if (!st) st = upload(m->backend, gain, 0, x->n_out, &t->gain);
     if (!st && bias) st = upload(m->backend, offset, 0, x->n_out, &t->offset);
-    if (!st) st = upload(m->backend, b, x->n_out, x->rank, &t->b);
+    if (!st) st = upload_as(m->backend, wk_lora_bf16(m, x->layer, x->role), b, x->n_out, x->rank, &t->b);
     wk_free(gain);
     wk_free(offset);
     wk_free(b);
@@ -127,48 +135,14 @@ static wick_status add_dora(wk_model *m, const wk_lora_module *x, double s, wk_l
 
 /* At the embedding A has a row for each token. */
 static wick_status upload_a(wk_model *m, const wk_lora_module *x, wk_lora_term *t) {
-    if (x->role != WK_T_EMBED) return upload(m->backend, x->a, x->rank, x->n_in, &t->a);
+    if (x->role != WK_T_EMBED)
+        return upload_as(m->backend, wk_lora_bf16(m, x->layer, x->role), x->a, x->rank, x->n_in, &t->a);
     float *a = transpose(x->a, x->rank, x->n_in);
     wick_status st = a ? upload(m->backend, a, x->n_in, x->rank, &t->a)
                        : wk_fail_memory((size_t)(x->rank * x->n_in) * sizeof *a, "an adapter");
     wk_free(a);
     return st;
 }
-
-static wick_status add_module(wick_adapter *a, const wk_lora_data *d, const wk_lora_module *x) {
-    wk_model *m = a->model;
-    double s = wk_lora_scale(d, x);
-    wick_status st = check_module(m, x);
-    if (st) return st;
-    wk_lora_term *t = &a->term[wk_model_slot(m, x->layer, x->role)];
-    if (t->a) return wk_fail(WICK_E_ARG, "\"%s\" is there twice", x->module ? x->module : "a module");
-    if (x->magnitude && x->role == WK_T_EMBED) return wk_fail(WICK_E_UNSUPPORTED, "DoRA of an embedding cannot be applied");
-    t->scale = (float)(x->role == WK_T_EMBED ? s * wk_lora_embed_scale(m) : s);
-    st = upload_a(m, x, t);
-    if (!st) st = x->magnitude ? add_dora(m, x, s, t) : upload(m->backend, x->b, x->n_out, x->rank, &t->b);
-    return st;
-}
-
-/* A head that the adapter brings, or an embedding. */
-static wick_status add_saved(wick_adapter *a, const wk_lora_saved *x) {
-    wk_model *m = a->model;
-    int64_t n_in, n_out;
-    bool embed = x->role == WK_T_EMBED, known = wk_lora_sizes(m, -1, x->role, &n_in, &n_out);
-    if (!known || x->n_row != (embed ? n_in : n_out) || x->n_col != (embed ? n_out : n_in))
-        return wk_fail(WICK_E_ARG, "a saved %s of [%lld, %lld] is none of this model", wk_roles[x->role].hf, (long long)x->n_row,
-                       (long long)x->n_col);
-    wk_lora_term *t = &a->term[wk_model_slot(m, -1, x->role)];
-    if (t->w) return wk_fail(WICK_E_ARG, "%s is saved twice", wk_roles[x->role].hf);
-    if (!embed || wk_lora_embed_scale(m) == 1) return upload(m->backend, x->w, x->n_row, x->n_col, &t->w);
-    float *w = wk_alloc_array((size_t)(x->n_row * x->n_col), sizeof *w);
-    for (int64_t i = 0; w && i < x->n_row * x->n_col; i++) w[i] = (float)wk_lora_embed_scale(m) * x->w[i];
-    wick_status st = w ? upload(m->backend, w, x->n_row, x->n_col, &t->w)
-                       : wk_fail_memory((size_t)(x->n_row * x->n_col) * sizeof *w, "an adapter");
-    wk_free(w);
-    return st;
-}
-
-/* ---- what it is ---- */
 
 /* Mixes n bytes into h, eight at a time, in four chains that run side by side. */
 static uint64_t mix(uint64_t h, const void *p, size_t n) {
@@ -196,21 +170,113 @@ static uint64_t mix(uint64_t h, const void *p, size_t n) {
 
 static uint64_t mix_numbers(uint64_t h, const float *x, int64_t n) { return x ? mix(h, x, (size_t)n * sizeof *x) : h * 31; }
 
-/* Of all that an adapter's effect follows from, and of nothing else: the same for the same adapter in another format. */
-static uint64_t version_of(const wk_lora_data *d) {
-    uint64_t h = 0x5749434B;
-    for (size_t i = 0; i < d->n_module; i++) {
+/* Of all that a module's effect follows from, and of nothing else: the same for the same adapter in another format. */
+static uint64_t mix_module(const wk_lora_data *d, const wk_lora_module *x) {
+    int64_t head[] = { x->layer, x->role, x->rank, x->n_in, x->n_out };
+    float scale = (float)wk_lora_scale(d, x);
+    uint64_t h = mix(mix(0x5749434B, head, sizeof head), &scale, sizeof scale);
+    h = mix_numbers(mix_numbers(h, x->a, x->rank * x->n_in), x->b, x->n_out * x->rank);
+    return mix_numbers(h, x->magnitude, x->n_out);
+}
+
+static uint64_t mix_saved(const wk_lora_saved *x) {
+    int64_t head[] = { x->role, x->n_row, x->n_col };
+    return mix_numbers(mix(0x5749434B, head, sizeof head), x->w, x->n_row * x->n_col);
+}
+
+/* Before any is added: each fits, and none is there twice. */
+static wick_status check_modules(const wick_adapter *a, const wk_lora_data *d) {
+    bool *there = wk_alloc_array((size_t)a->set.n_slot, sizeof *there);
+    wick_status st = there ? WICK_OK : wk_fail_memory((size_t)a->set.n_slot, "an adapter");
+    for (size_t i = 0; !st && i < d->n_module; i++) {
         const wk_lora_module *x = &d->module[i];
-        int64_t head[] = { x->layer, x->role, x->rank, x->n_in, x->n_out };
-        float scale = (float)wk_lora_scale(d, x);
-        h = mix(mix(h, head, sizeof head), &scale, sizeof scale);
-        h = mix_numbers(mix_numbers(h, x->a, x->rank * x->n_in), x->b, x->n_out * x->rank);
-        h = mix_numbers(h, x->magnitude, x->n_out);
+        if ((st = check_module(a->model, x))) break;
+        bool *seen = &there[wk_model_slot(a->model, x->layer, x->role)];
+        if (*seen) st = wk_fail(WICK_E_ARG, "\"%s\" is there twice", x->module ? x->module : "a module");
+        else if (x->magnitude && x->role == WK_T_EMBED) st = wk_fail(WICK_E_UNSUPPORTED, "DoRA of an embedding cannot be applied");
+        *seen = true;
     }
+    wk_free(there);
+    return st;
+}
+
+static wick_status add_module(wick_adapter *a, const wk_lora_data *d, const wk_lora_module *x) {
+    wk_model *m = a->model;
+    double s = wk_lora_scale(d, x);
+    wk_lora_term *t = &a->term[wk_model_slot(m, x->layer, x->role)];
+    t->scale = (float)(x->role == WK_T_EMBED ? s * wk_lora_embed_scale(m) : s);
+    wick_status st = upload_a(m, x, t);
+    if (st) return st;
+    if (x->magnitude) return add_dora(m, x, s, t);
+    return upload_as(m->backend, wk_lora_bf16(m, x->layer, x->role), x->b, x->n_out, x->rank, &t->b);
+}
+
+/* A head that the adapter brings, or an embedding. */
+static wick_status add_saved(wick_adapter *a, const wk_lora_saved *x) {
+    wk_model *m = a->model;
+    int64_t n_in, n_out;
+    bool embed = x->role == WK_T_EMBED, known = wk_lora_sizes(m, -1, x->role, &n_in, &n_out);
+    if (!known || x->n_row != (embed ? n_in : n_out) || x->n_col != (embed ? n_out : n_in))
+        return wk_fail(WICK_E_ARG, "a saved %s of [%lld, %lld] is none of this model", wk_roles[x->role].hf, (long long)x->n_row,
+                       (long long)x->n_col);
+    wk_lora_term *t = &a->term[wk_model_slot(m, -1, x->role)];
+    if (t->w) return wk_fail(WICK_E_ARG, "%s is saved twice", wk_roles[x->role].hf);
+    if (!embed || wk_lora_embed_scale(m) == 1) return upload(m->backend, x->w, x->n_row, x->n_col, &t->w);
+    float *w = wk_alloc_array((size_t)(x->n_row * x->n_col), sizeof *w);
+    for (int64_t i = 0; w && i < x->n_row * x->n_col; i++) w[i] = (float)wk_lora_embed_scale(m) * x->w[i];
+    wick_status st = w ? upload(m->backend, w, x->n_row, x->n_col, &t->w)
+                       : wk_fail_memory((size_t)(x->n_row * x->n_col) * sizeof *w, "an adapter");
+    wk_free(w);
+    return st;
+}
+
+/* ---- all of it ---- */
+
+/* The adding of all modules, and what the first that failed says. */
+typedef struct adding {
+    wick_adapter *a;
+    const wk_lora_data *d;
+    uint64_t *version;  /* [n_module] */
+    pthread_mutex_t lock;
+    size_t failed_at;
+    wick_status status;
+    char text[WK_MESSAGE];
+} adding;
+
+static void note_failure(adding *g, size_t i, wick_status st) {
+    pthread_mutex_lock(&g->lock);
+    if (i < g->failed_at) {
+        g->failed_at = i;
+        g->status = st;
+        snprintf(g->text, sizeof g->text, "%s", wick_last_error());
+    }
+    pthread_mutex_unlock(&g->lock);
+}
+
+static void add_share(const wk_team *t, void *arg) {
+    adding *g = arg;
+    for (size_t i = (size_t)t->i; i < g->d->n_module; i += (size_t)t->n) {
+        const wk_lora_module *x = &g->d->module[i];
+        wick_status st = add_module(g->a, g->d, x);
+        if (st) note_failure(g, i, st);
+        else g->version[i] = mix_module(g->d, x);
+    }
+}
+
+static wick_status add_modules(wick_adapter *a, const wk_lora_data *d, uint64_t *version) {
+    adding g = { .a = a, .d = d, .version = version, .lock = PTHREAD_MUTEX_INITIALIZER, .failed_at = SIZE_MAX };
+    wick_status st = check_modules(a, d);
+    if (st) return st;
+    wk_share_out(a->model->backend->pool, add_share, &g);
+    pthread_mutex_destroy(&g.lock);
+    return g.status ? wk_fail(g.status, "%s", g.text) : WICK_OK;
+}
+
+static uint64_t version_of(const wk_lora_data *d, const uint64_t *module) {
+    uint64_t h = mix(0x5749434B, module, d->n_module * sizeof *module);
     for (size_t i = 0; i < d->n_saved; i++) {
-        const wk_lora_saved *x = &d->saved[i];
-        int64_t head[] = { x->role, x->n_row, x->n_col };
-        h = mix_numbers(mix(h, head, sizeof head), x->w, x->n_row * x->n_col);
+        uint64_t saved = mix_saved(&d->saved[i]);
+        h = mix(h, &saved, sizeof saved);
     }
     return h;
 }
@@ -234,17 +300,19 @@ static wick_status describe(wick_adapter *a, const wk_lora_data *d) {
         const wk_weight *all[] = { t->a, t->b, t->gain, t->offset, t->w };
         for (size_t k = 0; k < sizeof all / sizeof *all; k++) info->n_bytes += all[k] ? all[k]->n_bytes : 0;
     }
-    info->version = version_of(d);
     return WICK_OK;
 }
 
 wick_status wk_adapter_from_data(wk_model *m, const wk_lora_data *d, wick_adapter **out) {
     wick_adapter *a = NULL;
     *out = NULL;
-    wick_status st = adapter_new(m, &a);
-    for (size_t i = 0; !st && i < d->n_module; i++) st = add_module(a, d, &d->module[i]);
+    uint64_t *version = wk_alloc_array(d->n_module + 1, sizeof *version);
+    wick_status st = version ? adapter_new(m, &a) : wk_fail_memory(d->n_module * sizeof *version, "an adapter");
+    if (!st) st = add_modules(a, d, version);
     for (size_t i = 0; !st && i < d->n_saved; i++) st = add_saved(a, &d->saved[i]);
     if (!st) st = describe(a, d);
+    if (!st) a->info.version = version_of(d, version);
+    wk_free(version);
     if (st) adapter_free(a);
     else *out = a;
     return st;
@@ -254,7 +322,7 @@ wick_status wk_adapter_load(wk_model *m, const char *path, wick_adapter **out) {
     wk_lora_data *d = NULL;
     wick_adapter *a = NULL;
     *out = NULL;
-    wick_status st = wk_lora_read(m, path, &d);
+    wick_status st = wk_lora_view(m, path, &d);
     if (!st) st = wk_adapter_from_data(m, d, &a);
     if (!st && !(a->info.path = a->path = wk_strdup(path))) st = wk_fail_memory(strlen(path), "an adapter");
     if (st) adapter_free(a);

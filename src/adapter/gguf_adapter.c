@@ -45,11 +45,11 @@ static wick_status read_base(const wk_gguf *g, wk_lora_data *d) {
 }
 
 wick_status wk_gguf_adapter_read(const wk_model *m, const char *path, wk_lora_data *d) {
-    wk_gguf *g = NULL;
     wk_reading r = { 0 };
     double alpha = 0;
     bool found = false;
-    wick_status st = wk_gguf_open(path, &g);
+    wick_status st = wk_gguf_open(path, &d->gguf);
+    const wk_gguf *g = d->gguf;
     if (!st) st = key_is(g, "general.type", "adapter", "this is no adapter");
     if (!st) st = key_is(g, "adapter.type", "lora", "only LoRA adapters can be loaded");
     if (!st) st = key_is(g, "general.architecture", wk_arch_gguf_name(m->hp.arch), "it was made for another kind of model");
@@ -69,7 +69,6 @@ wick_status wk_gguf_adapter_read(const wk_model *m, const char *path, wk_lora_da
         st = wk_reading_finish(&r, d);
     }
     wk_reading_free(&r);
-    wk_gguf_free(g);
     return st;
 }
 

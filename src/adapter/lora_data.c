@@ -6,12 +6,19 @@
 
 enum { MAX_CONFIG_BYTES = 1 << 20 };
 
+static void close_files(wk_lora_data *d) {
+    wk_safetensors_free(d->tensors);
+    wk_gguf_free(d->gguf);
+    d->tensors = NULL;
+    d->gguf = NULL;
+}
+
 void wk_lora_data_free(wk_lora_data *d) {
     if (!d) return;
     for (size_t i = 0; i < d->n_module; i++) {
         wk_free(d->module[i].module);
-        wk_free(d->module[i].a);
-        wk_free(d->module[i].b);
+        if (!d->module[i].lent_a) wk_free(d->module[i].a);
+        if (!d->module[i].lent_b) wk_free(d->module[i].b);
         wk_free(d->module[i].magnitude);
     }
     for (size_t i = 0; i < d->n_saved; i++) {
@@ -22,6 +29,7 @@ void wk_lora_data_free(wk_lora_data *d) {
     wk_free(d->saved);
     wk_free(d->base_model);
     wk_free(d->task_type);
+    close_files(d);
     wk_free(d);
 }
 
@@ -77,15 +85,25 @@ static wick_status read_file(const wk_model *m, const char *path, wk_lora_data *
     return st;
 }
 
-wick_status wk_lora_read(const wk_model *m, const char *path, wk_lora_data **out) {
+static wick_status read_either(const wk_model *m, const char *path, bool lend, wk_lora_data **out) {
     *out = NULL;
     wk_lora_data *d = wk_alloc(sizeof *d);
     if (!d) return wk_fail_memory(sizeof *d, "an adapter");
+    d->lends = lend;
     bool file = wk_file_exists(path) && !wk_is_folder(path);
     wick_status st = file ? read_file(m, path, d) : read_folder(m, path, NULL, d);
+    if (!lend) close_files(d);
     if (!st) *out = d;
     else wk_lora_data_free(d);
     return st;
+}
+
+wick_status wk_lora_view(const wk_model *m, const char *path, wk_lora_data **out) {
+    return read_either(m, path, true, out);
+}
+
+wick_status wk_lora_read(const wk_model *m, const char *path, wk_lora_data **out) {
+    return read_either(m, path, false, out);
 }
 
 wick_status wk_lora_write(const wk_model *m, const wk_lora_data *d, const char *path, wk_lora_format f) {

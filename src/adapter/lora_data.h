@@ -15,6 +15,7 @@ typedef struct wk_lora_module {
     double alpha;
     float *a, *b;            /* [rank, n_in], [n_out, rank], rows as in a Hugging Face folder; owned */
     float *magnitude;        /* [n_out], or NULL; owned */
+    bool lent_a, lent_b;     /* a, b lie in the data's file, for reading alone */
 } wk_lora_module;
 
 /* A weight that the adapter brings whole ("modules_to_save"). */
@@ -31,6 +32,8 @@ typedef struct wk_lora_data {
     bool rslora;
     char *base_model, *task_type;  /* what the files say, or NULL; owned */
     double dropout;                /* that it was trained with */
+    bool lends;                    /* numbers lie in the file where they can: in one of these, owned */
+    struct wk_safetensors *tensors; struct wk_gguf *gguf;
 } wk_lora_data;
 
 typedef enum wk_lora_format { WK_LORA_PEFT, WK_LORA_MLX, WK_LORA_GGUF } wk_lora_format;
@@ -40,6 +43,8 @@ typedef enum wk_lora_format { WK_LORA_PEFT, WK_LORA_MLX, WK_LORA_GGUF } wk_lora_
  * Errors  WICK_E_FORMAT (each tensor that does not fit: name, found, expected), WICK_E_UNSUPPORTED (what wick cannot apply, by
  *         name), WICK_E_IO, WICK_E_MEMORY. */
 wick_status wk_lora_read(const wk_model *m, const char *path, wk_lora_data **out);
+/* The same for reading alone: a and b lie in the file, which stays mapped, where it has them as they are wanted. */
+wick_status wk_lora_view(const wk_model *m, const char *path, wk_lora_data **out);
 /* Writes a folder (made if it is not there), or a GGUF file: each file whole or not at all, the configuration last.
  * Errors  WICK_E_UNSUPPORTED (what the format cannot say), WICK_E_IO, WICK_E_MEMORY. */
 wick_status wk_lora_write(const wk_model *m, const wk_lora_data *d, const char *path, wk_lora_format f);
@@ -49,6 +54,9 @@ wick_status wk_adapter_from_data(wk_model *m, const wk_lora_data *d, wick_adapte
 void wk_lora_data_free(wk_lora_data *d);
 /* s of a module. */
 double wk_lora_scale(const wk_lora_data *d, const wk_lora_module *x);
+/* Are A and B of a linear layer held as bfloat16? Where the layer's own weight has activations rounded: then that loses less than
+ * the products beside it do. Beside float weights, at the embedding and at the head, nothing of an adapter is rounded. */
+bool wk_lora_bf16(const wk_model *m, int layer, wk_role role);
 /* What the graph multiplies embeddings by, and so what their adapters add too (Gemma); else 1. */
 double wk_lora_embed_scale(const wk_model *m);
 /* A linear layer's sizes in this model; false: it has none there that can be adapted. */

@@ -47,21 +47,19 @@ static void place_all(wk_reading *r, const wk_safetensors *file, bool dora) {
 
 wick_status wk_mlx_read(const wk_model *m, const wk_lora_folder *f, wk_lora_data *d) {
     mlx_config c = { 0 };
-    wk_safetensors *s = NULL;
     wk_reading r = { 0 };
     char *name = f->file ? wk_strdup(f->file) : wk_path_join(f->folder, "adapters.safetensors");
     wick_status st = name ? read_config(f, &c, d) : wk_fail_memory(strlen(f->folder), "a path");
-    if (!st) st = wk_safetensors_open(name, &s);
+    if (!st) st = wk_safetensors_open(name, &d->tensors);
     if (!st) st = wk_reading_new(&r, m, name);
     if (!st) {
         r.turned = true;
         r.rank = rank_of;
         r.user = &c;
-        place_all(&r, s, c.dora);
+        place_all(&r, d->tensors, c.dora);
         st = wk_reading_finish(&r, d);
     }
     wk_reading_free(&r);
-    wk_safetensors_free(s);
     wk_free(name);
     return st;
 }

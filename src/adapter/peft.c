@@ -204,20 +204,18 @@ static void place_all(wk_reading *r, const wk_safetensors *file, bool dora) {
 
 wick_status wk_peft_read(const wk_model *m, const wk_lora_folder *f, wk_lora_data *d) {
     peft_config c = { 0 };
-    wk_safetensors *file = NULL;
     wk_reading r = { 0 };
     char *name = NULL;
     wick_status st = read_config(f, &c, d);
-    if (!st) st = open_tensors(f->folder, f->file, &name, &file);
+    if (!st) st = open_tensors(f->folder, f->file, &name, &d->tensors);
     if (!st) st = wk_reading_new(&r, m, name);
     if (!st) {
         r.rank = rank_of;
         r.user = &c;
-        place_all(&r, file, c.dora);
+        place_all(&r, d->tensors, c.dora);
         st = wk_reading_finish(&r, d);
     }
     wk_reading_free(&r);
-    wk_safetensors_free(file);
     free_patterns(&c.ranks);
     free_patterns(&c.alphas);
     wk_free(name);

@@ -5,8 +5,25 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Every number is one. */
-static wick_status check_numbers(wk_reading *r, const wk_tensor *t) {
+/* Is the exponent of no number full? Without a branch, so that compilers look at many at a time. */
+static bool all_finite(const wk_tensor *t) {
+    uint32_t full = 0;
+    for (size_t i = 0; t->dtype == WK_F32 && i < t->n_bytes / 4; i++) {
+        uint32_t x;
+        memcpy(&x, t->data + 4 * i, sizeof x);
+        full |= (x & 0x7f800000) == 0x7f800000;
+    }
+    uint16_t exponent = t->dtype == WK_F16 ? 0x7c00 : 0x7f80;
+    for (size_t i = 0; t->dtype != WK_F32 && i < t->n_bytes / 2; i++) {
+        uint16_t x;
+        memcpy(&x, t->data + 2 * i, sizeof x);
+        full |= (x & exponent) == exponent;
+    }
+    return !full;
+}
+
+/* Which number of a tensor is none. */
+static wick_status tell_number(wk_reading *r, const wk_tensor *t) {
     int64_t rows = wk_tensor_rows(t), cols = wk_tensor_cols(t);
     float *row = wk_alloc_array((size_t)cols, sizeof *row);
     if (!row) return wk_fail_memory((size_t)cols * sizeof *row, "an adapter");
@@ -23,21 +40,20 @@ static wick_status check_numbers(wk_reading *r, const wk_tensor *t) {
     return WICK_OK;
 }
 
-/* A half's type, shape ([cols] alone where rows is 0) and numbers. what: where the expected shape comes from. */
-static wick_status check_half(wk_reading *r, const wk_tensor *t, int64_t rows, int64_t cols, const char *what) {
+/* A half's type and shape ([cols] alone where rows is 0). what: where the expected shape comes from. */
+static void check_half(wk_reading *r, const wk_tensor *t, int64_t rows, int64_t cols, const char *what) {
     if (t->dtype != WK_F32 && t->dtype != WK_F16 && t->dtype != WK_BF16) {
         wk_reading_problem(r, false, t->name, "is of type %s, not F32, F16 or BF16", wk_dtypes[t->dtype].name);
-        return WICK_OK;
+        return;
     }
     bool fits = rows ? t->n_dim == 2 && t->shape[0] == rows && t->shape[1] == cols : t->n_dim == 1 && t->shape[0] == cols;
-    if (fits) return check_numbers(r, t);
+    if (fits) return;
     char found[100] = "", want[60];
     for (int i = 0, n = 0; i < t->n_dim && n < 80; i++)
         n += snprintf(found + n, sizeof found - (size_t)n, "%s%lld", i ? ", " : "", (long long)t->shape[i]);
     if (rows) snprintf(want, sizeof want, "%lld, %lld", (long long)rows, (long long)cols);
     else snprintf(want, sizeof want, "%lld", (long long)cols);
     wk_reading_problem(r, true, t->name, "has shape [%s], %s need%s [%s]", found, what, strstr(what, " and ") ? "" : "s", want);
-    return WICK_OK;
 }
 
 void wk_reading_need_magnitudes(wk_reading *r, bool dora, const char *end) {
@@ -54,9 +70,8 @@ static wick_status check_found(wk_reading *r, wk_lora_found *f) {
     const wk_tensor *a = f->half[WK_HALF_A], *b = f->half[WK_HALF_B], *mag = f->half[WK_HALF_MAGNITUDE],
                     *saved = f->half[WK_HALF_SAVED];
     bool embed = f->role == WK_T_EMBED;
-    wick_status st = WICK_OK;
-    if (saved) st = check_half(r, saved, embed ? f->n_in : f->n_out, embed ? f->n_out : f->n_in, "the model");
-    if (st || !(a || b || mag)) return st;
+    if (saved) check_half(r, saved, embed ? f->n_in : f->n_out, embed ? f->n_out : f->n_in, "the model");
+    if (!(a || b || mag)) return WICK_OK;
     if (!a || !b) {
         wk_reading_problem(r, true, (a ? a : b ? b : mag)->name, "has no lora_%s beside it", a ? "B" : "A");
         return WICK_OK;
@@ -65,18 +80,34 @@ static wick_status check_found(wk_reading *r, wk_lora_found *f) {
         wk_reading_problem(r, true, (a->n_dim == 2 ? b : a)->name, "is no matrix");
         return WICK_OK;
     }
-    st = r->rank(r, f->module, a_turned(r, f) ? a->shape[1] : a->shape[0], &f->rank, &f->alpha);
+    wick_status st = r->rank(r, f->module, a_turned(r, f) ? a->shape[1] : a->shape[0], &f->rank, &f->alpha);
     if (st) return st;
     if (f->rank > WK_LORA_MAX_RANK) {
         wk_reading_problem(r, false, a->name, "has rank %lld, at most %d can be applied", (long long)f->rank, WK_LORA_MAX_RANK);
         return WICK_OK;
     }
-    if (a_turned(r, f)) st = check_half(r, a, f->n_in, f->rank, "the model and the rank");
-    else st = check_half(r, a, f->rank, f->n_in, "the model and r");
-    if (!st && r->turned) st = check_half(r, b, f->rank, f->n_whole, "the model and the rank");
-    else if (!st) st = check_half(r, b, f->n_whole, f->rank, "the model and r");
-    if (!st && mag && f->role == WK_T_EMBED) wk_reading_problem(r, false, mag->name, "is DoRA of an embedding");
-    else if (!st && mag) st = check_half(r, mag, 0, f->n_whole, "the model");
+    if (a_turned(r, f)) check_half(r, a, f->n_in, f->rank, "the model and the rank");
+    else check_half(r, a, f->rank, f->n_in, "the model and r");
+    if (r->turned) check_half(r, b, f->rank, f->n_whole, "the model and the rank");
+    else check_half(r, b, f->n_whole, f->rank, "the model and r");
+    if (mag && f->role == WK_T_EMBED) wk_reading_problem(r, false, mag->name, "is DoRA of an embedding");
+    else if (mag) check_half(r, mag, 0, f->n_whole, "the model");
+    return WICK_OK;
+}
+
+/* Every number is one: a thread looks at the tensors of some slots. */
+static void look_at_numbers(const wk_team *t, void *arg) {
+    wk_reading *r = arg;
+    for (int i = t->i; i < r->n_slot; i += t->n)
+        for (int k = 0; k < WK_N_HALF; k++)
+            if (r->slot[i].half[k]) r->slot[i].odd[k] = !all_finite(r->slot[i].half[k]);
+}
+
+static wick_status check_numbers(wk_reading *r) {
+    wick_status st = WICK_OK;
+    wk_share_out(r->m->backend ? r->m->backend->pool : NULL, look_at_numbers, r);
+    for (int i = 0; !st && i < r->n_slot; i++)
+        for (int k = 0; !st && k < WK_N_HALF; k++) if (r->slot[i].odd[k]) st = tell_number(r, r->slot[i].half[k]);
     return st;
 }
 
@@ -113,6 +144,15 @@ static wick_status copy(const wk_tensor *t, bool turned, int64_t first, int64_t 
     return *out ? WICK_OK : wk_fail_memory(n_bytes, "an adapter");
 }
 
+/* The same, or (lend) where the numbers lie in the file, if they do so as they are wanted. */
+static wick_status copy_or_lend(const wk_tensor *t, bool turned, int64_t first, int64_t rows, int64_t cols, int64_t head,
+                                bool lend, float **out, bool *lent) {
+    *lent = lend && t->dtype == WK_F32 && !turned && !head && (uintptr_t)t->data % sizeof(float) == 0;
+    if (!*lent) return copy(t, turned, first, rows, cols, head, out);
+    *out = (float *)(uintptr_t)t->data + first * cols;
+    return WICK_OK;
+}
+
 static wick_status copy_name(wk_str s, char **out) {
     *out = wk_strdup_n(s.ptr, s.len);
     return *out ? WICK_OK : wk_fail_memory(s.len, "an adapter");
@@ -133,8 +173,8 @@ static wick_status copy_found(const wk_reading *r, const wk_lora_found *f, wk_lo
     *x = (wk_lora_module){ .layer = f->layer, .role = f->role, .rank = f->rank, .n_in = f->n_in, .n_out = f->n_out,
                            .alpha = f->alpha };
     st = copy_name(f->module, &x->module);
-    if (!st) st = copy(f->half[WK_HALF_A], a_turned(r, f), 0, f->rank, f->n_in, 0, &x->a);
-    if (!st) st = copy(f->half[WK_HALF_B], r->turned, f->first, f->n_out, f->rank, head, &x->b);
+    if (!st) st = copy_or_lend(f->half[WK_HALF_A], a_turned(r, f), 0, f->rank, f->n_in, 0, d->lends, &x->a, &x->lent_a);
+    if (!st) st = copy_or_lend(f->half[WK_HALF_B], r->turned, f->first, f->n_out, f->rank, head, d->lends, &x->b, &x->lent_b);
     if (!st && mag) st = copy(mag, false, f->first, f->n_out, 1, head, &x->magnitude);
     return st;
 }
@@ -154,6 +194,7 @@ wick_status wk_reading_finish(wk_reading *r, wk_lora_data *d) {
         if (there) st = check_found(r, &r->slot[i]);
         n += there;
     }
+    if (!st && !r->n_problem) st = check_numbers(r);
     if (!st && (r->n_problem || r->problems.failed)) st = tell(r);
     if (!st && !n) st = wk_fail(WICK_E_FORMAT, "%s: there are no lora_A and lora_B tensors in it", r->path);
     if (st) return st;

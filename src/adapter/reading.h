@@ -14,6 +14,7 @@ typedef enum wk_half { WK_HALF_A, WK_HALF_B, WK_HALF_MAGNITUDE, WK_HALF_SAVED, W
  * [first, first + n_out) of a B with n_whole rows. */
 typedef struct wk_lora_found {
     const wk_tensor *half[WK_N_HALF];
+    bool odd[WK_N_HALF];                 /* has a number that is none */
     wk_str module;                       /* as the file calls it */
     int layer; wk_role role;
     int64_t n_in, n_out, first, n_whole;

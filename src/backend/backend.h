@@ -18,6 +18,9 @@ typedef struct wk_weight_source {
     float add;                 /* added to every element of a vector (Gemma keeps norm weights less one) */
     bool vector;               /* norms, biases, frequencies: kept as float32 */
     bool release;              /* the file's pages may go */
+    bool bf16;                 /* one float32 matrix, held rounded to bfloat16 */
+    bool alone;                /* made by the calling thread, which may be one of the pool's in a run: many small weights are
+                                * shared out whole */
     bool later;                /* may be made ready with others, by weights_ready(): until then the tensors' data stays, and the
                                 * weight is not read, nor freed before the last call of weights_ready() */
 } wk_weight_source;
@@ -39,10 +42,12 @@ typedef struct wk_backend_ops {
     /* Optional: finishes all weights that were made with `later`. NULL: they are ready at once. */
     wick_status (*weights_ready)(wk_backend *be);
     void (*weight_free)(wk_backend *be, wk_weight *w);
-    /* Overwrites rows [row, row + n) of a float32 weight (rows counted over its stacked matrices; a vector is one row) with in
-     * [n, n_col], as graphs see them: wk_weight_source's add and row_from do not act again. Plans keep seeing the weight. Not
-     * while a plan runs. Errors  WICK_E_UNSUPPORTED: the weight is of another type. */
+    /* Overwrites rows [row, row + n) of a float32 or bfloat16 weight (rows counted over its stacked matrices; a vector is one
+     * row) with in [n, n_col], as graphs see them: wk_weight_source's add and row_from do not act again. Plans keep seeing the
+     * weight. Not while a plan runs. Errors  WICK_E_UNSUPPORTED: the weight is of another type. */
     wick_status (*weight_write)(wk_backend *be, wk_weight *w, int64_t row, int64_t n, const float *in);
+    /* Are activations rounded for a weight's products: to int8, or to bfloat16? Of one that is ready. */
+    bool (*weight_rounds)(wk_backend *be, const wk_weight *w);
     /* Row r of a weight's first matrix, or all of a vector (r = 0), as float32: out [n_col]. */
     void (*weight_row)(wk_backend *be, const wk_weight *w, int64_t r, float *out);
     wick_status (*kv_new)(wk_backend *be, const wk_kv_shape *s, wk_kv **out);

@@ -90,6 +90,11 @@ void wk_pool_run(wk_pool *p, wk_team_fn fn, void *arg) {
     pthread_mutex_unlock(&p->callers);
 }
 
+void wk_share_out(wk_pool *p, wk_team_fn fn, void *arg) {
+    if (p) wk_pool_run(p, fn, arg);
+    else fn(&(wk_team){ NULL, 0, 1 }, arg);
+}
+
 void wk_team_share(const wk_team *t, int64_t n, int64_t step, int64_t *from, int64_t *to) {
     int64_t steps = (n + step - 1) / step;
     *from = steps * t->i / t->n * step;

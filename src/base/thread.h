@@ -17,6 +17,8 @@ void wk_pool_free(wk_pool *p);
 int wk_pool_n(const wk_pool *p);
 /* Runs fn on every thread and returns when all are done. Callers from several threads take turns. */
 void wk_pool_run(wk_pool *p, wk_team_fn fn, void *arg);
+/* The same, or without a pool by the caller alone. */
+void wk_share_out(wk_pool *p, wk_team_fn fn, void *arg);
 /* Waits until every thread of the team is here. */
 void wk_team_barrier(const wk_team *t);
 /* This thread's share of [0, n), cut at multiples of step: *from .. *to. */

@@ -234,6 +234,7 @@ static wick_status place(wk_trainer *t, size_t i, const wk_lora_data *initial) {
     wk_tensor data = { WK_STR("trained"), WK_F32, vector ? 1 : 2, { vector ? p->n_col : p->n_row, vector ? 1 : p->n_col, 1, 1 },
                        (const uint8_t *)numbers(t, i), x->n * sizeof(float), NULL };
     wk_weight_source s = { .tensor = (const wk_tensor *[]){ &data }, .n_tensor = 1, .vector = vector };
+    s.bf16 = (p->kind == WK_PARAM_A || p->kind == WK_PARAM_B) && wk_lora_bf16(t->m, p->layer, p->role);
     wick_status st = t->m->backend->ops->weight_new(t->m->backend, &s, &x->weight);
     if (st) return st;
     t->of[i] = x->weight;
@@ -297,7 +298,8 @@ static wick_status show_adapter(wk_trainer *t, const wk_lora_data *initial) {
                 return wk_fail_memory(t->param[i].n * sizeof *w, "an adapter");
             int64_t rank = outer ? p->n_col : p->n_row, n_in = outer ? p->n_row : p->n_col;
             double alpha = from ? from->alpha : t->o.alpha;
-            d->module[n_module++] = (wk_lora_module){ NULL, p->layer, p->role, rank, n_in, 0, alpha, w, NULL, NULL };
+            d->module[n_module++] = (wk_lora_module){ NULL, p->layer, p->role, rank, n_in, 0, alpha, w, NULL, NULL,
+                                                      false, false };
         } else if (p->kind == WK_PARAM_B) {
             d->module[n_module - 1].b = w;
             d->module[n_module - 1].n_out = p->n_row;

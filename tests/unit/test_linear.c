@@ -321,6 +321,22 @@ static void check_split(const test_case *c, const float *bias) {
     test_free(y);
 }
 
+/* Added to what is there: the sum begins with it, and rows may lie apart. */
+static void check_added(const test_case *c, int r) {
+    enum { N = 3, BESIDE = 192 };
+    size_t row = wk_act_bytes(c->w, 1), stride = wk_holds_floats(&c->w->l) ? row + BESIDE : row + 2 * sizeof(wk_act);
+    uint8_t *act = wk_alloc_aligned(N * stride);
+    float *y = test_malloc(sizeof(float) * (size_t)(N * c->ldy)), *one = test_malloc(sizeof(float) * (size_t)c->n_out);
+    for (int i = 0; i < N; i++) memcpy(act + (size_t)i * stride, (const uint8_t *)c->act + (size_t)r * row, row);
+    for (int64_t i = 0; i < N * c->ldy; i++) y[i] = i / c->ldy == 1 ? 0 : uniform();
+    wk_linear_add(c->w, act, stride, N, 0, c->n_out, y, c->ldy);
+    wk_linear(c->w, (const uint8_t *)c->act + (size_t)r * row, 1, 0, c->n_out, one, c->n_out, NULL);
+    for (int o = 0; o < c->n_out; o++) CHECK(c, y[c->ldy + o] == one[o] || one[o] != one[o]);
+    wk_free_aligned(act);
+    test_free(y);
+    test_free(one);
+}
+
 /* dx against sums in double. */
 static void check_grad(const test_case *c) {
     int rows = c->T < 13 ? c->T : 13, from = pick(0, c->n_in / 32) * 32;
@@ -381,6 +397,7 @@ static void check_kind(const char *set, int kind, uint64_t seed) {
     for (int r = 0; r < c.T; r += pick(1, 8)) check_alone(&c, r, bias);
     check_split(&c, bias);
     check_guards(&c, 0, c.n_out);
+    check_added(&c, pick(0, c.T - 1));
     check_grad(&c);
     case_free(&c);
 }

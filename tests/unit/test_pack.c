@@ -96,6 +96,37 @@ static void test_odd_rows(void **unused) {
         }
 }
 
+/* Float32 held as bfloat16: the nearest, whatever the number; written over too. */
+static void test_rows_as_bf16(void **unused) {
+    (void)unused;
+    float got[1024], in[1024];
+    for (int64_t n_in = 1; n_in < 1000; n_in = n_in * 3 + 1) {
+        wk_tensor t = random_tensor(WK_F32, 1, 19, n_in);
+        wk_packed *w = NULL;
+        static float x[19 * 1000];  /* the tensor's numbers, which lie on no boundary there */
+        static const float odd[] = { 0, -0.0f, INFINITY, -INFINITY, NAN, 3.4e38f, 1e-45f, -1e-40f, 1.00390625f, 1.01171875f };
+        memcpy(x, t.data, t.n_bytes);
+        for (int64_t i = 0; i < 19 * n_in; i += 3) x[i] = odd[i / 3 % COUNT(odd)];
+        memcpy((uint8_t *)(uintptr_t)t.data, x, t.n_bytes);
+        assert_int_equal(wk_pack_bf16(pool, &t, &w), WICK_OK);
+        assert_true(wk_packed_rounds(w));
+        for (int64_t r = 0; r < 19; r++) {
+            wk_packed_row(w, r, got);
+            for (int64_t i = 0; i < n_in; i++) in[i] = wk_bf16_to_f32(wk_f32_to_bf16(x[r * n_in + i]));
+            assert_true(same_floats(in, got, n_in));
+        }
+        wk_packed_write(w, 17, x);
+        wk_packed_row(w, 17, got);
+        for (int64_t i = 0; i < n_in; i++) in[i] = wk_bf16_to_f32(wk_f32_to_bf16(x[i]));
+        assert_true(same_floats(in, got, n_in));
+        wk_packed_row(w, 16, got);
+        for (int64_t i = 0; i < n_in; i++) in[i] = wk_bf16_to_f32(wk_f32_to_bf16(x[16 * n_in + i]));
+        assert_true(same_floats(in, got, n_in));
+        wk_packed_free(w);
+        tensor_free(&t);
+    }
+}
+
 static void test_rows_rounded(void **unused) {
     (void)unused;
     float want[512], got[512];
@@ -361,6 +392,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows_exact),
         cmocka_unit_test(test_odd_rows),
+        cmocka_unit_test(test_rows_as_bf16),
         cmocka_unit_test(test_rows_rounded),
         cmocka_unit_test(test_row_order_and_stacks),
         cmocka_unit_test(test_gptq),

@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 /* Rows of D take K types (256); those of HEADS * HD and FF do not, as in many a real model. */
-enum { D = 256, FF = 32, HEADS = 4, KV_HEADS = 2, HD = 32, VOCAB = 56, EXPERTS = 3, RANK = 4, ADAPTERS = 2, MAX_T = 90, LEN = 84,
+enum { D = 256, FF = 32, HEADS = 4, KV_HEADS = 2, HD = 32, VOCAB = 56, EXPERTS = 3, MUCH = 530, ADAPTERS = 2, MAX_T = 90, LEN = 84,
        WINDOW = 15, N_ROPE = 2, MAX_THREADS = 3 };
 enum { MIXTURES = 20, MIXTURES_C = 6 };  /* short form: of each KV type and thread count, on each set; plain C is slow */
 static const wk_dtype kv_types[] = { WK_F32, WK_F16, WK_Q8_0 };
@@ -48,9 +48,12 @@ static wk_val linear(net *n, wk_val x, int rows, int cols, int slot) {
     lab *l = &n->l;
     wk_attr lora = { .slot = slot };
     wk_val w = matrix(n, 1, rows, cols), y = LAB_OP(l, WK_OP_LINEAR, NULL, x, w, lab_vector(l, rows, 0));
-    for (int k = 0; slot >= 0 && k < ADAPTERS; k++)
-        n->term[k][slot] = (wk_lora_term){ .a = lab_weight(l, WK_F32, 1, RANK, cols), .b = lab_weight(l, WK_F32, 1, rows, RANK),
+    wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_BF16);
+    for (int k = 0; slot >= 0 && k < ADAPTERS; k++) {
+        int rank = k == 1 && slot == 3 ? MUCH : lab_one_of(&l->rng, 4, 16, 30, 40);
+        n->term[k][slot] = (wk_lora_term){ .a = lab_weight(l, type, 1, rank, cols), .b = lab_weight(l, type, 1, rows, rank),
                                            .scale = 0.7f, .gain = k == 1 ? lab_vector_weight(l, rows, 1) : NULL };
+    }
     return slot < 0 ? y : LAB_OP(l, WK_OP_LORA, &lora, y, x);
 }
 

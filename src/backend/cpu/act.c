@@ -12,6 +12,8 @@ int wk_act_kind(const wk_packed *w) {
     return wk_holds_bf16(&w->l) ? KIND_BF16 : wk_holds_floats(&w->l) ? KIND_FLOAT : KIND_ROUNDED;
 }
 
+bool wk_packed_rounds(const wk_packed *w) { return wk_act_kind(w) != KIND_FLOAT; }
+
 /* Bytes of a prepared row. */
 static size_t row_bytes(const wk_packed *w) {
     if (wk_act_in_bf16(w)) return (size_t)w->n_held * sizeof(uint16_t);

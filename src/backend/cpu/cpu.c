@@ -42,7 +42,8 @@ static wick_status read_vector(wk_cpu_weight *w, const wk_weight_source *s) {
 static wick_status add_matrices(wk_packing *p, wk_cpu_weight *w, const wk_weight_source *s, int64_t each) {
     wick_status st = WICK_OK;
     for (int64_t m = 0; !st && m < w->base.n_mat; m++) {
-        st = wk_packing_add(p, s->tensor[m / each], m % each, s->row_from, s->release, &w->mat[m]);
+        if (s->bf16) st = wk_pack_bf16(p->pool, s->tensor[0], &w->mat[m]);
+        else st = wk_packing_add(p, s->tensor[m / each], m % each, s->row_from, s->release, &w->mat[m]);
         if (!st && (wk_packed_n_out(w->mat[m]) != w->base.n_row || wk_packed_n_in(w->mat[m]) != w->base.n_col))
             st = wk_fail(WICK_E_FORMAT, "%.*s: stacked with tensors of another shape", (int)s->tensor[m / each]->name.len,
                          s->tensor[m / each]->name.ptr);
@@ -51,15 +52,15 @@ static wick_status add_matrices(wk_packing *p, wk_cpu_weight *w, const wk_weight
     return st;
 }
 
-/* What may wait goes on the backend's list, which the one that opens a model fills; what may not (an adapter's, of which threads
- * may load several at a time) on one of its own. */
+/* What may wait goes on the backend's list, which the one that opens a model fills; what may not (an adapter's, which threads make
+ * at the same time) on one of its own. */
 static wick_status pack_matrices(wk_backend *be, wk_cpu_weight *w, const wk_weight_source *s) {
     const wk_tensor *t = s->tensor[0];
     int64_t each = t->n_dim == 3 ? t->shape[0] : 1, n_mat = each * s->n_tensor;
-    w->base = (wk_weight){ t->dtype, n_mat, wk_tensor_rows(t) / (each ? each : 1), wk_tensor_cols(t), 0 };
+    w->base = (wk_weight){ s->bf16 ? WK_BF16 : t->dtype, n_mat, wk_tensor_rows(t) / (each ? each : 1), wk_tensor_cols(t), 0 };
     w->mat = wk_alloc_array((size_t)n_mat, sizeof *w->mat);
     if (!w->mat) return wk_fail_memory((size_t)n_mat * sizeof *w->mat, "a weight");
-    wk_packing own = { .pool = be->pool }, *p = s->later ? &((cpu_backend *)be)->later : &own;
+    wk_packing own = { .pool = s->alone ? NULL : be->pool }, *p = s->later ? &((cpu_backend *)be)->later : &own;
     size_t n_before = p->n_job;
     wick_status st = add_matrices(p, w, s, each);
     if (st) wk_packing_cut(p, n_before);
@@ -84,11 +85,19 @@ static wick_status weight_write(wk_backend *be, wk_weight *weight, int64_t row, 
     wk_cpu_weight *w = (wk_cpu_weight *)weight;
     int64_t each = w->base.n_row, cols = w->base.n_col;
     (void)be;
-    if (w->base.dtype != WK_F32)
+    if (w->base.dtype != WK_F32 && w->base.dtype != WK_BF16)
         return wk_fail(WICK_E_UNSUPPORTED, "a weight of %s cannot be written over", wk_dtypes[w->base.dtype].name);
     if (w->vec) memcpy(w->vec, in, (size_t)(n * cols) * sizeof *in);
     else for (int64_t i = 0; i < n; i++) wk_packed_write(w->mat[(row + i) / each], (row + i) % each, in + i * cols);
     return WICK_OK;
+}
+
+static bool weight_rounds(wk_backend *be, const wk_weight *weight) {
+    const wk_cpu_weight *w = (const wk_cpu_weight *)weight;
+    bool all = !w->vec;
+    (void)be;
+    for (int64_t m = 0; w->mat && m < weight->n_mat; m++) all &= wk_packed_rounds(w->mat[m]);
+    return all;
 }
 
 static void weight_row(wk_backend *be, const wk_weight *weight, int64_t r, float *out) {
@@ -167,6 +176,7 @@ wick_status wk_cpu_new(int n_threads, wk_backend **out) {
         .weights_ready = weights_ready,
         .weight_free = weight_free,
         .weight_write = weight_write,
+        .weight_rounds = weight_rounds,
         .weight_row = weight_row,
         .kv_new = kv_new,
         .kv_free = kv_free,

@@ -96,8 +96,9 @@ static const uint8_t *place_of(const wk_packed *w, int64_t block, int64_t k) {
 /* The width of n pieces of n_k, in multiples of unit: a short one at the end costs a tile's beginning and end all the same. */
 static int64_t even_step(int64_t n_k, int64_t n, int64_t unit) { return ((n_k + n - 1) / n + unit - 1) / unit * unit; }
 
-static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1,
-                        float *y, int64_t ldy, const float *bias, bool add) {
+/* act_ld: from one row of act to the next, in chunks or numbers. */
+static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *act, int64_t act_ld, int64_t n_row, int64_t o0,
+                        int64_t o1, float *y, int64_t ldy, const float *bias, bool add) {
     union { wk_panel codes[2]; float wide[2 * WK_PANEL_INPUTS * 16]; } panel;
     bool codes = !wk_holds_floats(&w->l), pairs = wk_holds_bf16(&w->l) && f->mul_bf16;
     bool outputs_first = wk_act_bytes(w, n_row) <= CACHED_BYTES;
@@ -113,7 +114,7 @@ static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *
                       .halves = wk_has_halves(&w->l),
                       .min = wk_has_min(&w->l),
                       .min_low = wk_has_min_low(&w->l),
-                      .act_ld = n_k,
+                      .act_ld = act_ld,
                       .n_row = n_row,
                       .y = y + (o - o0),
                       .ldy = ldy,
@@ -130,6 +131,11 @@ static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *
     }
 }
 
+/* How many chunks or numbers n bytes of prepared activations are. */
+static int64_t row_items(const wk_packed *w, size_t n) {
+    return (int64_t)(n / (!wk_holds_floats(&w->l) ? sizeof(wk_act) : wk_act_in_bf16(w) ? sizeof(uint16_t) : sizeof(float)));
+}
+
 void wk_linear_part(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
                     const float *bias) {
     wk_linear_set f = wk_linear_fns();
@@ -137,7 +143,7 @@ void wk_linear_part(const wk_packed *w, const void *act, int64_t n_row, int64_t 
     assert(o0 % WK_PACK_ROWS == 0 && (o1 % WK_PACK_ROWS == 0 || o1 == w->n_out) && o1 <= w->n_out);
     if (n_row <= WK_FEW_ROWS && f.few && !w->l.eight && !(wk_holds_bf16(&w->l) && f.mul_bf16))
         f.few(w, act, n_row, o0 / 16, (o1 - o0 + 15) / 16, y, ldy, (int)(o1 - o0), bias ? bias + o0 : NULL);
-    else linear_rows(&f, w, act, n_row, o0, o1, y, ldy, bias, false);
+    else linear_rows(&f, w, act, row_items(w, wk_act_bytes(w, 1)), n_row, o0, o1, y, ldy, bias, false);
 }
 
 void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
@@ -145,13 +151,15 @@ void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, i
     wk_linear_part(w, act, n_row, o0, o1, y + o0, ldy, bias);
 }
 
-void wk_linear_add_part(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy) {
+void wk_linear_add_part(const wk_packed *w, const void *act, size_t stride, int64_t n_row, int64_t o0, int64_t o1, float *y,
+                        int64_t ldy) {
     wk_linear_set f = wk_linear_fns();
-    if (n_row > 0 && o0 < o1) linear_rows(&f, w, act, n_row, o0, o1, y, ldy, NULL, true);
+    if (n_row > 0 && o0 < o1) linear_rows(&f, w, act, row_items(w, stride), n_row, o0, o1, y, ldy, NULL, true);
 }
 
-void wk_linear_add(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy) {
-    wk_linear_add_part(w, act, n_row, o0, o1, y + o0, ldy);
+void wk_linear_add(const wk_packed *w, const void *act, size_t stride, int64_t n_row, int64_t o0, int64_t o1, float *y,
+                   int64_t ldy) {
+    wk_linear_add_part(w, act, stride, n_row, o0, o1, y + o0, ldy);
 }
 
 /* ---- the gradient with respect to the input ---- */
@@ -208,7 +216,7 @@ static void grad_narrow(const wk_linear_set *f, const float *g, int64_t ldg, int
 }
 
 bool wk_grad_in_bf16(const wk_packed *w) {
-    bool pairs = wk_holds_bf16(&w->l), codes = !wk_holds_floats(&w->l) && !w->perm;
+    bool pairs = wk_holds_bf16(&w->l) && w->n_held >= WK_CHUNK, codes = !wk_holds_floats(&w->l) && !w->perm;
     return (pairs || codes) && wk_linear_fns().turn_codes;
 }
 
@@ -258,14 +266,16 @@ static void grad_by_pairs(const wk_linear_set *f, const wk_packed *w, const uint
         }
 }
 
-void wk_linear_input_grad(const wk_packed *w, const void *rows, int64_t ldg, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
+void wk_linear_input_grad(const wk_packed *w, const void *g, int64_t ldg, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
                           int64_t i1, bool add, float *dx, int64_t ldx) {
     wk_linear_set f = wk_linear_fns();
-    const float *g = rows;
-    if (wk_grad_in_bf16(w)) {
-        grad_by_pairs(&f, w, rows, ldg, n_row, o0, o1, i0, i1, add, dx, ldx);
-        return;
-    }
+    if (wk_grad_in_bf16(w)) grad_by_pairs(&f, w, g, ldg, n_row, o0, o1, i0, i1, add, dx, ldx);
+    else wk_linear_input_grad_f32(w, g, ldg, n_row, o0, o1, i0, i1, add, dx, ldx);
+}
+
+void wk_linear_input_grad_f32(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
+                              int64_t i1, bool add, float *dx, int64_t ldx) {
+    wk_linear_set f = wk_linear_fns();
     _Alignas(64) float tile[GRAD_OUT * WK_GRAD_COLS] = { 0 };
     int32_t place[WK_GRAD_COLS];
     for (int64_t i = i0; i < i1; i += WK_GRAD_COLS) {

@@ -9,7 +9,7 @@
  *          3 bits: the low two as 2 bits lie
  *          8 bits: [8][16 rows][4] bytes; byte b of vector j holds input 4j + b, plus 128
  *          floats, of 8 bits too: [n_in][16 rows]; but
- *          bfloat16: [pairs of inputs][16 rows][2], zeros up to a whole chunk: 32 inputs are a tile of a matrix unit
+ *          bfloat16: [pairs of inputs][16 rows][2], from 32 inputs on with zeros up to a whole chunk: a tile of a matrix unit
  *   high   6 bits: the top two as pairs
  *          3, 5 bits: the top one: [16 rows][4]; bit j of byte b is of input 4j + b
  *   scale  [16 rows], or one, a group: float32, float16, bfloat16, an exponent, or an integer under
@@ -118,7 +118,8 @@ struct wk_packed {
     wk_layout l;
     wk_like like;
     int64_t n_out, n_in;
-    int64_t n_held;                       /* inputs that a row of the code plane has: n_in, for bfloat16 whole chunks */
+    int64_t n_held;                       /* inputs that a row of the code plane has: n_in, for bfloat16 whole chunks, or pairs
+                                           * if there are fewer than a chunk's */
     int64_t n_block;                      /* of 16 rows */
     int64_t n_chunk, n_group, n_super;    /* of a row; floats have none */
     uint8_t *code, *high, *scale, *super, *zero, *super_min;  /* planes inside mem; NULL: the layout has none */

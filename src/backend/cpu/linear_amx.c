@@ -108,6 +108,10 @@ AMX_PART void rows_pairs(const wk_tile *t, const int NB) {
     else tile_pairs(t, r, (int)left, NB, false);
 }
 AMX static void mul_bf16(const wk_tile *t) {
+    if (t->n_k < WK_CHUNK) {  /* a matrix with fewer inputs than a tile has: an adapter's B */
+        wk_linear_avx512bf16.mul_bf16(t);
+        return;
+    }
     if (t->pair[1]) rows_pairs(t, 2);
     else rows_pairs(t, 1);
     _tile_release();  /* so that the system has no tiles to save */

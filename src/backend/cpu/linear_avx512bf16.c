@@ -27,6 +27,8 @@ BF16_PART __m512bh broadcast_pair(const uint16_t *p) {
     return (__m512bh)_mm512_set1_epi32(v);
 }
 
+enum { AHEAD = 4096 };  /* bytes that few rows, which are bound by memory, fetch before they are needed */
+
 /* Turn k of a tile also asks for its part of the next NT rows' activations and sums: they lie in L2 or beyond, in pieces too
  * short for the processor to see where they lead. */
 BF16_PART void fetch_rows(const wk_tile *t, const uint16_t *x, int64_t r, int k, const int NT) {
@@ -53,7 +55,10 @@ BF16_PART void tile_pairs(const wk_tile *t, int64_t r, const int NB, const int N
     for (int k = 0; k < t->n_k; k += 2) {
         __m512bh w[2];
         if (NT == 12) fetch_rows(t, x, r, k / 2, NT), fetch_next(t, turn++);
-        UNROLL for (int b = 0; b < NB; b++) w[b] = (__m512bh)_mm512_load_si512(t->pair[b] + 16 * k);
+        UNROLL for (int b = 0; b < NB; b++) {
+            if (NT < 4) _mm_prefetch((const char *)(t->pair[b] + 16 * k) + AHEAD, _MM_HINT_T0);
+            w[b] = (__m512bh)_mm512_load_si512(t->pair[b] + 16 * k);
+        }
         UNROLL for (int i = 0; i < NT; i++) {
             __m512bh v = broadcast_pair(x + i * t->act_ld + k);
             UNROLL for (int b = 0; b < NB; b++) y[i][b] = _mm512_dpbf16_ps(y[i][b], w[b], v);

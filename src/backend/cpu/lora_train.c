@@ -55,7 +55,7 @@ static void forward_by_token(const wk_step *s, const wk_cpu_plan *p, const wk_te
     for (int64_t r = from; r < to; r++) wk_packed_row(a, p->batch->token[r], mid + (r - from) * rank);
     p->kernels->scale(s->node->attr.scale, mid, (to - from) * rank, mid);
     if (s->in[0] != s->out[0]) memcpy(y, wk_in(p, s, 0) + from * n_out, (size_t)((to - from) * n_out) * sizeof *y);
-    wk_linear_add(b, mid, to - from, 0, n_out, y, n_out);
+    wk_linear_add(b, mid, wk_act_bytes(b, 1), to - from, 0, n_out, y, n_out);
 }
 
 /* y[r] = base[r] + scale * B mid[r], mid[r] = A x[r]; inputs base, x, A, B. */
@@ -76,8 +76,9 @@ static void forward(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
         wk_act_prepare(a, x, n_in, 0, n, n, room.act);
         wk_linear(a, room.act, n, 0, rank, mid, rank, NULL);
         if (s->in[0] != s->out[0]) memcpy(y, wk_in(p, s, 0) + r * n_out, (size_t)(n * n_out) * sizeof *y);
-        p->kernels->scale(s->node->attr.scale, mid, n * rank, room.act);
-        wk_linear_add(b, room.act, n, 0, n_out, y, n_out);
+        p->kernels->scale(s->node->attr.scale, mid, n * rank, room.row);
+        wk_act_prepare(b, room.row, rank, 0, n, n, room.act);
+        wk_linear_add(b, room.act, wk_act_bytes(b, 1), n, 0, n_out, y, n_out);
     }
 }
 
@@ -128,9 +129,9 @@ static void rows_back(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) 
     wk_my_runs(p, t, s->shape_out, n_in, &from, &to);
     if (from >= to) return;
     float *d = d_of(s, p) + from * rank, *dx = wk_out(p, s, 0) + from * n_in;
-    wk_linear_input_grad(b, wk_in(p, s, 0) + from * n_out, n_out, to - from, 0, n_out, 0, rank, false, d, rank);
+    wk_linear_input_grad_f32(b, wk_in(p, s, 0) + from * n_out, n_out, to - from, 0, n_out, 0, rank, false, d, rank);
     p->kernels->scale(s->node->attr.scale, d, (to - from) * rank, d);
-    wk_linear_input_grad(a, d, rank, to - from, 0, rank, 0, n_in, false, dx, n_in);
+    wk_linear_input_grad_f32(a, d, rank, to - from, 0, rank, 0, n_in, false, dx, n_in);
     for (int64_t r = from; drops(s, p) && r < to; r++) {
         uint32_t row = wk_dropout_row(&key, r);
         for (int64_t c = 0; c < n_in; c++) wk_out(p, s, 0)[r * n_in + c] *= wk_dropout_at(&key, row, (uint32_t)c);

@@ -32,9 +32,11 @@ static const struct type { wk_layout l; wk_take_fn *take; } types[WK_DTYPE_COUNT
     [WK_IQ4_XS] = { { .bits = 4, .group = 32, .scale = WK_SCALE_SUPER, .map = wk_iq4_values }, wk_take_iq4_xs },
     [WK_MXFP4]  = { { .bits = 4, .group = 32, .scale = WK_SCALE_E8M0, .map = wk_fp4_values }, wk_take_mxfp4 },
 };
-/* The other types of numbers become float32, the other types of codes 8 bits with a float32 scale per 32. */
 /* Float16 whose values bfloat16 holds unchanged, as is true of most models, which were trained in it: half the products' work. */
 static const struct type narrow_f16 = { { .bits = 16, .bf16 = true }, wk_take_narrow };
+/* Float32 that wk_pack_bf16() rounds. */
+static const struct type rounded_f32 = { { .bits = 16, .bf16 = true }, wk_take_bf16 };
+/* The other types of numbers become float32, the other types of codes 8 bits with a float32 scale per 32. */
 static const struct type other_number = { { .bits = 32 }, wk_take_float };
 static const struct type other_code = { { .bits = 8, .group = 32, .scale = WK_SCALE_F32, .zero = WK_ZERO_MID }, wk_take_rounded };
 
@@ -78,7 +80,8 @@ static wick_status lay_out(wk_packed *w, const wk_layout *l, int64_t n_out, int6
     bool codes = !wk_holds_floats(l), super = codes && wk_has_super(l), six = codes && l->scale == WK_SCALE_SIX;
     *w = (wk_packed){ .l = *l, .n_out = n_out, .n_in = n_in, .n_held = n_in, .n_block = n_out / 16 + (n_out % 16 != 0),
                       .like = like_of(l) };
-    if (wk_holds_bf16(l)) w->n_held = (n_in + WK_CHUNK - 1) / WK_CHUNK * WK_CHUNK;
+    int unit = n_in < WK_CHUNK ? 2 : WK_CHUNK;
+    if (wk_holds_bf16(l)) w->n_held = (n_in + unit - 1) / unit * unit;
     if (l->group) w->n_group = n_in / l->group + (n_in % l->group != 0);
     if (codes) {
         w->n_chunk = n_in / WK_CHUNK;
@@ -250,12 +253,13 @@ static const uint8_t *source(const job *j, int64_t r) {
 static void pack_block(job *j, int64_t block, wk_part part[16]) {
     wk_packed *w = j->w;
     size_t span_bytes = (size_t)(WK_SUPER / j->d->block * j->d->bytes);
+    size_t ahead = span_bytes < j->row_bytes ? span_bytes : j->row_bytes;
     int64_t code_bytes = w->l.bits / 8;
     for (int64_t span = 0; span * WK_SUPER < w->n_in; span++) {
         int64_t left = w->n_in - span * WK_SUPER;
         for (int r = 0; r < 16; r++) {
             const uint8_t *src = source(j, block * 16 + r), *next = source(j, block * 16 + 16 + r);
-            if (next) for (size_t b = 0; b < span_bytes; b += 64) __builtin_prefetch(next + (size_t)span * span_bytes + b);
+            if (next) for (size_t b = 0; b < ahead; b += 64) __builtin_prefetch(next + (size_t)span * span_bytes + b);
             if (src) j->take(j->d, src + (size_t)span * span_bytes, (int)(left < WK_SUPER ? left : WK_SUPER), &part[r]);
             else memset(&part[r], 0, sizeof part[r]);
             if (src && j->narrow && part[r].lost) atomic_store(&j->lost, true);
@@ -312,7 +316,7 @@ static void pack_share(const wk_team *t, void *arg) {
 
 static void run_one(wk_pool *pool, job *j) {
     wk_packing p = { pool, j, 1, 1, j->w->n_block * block_bytes(j) };
-    wk_pool_run(pool, pack_share, &p);
+    wk_share_out(pool, pack_share, &p);
 }
 
 /* GPTQ and AWQ layers whose inputs are not in regular groups: by way of float32 rows. */
@@ -473,7 +477,7 @@ wick_status wk_packing_run(wk_packing *p) {
     wick_status st = WICK_OK;
     while (!st && p->n_job) {
         qsort(p->job, p->n_job, sizeof *p->job, by_place);
-        wk_pool_run(p->pool, pack_share, p);
+        wk_share_out(p->pool, pack_share, p);
         st = widen_lost(p);
     }
     return st;
@@ -493,14 +497,30 @@ void wk_packing_free(wk_packing *p) {
     *p = (wk_packing){ .pool = p->pool };
 }
 
-wick_status wk_pack(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t *row_from, bool release, wk_packed **out) {
-    wk_packing p = { .pool = pool };
-    wick_status st = wk_packing_add(&p, t, m, row_from, release, out);
-    if (!st) st = wk_packing_run(&p);
-    wk_packing_free(&p);
+/* Packs what was added, *out alone; st: of the adding. */
+static wick_status finish_one(wk_packing *p, wick_status st, wk_packed **out) {
+    if (!st) st = wk_packing_run(p);
+    wk_packing_free(p);
     if (st) wk_packed_free(*out);
     if (st) *out = NULL;
     return st;
+}
+
+wick_status wk_pack(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t *row_from, bool release, wk_packed **out) {
+    wk_packing p = { .pool = pool };
+    wick_status st = wk_packing_add(&p, t, m, row_from, release, out);
+    return finish_one(&p, st, out);
+}
+
+wick_status wk_pack_bf16(wk_pool *pool, const wk_tensor *t, wk_packed **out) {
+    int64_t n_out = t->shape[0], n_in = wk_tensor_cols(t);
+    wk_packing p = { .pool = pool };
+    job j = { .d = &wk_dtypes[WK_F32], .data = t->data, .row_bytes = (size_t)n_in * sizeof(float) };
+    *out = NULL;
+    wick_status st = check(t, 0, &rounded_f32);
+    assert(t->dtype == WK_F32 && t->n_dim == 2 && t->n_bytes >= (size_t)n_out * j.row_bytes);
+    if (!st) st = add_job(&p, &rounded_f32, n_out, n_in, NULL, &j, out);
+    return finish_one(&p, st, out);
 }
 
 /* ---- reading back ---- */
@@ -606,7 +626,11 @@ void wk_packed_row(const wk_packed *w, int64_t o, float *out) {
 }
 
 void wk_packed_write(wk_packed *w, int64_t o, const float *in) {
-    assert(o >= 0 && o < w->n_out && w->l.bits == 32);
-    float *to = (float *)(void *)w->code + o / 16 * w->n_held * 16 + o % 16;
-    for (int64_t i = 0; i < w->n_in; i++) to[16 * i] = in[i];
+    assert(o >= 0 && o < w->n_out && (w->l.bits == 32 || wk_holds_bf16(&w->l)));
+    int64_t block = o / 16 * w->n_held * 16;
+    float *to = (float *)(void *)w->code + block + o % 16;
+    uint16_t *pair = (uint16_t *)(void *)w->code + block + o % 16 * 2;
+    for (int64_t i = 0; i < w->n_in; i++)
+        if (w->l.bits == 32) to[16 * i] = in[i];
+        else pair[i / 2 * 32 + i % 2] = wk_f32_to_bf16(in[i]);
 }

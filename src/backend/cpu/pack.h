@@ -15,7 +15,7 @@ typedef struct wk_part {
 
 /* Takes n inputs of a row, whole blocks from src on, apart. */
 typedef void wk_take_fn(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p);
-wk_take_fn wk_take_plain, wk_take_narrow, wk_take_float, wk_take_rounded;
+wk_take_fn wk_take_plain, wk_take_narrow, wk_take_bf16, wk_take_float, wk_take_rounded;
 wk_take_fn wk_take_q4_0, wk_take_q4_1, wk_take_q8_0, wk_take_q5_0, wk_take_q5_1, wk_take_q2_k, wk_take_q3_k, wk_take_q4_k,
     wk_take_q5_k, wk_take_q6_k, wk_take_iq4_xs, wk_take_mxfp4;
 

@@ -210,7 +210,7 @@ wick_status wk_pack_parts(wk_pool *pool, const wk_tensor *t, int64_t m, const in
         return st;
     }
     job j = { w, p, first, row_from };
-    wk_pool_run(pool, pack_share, &j);
+    wk_share_out(pool, pack_share, &j);
     bool by_rows = p->order == WK_CODES_FP4 || p->order == WK_CODES_BYTES;
     size_t row_bytes = (size_t)(p->n_in * p->bits / 8);
     if (release && by_rows) {

@@ -45,6 +45,18 @@ void wk_take_narrow(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *
     p->lost = (wk_cpu_features() & WK_CPU_AVX2 ? narrow_avx2 : narrow_c)(src, n, out);
     memcpy(p->code, out, (size_t)n * sizeof *out);
 }
+/* F32 as bfloat16, to nearest even; what is no number stays so. */
+void wk_take_bf16(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
+    uint32_t u[WK_SUPER];
+    uint16_t out[WK_SUPER];
+    (void)d;
+    memcpy(u, src, (size_t)n * sizeof *u);
+    for (int i = 0; i < n; i++) {
+        uint32_t near = (u[i] + 0x7fff + (u[i] >> 16 & 1)) >> 16, same = u[i] >> 16 | 64;
+        out[i] = (uint16_t)((u[i] & 0x7fffffff) > 0x7f800000 ? same : near);
+    }
+    memcpy(p->code, out, (size_t)n * sizeof *out);
+}
 /* Other numbers: as float32. */
 void wk_take_float(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
     float x[WK_SUPER];

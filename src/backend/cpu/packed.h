@@ -18,9 +18,9 @@ enum { WK_PACK_ROWS = 16 };  /* output rows interleaved */
 
 typedef struct wk_packed wk_packed;
 
-/* Packs matrix m (of a 3-D tensor [n_mat, n_out, n_in]; 0 for 2-D) in parallel, letting go of the file's pages as it goes (when
- * release). row_from  [n_out] or NULL: packed row r is the tensor's row row_from[r]. Errors  WICK_E_UNSUPPORTED (a dtype without
- * decoder), WICK_E_FORMAT (n_in no multiple of the block), WICK_E_MEMORY. */
+/* Packs matrix m (of a 3-D tensor [n_mat, n_out, n_in]; 0 for 2-D) in parallel (pool NULL: by the caller), letting go of the file's
+ * pages as it goes (when release). row_from  [n_out] or NULL: packed row r is the tensor's row row_from[r]. Errors
+ * WICK_E_UNSUPPORTED (a dtype without decoder), WICK_E_FORMAT (n_in no multiple of the block), WICK_E_MEMORY. */
 wick_status wk_pack(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t *row_from, bool release, wk_packed **out);
 /* Many weights at one go, each thread's share a run of all their bytes: small ones then keep all threads busy, each in pages of its
  * own. Begins as { .pool = ... }. What add() gives is laid out, and filled by run(); until then t's data must stay, and the
@@ -40,6 +40,11 @@ int64_t wk_packed_n_out(const wk_packed *w);
 int64_t wk_packed_n_in(const wk_packed *w);
 size_t wk_packed_bytes(const wk_packed *w);
 
+/* As wk_pack(): float32 rows [n_out, n_in], rounded to bfloat16. */
+wick_status wk_pack_bf16(wk_pool *pool, const wk_tensor *t, wk_packed **out);
+/* Are activations rounded for w? If not, they are ready as they lie. */
+bool wk_packed_rounds(const wk_packed *w);
+
 /* The left operand: activations prepared for w (rounded, permuted, or just laid out).
  * Weights with equal non-negative kinds and n_in share one prepared operand; kind -1 shares with none. */
 int wk_act_kind(const wk_packed *w);
@@ -53,10 +58,13 @@ void wk_act_prepare(const wk_packed *w, const float *x, int64_t ldx, int64_t r0,
 void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
                const float *bias);
 
-/* The same, added to y, which the sum begins with; for any number of rows by the path for many. */
-void wk_linear_add(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy);
+/* The same, added to y, which the sum begins with; for any number of rows by the path for many. Prepared rows lie stride bytes
+ * apart. */
+void wk_linear_add(const wk_packed *w, const void *act, size_t stride, int64_t n_row, int64_t o0, int64_t o1, float *y,
+                   int64_t ldy);
 /* That, y [n_row, ldy] having room for outputs [o0, o1) alone. */
-void wk_linear_add_part(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy);
+void wk_linear_add_part(const wk_packed *w, const void *act, size_t stride, int64_t n_row, int64_t o0, int64_t o1, float *y,
+                        int64_t ldy);
 /* wk_linear() likewise. */
 void wk_linear_part(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
                     const float *bias);
@@ -64,7 +72,7 @@ void wk_linear_part(const wk_packed *w, const void *act, int64_t n_row, int64_t 
 /* Row o as float32 [n_in] (embedding rows; the input order is the file's own). */
 void wk_packed_row(const wk_packed *w, int64_t o, float *out);
 
-/* Overwrites row o of a float32 weight. */
+/* Overwrites row o of a float32 or bfloat16 weight. */
 void wk_packed_write(wk_packed *w, int64_t o, const float *in);
 
 /* Do gradients meet w as bfloat16? Where the processor multiplies pairs of it, codes' values and gradients are rounded to
@@ -79,5 +87,8 @@ void wk_grad_round(const float *g, int64_t ldg, int64_t n_row, int64_t n, uint16
  * columns may be shared out in any way. */
 void wk_linear_input_grad(const wk_packed *w, const void *g, int64_t ldg, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
                           int64_t i1, bool add, float *dx, int64_t ldx);
+/* With g of float32 whatever w is: for an adapter's matrices, whose gradients are to keep all bits. */
+void wk_linear_input_grad_f32(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
+                              int64_t i1, bool add, float *dx, int64_t ldx);
 
 #endif

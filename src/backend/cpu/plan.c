@@ -188,6 +188,7 @@ void wk_cpu_plan_free(wk_plan *plan) {
     wk_free(p->offset);
     wk_free(p->slot);
     wk_free(p->ready);
+    wk_free(p->ahead);
     wk_free(p->rope);
     wk_free(p->sort);
     wk_free(p->order);

@@ -41,6 +41,7 @@ struct wk_step {
     const wk_cpu_weight *weight;   /* the node's matrix or vector */
     const float *bias;
     int64_t lora_in;               /* columns of a lora's x */
+    size_t first, n;               /* operands that are made ahead: of wk_cpu_plan's ahead[] */
     int slot, slot2, table;        /* scratch: indices of wk_cpu_plan's slot[], rope[], sort[] */
 };
 
@@ -48,6 +49,8 @@ struct wk_step {
 typedef struct wk_slot { size_t at, n_bytes; int64_t until; } wk_slot;
 /* An operand made ready for products: which value, how, in which slot. */
 typedef struct wk_ready { wk_val x, ids; int kind; int slot; } wk_ready;
+/* Operands that a lora's B is multiplied with: whose x, which of an adapter's terms, in which slot. */
+typedef struct wk_lora_ahead { wk_val x; int term; int slot; } wk_lora_ahead;
 /* cos and sin of a run's positions: each [max_rows][half]. */
 typedef struct wk_rope_table { wk_val freq; int half; float mscale; size_t at, sin_at; } wk_rope_table;
 /* Rows of a list of experts by expert: item[k * T] in order of expert, from start[e] to start[e + 1]. */
@@ -57,7 +60,7 @@ typedef struct wk_sort_table { wk_val ids; int64_t k, n_expert; size_t item, sta
 typedef struct wk_row_tile { int first, n, n_key; } wk_row_tile;
 
 /* Most rank that an adapter may have: its loader refuses more. */
-enum { WK_MAX_RANK = 1024, WK_LORA_ROWS = 96 };
+enum { WK_MAX_RANK = 1024, WK_LORA_ROWS = 48 };
 
 struct wk_cpu_plan {
     wk_plan base;
@@ -68,6 +71,7 @@ struct wk_cpu_plan {
     int64_t *offset;               /* [n_value] */
     wk_slot *slot; size_t n_slot, cap_slot;
     wk_ready *ready; size_t n_ready, cap_ready;
+    wk_lora_ahead *ahead; size_t n_ahead, cap_ahead;
     wk_rope_table *rope; size_t n_rope, cap_rope;
     wk_sort_table *sort; size_t n_sort, cap_sort;
     size_t room_at, room_bytes;    /* each thread's own scratch: room_at + i * room_bytes */
@@ -168,6 +172,8 @@ void wk_lower_cross_entropy_weight_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_route_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_expert_input_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_combine_grad(wk_lowering *l, const wk_node *n);
+/* Is node k a linear whose result, and whose input, the lora after it takes, in place? One step then makes both. */
+bool wk_lora_follows(const wk_cpu_plan *p, const wk_graph *g, int64_t k);
 /* Where the order of a list of ids lies (wk_cpu_plan's sort[]), with a step that makes it unless an earlier one did. ids is the
  * node's input 2; w has the experts. */
 int wk_lower_sort(wk_lowering *l, const wk_node *n, const wk_cpu_weight *w);

@@ -20,12 +20,12 @@ static void product(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
 
 /* The last linear that takes x in the form that w does. */
 static int64_t last_reader(const wk_lowering *l, wk_val x, const wk_packed *w) {
-    int64_t last = l->k;
+    int64_t last = l->k + wk_lora_follows(l->p, l->g, l->k);
     for (int64_t k = l->k + 1; wk_act_kind(w) >= 0 && k < (int64_t)l->g->n_node; k++) {
         const wk_node *n = &l->g->node[k];
         if (n->op != WK_OP_LINEAR || n->in[0] != x) continue;
         const wk_cpu_weight *v = (const wk_cpu_weight *)l->g->value[n->in[1]].weight;
-        if (v && v->mat && wk_act_kind(v->mat[0]) == wk_act_kind(w)) last = k;
+        if (v && v->mat && wk_act_kind(v->mat[0]) == wk_act_kind(w)) last = k + wk_lora_follows(l->p, l->g, k);
     }
     return last;
 }
@@ -44,7 +44,7 @@ static int ready_slot(wk_lowering *l, wk_val x, const wk_cpu_weight *w) {
     s->weight = w;
     s->slot = slot;
     wk_lower_value(l, x, false, WK_SPLIT_RUNS, shape.cols);
-    wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_NONE, 0);
+    wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_RUNS, shape.cols);
     if (kind >= 0) {
         if (!wk_grow((void **)&p->ready, &p->cap_ready, p->n_ready + 1, sizeof *p->ready))
             l->status = wk_fail_memory(sizeof *p->ready, "a plan");

@@ -29,6 +29,8 @@ static void weight_free(wk_backend *be, wk_weight *w) {
     wk_free(w);
 }
 
+static float to_bf16(float x) { return wk_bf16_to_f32(wk_f32_to_bf16(x)); }
+
 /* Does bfloat16 hold a row's numbers unchanged? */
 static bool fits_bf16(const float *x, int64_t n) {
     uint32_t below = 0, u;
@@ -54,13 +56,15 @@ static wick_status weight_new(wk_backend *be, const wk_weight_source *s, wk_weig
         return wk_fail_memory((size_t)rows * (size_t)cols * sizeof(double), "a weight");
     }
     w->base = (wk_weight){ t->dtype, s->vector ? 1 : rows / n_row * s->n_tensor, n_row, cols, n * sizeof(double) };
-    for (int64_t m = 0; m < rows / n_row * s->n_tensor; m++) w->bf16[m] = t->dtype == WK_BF16 || t->dtype == WK_F16;
+    if (s->bf16) w->base.dtype = WK_BF16;
+    for (int64_t m = 0; m < rows / n_row * s->n_tensor; m++) w->bf16[m] = w->base.dtype == WK_BF16 || t->dtype == WK_F16;
     for (int64_t k = 0; k < s->n_tensor; k++)
         for (int64_t r = 0; r < rows; r++) {
             bool *bf16 = &w->bf16[(k * rows + r) / n_row];
             const int32_t *element = s->vector ? s->row_from : NULL;
             int64_t from = s->row_from && !s->vector ? r / n_row * n_row + s->row_from[r % n_row] : r;
             wk_tensor_row(s->tensor[k], from, row);
+            for (int64_t i = 0; s->bf16 && i < cols; i++) row[i] = to_bf16(row[i]);
             *bf16 = *bf16 && fits_bf16(row, cols);
             for (int64_t i = 0; i < cols; i++)
                 w->data[(k * rows + r) * cols + i] = (double)(row[element ? element[i] : i] + s->add);
@@ -74,8 +78,9 @@ static wick_status weight_new(wk_backend *be, const wk_weight_source *s, wk_weig
 static wick_status weight_write(wk_backend *be, wk_weight *w, int64_t row, int64_t n, const float *in) {
     double *to = ((ref_weight *)w)->data + row * w->n_col;
     (void)be;
-    if (w->dtype != WK_F32) return wk_fail(WICK_E_UNSUPPORTED, "a weight of %s cannot be written over", wk_dtypes[w->dtype].name);
-    for (int64_t i = 0; i < n * w->n_col; i++) to[i] = (double)in[i];
+    if (w->dtype != WK_F32 && w->dtype != WK_BF16)
+        return wk_fail(WICK_E_UNSUPPORTED, "a weight of %s cannot be written over", wk_dtypes[w->dtype].name);
+    for (int64_t i = 0; i < n * w->n_col; i++) to[i] = (double)(w->dtype == WK_BF16 ? to_bf16(in[i]) : in[i]);
     return WICK_OK;
 }
 
@@ -159,7 +164,8 @@ static wick_status plan_new(wk_backend *be, const wk_graph *g, int max_rows, wk_
 
 static wk_ref_array as_array(const wk_weight *w) {
     if (!w) return (wk_ref_array){ 0 };
-    return (wk_ref_array){ ((const ref_weight *)w)->data, NULL, w->n_mat * w->n_row, w->n_col, w->n_mat, w->dtype, NULL };
+    const ref_weight *r = (const ref_weight *)w;
+    return (wk_ref_array){ r->data, NULL, w->n_mat * w->n_row, w->n_col, w->n_mat, w->dtype, r->bf16 };
 }
 
 /* The adapters' terms at one slot. */
@@ -215,6 +221,13 @@ static wick_status run(wk_plan *plan, const wk_batch *b, wk_kv *kv) {
     return WICK_OK;
 }
 
+static bool weight_rounds(wk_backend *be, const wk_weight *w) {
+    bool all = true;
+    (void)be;
+    for (int64_t m = 0; m < w->n_mat; m++) all &= wk_dtypes[w->dtype].quantised || ((const ref_weight *)w)->bf16[m];
+    return all;
+}
+
 static void weight_row(wk_backend *be, const wk_weight *w, int64_t r, float *out) {
     (void)be;
     for (int64_t i = 0; i < w->n_col; i++) out[i] = (float)((const ref_weight *)w)->data[r * w->n_col + i];
@@ -238,8 +251,8 @@ static void backend_free(wk_backend *be) {
 wick_status wk_reference_new(bool round, wk_backend **out) {
     static const wk_backend_ops ops = {
         .name = "reference", .free = backend_free, .weight_new = weight_new, .weight_free = weight_free,
-        .weight_write = weight_write, .weight_row = weight_row, .kv_new = kv_new, .kv_free = kv_free, .plan_new = plan_new,
-        .plan_free = plan_free, .run = run, .read = read_value, .write = write_value,
+        .weight_write = weight_write, .weight_rounds = weight_rounds, .weight_row = weight_row, .kv_new = kv_new,
+        .kv_free = kv_free, .plan_new = plan_new, .plan_free = plan_free, .run = run, .read = read_value, .write = write_value,
     };
     ref_backend *be = wk_alloc(sizeof *be);
     *out = NULL;

@@ -1,6 +1,7 @@
 /* lora.c: y = base + s * B(A x) by each row's adapter; a row without one keeps base. Never merged, so that rows of
  * different adapters share a batch. Hu et al. 2021, section 4.1. base [R, n_out], x [R, n_in]; x left out: it is the row's token,
  * of which A and w have a row each. DoRA's gain and offset (graph.h): Liu et al. 2024, eq. 5.
+ * Where A and B are bfloat16, x and s A x are rounded to it, as for any product with such weights.
  * For training A [r, n_in] and B [n_out, r] are inputs, s is attr.scale, the batch's adapters do not act, and x may lose elements
  * by dropout first; saved: A x [R, r]. Where x is left out, A is [n_vocab, r], and saved is s times the token's row. Without
  * dropout the sums, and so the bits, are those of the same adapter when served. */
@@ -29,19 +30,26 @@ static wick_status shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     return WICK_OK;
 }
 
-/* A row's share of x = NULL: its token's. */
-static void add_sum(const wk_ref_lora *l, const double *x, int32_t token, double *y) {
-    double mid[MAX_RANK];
-    if (x) wk_ref_product(l->a.f, x, l->a.rows, l->a.cols, NULL, WK_ROUND_NONE, mid);
-    else memcpy(mid, l->a.f + token * l->a.cols, (size_t)l->a.cols * sizeof *mid);
-    for (int64_t o = 0; o < l->b.rows; o++) {
-        double sum = 0;
-        for (int64_t j = 0; j < l->b.cols; j++) sum += l->b.f[o * l->b.cols + j] * mid[j];
-        y[o] += l->scale * sum;
+/* y += B (scale * mid), mid [r] rounded as B has it. */
+static void add_b(const wk_ref_call *c, const wk_ref_array *b, double scale, const double *mid, double *y) {
+    double scaled[MAX_RANK], sum;
+    for (int64_t j = 0; j < b->cols; j++) scaled[j] = scale * mid[j];
+    for (int64_t o = 0; o < b->rows; o++) {
+        wk_ref_product(b->f + o * b->cols, scaled, 1, b->cols, NULL, wk_rounding_of(c, b, 0), &sum);
+        y[o] += sum;
     }
 }
 
-static void adapt(const wk_ref_lora *first, const double *x, int32_t token, int64_t n_out, double *y) {
+/* A row's share of x = NULL: its token's. */
+static void add_sum(const wk_ref_call *c, const wk_ref_lora *l, const double *x, int32_t token, double *y) {
+    double mid[MAX_RANK];
+    if (x) wk_ref_product(l->a.f, x, l->a.rows, l->a.cols, NULL, wk_rounding_of(c, &l->a, 0), mid);
+    else memcpy(mid, l->a.f + token * l->a.cols, (size_t)l->a.cols * sizeof *mid);
+    add_b(c, &l->b, l->scale, mid, y);
+}
+
+static void adapt(const wk_ref_call *c, const wk_ref_lora *first, const double *x, int32_t token, double *y) {
+    int64_t n_out = c->out[0].cols;
     const wk_ref_lora *whole = first;
     while (whole && !whole->w.f) whole = whole->also;
     if (whole && x) wk_ref_product(whole->w.f, x, n_out, whole->w.cols, NULL, WK_ROUND_NONE, y);
@@ -54,7 +62,7 @@ static void adapt(const wk_ref_lora *first, const double *x, int32_t token, int6
         }
         y[o] = gain * y[o] + offset;
     }
-    for (const wk_ref_lora *l = first; l; l = l->also) if (l->a.f) add_sum(l, x, token, y);
+    for (const wk_ref_lora *l = first; l; l = l->also) if (l->a.f) add_sum(c, l, x, token, y);
 }
 
 /* The factor of element i of the input's row r: 1 without dropout. */
@@ -78,18 +86,16 @@ static void trained_by_token(const wk_ref_call *c) {
 
 static void trained(const wk_ref_call *c) {
     const wk_ref_array *x = &c->in[1], *a = &c->in[2], *b = &c->in[3];
+    bool round = wk_rounding_of(c, a, 0) == WK_ROUND_BF16;
     double mid[MAX_RANK];
     for (int64_t r = 0; r < x->rows; r++) {
         for (int64_t j = 0; j < a->rows; j++) mid[j] = 0;
         for (int64_t i = 0; i < x->cols; i++) {
             double v = x->f[r * x->cols + i] * kept(c, r, i);
+            if (round) wk_round_kv(&v, 1, WK_BF16);
             for (int64_t j = 0; j < a->rows; j++) mid[j] += a->f[j * a->cols + i] * v;
         }
-        for (int64_t o = 0; o < b->rows; o++) {
-            double sum = 0;
-            for (int64_t j = 0; j < b->cols; j++) sum += b->f[o * b->cols + j] * mid[j];
-            c->out[0].f[r * b->rows + o] += (double)c->node->attr.scale * sum;
-        }
+        add_b(c, b, (double)c->node->attr.scale, mid, c->out[0].f + r * b->rows);
         if (c->node->n_out > 1) memcpy(c->out[1].f + r * a->rows, mid, (size_t)a->rows * sizeof *mid);
     }
 }
@@ -104,7 +110,7 @@ static void reference(const wk_ref_call *c) {
         int64_t r = c->out_rows ? b->out_row[i] : i;
         int32_t k = b->adapter[r];
         if (k >= 0 && c->lora[k])
-            adapt(c->lora[k], x->f ? x->f + i * x->cols : NULL, x->f ? 0 : b->token[r], base->cols, c->out[0].f + i * base->cols);
+            adapt(c, c->lora[k], x->f ? x->f + i * x->cols : NULL, x->f ? 0 : b->token[r], c->out[0].f + i * base->cols);
     }
 }
 
