@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""bench.py [--short] [SECTION...]: measures wick beside its peers and writes tables into docs/benchmarks.md.
+"""bench.py [--short] [--rounds N] [SECTION...]: measures wick beside its peers and writes tables into docs/benchmarks.md.
 
 Sections: speed, avx2, packing, long, formats, memory, first-token, tokenizer, streaming, guessing, adapters, training, perplexity;
 without any, all. Each table stands between its own marks in the document, so one section can be measured again alone. --short
@@ -13,6 +13,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build/release"))
 WICK = os.path.join(BUILD, "wick")
 PAGE = os.path.join(ROOT, "docs", "benchmarks.md")
+ROUNDS = 5  # of speed, avx2 and packing, unless --rounds says otherwise
 THREADS = int(os.environ.get("WICK_BENCH_THREADS") or os.cpu_count())
 PACKAGES = {"numpy": "2.4.6", "gguf": "0.19.0", "tokenizers": "0.23.3"}
 # What each section brings along: (megabytes to download, megabytes of disk, what).
@@ -257,7 +258,7 @@ def speed_table(rows, share):
 
 
 def speed(short):
-    rounds, n_prompt, n_gen = (1, 64, 8) if short else (5, 512, 64)
+    rounds, n_prompt, n_gen = (1, 64, 8) if short else (ROUNDS, 512, 64)
     program, how = make_llama_cpp()
     models = [("SmolLM2-135M Q4_1", fetch("smollm2")), *(qwen_file(t) for t in ("Q4_0", "Q8_0", "Q4_K_M", "F16-BF16")),
               *(random_model("llama-1b", t) for t in ("Q4_K_M", "Q6_K", "Q8_0")), qwen_file("F16")]
@@ -280,7 +281,7 @@ def speed(short):
 
 def avx2(short):
     """Both held to AVX2: wick when it runs, llama.cpp when it is built."""
-    rounds, n_prompt, n_gen = (1, 64, 8) if short else (5, 512, 64)
+    rounds, n_prompt, n_gen = (1, 64, 8) if short else (ROUNDS, 512, 64)
     options = ["-DGGML_NATIVE=OFF", "-DGGML_AVX2=ON", "-DGGML_FMA=ON", "-DGGML_F16C=ON", "-DGGML_BMI2=ON", "-DGGML_AVX512=OFF"]
     program = os.path.join(build_llama_cpp("llama.cpp-build-avx2", ["llama-bench"], "", *options), "llama-bench")
     models = [("SmolLM2-135M Q4_1", fetch("smollm2")), *(qwen_file(t) for t in ("Q4_0", "Q8_0", "Q4_K_M"))]
@@ -293,7 +294,7 @@ def avx2(short):
 
 def packing(short):
     """How fast files become packed weights, beside a copy by the same threads, and how much memory that takes."""
-    rounds, mb, rows = 1 if short else 5, 1e6, []
+    rounds, mb, rows = 1 if short else ROUNDS, 1e6, []
     models = [("SmolLM2-135M Q4_1", fetch("smollm2")), *(qwen_file(t) for t in ("Q4_0", "Q8_0", "Q4_K_M", "F16-BF16", "F16")),
               *(random_model("llama-1b", t) for t in ("Q4_K_M", "Q6_K"))]
     for name, path in models:
@@ -686,8 +687,10 @@ def perplexity(short):
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--short", action="store_true")
+    ap.add_argument("--rounds", type=int, default=ROUNDS)
     ap.add_argument("section", nargs="*")
     a = ap.parse_args()
+    globals()["ROUNDS"] = a.rounds
     sections = a.section or list(SECTIONS)
     if unknown := [s for s in sections if s not in SECTIONS]:
         ap.error(f"no section {unknown[0]}; there are {', '.join(SECTIONS)}")
