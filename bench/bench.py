@@ -690,6 +690,8 @@ def main():
     ap.add_argument("--rounds", type=int, default=ROUNDS)
     ap.add_argument("section", nargs="*")
     a = ap.parse_args()
+    if a.rounds < 1:
+        ap.error("--rounds takes 1 or more")
     globals()["ROUNDS"] = a.rounds
     sections = a.section or list(SECTIONS)
     if unknown := [s for s in sections if s not in SECTIONS]:

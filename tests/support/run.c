@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "format/safetensors.h"
 #include "text/unicode.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,4 +113,10 @@ wick_generate_options run_greedy(const wick_model *m, int n) {
     o.n_predict = n;
     o.ignore_end = true;
     return o;
+}
+
+int run_remove(const char *folder) {
+    char command[300];
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command);
 }

@@ -46,4 +46,7 @@ bool run_count(const wick_token *t, void *counter);
 /* The model's defaults, but greedy, n tokens, and on past end-of-turn tokens. */
 wick_generate_options run_greedy(const wick_model *m, int n);
 
+/* Removes a folder and all that is in it. */
+int run_remove(const char *folder);
+
 #endif

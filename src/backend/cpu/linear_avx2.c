@@ -5,6 +5,7 @@
  * Load: see linear.c. A tile is 16 outputs x 3 rows (floats: 6). */
 #include "backend/cpu/linear.h"
 #if defined(__x86_64__)
+#include "backend/cpu/ahead.h"
 #include "backend/cpu/unroll.h"
 #include "base/cpu.h"
 #include <immintrin.h>
@@ -248,12 +249,6 @@ AVX2_PART __m256i in_order(__m256i sum) {
     return sum;
 }
 
-/* Chunk c's turn in a tile also asks for its part of the next NT rows' activations, and the first turns for their sums so far. */
-AVX2_PART void fetch_rows(const wk_tile *t, int b, int64_t r, int c, const int NT) {
-    UNROLL for (int i = 0; i < NT; i++) _mm_prefetch((const char *)(t->act + (r + NT + i) * t->act_ld + c), _MM_HINT_T0);
-    if (c < NT) _mm_prefetch((const char *)(t->y + (r + NT + c) * t->ldy + 16 * b), _MM_HINT_T0);
-}
-
 /* Codes 0..15, block b, NT rows from r on: a chunk's products are added up in int16. */
 AVX2_PART void tile_nibbles(const wk_tile *t, int b, int64_t r, const int NT, const bool min) {
     const wk_panel *p = t->panel[b];
@@ -262,7 +257,7 @@ AVX2_PART void tile_nibbles(const wk_tile *t, int b, int64_t r, const int NT, co
     UNROLL for (int i = 0; i < NT; i++) load_y(t, b, r + i, y[i]);
     for (int c = 0; c < t->n_k; c++) {
         __m256i s[3][2];
-        fetch_rows(t, b, r, c, NT);
+        wk_ahead_codes(t, r, c, NT, 16 * b, 1);
         UNROLL for (int i = 0; i < NT; i++) s[i][0] = s[i][1] = _mm256_setzero_si256();
         UNROLL for (int k = 0; k < 8; k++) {
             __m256i w0 = load(p->code[c] + 64 * k), w1 = load(p->code[c] + 64 * k + 32);
@@ -310,7 +305,7 @@ AVX2_PART void tile_signed(const wk_tile *t, int b, int64_t r, const int NT, con
         const wk_act *a[2];
         __m256i s[2][2];
         __m256 v[2][2];
-        fetch_rows(t, b, r, c, NT);
+        wk_ahead_codes(t, r, c, NT, 16 * b, 1);
         UNROLL for (int i = 0; i < NT; i++) a[i] = &t->act[(r + i) * t->act_ld + c], s[i][0] = s[i][1] = _mm256_setzero_si256();
         add_products(p->code[c], a, 0, NT, s);
         if (halves)

@@ -5,6 +5,7 @@
  * bytes, mul and fma share two ports: of 10 such instructions a chunk and row 8 are products, so 80 % of the peak is the most. */
 #include "backend/cpu/linear.h"
 #if defined(__x86_64__)
+#include "backend/cpu/ahead.h"
 #include "backend/cpu/unroll.h"
 #include "base/cpu.h"
 #include <immintrin.h>
@@ -234,16 +235,6 @@ VNNI_PART void fetch_next(const wk_tile *t, int64_t at) {
         UNROLL for (int i = 0; i < FETCH; i += 64) _mm_prefetch((const char *)t->next[b] + at + i, _MM_HINT_T1);
 }
 
-/* Each chunk's turn also asks for its part of the next NT rows' activations, and the first turns for their sums so far: both
- * lie in L2 or beyond, in pieces too short for the processor to see where they lead. */
-VNNI_PART void fetch_rows(const wk_tile *t, const wk_act *const a[6], int64_t r, int c, const int NT) {
-    UNROLL for (int i = 0; i < NT; i++) _mm_prefetch((const char *)(a[i] + NT * t->act_ld + c), _MM_HINT_T0);
-    if (c >= NT) return;
-    const char *y = (const char *)(t->y + (r + NT + c) * t->ldy);
-    _mm_prefetch(y, _MM_HINT_T0);
-    _mm_prefetch(y + 64, _MM_HINT_T0);
-}
-
 /* Sums of chunk c start from the rows' seeds. */
 VNNI_PART void seed_sums(const wk_act *const a[6], int c, const int NB, const int NT, const bool high, const bool low,
                          __m512i s[6][2]) {
@@ -284,7 +275,7 @@ VNNI_PART void tile_codes(const wk_tile *t, int64_t r, const int NB, const int N
         __m512i s[6][2];
         __m512 v[6][2];
         fetch_next(t, ahead);
-        if (NT >= 4) fetch_rows(t, a, r, c, NT);
+        if (NT >= 4) wk_ahead_codes(t, r, c, NT, 0, 2);
         seed_sums(a, c, NB, NT, false, halves, s);
         add_products(t, a, c, 0, NB, NT, s);
         if (halves) {
@@ -424,13 +415,6 @@ VNNI static void widen_avx512(const wk_packed *w, int64_t block, int64_t k, int 
     for (int64_t i = 0; i < n; i++) _mm512_store_ps(out + 16 * i, load_16(w, block * w->n_held + k + i));
 }
 
-/* As fetch_rows(), for input k of floats. */
-VNNI_PART void fetch_float_rows(const wk_tile *t, const float *x, int64_t r, int k, const int NT) {
-    int i = k % 16;
-    if (i < NT) _mm_prefetch((const char *)(x + (NT + i) * t->act_ld + k - i), _MM_HINT_T0);
-    if (k < 2 * NT) _mm_prefetch((const char *)(t->y + (r + NT + k / 2) * t->ldy) + k % 2 * 64, _MM_HINT_T0);
-}
-
 VNNI_PART void tile_floats(const wk_tile *t, int64_t r, const int NB, const int NT) {
     const float *x = t->x + r * t->act_ld;
     __m512 y[12][2];
@@ -442,7 +426,7 @@ VNNI_PART void tile_floats(const wk_tile *t, int64_t r, const int NB, const int 
     for (int k = 0; k < t->n_k; k++) {
         __m512 w[2];
         if (k % 4 == 0) fetch_next(t, ahead), ahead += FETCH;
-        if (NT == 12) fetch_float_rows(t, x, r, k, NT);
+        if (NT == 12) wk_ahead_numbers(t, x, t->act_ld * 4, r, k, NT);
         UNROLL for (int b = 0; b < NB; b++) w[b] = _mm512_loadu_ps(t->weight[b] + 16 * k);
         UNROLL for (int i = 0; i < NT; i++) {
             __m512 v = _mm512_set1_ps(x[i * t->act_ld + k]);

@@ -4,6 +4,7 @@
  * Load: see linear.c. A tile of 32 outputs x 12 rows keeps its 24 sums in registers; broadcasts come with the products. */
 #include "backend/cpu/linear.h"
 #if defined(__x86_64__)
+#include "backend/cpu/ahead.h"
 #include "backend/cpu/unroll.h"
 #include "base/cpu.h"
 #include <immintrin.h>
@@ -29,14 +30,6 @@ BF16_PART __m512bh broadcast_pair(const uint16_t *p) {
 
 enum { AHEAD = 4096 };  /* bytes that few rows, which are bound by memory, fetch before they are needed */
 
-/* Turn k of a tile also asks for its part of the next NT rows' activations and sums: they lie in L2 or beyond, in pieces too
- * short for the processor to see where they lead. */
-BF16_PART void fetch_rows(const wk_tile *t, const uint16_t *x, int64_t r, int k, const int NT) {
-    int i = k % 16;
-    if (i < NT) _mm_prefetch((const char *)(x + (NT + i) * t->act_ld + 2 * (k - i)), _MM_HINT_T0);
-    if (k < 2 * NT) _mm_prefetch((const char *)(t->y + (r + NT + k / 2) * t->ldy) + k % 2 * 64, _MM_HINT_T0);
-}
-
 /* Each eighth turn asks for a line of each block that the next tiles are made from. */
 BF16_PART void fetch_next(const wk_tile *t, int64_t turn) {
     if (turn % 8 || turn * 8 >= t->n_next) return;
@@ -54,7 +47,7 @@ BF16_PART void tile_pairs(const wk_tile *t, int64_t r, const int NB, const int N
     int64_t turn = r / 12 * (t->n_k / 2);
     for (int k = 0; k < t->n_k; k += 2) {
         __m512bh w[2];
-        if (NT == 12) fetch_rows(t, x, r, k / 2, NT), fetch_next(t, turn++);
+        if (NT == 12) wk_ahead_numbers(t, x, t->act_ld * 2, r, k / 2, NT), fetch_next(t, turn++);
         UNROLL for (int b = 0; b < NB; b++) {
             if (NT < 4) _mm_prefetch((const char *)(t->pair[b] + 16 * k) + AHEAD, _MM_HINT_T0);
             w[b] = (__m512bh)_mm512_load_si512(t->pair[b] + 16 * k);

@@ -114,7 +114,7 @@ static void input_grads(const wk_step *s, const wk_cpu_plan *p, const wk_team *t
             if (bf16) wk_grad_round(room.z, TILE_OUTPUTS, n, end - o, room.z16);
             wk_linear_input_grad(w, bf16 ? (const void *)room.z16 : room.z, bf16 ? (end - o + 31) / 32 * 32 : TILE_OUTPUTS, n, o,
                                  end, 0, d, o > 0, wk_out(p, s, 0) + r * d, d);
-            if (b) wk_linear_input_grad(b, room.z, TILE_OUTPUTS, n, o, end, 0, rank, o > 0, dmid, rank);
+            if (b) wk_linear_input_grad_f32(b, room.z, TILE_OUTPUTS, n, o, end, 0, rank, o > 0, dmid, rank);
         }
         if (b) p->kernels->scale(s->node->attr.scale, dmid, n * rank, dmid);
         else memset(dmid, 0, (size_t)n * sizeof *dmid);
