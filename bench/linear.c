@@ -1,5 +1,5 @@
 /* linear.c: how fast products with packed weights are: operations and bytes a second by type, shape and rows.
- *   bench/linear [-t threads] [-r repeats] [-T rows,...] [TYPE ... | peaks]
+ *   bench/linear [-t threads] [-r repeats] [-T rows,...] [-s n_out,n_in] [TYPE ... | peaks]
  * One row is bound by reading the weights (GB/s of packed bytes), many by arithmetic (GOP/s, a multiplication and an addition
  * being two). Weights larger than the caches are made for one row. The best of several runs is printed; peaks are measured
  * first, so that a share of them can be told on any machine; `peaks` prints nothing but them, as JSON. */
@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "peaks.h"
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,15 +89,15 @@ static double best_of(wk_pool *pool, run *r, int repeats) {
 int main(int argc, char **argv) {
     static const wk_dtype all[] = { WK_Q4_0, WK_Q4_1, WK_Q5_0, WK_Q5_1, WK_Q8_0, WK_Q2_K, WK_Q3_K, WK_Q4_K, WK_Q5_K, WK_Q6_K,
                                     WK_IQ4_NL, WK_F16, WK_BF16, WK_F32 };
-    static const int64_t shape[][2] = {
-        { 1536, 576 }, { 576, 1536 }, { 4864, 896 }, { 896, 4864 }, { 8192, 2048 }, { 2048, 8192 }
-    };
+    int64_t shape[][2] = { { 1536, 576 }, { 576, 1536 }, { 4864, 896 }, { 896, 4864 }, { 8192, 2048 }, { 2048, 8192 } };
+    size_t n_shape = sizeof shape / sizeof shape[0];
     int threads = 0, repeats = 5, i = 1, n_type = sizeof all / sizeof all[0], n_T = 3, T[16] = { 1, 8, 512 };
     wk_dtype type[WK_DTYPE_COUNT];
     memcpy(type, all, sizeof all);
     for (; i + 1 < argc && argv[i][0] == '-'; i += 2) {
         if (argv[i][1] == 't') threads = atoi(argv[i + 1]);
         else if (argv[i][1] == 'r') repeats = atoi(argv[i + 1]);
+        else if (argv[i][1] == 's') n_shape = 1, sscanf(argv[i + 1], "%" SCNd64 ",%" SCNd64, &shape[0][0], &shape[0][1]);
         else if (argv[i][1] == 'T') {
             n_T = 0;
             for (char *p = argv[i + 1]; *p && n_T < 16; p += *p == ',') T[n_T++] = (int)strtol(p, &p, 10);
@@ -117,7 +118,7 @@ int main(int argc, char **argv) {
            wk_pool_n(pool), peak.read, peak.int8, peak.fp32, peak.bf16);
     printf("%-7s %7s %6s %5s %9s %8s %8s %6s %9s\n", "type", "n_out", "n_in", "T", "us", "GOP/s", "GB/s", "share", "pack GB/s");
     for (int k = 0; k < n_type; k++)
-        for (size_t s = 0; s < sizeof shape / sizeof shape[0]; s++)
+        for (size_t s = 0; s < n_shape; s++)
             for (int m = 0; m < n_T; m++) {
                 int64_t n_out = shape[s][0], n_in = shape[s][1];
                 if (type[k] >= WK_DTYPE_COUNT || T[m] < 1 || n_in % wk_dtypes[type[k]].block) continue;

@@ -234,8 +234,8 @@ static void case_free(test_case *c) {
 
 /* Activation i (packed order) of row r as the kernels see it. */
 static double act_at(const test_case *c, int r, int i) {
-    if (wk_act_in_bf16(c->w)) return (double)wk_bf16_to_f32(((const uint16_t *)c->act)[r * c->w->n_held + i]);
-    if (wk_holds_floats(&c->w->l)) return ((const float *)c->act)[(int64_t)r * c->n_in + i];
+    if (wk_act_in_bf16(c->w)) return (double)wk_bf16_to_f32(((const uint16_t *)c->act)[r * wk_act_ld(c->w) + i]);
+    if (wk_holds_floats(&c->w->l)) return ((const float *)c->act)[r * wk_act_ld(c->w) + i];
     const wk_act *a = (const wk_act *)c->act + (int64_t)r * c->w->n_chunk + i / 32;
     return (double)a->q[i % 32] * (double)a->d;
 }
@@ -337,6 +337,18 @@ static void check_added(const test_case *c, int r) {
     test_free(one);
 }
 
+/* Rows that were not prepared give the bits of those that were. */
+static void check_plain(const test_case *c) {
+    if (wk_packed_rounds(c->w)) return;
+    size_t n = sizeof(float) * (size_t)(c->T * c->n_out);
+    float *y = test_malloc(n), *want = test_malloc(n);
+    wk_linear(c->w, c->act, c->T, 0, c->n_out, want, c->n_out, NULL);
+    wk_linear_plain(c->w, c->x, c->ldx, c->T, 0, c->n_out, y, c->n_out);
+    CHECK(c, !memcmp(y, want, n));
+    test_free(y);
+    test_free(want);
+}
+
 /* dx against sums in double. */
 static void check_grad(const test_case *c) {
     int rows = c->T < 13 ? c->T : 13, from = pick(0, c->n_in / 32) * 32;
@@ -398,6 +410,7 @@ static void check_kind(const char *set, int kind, uint64_t seed) {
     check_split(&c, bias);
     check_guards(&c, 0, c.n_out);
     check_added(&c, pick(0, c.T - 1));
+    check_plain(&c);
     check_grad(&c);
     case_free(&c);
 }
@@ -433,6 +446,7 @@ static void test_long_rows(void **unused) {
                 test_case c;
                 case_make(&c, first_seed * 1000 + (uint64_t)(kind + n_in), wk_cpu_name(), kind, T, N_OUT, n_in);
                 wk_linear(c.w, c.act, T, 0, c.n_out, c.y, c.ldy, c.bias);
+                assert_true(!wk_holds_floats(&c.w->l) || wk_act_bytes(c.w, 1) % 1024);  /* rows want places of L1 of their own */
                 check_near(&c, c.bias);
                 check_alone(&c, T - 1, c.bias);
                 float *y = test_malloc(sizeof(float) * (size_t)(FEW * c.ldy));

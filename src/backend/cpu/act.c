@@ -14,13 +14,22 @@ int wk_act_kind(const wk_packed *w) {
 
 bool wk_packed_rounds(const wk_packed *w) { return wk_act_kind(w) != KIND_FLOAT; }
 
-/* Bytes of a prepared row. */
-static size_t row_bytes(const wk_packed *w) {
-    if (wk_act_in_bf16(w)) return (size_t)w->n_held * sizeof(uint16_t);
-    return wk_holds_floats(&w->l) ? (size_t)w->n_in * sizeof(float) : (size_t)w->n_chunk * sizeof(wk_act);
+/* Bytes of what an operand's rows are made of. */
+static size_t item_bytes(const wk_packed *w) {
+    return !wk_holds_floats(&w->l) ? sizeof(wk_act) : wk_act_in_bf16(w) ? sizeof(uint16_t) : sizeof(float);
 }
 
-size_t wk_act_bytes(const wk_packed *w, int64_t n_row) { return (size_t)n_row * row_bytes(w); }
+/* A tile reads a dozen rows side by side: 4096 bytes apart they would all want the same eight places of L1, so rows of whole
+ * kilobytes get a line more. Rows of chunks have odd lengths. */
+int64_t wk_act_ld(const wk_packed *w) {
+    if (!wk_holds_floats(&w->l)) return w->n_chunk;
+    int64_t n = wk_act_in_bf16(w) ? w->n_held : w->n_in, size = (int64_t)item_bytes(w);
+    return n * size % 1024 ? n : n + 64 / size;
+}
+
+int64_t wk_act_items(const wk_packed *w, size_t n_bytes) { return (int64_t)(n_bytes / item_bytes(w)); }
+
+size_t wk_act_bytes(const wk_packed *w, int64_t n_row) { return (size_t)(n_row * wk_act_ld(w)) * item_bytes(w); }
 
 /* A row in the weight's input order, rounded piece by piece. */
 static void round_permuted(const wk_linear_set *f, const wk_packed *w, const float *x, wk_act *a) {
@@ -47,9 +56,9 @@ void wk_act_prepare(const wk_packed *w, const float *x, int64_t ldx, int64_t r0,
     wk_linear_set f = wk_linear_fns();
     (void)n_row;
     for (int64_t r = r0; r < r1; r++) {
-        uint8_t *row = (uint8_t *)act + (size_t)r * row_bytes(w);
+        uint8_t *row = (uint8_t *)act + wk_act_bytes(w, r);
         if (wk_holds_bf16(&w->l)) to_bf16(&f, w, x + r * ldx, row);
-        else if (wk_holds_floats(&w->l)) memcpy(row, x + r * ldx, row_bytes(w));
+        else if (wk_holds_floats(&w->l)) memcpy(row, x + r * ldx, (size_t)w->n_in * sizeof(float));
         else if (w->perm) round_permuted(&f, w, x + r * ldx, (wk_act *)(void *)row);
         else f.round(x + r * ldx, w->n_chunk, (wk_act *)(void *)row);
     }

@@ -131,11 +131,6 @@ static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *
     }
 }
 
-/* How many chunks or numbers n bytes of prepared activations are. */
-static int64_t row_items(const wk_packed *w, size_t n) {
-    return (int64_t)(n / (!wk_holds_floats(&w->l) ? sizeof(wk_act) : wk_act_in_bf16(w) ? sizeof(uint16_t) : sizeof(float)));
-}
-
 void wk_linear_part(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
                     const float *bias) {
     wk_linear_set f = wk_linear_fns();
@@ -143,7 +138,7 @@ void wk_linear_part(const wk_packed *w, const void *act, int64_t n_row, int64_t 
     assert(o0 % WK_PACK_ROWS == 0 && (o1 % WK_PACK_ROWS == 0 || o1 == w->n_out) && o1 <= w->n_out);
     if (n_row <= WK_FEW_ROWS && f.few && !w->l.eight && !(wk_holds_bf16(&w->l) && f.mul_bf16))
         f.few(w, act, n_row, o0 / 16, (o1 - o0 + 15) / 16, y, ldy, (int)(o1 - o0), bias ? bias + o0 : NULL);
-    else linear_rows(&f, w, act, row_items(w, wk_act_bytes(w, 1)), n_row, o0, o1, y, ldy, bias, false);
+    else linear_rows(&f, w, act, wk_act_ld(w), n_row, o0, o1, y, ldy, bias, false);
 }
 
 void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
@@ -154,7 +149,15 @@ void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, i
 void wk_linear_add_part(const wk_packed *w, const void *act, size_t stride, int64_t n_row, int64_t o0, int64_t o1, float *y,
                         int64_t ldy) {
     wk_linear_set f = wk_linear_fns();
-    if (n_row > 0 && o0 < o1) linear_rows(&f, w, act, row_items(w, stride), n_row, o0, o1, y, ldy, NULL, true);
+    if (n_row > 0 && o0 < o1) linear_rows(&f, w, act, wk_act_items(w, stride), n_row, o0, o1, y, ldy, NULL, true);
+}
+
+void wk_linear_plain(const wk_packed *w, const float *x, int64_t ldx, int64_t n_row, int64_t o0, int64_t o1, float *y,
+                     int64_t ldy) {
+    wk_linear_set f = wk_linear_fns();
+    assert(!wk_packed_rounds(w));
+    if (n_row == 1 || ldx == wk_act_ld(w)) wk_linear(w, x, n_row, o0, o1, y, ldy, NULL);
+    else if (n_row > 0 && o0 < o1) linear_rows(&f, w, x, ldx, n_row, o0, o1, y + o0, ldy, NULL, false);
 }
 
 void wk_linear_add(const wk_packed *w, const void *act, size_t stride, int64_t n_row, int64_t o0, int64_t o1, float *y,

@@ -30,7 +30,7 @@ enum {
     WK_SUPER = 256,          /* inputs under a super scale */
     WK_SIX_BYTES = 12,       /* a row's scales of 6 bits under it */
     WK_PANEL_CHUNKS = 20,    /* most chunks that are expanded at a time: a pair of panels and its scales stay in L1 */
-    WK_PANEL_INPUTS = 128,   /* the same for floats */
+    WK_PANEL_INPUTS = 512,   /* the same for floats, which stream from L2 */
     WK_GRAD_COLS = 64,       /* inputs of a tile of weights that gradients go through */
     WK_GRAD_OUTPUTS = 256,   /* outputs of such a tile of bfloat16, 32 inputs wide: 16 kB, they stay in L1 */
     WK_FEW_ROWS = 16,        /* so many rows are bound by memory: codes go straight into the product */
@@ -185,7 +185,7 @@ typedef struct wk_linear_set {
     /* bfloat16: activations rounded to nearest even, products of pairs; NULL: widened, on the floats' way */
     void (*round_bf16)(const float *x, int64_t n, uint16_t *out);
     void (*mul_bf16)(const wk_tile *t);
-    int pair_inputs;  /* the most inputs that it should be given at a time: so that 512 rows' activations stay in L2 */
+    int pair_inputs;  /* the most inputs that it should be given at a time: fewer make more passes over y */
     /* at most WK_FEW_ROWS rows against whole blocks, without panels */
     void (*few)(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy,
                 int n_col, const float *bias);
@@ -205,8 +205,11 @@ extern const wk_linear_set wk_linear_c, wk_linear_avx2, wk_linear_avx512, wk_lin
 
 /* The parts for this machine (as wk_cpu_features() has it now). */
 wk_linear_set wk_linear_fns(void);
-/* Are w's activations laid out as bfloat16, [n_row][n_held]? */
+/* Are w's activations laid out as bfloat16, n_held a row? */
 bool wk_act_in_bf16(const wk_packed *w);
+/* From one prepared row to the next, in chunks or numbers; and as many of them as n_bytes are. */
+int64_t wk_act_ld(const wk_packed *w);
+int64_t wk_act_items(const wk_packed *w, size_t n_bytes);
 
 /* One weight's parts, row r of a block: the code of packed input p with its zero taken off and its map applied; the integer and the
  * super scale that make up the scale of p's group, the scale and the minimum; the weight itself. Slow: for what no instruction set

@@ -456,6 +456,7 @@ VNNI static void mul_float_avx512(const wk_tile *t) {
 VNNI_PART void blocks_float(const wk_packed *w, const float *x, const int NT, int64_t block, const int NB, float *y, int64_t ldy,
                             int n_col, const float *bias) {
     const bool wide = w->l.bits == 32;
+    const int64_t ldx = wk_act_ld(w);
     __m512 s[4][2];
     UNROLL for (int r = 0; r < NT; r++)
         UNROLL for (int b = 0; b < NB; b++) s[r][b] = _mm512_setzero_ps();
@@ -463,7 +464,7 @@ VNNI_PART void blocks_float(const wk_packed *w, const float *x, const int NT, in
         UNROLL for (int b = 0; b < NB; b++) {
             int64_t i = (block + b) * w->n_held + k;
             __m512 f = wide ? _mm512_load_ps((const float *)(const void *)w->code + 16 * i) : load_16(w, i);
-            UNROLL for (int r = 0; r < NT; r++) s[r][b] = _mm512_fmadd_ps(f, _mm512_set1_ps(x[r * w->n_in + k]), s[r][b]);
+            UNROLL for (int r = 0; r < NT; r++) s[r][b] = _mm512_fmadd_ps(f, _mm512_set1_ps(x[r * ldx + k]), s[r][b]);
         }
     UNROLL for (int r = 0; r < NT; r++)
         UNROLL for (int b = 0; b < NB; b++) store_block(y + r * ldy + 16 * b, s[r][b], n_col - 16 * b, bias ? bias + 16 * b : NULL);
@@ -471,9 +472,9 @@ VNNI_PART void blocks_float(const wk_packed *w, const float *x, const int NT, in
 /* Two blocks if there are two: a sum is a chain that waits for itself. */
 VNNI_PART void rows_of_blocks(const wk_packed *w, const float *x, int64_t n_row, int64_t block, const int NB, float *y, int64_t ldy,
                               int n_col, const float *bias) {
-    int64_t r = 0;
-    for (; r + 4 <= n_row; r += 4) blocks_float(w, x + r * w->n_in, 4, block, NB, y + r * ldy, ldy, n_col, bias);
-    for (; r < n_row; r++) blocks_float(w, x + r * w->n_in, 1, block, NB, y + r * ldy, ldy, n_col, bias);
+    int64_t r = 0, ldx = wk_act_ld(w);
+    for (; r + 4 <= n_row; r += 4) blocks_float(w, x + r * ldx, 4, block, NB, y + r * ldy, ldy, n_col, bias);
+    for (; r < n_row; r++) blocks_float(w, x + r * ldx, 1, block, NB, y + r * ldy, ldy, n_col, bias);
 }
 VNNI static void few_floats(const wk_packed *w, const float *x, int64_t n_row, int64_t block, int64_t n_block, float *y,
                             int64_t ldy, int n_col, const float *bias) {

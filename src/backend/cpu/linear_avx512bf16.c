@@ -132,6 +132,6 @@ BF16 static void turn_pairs(const uint16_t *plane, uint16_t *out, int64_t apart)
 
 const wk_linear_set wk_linear_avx512bf16 = {
     .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI | WK_CPU_AVX512_BF16, .name = "avx512-bf16",
-    .round_bf16 = round_bf16, .mul_bf16 = mul_bf16, .pair_inputs = 384, .turn_codes = turn_codes, .turn_pairs = turn_pairs,
+    .round_bf16 = round_bf16, .mul_bf16 = mul_bf16, .pair_inputs = 2048, .turn_codes = turn_codes, .turn_pairs = turn_pairs,
 };
 #endif

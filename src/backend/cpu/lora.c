@@ -67,7 +67,7 @@ static int64_t run_of(const wk_cpu_plan *p, const wk_step *s, int64_t r, int64_t
 /* A head or an embedding in place of the model's own. */
 static void replace(const part *x, const wk_packed *w) {
     int64_t n_out = x->s->shape_out.cols;
-    if (!by_token(x)) wk_linear(w, x_of(x), x->n, x->c0, x->c1, y_of(x, 0), n_out, NULL);
+    if (!by_token(x)) wk_linear_plain(w, x_of(x), x->s->lora_in, x->n, x->c0, x->c1, y_of(x, 0), n_out);
     else for (int64_t i = 0; i < x->n; i++) wk_packed_row(w, token_of(x, i), y_of(x, i));
 }
 
@@ -89,14 +89,18 @@ static bool rescale(const part *x, const wk_lora_set *first, int64_t c0, int64_t
     return any;
 }
 
-/* Rows [r, r + n) of x as A takes them: as the product beside it does, or made ready in to. */
-static const void *operand_of_a(const wk_step *s, const wk_cpu_plan *p, const wk_packed *a, int64_t r, int64_t n, uint8_t *to) {
+/* A x of rows [r, r + n) of x, into mid: of x as the product beside it takes it, or made ready in `ready`. */
+static void times_a(const wk_step *s, const wk_cpu_plan *p, const wk_packed *a, int64_t r, int64_t n, uint8_t *ready, float *mid) {
     const float *x = wk_in(p, s, 1) + r * s->lora_in;
-    if (!wk_packed_rounds(a)) return x;
-    if (s->weight && wk_act_kind(s->weight->mat[0]) == wk_act_kind(a))
-        return p->mem + p->slot[s->slot].at + (size_t)r * wk_act_bytes(a, 1);
-    wk_act_prepare(a, x, s->lora_in, 0, n, n, to);
-    return to;
+    const void *act = ready;
+    int64_t rank = wk_packed_n_out(a);
+    if (!wk_packed_rounds(a)) {
+        wk_linear_plain(a, x, s->lora_in, n, 0, rank, mid, rank);
+        return;
+    }
+    if (s->weight && wk_act_kind(s->weight->mat[0]) == wk_act_kind(a)) act = p->mem + p->slot[s->slot].at + wk_act_bytes(a, r);
+    else wk_act_prepare(a, x, s->lora_in, 0, n, n, ready);
+    wk_linear(a, act, n, 0, rank, mid, rank, NULL);
 }
 
 /* What B of a term is multiplied with, from n rows of A x in mid; stride bytes from one to the next. */
@@ -113,8 +117,7 @@ static void add_sum(const part *x, const wk_lora_term *t, float scale, const uin
     size_t stride = ready ? x->stride : wk_act_bytes(b, 1);
     if (!ready && by_token(x))
         for (int64_t i = 0; i < x->n; i++) wk_packed_row(a, token_of(x, i), x->room.mid + i * rank);
-    else if (!ready)
-        wk_linear(a, operand_of_a(x->s, x->p, a, x->r, x->n, x->room.x), x->n, 0, rank, x->room.mid, rank, NULL);
+    else if (!ready) times_a(x->s, x->p, a, x->r, x->n, x->room.x, x->room.mid);
     if (!ready) operand_of_b(x->p, b, scale, x->room.mid, x->n, x->room.ready, stride);
     wk_linear_add(b, ready ? ready : x->room.ready, stride, x->n, x->c0, x->c1, y_of(x, 0), x->s->shape_out.cols);
 }
@@ -166,9 +169,7 @@ static void ready_rows(const wk_step *s, const wk_cpu_plan *p, const lora_room *
     for (const wk_lora_set *set = first; set; set = set->also) {
         const wk_lora_term *t = term_at(l->term, set);
         if (!t || !t->a) continue;
-        const wk_packed *a = matrix(t->a);
-        int64_t rank = wk_packed_n_out(a);
-        wk_linear(a, operand_of_a(s, p, a, r, n, room->x), n, 0, rank, room->mid, rank, NULL);
+        times_a(s, p, matrix(t->a), r, n, room->x, room->mid);
         operand_of_b(p, matrix(t->b), t->scale * set->scale, room->mid, n, to, stride);
         to += operand_bytes(t);
     }

@@ -55,7 +55,7 @@ static void forward_by_token(const wk_step *s, const wk_cpu_plan *p, const wk_te
     for (int64_t r = from; r < to; r++) wk_packed_row(a, p->batch->token[r], mid + (r - from) * rank);
     p->kernels->scale(s->node->attr.scale, mid, (to - from) * rank, mid);
     if (s->in[0] != s->out[0]) memcpy(y, wk_in(p, s, 0) + from * n_out, (size_t)((to - from) * n_out) * sizeof *y);
-    wk_linear_add(b, mid, wk_act_bytes(b, 1), to - from, 0, n_out, y, n_out);
+    wk_linear_add(b, mid, (size_t)rank * sizeof *mid, to - from, 0, n_out, y, n_out);
 }
 
 /* y[r] = base[r] + scale * B mid[r], mid[r] = A x[r]; inputs base, x, A, B. */

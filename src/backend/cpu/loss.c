@@ -37,7 +37,7 @@ static void prepare(const wk_step *s, const wk_cpu_plan *p, const loss_room *roo
 static void logits(const wk_step *s, const wk_cpu_plan *p, const loss_room *room, int mid, int64_t n, int64_t o, int64_t end) {
     const wk_packed *b = b_of(s, p, mid);
     wk_linear_part(s->weight->mat[0], room->act, n, o, end, room->z, TILE_OUTPUTS, NULL);
-    if (b) wk_linear_add_part(b, room->mid, wk_act_bytes(b, 1), n, o, end, room->z, TILE_OUTPUTS);
+    if (b) wk_linear_add_part(b, room->mid, (size_t)wk_packed_n_in(b) * sizeof(float), n, o, end, room->z, TILE_OUTPUTS);
 }
 
 /* The label of row r of x, which has the wanted rows or all; WK_NO_LABEL: none. */

@@ -42,7 +42,7 @@ size_t wk_packed_bytes(const wk_packed *w);
 
 /* As wk_pack(): float32 rows [n_out, n_in], rounded to bfloat16. */
 wick_status wk_pack_bf16(wk_pool *pool, const wk_tensor *t, wk_packed **out);
-/* Are activations rounded for w? If not, they are ready as they lie. */
+/* Are activations rounded for w? If not, wk_linear_plain() takes them as they lie. */
 bool wk_packed_rounds(const wk_packed *w);
 
 /* The left operand: activations prepared for w (rounded, permuted, or just laid out).
@@ -58,7 +58,11 @@ void wk_act_prepare(const wk_packed *w, const float *x, int64_t ldx, int64_t r0,
 void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
                const float *bias);
 
-/* The same, added to y, which the sum begins with; for any number of rows by the path for many. Prepared rows lie stride bytes
+/* Without a bias, from rows of x that were not prepared, for weights that activations are not rounded for. x [n_row, ldx]. */
+void wk_linear_plain(const wk_packed *w, const float *x, int64_t ldx, int64_t n_row, int64_t o0, int64_t o1, float *y,
+                     int64_t ldy);
+
+/* wk_linear(), added to y, which the sum begins with; for any number of rows by the path for many. Prepared rows lie stride bytes
  * apart. */
 void wk_linear_add(const wk_packed *w, const void *act, size_t stride, int64_t n_row, int64_t o0, int64_t o1, float *y,
                    int64_t ldy);
