@@ -147,6 +147,7 @@ typedef struct wk_panel {
     float scale[WK_PANEL_CHUNKS][2][16];  /* [1]: the second 16 inputs, for groups of 16 */
     float min[WK_PANEL_CHUNKS][16];       /* for wk_has_min(); of two groups, the second's */
     float min_low[WK_PANEL_CHUNKS][16];   /* for wk_has_min_low(): what the first's minimum is more */
+    int32_t below[WK_PANEL_CHUNKS][2][16];  /* AVX2: by halves, the sum of what codes are below zero */
     int offset;
     bool nibbles;  /* codes with their offset are 0..15 */
 } wk_panel;
