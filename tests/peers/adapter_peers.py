@@ -5,9 +5,9 @@
     WICK_TEST_PROGRAM=build/release/wick peers/bin/python tests/peers/adapter_peers.py [MODEL/ADAPTER...]
 
 Each adapter of tests/data/adapters goes from PEFT to mlx, to GGUF and back, along every way between two formats. PEFT loads what
-comes out as a PEFT folder: its logits are held against reference.safetensors'. llama.cpp loads the GGUF files, beside the base model
-as wick converts it: its greedy tokens are held against PEFT's. Where llama.cpp's source was fetched (make bench does), its
-convert_lora_to_gguf.py writes the same adapter too: the tensors must be equal, and wick must read them, of 8 bits too."""
+comes out as a PEFT folder: its logits are held against reference.safetensors'. llama.cpp loads the GGUF files beside the base model
+as wick converts it: its greedy tokens are held against PEFT's. Where llama.cpp's source was fetched (make bench does so), its
+convert_lora_to_gguf.py writes the same adapter too: tensors must be equal, and wick must read them, of 8 bits too."""
 import glob, itertools, json, os, subprocess, sys, tempfile
 from convert_peers import CACHE, HERE, MODELS, NOT_IN_LLAMA_CPP, check, llama_cpp, problems, wick, with_vocabulary
 
