@@ -649,7 +649,7 @@ def kept_results(path):
 
 
 def perplexity(short):
-    """Quality beside llama.cpp: the same files, the same windows. llama.cpp's results take hours on two cores and are always the same:
+    """Quality beside llama.cpp: the same files, the same windows. llama.cpp's results take two hours on two cores and never change:
     they are kept in the cache."""
     tools, how = make_llama_cpp()
     tool = {name: os.path.join(os.path.dirname(tools), f"llama-{name}") for name in ("quantize", "perplexity")}
