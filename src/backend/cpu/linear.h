@@ -29,8 +29,8 @@ enum {
     WK_CHUNK = 32,           /* inputs that share an activation scale */
     WK_SUPER = 256,          /* inputs under a super scale */
     WK_SIX_BYTES = 12,       /* a row's scales of 6 bits under it */
-    WK_PANEL_CHUNKS = 20,    /* most chunks that are expanded at a time: a pair of panels and its scales stay in L1 */
-    WK_PANEL_INPUTS = 512,   /* the same for floats, which stream from L2 */
+    WK_PANEL_CHUNKS = 64,    /* most chunks that are expanded at a time: panels stream from L2; fewer pass over y more often */
+    WK_PANEL_INPUTS = 512,   /* the same for floats */
     WK_GRAD_COLS = 64,       /* inputs of a tile of weights that gradients go through */
     WK_GRAD_OUTPUTS = 256,   /* outputs of such a tile of bfloat16, 32 inputs wide: 16 kB, they stay in L1 */
     WK_FEW_ROWS = 16,        /* so many rows are bound by memory: codes go straight into the product */
