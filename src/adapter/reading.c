@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Is the exponent of no number full? Without a branch, so that compilers look at many at a time. */
+/* Is the exponent of no number full? Of Q8_0 those count that its blocks begin with. Without a branch, so that compilers look at
+ * many at a time. */
 static bool all_finite(const wk_tensor *t) {
     uint32_t full = 0;
     for (size_t i = 0; t->dtype == WK_F32 && i < t->n_bytes / 4; i++) {
@@ -13,10 +14,11 @@ static bool all_finite(const wk_tensor *t) {
         memcpy(&x, t->data + 4 * i, sizeof x);
         full |= (x & 0x7f800000) == 0x7f800000;
     }
-    uint16_t exponent = t->dtype == WK_F16 ? 0x7c00 : 0x7f80;
-    for (size_t i = 0; t->dtype != WK_F32 && i < t->n_bytes / 2; i++) {
+    uint16_t exponent = t->dtype == WK_BF16 ? 0x7f80 : 0x7c00;
+    size_t step = t->dtype == WK_Q8_0 ? (size_t)wk_dtypes[WK_Q8_0].bytes : sizeof exponent;
+    for (size_t at = 0; t->dtype != WK_F32 && at < t->n_bytes; at += step) {
         uint16_t x;
-        memcpy(&x, t->data + 2 * i, sizeof x);
+        memcpy(&x, t->data + at, sizeof x);
         full |= (x & exponent) == exponent;
     }
     return !full;
@@ -42,8 +44,8 @@ static wick_status tell_number(wk_reading *r, const wk_tensor *t) {
 
 /* A half's type and shape ([cols] alone where rows is 0). what: where the expected shape comes from. */
 static void check_half(wk_reading *r, const wk_tensor *t, int64_t rows, int64_t cols, const char *what) {
-    if (t->dtype != WK_F32 && t->dtype != WK_F16 && t->dtype != WK_BF16) {
-        wk_reading_problem(r, false, t->name, "is of type %s, not F32, F16 or BF16", wk_dtypes[t->dtype].name);
+    if (t->dtype != WK_F32 && t->dtype != WK_F16 && t->dtype != WK_BF16 && t->dtype != WK_Q8_0) {
+        wk_reading_problem(r, false, t->name, "is of type %s, not F32, F16, BF16 or Q8_0", wk_dtypes[t->dtype].name);
         return;
     }
     bool fits = rows ? t->n_dim == 2 && t->shape[0] == rows && t->shape[1] == cols : t->n_dim == 1 && t->shape[0] == cols;

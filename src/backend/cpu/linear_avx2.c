@@ -293,8 +293,8 @@ AVX2_PART void tile_nibbles(const wk_tile *t, int b, int64_t r, const int NT, co
     UNROLL for (int i = 0; i < NT; i++) store_y(t, b, r + i, y[i]);
 }
 
-/* Adds products of signed codes to s, which begins as the codes' `below`: a code below zero meets -1 - a instead of -a, which is one
- * operation on any port, and its size is missing in the product. */
+/* Adds products of signed codes to s, which begins as the codes' `below`: a code below zero meets -1 - a instead of -a, which is
+ * one operation on any port, and its size is missing in the product. */
 AVX2_PART __m256i add_sized(__m256i s, __m256i size, __m256i sign, __m256i a) {
     __m256i pairs = _mm256_maddubs_epi16(size, _mm256_xor_si256(a, sign));
     return in_order(_mm256_add_epi32(s, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
@@ -308,7 +308,8 @@ AVX2_PART __m256i add_signed(__m256i s, __m256i w, __m256i a) {
 AVX2_PART void add_products(const wk_panel *p, int c, int half, const wk_act *const a[4], const int NT, __m256i s[4][2]) {
     UNROLL for (int j = 4 * half; j < 4 * half + 4; j++)
         UNROLL for (int h = 0; h < 2; h++) {
-        __m256i w = load(p->code[c] + 64 * j + 32 * h), size = _mm256_abs_epi8(w), sign = _mm256_cmpgt_epi8(_mm256_setzero_si256(), w);
+        __m256i w = load(p->code[c] + 64 * j + 32 * h), size = _mm256_abs_epi8(w);
+        __m256i sign = _mm256_cmpgt_epi8(_mm256_setzero_si256(), w);
         UNROLL for (int i = 0; i < NT; i++) s[i][h] = add_sized(s[i][h], size, sign, broadcast_4(a[i]->q + 4 * j));
     }
 }
