@@ -569,7 +569,7 @@ def adapters(short):
 
     by, bf16 = measure("Q8_0"), measure("F16-BF16")
     swap = by["swap"]
-    text = ("Qwen2.5-0.5B's shape in Q8_0 (in bfloat16 where said), random adapters, all seven projections unless said; medians.\n\n"
+    text = ("Qwen2.5-0.5B's shape in Q8_0 (bfloat16 where said), random adapters on all seven projections unless said; medians.\n\n"
             "| what | measured | aim |\n|---|---:|---:|\n"
             f"| rank 16, generation | {by['generate']['share'] * 100:+.1f} % | 8 % |\n"
             f"| rank 16, a prompt of 512 tokens | {by['prompt']['share'] * 100:+.1f} % | 10 % |\n"
