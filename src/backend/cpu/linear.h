@@ -208,7 +208,10 @@ extern const wk_linear_set wk_linear_c, wk_linear_avx2, wk_linear_avx512, wk_lin
 wk_linear_set wk_linear_fns(void);
 /* Are w's activations laid out as bfloat16, n_held a row? */
 bool wk_act_in_bf16(const wk_packed *w);
-/* From one prepared row to the next, in chunks or numbers; and as many of them as n_bytes are. */
+/* From one prepared row of n numbers to the next. A tile reads a dozen rows side by side: 4096 bytes apart they would all want the
+ * same eight places of L1, so rows of whole kilobytes get a line more. */
+static inline int64_t wk_numbers_ld(int64_t n, int64_t size) { return n * size % 1024 ? n : n + 64 / size; }
+/* The same of w's, in chunks or numbers; and as many of them as n_bytes are. */
 int64_t wk_act_ld(const wk_packed *w);
 int64_t wk_act_items(const wk_packed *w, size_t n_bytes);
 

@@ -485,7 +485,7 @@ AVX2_PART __m256 load_float(const wk_packed *w, int64_t i, int h) {
     return _mm256_castsi256_ps(i % 2 ? _mm256_and_si256(pair, _mm256_set1_epi32(-0x10000)) : _mm256_slli_epi32(pair, 16));
 }
 AVX2 static void row_floats(const wk_packed *w, const void *act, int64_t row, int64_t block, const wk_tile *t) {
-    const float *x = (const float *)act + row * wk_act_ld(w);
+    const float *x = (const float *)act + row * wk_numbers_ld(w->n_in, sizeof(float));
     __m256 y[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
     for (int64_t k = 0; k < w->n_in; k++) UNROLL
     for (int h = 0; h < 2; h++) y[h] = _mm256_fmadd_ps(load_float(w, block * w->n_held + k, h), _mm256_set1_ps(x[k]), y[h]);
