@@ -2,7 +2,9 @@
  * Layout: a GGUF file with general.type "adapter", adapter.type "lora", adapter.lora.alpha (0: B A is added as it is), and for
  * each adapted tensor <name>.lora_a [r, n_in] and <name>.lora_b [n_out, r]; of the embedding .lora_a has a row for each token.
  * There is one alpha: other scales are folded into B. Rows of q and k lie as the model's own do in such files. DoRA and saved
- * modules have no place. Names and meaning: llama.cpp's llama-adapter.cpp and convert_lora_to_gguf.py. */
+ * modules have no place. Names and meaning: llama.cpp's llama-adapter.cpp and convert_lora_to_gguf.py, which writes the same
+ * tensors (tests/peers/adapter_peers.py). Where the head is tied to the embedding, llama.cpp takes the embedding's pair for the
+ * head too, whose A and B lie the other way round, and aborts; no file can tell it otherwise. */
 #include "adapter/reading.h"
 #include "adapter/writing.h"
 #include "format/gguf_write.h"

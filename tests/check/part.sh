@@ -124,7 +124,8 @@ install)
 peers)  # llama.cpp and transformers read what wick wrote; skipped by name where they are not installed. PEERS: their Python
     configure -DCMAKE_BUILD_TYPE=Release
     ninja -C "$build" --quiet wick-cli
-    WICK_TEST_PROGRAM=$build/wick "${PEERS:-python3}" tests/peers/convert_peers.py ;;
+    WICK_TEST_PROGRAM=$build/wick "${PEERS:-python3}" tests/peers/convert_peers.py
+    WICK_TEST_PROGRAM=$build/wick "${PEERS:-python3}" tests/peers/adapter_peers.py ;;
 *)
     echo "part.sh: no part $part" >&2
     exit 2 ;;

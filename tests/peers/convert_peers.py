@@ -44,9 +44,11 @@ def wick(*args):
     return done.stdout
 
 
-def llama_cpp(path, prompt, n):
+def llama_cpp(path, prompt, n, adapter=None):
     """n greedy tokens after the prompt's ids."""
     p = xllamacpp.CommonParams()
+    if adapter:
+        p.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(adapter, 1.0)]
     p.model.path, p.n_ctx, p.n_parallel, p.warmup = path, 512, 1, False
     p.cpuparams.n_threads = 2
     server = xllamacpp.Server(p)
@@ -165,4 +167,5 @@ def main():
     sys.exit(1 if problems else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 #include "adapter/lora_data.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "format/gguf_write.h"
 #include "format/safetensors.h"
 #include "generate/generate.h"
 #include "support/run.h"
@@ -440,6 +441,63 @@ static void written_and_read_again(void **state) {
     }
 }
 
+static wick_status fill_as_it_is(const wk_tensor *t, wk_out *out, void *user) {
+    (void)user;
+    return wk_out_write(out, t->data, t->n_bytes);
+}
+
+/* llama.cpp's converter writes Q8_0 where rows have whole blocks. wrong: the first block of one has a scale that is none. */
+static void write_8_bits(const char *from, const char *to, bool wrong) {
+    static uint8_t raw[32][1024];
+    wk_gguf *g;
+    wk_gguf_keys keys = { 0 };
+    wk_tensor t[32];
+    size_t n = 0;
+    ok(wk_gguf_open(from, &g));
+    for (size_t i = 0; i < wk_gguf_n_key(g); i++) wk_gguf_put_copy(&keys, g, i);
+    for (; n < wk_gguf_n_tensor(g); n++) {
+        t[n] = *wk_gguf_tensor(g, n);
+        if (wk_tensor_cols(&t[n]) % 32) continue;
+        wk_dtypes[WK_Q8_0].encode((const float *)(const void *)t[n].data, raw[n], wk_tensor_rows(&t[n]) * wk_tensor_cols(&t[n]));
+        if (wrong) memcpy(raw[n], "\0\x7c", 2);
+        t[n].dtype = WK_Q8_0;
+        t[n].n_bytes = t[n].n_bytes / 128 * 34;
+        t[n].data = raw[n];
+    }
+    ok(wk_gguf_put(to, &keys, t, n, fill_as_it_is, NULL));
+    wk_gguf_keys_free(&keys);
+    wk_gguf_free(g);
+}
+
+static void gguf_of_8_bits(void **state) {
+    (void)state;
+    char from[64], to[64];
+    wk_lora_data *d, *again = NULL;
+    wick_model *m = run_open(LLAMA);
+    snprintf(from, sizeof from, "%s/a.gguf", folder);
+    snprintf(to, sizeof to, "%s/8.gguf", folder);
+    ok(wk_lora_read(m->m, R8, &d));
+    ok(wk_lora_write(m->m, d, from, WK_LORA_GGUF));
+    write_8_bits(from, to, false);
+    ok(wk_lora_read(m->m, to, &again));
+    assert_int_equal(again->n_module, d->n_module);
+    for (size_t i = 0; i < d->n_module; i++) {
+        const wk_lora_module *x = &d->module[i], *y = &again->module[i];
+        double sum = 0, off = 0;
+        for (int64_t k = 0; k < x->rank * x->n_in; k++) {
+            sum += (double)x->a[k] * (double)x->a[k];
+            off += ((double)x->a[k] - (double)y->a[k]) * ((double)x->a[k] - (double)y->a[k]);
+        }
+        assert_true(sum > 0 && off > 0 && off < 1e-4 * sum);
+        assert_memory_equal(x->b, y->b, (size_t)(x->n_out * x->rank) * sizeof *x->b);
+    }
+    wk_lora_data_free(again);
+    write_8_bits(from, to, true);
+    refused(wk_lora_read(m->m, to, &again), WICK_E_FORMAT, "no number");
+    wk_lora_data_free(d);
+    wick_model_free(m);
+}
+
 static void failed_allocations(void **state) {
     (void)state;
     wick_model *m = run_open(LLAMA);
@@ -473,7 +531,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_with_and_without), cmocka_unit_test(rows_of_different_adapters_in_one_batch),
         cmocka_unit_test(generation_with_an_adapter), cmocka_unit_test(refusals), cmocka_unit_test(scales_and_types),
-        cmocka_unit_test(written_and_read_again), cmocka_unit_test(failed_allocations),
+        cmocka_unit_test(written_and_read_again), cmocka_unit_test(gguf_of_8_bits),
+        cmocka_unit_test(failed_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, clean);
 }

@@ -19,12 +19,9 @@ static size_t item_bytes(const wk_packed *w) {
     return !wk_holds_floats(&w->l) ? sizeof(wk_act) : wk_act_in_bf16(w) ? sizeof(uint16_t) : sizeof(float);
 }
 
-/* A tile reads a dozen rows side by side: 4096 bytes apart they would all want the same eight places of L1, so rows of whole
- * kilobytes get a line more. Rows of chunks have odd lengths. */
 int64_t wk_act_ld(const wk_packed *w) {
-    if (!wk_holds_floats(&w->l)) return w->n_chunk;
-    int64_t n = wk_act_in_bf16(w) ? w->n_held : w->n_in, size = (int64_t)item_bytes(w);
-    return n * size % 1024 ? n : n + 64 / size;
+    if (!wk_holds_floats(&w->l)) return w->n_chunk;  /* rows of chunks have odd lengths */
+    return wk_act_in_bf16(w) ? wk_numbers_ld(w->n_held, sizeof(uint16_t)) : wk_numbers_ld(w->n_in, sizeof(float));
 }
 
 int64_t wk_act_items(const wk_packed *w, size_t n_bytes) { return (int64_t)(n_bytes / item_bytes(w)); }
@@ -54,9 +51,10 @@ static void to_bf16(const wk_linear_set *f, const wk_packed *w, const float *x, 
 
 void wk_act_prepare(const wk_packed *w, const float *x, int64_t ldx, int64_t r0, int64_t r1, int64_t n_row, void *act) {
     wk_linear_set f = wk_linear_fns();
+    size_t row_bytes = wk_act_bytes(w, 1);
     (void)n_row;
     for (int64_t r = r0; r < r1; r++) {
-        uint8_t *row = (uint8_t *)act + wk_act_bytes(w, r);
+        uint8_t *row = (uint8_t *)act + (size_t)r * row_bytes;
         if (wk_holds_bf16(&w->l)) to_bf16(&f, w, x + r * ldx, row);
         else if (wk_holds_floats(&w->l)) memcpy(row, x + r * ldx, (size_t)w->n_in * sizeof(float));
         else if (w->perm) round_permuted(&f, w, x + r * ldx, (wk_act *)(void *)row);

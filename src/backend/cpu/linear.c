@@ -1,7 +1,7 @@
 /* linear.c: products with packed weights: which kernels, in what order, for whom.
  * Load: a forward pass is 7 of these a layer and the output projection. One row reads all weights once, and is bound by
  * memory; hundreds of rows use each weight hundreds of times, and are bound by arithmetic. So: inputs are taken a panel's
- * width at a time; for it, each 32 output rows are expanded once, then multiplied with all activation rows while they lie in L1.
+ * width at a time; for it, each 32 output rows are expanded once, then multiplied with all activation rows while they lie near.
  * An output is the sum over chunks in order, whatever the tile: y carries it from one panel to the next. */
 #include "backend/cpu/linear.h"
 #include "base/cpu.h"

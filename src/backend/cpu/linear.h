@@ -29,8 +29,8 @@ enum {
     WK_CHUNK = 32,           /* inputs that share an activation scale */
     WK_SUPER = 256,          /* inputs under a super scale */
     WK_SIX_BYTES = 12,       /* a row's scales of 6 bits under it */
-    WK_PANEL_CHUNKS = 20,    /* most chunks that are expanded at a time: a pair of panels and its scales stay in L1 */
-    WK_PANEL_INPUTS = 512,   /* the same for floats, which stream from L2 */
+    WK_PANEL_CHUNKS = 64,    /* most chunks that are expanded at a time: panels stream from L2; fewer pass over y more often */
+    WK_PANEL_INPUTS = 512,   /* the same for floats */
     WK_GRAD_COLS = 64,       /* inputs of a tile of weights that gradients go through */
     WK_GRAD_OUTPUTS = 256,   /* outputs of such a tile of bfloat16, 32 inputs wide: 16 kB, they stay in L1 */
     WK_FEW_ROWS = 16,        /* so many rows are bound by memory: codes go straight into the product */
@@ -147,6 +147,7 @@ typedef struct wk_panel {
     float scale[WK_PANEL_CHUNKS][2][16];  /* [1]: the second 16 inputs, for groups of 16 */
     float min[WK_PANEL_CHUNKS][16];       /* for wk_has_min(); of two groups, the second's */
     float min_low[WK_PANEL_CHUNKS][16];   /* for wk_has_min_low(): what the first's minimum is more */
+    int32_t below[WK_PANEL_CHUNKS][2][16];  /* AVX2: by halves, the sum of what codes are below zero */
     int offset;
     bool nibbles;  /* codes with their offset are 0..15 */
 } wk_panel;
@@ -207,7 +208,10 @@ extern const wk_linear_set wk_linear_c, wk_linear_avx2, wk_linear_avx512, wk_lin
 wk_linear_set wk_linear_fns(void);
 /* Are w's activations laid out as bfloat16, n_held a row? */
 bool wk_act_in_bf16(const wk_packed *w);
-/* From one prepared row to the next, in chunks or numbers; and as many of them as n_bytes are. */
+/* From one prepared row of n numbers to the next. A tile reads a dozen rows side by side: 4096 bytes apart they would all want the
+ * same eight places of L1, so rows of whole kilobytes get a line more. */
+static inline int64_t wk_numbers_ld(int64_t n, int64_t size) { return n * size % 1024 ? n : n + 64 / size; }
+/* The same of w's, in chunks or numbers; and as many of them as n_bytes are. */
 int64_t wk_act_ld(const wk_packed *w);
 int64_t wk_act_items(const wk_packed *w, size_t n_bytes);
 

@@ -193,6 +193,16 @@ AVX2_PART void scale_codes(const wk_layout l, const __m256i integer[2], __m256i 
     }
 }
 
+/* What four vectors of codes, half a chunk's, are below zero, by outputs. */
+AVX2_PART __m256i sum_below(const __m256i v[4]) {
+    __m256i s = _mm256_setzero_si256();
+    UNROLL for (int k = 0; k < 4; k++) {
+        __m256i below = _mm256_and_si256(_mm256_abs_epi8(v[k]), _mm256_cmpgt_epi8(_mm256_setzero_si256(), v[k]));
+        s = _mm256_add_epi16(s, _mm256_maddubs_epi16(below, _mm256_set1_epi8(1)));
+    }
+    return _mm256_madd_epi16(s, _mm256_set1_epi16(1));
+}
+
 AVX2 static void expand_avx2(const wk_packed *w, int64_t block, int64_t chunk, int n, wk_panel *p) {
     const wk_layout l = w->l;
     integers t;
@@ -210,6 +220,8 @@ AVX2 static void expand_avx2(const wk_packed *w, int64_t block, int64_t chunk, i
                 scale = _mm256_xor_ps(scale, _mm256_set1_ps(-0.0f));
             }
             UNROLL for (int s = 0; s < 8; s++) _mm256_storeu_si256((__m256i *)(void *)(p->code[c] + 64 * s + 32 * h), v[s]);
+            for (int half = 0; half < 2 && !p->nibbles; half++)
+                _mm256_storeu_si256((__m256i *)(void *)(p->below[c][half] + 8 * h), sum_below(v + 4 * half));
             _mm256_storeu_ps(p->scale[c][0] + 8 * h, scale);
             if (wk_has_halves(&l)) _mm256_storeu_ps(p->scale[c][1] + 8 * h, scales_of(w, l, g + 1, super, h));
             if (!wk_has_min(&l)) continue;
@@ -281,17 +293,32 @@ AVX2_PART void tile_nibbles(const wk_tile *t, int b, int64_t r, const int NT, co
     UNROLL for (int i = 0; i < NT; i++) store_y(t, b, r + i, y[i]);
 }
 
-/* Adds products of signed codes. */
+/* Adds products of signed codes to s, which begins as the codes' `below`: a code below zero meets -1 - a instead of -a, which is
+ * one operation on any port, and its size is missing in the product. */
+AVX2_PART __m256i add_sized(__m256i s, __m256i size, __m256i sign, __m256i a) {
+    __m256i pairs = _mm256_maddubs_epi16(size, _mm256_xor_si256(a, sign));
+    return in_order(_mm256_add_epi32(s, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
+}
+/* The same, to sums that begin as zero: for one row. */
 AVX2_PART __m256i add_signed(__m256i s, __m256i w, __m256i a) {
     __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
     return in_order(_mm256_add_epi32(s, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
 }
-/* Sums of 16 inputs' products with signed codes, from input k on. */
-AVX2_PART void add_products(const uint8_t *code, const wk_act *const a[2], int k, const int NT, __m256i s[2][2]) {
-    UNROLL for (int j = k; j < k + 16; j += 4)
+/* Sums of half a chunk's products with signed codes. */
+AVX2_PART void add_products(const wk_panel *p, int c, int half, const wk_act *const a[4], const int NT, __m256i s[4][2]) {
+    UNROLL for (int j = 4 * half; j < 4 * half + 4; j++)
         UNROLL for (int h = 0; h < 2; h++) {
-        __m256i w = load(code + 16 * j + 32 * h);
-        UNROLL for (int i = 0; i < NT; i++) s[i][h] = add_signed(s[i][h], w, broadcast_4(a[i]->q + j));
+        __m256i w = load(p->code[c] + 64 * j + 32 * h), size = _mm256_abs_epi8(w);
+        __m256i sign = _mm256_cmpgt_epi8(_mm256_setzero_si256(), w);
+        UNROLL for (int i = 0; i < NT; i++) s[i][h] = add_sized(s[i][h], size, sign, broadcast_4(a[i]->q + 4 * j));
+    }
+}
+/* What sums of a chunk's half begin as; half 2: of all of it. */
+AVX2_PART void begin_sums(const wk_panel *p, int c, int half, const int NT, __m256i s[4][2]) {
+    UNROLL for (int h = 0; h < 2; h++) {
+        __m256i v = load(p->below[c][half % 2] + 8 * h);
+        if (half == 2) v = _mm256_add_epi32(v, load(p->below[c][1] + 8 * h));
+        UNROLL for (int i = 0; i < NT; i++) s[i][h] = v;
     }
 }
 
@@ -299,22 +326,23 @@ AVX2_PART void add_products(const uint8_t *code, const wk_act *const a[2], int k
 AVX2_PART void tile_signed(const wk_tile *t, int b, int64_t r, const int NT, const bool halves, const bool min,
                            const bool min_low) {
     const wk_panel *p = t->panel[b];
-    __m256 y[2][2];
+    __m256 y[4][2];
     UNROLL for (int i = 0; i < NT; i++) load_y(t, b, r + i, y[i]);
     for (int c = 0; c < t->n_k; c++) {
-        const wk_act *a[2];
-        __m256i s[2][2];
-        __m256 v[2][2];
+        const wk_act *a[4];
+        __m256i s[4][2];
+        __m256 v[4][2];
         wk_ahead_codes(t, r, c, NT, 16 * b, 1);
-        UNROLL for (int i = 0; i < NT; i++) a[i] = &t->act[(r + i) * t->act_ld + c], s[i][0] = s[i][1] = _mm256_setzero_si256();
-        add_products(p->code[c], a, 0, NT, s);
-        if (halves)
+        UNROLL for (int i = 0; i < NT; i++) a[i] = &t->act[(r + i) * t->act_ld + c];
+        begin_sums(p, c, halves ? 0 : 2, NT, s);
+        add_products(p, c, 0, a, NT, s);
+        if (halves) {
             UNROLL for (int i = 0; i < NT; i++)
-                UNROLL for (int h = 0; h < 2; h++) {
+                UNROLL for (int h = 0; h < 2; h++)
                 v[i][h] = _mm256_mul_ps(_mm256_cvtepi32_ps(s[i][h]), _mm256_loadu_ps(p->scale[c][0] + 8 * h));
-                s[i][h] = _mm256_setzero_si256();
-            }
-        add_products(p->code[c], a, 16, NT, s);
+            begin_sums(p, c, 1, NT, s);
+        }
+        add_products(p, c, 1, a, NT, s);
         UNROLL for (int i = 0; i < NT; i++)
             UNROLL for (int h = 0; h < 2; h++) {
             __m256 f = _mm256_cvtepi32_ps(s[i][h]);
@@ -341,22 +369,22 @@ AVX2 static void rows_nibbles_min(const wk_tile *t, int b) {
 }
 AVX2 static void rows_signed(const wk_tile *t, int b) {
     int64_t r = 0;
-    for (; t->n_row - r >= 2; r += 2) tile_signed(t, b, r, 2, false, false, false);
+    for (; t->n_row - r >= 4; r += 4) tile_signed(t, b, r, 4, false, false, false);
     for (; r < t->n_row; r++) tile_signed(t, b, r, 1, false, false, false);
 }
 AVX2 static void rows_signed_min(const wk_tile *t, int b) {
     int64_t r = 0;
-    for (; t->n_row - r >= 2; r += 2) tile_signed(t, b, r, 2, false, true, false);
+    for (; t->n_row - r >= 4; r += 4) tile_signed(t, b, r, 4, false, true, false);
     for (; r < t->n_row; r++) tile_signed(t, b, r, 1, false, true, false);
 }
 AVX2 static void rows_signed_minima(const wk_tile *t, int b) {
     int64_t r = 0;
-    for (; t->n_row - r >= 2; r += 2) tile_signed(t, b, r, 2, false, true, true);
+    for (; t->n_row - r >= 4; r += 4) tile_signed(t, b, r, 4, false, true, true);
     for (; r < t->n_row; r++) tile_signed(t, b, r, 1, false, true, true);
 }
 AVX2 static void rows_halves(const wk_tile *t, int b) {
     int64_t r = 0;
-    for (; t->n_row - r >= 2; r += 2) tile_signed(t, b, r, 2, true, false, false);
+    for (; t->n_row - r >= 4; r += 4) tile_signed(t, b, r, 4, true, false, false);
     for (; r < t->n_row; r++) tile_signed(t, b, r, 1, true, false, false);
 }
 
@@ -457,7 +485,7 @@ AVX2_PART __m256 load_float(const wk_packed *w, int64_t i, int h) {
     return _mm256_castsi256_ps(i % 2 ? _mm256_and_si256(pair, _mm256_set1_epi32(-0x10000)) : _mm256_slli_epi32(pair, 16));
 }
 AVX2 static void row_floats(const wk_packed *w, const void *act, int64_t row, int64_t block, const wk_tile *t) {
-    const float *x = (const float *)act + row * wk_act_ld(w);
+    const float *x = (const float *)act + row * wk_numbers_ld(w->n_in, sizeof(float));
     __m256 y[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
     for (int64_t k = 0; k < w->n_in; k++) UNROLL
     for (int h = 0; h < 2; h++) y[h] = _mm256_fmadd_ps(load_float(w, block * w->n_held + k, h), _mm256_set1_ps(x[k]), y[h]);

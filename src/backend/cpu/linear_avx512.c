@@ -456,7 +456,7 @@ VNNI static void mul_float_avx512(const wk_tile *t) {
 VNNI_PART void blocks_float(const wk_packed *w, const float *x, const int NT, int64_t block, const int NB, float *y, int64_t ldy,
                             int n_col, const float *bias) {
     const bool wide = w->l.bits == 32;
-    const int64_t ldx = wk_act_ld(w);
+    const int64_t ldx = wk_numbers_ld(w->n_in, sizeof(float));
     __m512 s[4][2];
     UNROLL for (int r = 0; r < NT; r++)
         UNROLL for (int b = 0; b < NB; b++) s[r][b] = _mm512_setzero_ps();
@@ -472,7 +472,7 @@ VNNI_PART void blocks_float(const wk_packed *w, const float *x, const int NT, in
 /* Two blocks if there are two: a sum is a chain that waits for itself. */
 VNNI_PART void rows_of_blocks(const wk_packed *w, const float *x, int64_t n_row, int64_t block, const int NB, float *y, int64_t ldy,
                               int n_col, const float *bias) {
-    int64_t r = 0, ldx = wk_act_ld(w);
+    int64_t r = 0, ldx = wk_numbers_ld(w->n_in, sizeof(float));
     for (; r + 4 <= n_row; r += 4) blocks_float(w, x + r * ldx, 4, block, NB, y + r * ldy, ldy, n_col, bias);
     for (; r < n_row; r++) blocks_float(w, x + r * ldx, 1, block, NB, y + r * ldy, ldy, n_col, bias);
 }

@@ -38,7 +38,9 @@ static const struct type narrow_f16 = { { .bits = 16, .bf16 = true }, .take = wk
 static const struct type rounded_f32 = { { .bits = 16, .bf16 = true }, .take = wk_take_bf16 };
 /* The other types of numbers become float32, the other types of codes 8 bits with a float32 scale per 32. */
 static const struct type other_number = { { .bits = 32 }, .take = wk_take_float };
-static const struct type other_code = { { .bits = 8, .group = 32, .scale = WK_SCALE_F32, .zero = WK_ZERO_MID }, .take = wk_take_rounded };
+static const struct type other_code = {
+    { .bits = 8, .group = 32, .scale = WK_SCALE_F32, .zero = WK_ZERO_MID }, .take = wk_take_rounded
+};
 
 /* ---- planes ---- */
 

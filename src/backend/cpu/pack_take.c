@@ -37,16 +37,24 @@ void wk_take_narrow(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *
     memcpy(p->code, out, (size_t)n * sizeof *out);
 }
 /* F32 as bfloat16, to nearest even; what is no number stays so. */
-void wk_take_bf16(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
-    uint32_t u[WK_SUPER];
-    uint16_t out[WK_SUPER];
-    (void)d;
-    memcpy(u, src, (size_t)n * sizeof *u);
+static inline __attribute__((always_inline)) void halve(const uint8_t *restrict src, int n, uint8_t *restrict to) {
     for (int i = 0; i < n; i++) {
-        uint32_t near = (u[i] + 0x7fff + (u[i] >> 16 & 1)) >> 16, same = u[i] >> 16 | 64;
-        out[i] = (uint16_t)((u[i] & 0x7fffffff) > 0x7f800000 ? same : near);
+        uint32_t u;
+        memcpy(&u, src + 4 * i, sizeof u);
+        uint32_t near = (u + 0x7fff + (u >> 16 & 1)) >> 16, same = u >> 16 | 64;
+        uint16_t half = (uint16_t)((u & 0x7fffffff) > 0x7f800000 ? same : near);
+        memcpy(to + 2 * i, &half, sizeof half);
     }
-    memcpy(p->code, out, (size_t)n * sizeof *out);
+}
+static void halve_c(const uint8_t *src, int n, uint8_t *to) { halve(src, n, to); }
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static void halve_avx2(const uint8_t *src, int n, uint8_t *to) { halve(src, n, to); }
+#else
+#define halve_avx2 halve_c
+#endif
+void wk_take_bf16(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
+    (void)d;
+    (wk_cpu_features() & WK_CPU_AVX2 ? halve_avx2 : halve_c)(src, n, p->code);
 }
 /* Other numbers: as float32. */
 void wk_take_float(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {

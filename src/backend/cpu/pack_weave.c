@@ -207,7 +207,8 @@ void wk_weave_floats(wk_packed *w, int64_t block, int64_t span, int n, rows16 ro
 /* A file's block of 32: its bytes, and where in it are a minimum and fifth bits (0: none) and codes. An f16 scale comes first. */
 typedef struct block32 { int bytes, min, high, code; } block32;
 
-static inline __attribute__((always_inline)) void weave_32(wk_packed *w, int64_t block, int64_t span, int n, rows16 row, block32 b) {
+static inline __attribute__((always_inline)) void weave_32(wk_packed *w, int64_t block, int64_t span, int n, rows16 row,
+                                                          block32 b) {
     int64_t to = block * w->n_chunk + span * (WK_SUPER / WK_CHUNK);
     int size = b.bytes - b.code;  /* 16 or 32 of codes */
     uint32_t flip = size == 32 ? 0x80808080 : 0;  /* of int8; ours are 128 more */
@@ -282,8 +283,8 @@ static inline void store_pairs(uint8_t *dst, rows16 row, int r, int64_t at) {
     }
 }
 
-/* f16 d, f16 dmin, 8 scales and 8 minima of 6 bits in 12 bytes: groups 0..3 whole in bytes 0..3 and 4..7, groups 4..7 low nibbles in
- * bytes 8..11, top bits above the first eight. */
+/* f16 d, f16 dmin, 8 scales and 8 minima of 6 bits in 12 bytes: groups 0..3 whole in bytes 0..3 and 4..7, groups 4..7 low nibbles
+ * in bytes 8..11, top bits above the first eight. */
 static inline void weave_scales_6(wk_packed *w, int64_t at, rows16 row) {
     words4 super[4], scale[2][4], min[2][4];
     for (int r = 0; r < 4; r++) {
@@ -347,8 +348,8 @@ void wk_weave_q2_k(wk_packed *w, int64_t block, int64_t span, int n, rows16 row)
         for (int r = 0; r < 16; r += 4) store_pairs(w->code + at * 1024 + 512 * h, row, r, 16 + 32 * h);
 }
 
-/* 32 bytes of third bits (set: 4 more), 64 of 2-bit codes (in each half of 128, byte j has inputs 32 k + j at bit 2 k), 12 of scales,
- * which ours lie as, f16 d. Codes are 4 too many. */
+/* 32 bytes of third bits (set: 4 more), 64 of 2-bit codes (in each half of 128, byte j has inputs 32 k + j at bit 2 k), 12 of
+ * scales, which ours lie as, f16 d. Codes are 4 too many. */
 void wk_weave_q3_k(wk_packed *w, int64_t block, int64_t span, int n, rows16 row) {
     int64_t at = block * w->n_super + span;
     (void)n;
