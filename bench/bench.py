@@ -563,14 +563,18 @@ def guessing(short):
 
 def adapters(short):
     """What an adapter costs, and what changing it costs."""
-    out = [json.loads(line) for line in run([os.path.join(BUILD, "bench", "adapters"), qwen_file("Q8_0")[1],
-                                             1 if short else 9]).splitlines()]
-    by = {row["what"]: row for row in out}
+    def measure(kind):
+        lines = run([os.path.join(BUILD, "bench", "adapters"), qwen_file(kind)[1], 1 if short else 9]).splitlines()
+        return {row["what"]: row for row in map(json.loads, lines)}
+
+    by, bf16 = measure("Q8_0"), measure("F16-BF16")
     swap = by["swap"]
-    text = ("Qwen2.5-0.5B's shape in Q8_0, random adapters, all seven projections unless said; medians.\n\n"
+    text = ("Qwen2.5-0.5B's shape in Q8_0 (bfloat16 where said), random adapters on all seven projections unless said; medians.\n\n"
             "| what | measured | aim |\n|---|---:|---:|\n"
             f"| rank 16, generation | {by['generate']['share'] * 100:+.1f} % | 8 % |\n"
             f"| rank 16, a prompt of 512 tokens | {by['prompt']['share'] * 100:+.1f} % | 10 % |\n"
+            f"| the same, generation with bfloat16 weights | {bf16['generate']['share'] * 100:+.1f} % | |\n"
+            f"| the same, a prompt with bfloat16 weights | {bf16['prompt']['share'] * 100:+.1f} % | 5 % |\n"
             f"| swapping a resident one, of {swap['n']} | {swap['median_us']:.2f} us | 10 us |\n"
             f"| memory that these swaps added; allocations | {swap['grew_mb']:.1f} MB; {swap['allocations']} | 0 |\n"
             f"| loading rank 8 on q and v, warm | {by['load q v']['seconds'] * 1e3:.1f} ms | 5 ms |\n"

@@ -170,6 +170,17 @@ static uint64_t mix(uint64_t h, const void *p, size_t n) {
 
 static uint64_t mix_numbers(uint64_t h, const float *x, int64_t n) { return x ? mix(h, x, (size_t)n * sizeof *x) : h * 31; }
 
+static wick_status look_at_numbers(const wk_lora_data *d, const char *name, const float *x, int64_t n) {
+    if (!d->unseen || !x || wk_lora_finite(x, n)) return WICK_OK;
+    return wk_fail(WICK_E_FORMAT, "\"%s\" has what is no number to compute with", name ? name : "a module");
+}
+
+static wick_status look_at_module(const wk_lora_data *d, const wk_lora_module *x) {
+    wick_status st = look_at_numbers(d, x->module, x->a, x->rank * x->n_in);
+    if (!st) st = look_at_numbers(d, x->module, x->b, x->n_out * x->rank);
+    return st ? st : look_at_numbers(d, x->module, x->magnitude, x->n_out);
+}
+
 /* Of all that a module's effect follows from, and of nothing else: the same for the same adapter in another format. */
 static uint64_t mix_module(const wk_lora_data *d, const wk_lora_module *x) {
     int64_t head[] = { x->layer, x->role, x->rank, x->n_in, x->n_out };
@@ -257,7 +268,8 @@ static void add_share(const wk_team *t, void *arg) {
     adding *g = arg;
     for (size_t i = (size_t)t->i; i < g->d->n_module; i += (size_t)t->n) {
         const wk_lora_module *x = &g->d->module[i];
-        wick_status st = add_module(g->a, g->d, x);
+        wick_status st = look_at_module(g->d, x);
+        if (!st) st = add_module(g->a, g->d, x);
         if (st) note_failure(g, i, st);
         else g->version[i] = mix_module(g->d, x);
     }
@@ -309,7 +321,11 @@ wick_status wk_adapter_from_data(wk_model *m, const wk_lora_data *d, wick_adapte
     uint64_t *version = wk_alloc_array(d->n_module + 1, sizeof *version);
     wick_status st = version ? adapter_new(m, &a) : wk_fail_memory(d->n_module * sizeof *version, "an adapter");
     if (!st) st = add_modules(a, d, version);
-    for (size_t i = 0; !st && i < d->n_saved; i++) st = add_saved(a, &d->saved[i]);
+    for (size_t i = 0; !st && i < d->n_saved; i++) {
+        const wk_lora_saved *x = &d->saved[i];
+        st = look_at_numbers(d, x->module, x->w, x->n_row * x->n_col);
+        if (!st) st = add_saved(a, x);
+    }
     if (!st) st = describe(a, d);
     if (!st) a->info.version = version_of(d, version);
     wk_free(version);
@@ -318,12 +334,23 @@ wick_status wk_adapter_from_data(wk_model *m, const wk_lora_data *d, wick_adapte
     return st;
 }
 
+/* What did not pack is read once more, with every number looked at: that tells which is none, and where. */
+static wick_status tell_more(const wk_model *m, const char *path, wick_status st) {
+    wk_lora_data *again = NULL;
+    char text[WK_MESSAGE];
+    snprintf(text, sizeof text, "%s", wick_last_error());
+    wick_status told = wk_lora_read(m, path, &again);
+    wk_lora_data_free(again);
+    return told ? told : wk_fail(st, "%s", text);
+}
+
 wick_status wk_adapter_load(wk_model *m, const char *path, wick_adapter **out) {
     wk_lora_data *d = NULL;
     wick_adapter *a = NULL;
     *out = NULL;
     wick_status st = wk_lora_view(m, path, &d);
     if (!st) st = wk_adapter_from_data(m, d, &a);
+    if (st == WICK_E_FORMAT && d) st = tell_more(m, path, st);
     if (!st && !(a->info.path = a->path = wk_strdup(path))) st = wk_fail_memory(strlen(path), "an adapter");
     if (st) adapter_free(a);
     else *out = a;

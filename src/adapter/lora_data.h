@@ -33,6 +33,7 @@ typedef struct wk_lora_data {
     char *base_model, *task_type;  /* what the files say, or NULL; owned */
     double dropout;                /* that it was trained with */
     bool lends;                    /* numbers lie in the file where they can: in one of these, owned */
+    bool unseen;                   /* nobody has looked yet whether all numbers are some */
     struct wk_safetensors *tensors; struct wk_gguf *gguf;
 } wk_lora_data;
 
@@ -43,15 +44,18 @@ typedef enum wk_lora_format { WK_LORA_PEFT, WK_LORA_MLX, WK_LORA_GGUF } wk_lora_
  * Errors  WICK_E_FORMAT (each tensor that does not fit: name, found, expected), WICK_E_UNSUPPORTED (what wick cannot apply, by
  *         name), WICK_E_IO, WICK_E_MEMORY. */
 wick_status wk_lora_read(const wk_model *m, const char *path, wk_lora_data **out);
-/* The same for reading alone: a and b lie in the file, which stays mapped, where it has them as they are wanted. */
+/* The same for reading alone: a and b lie in the file, which stays mapped, where it has them as they are wanted. Numbers are not
+ * looked at (unseen): wk_adapter_from_data() does while it packs them, which spares a walk through the file. */
 wick_status wk_lora_view(const wk_model *m, const char *path, wk_lora_data **out);
 /* Writes a folder (made if it is not there), or a GGUF file: each file whole or not at all, the configuration last.
  * Errors  WICK_E_UNSUPPORTED (what the format cannot say), WICK_E_IO, WICK_E_MEMORY. */
 wick_status wk_lora_write(const wk_model *m, const wk_lora_data *d, const char *path, wk_lora_format f);
 /* The same for bytes on the host to a model's backend. d may be freed afterwards. Errors  WICK_E_ARG (does not fit),
- * WICK_E_MEMORY. */
+ * WICK_E_FORMAT (unseen, and one is none), WICK_E_MEMORY. */
 wick_status wk_adapter_from_data(wk_model *m, const wk_lora_data *d, wick_adapter **out);
 void wk_lora_data_free(wk_lora_data *d);
+/* Are n float32 at x, on any boundary, all numbers? */
+bool wk_lora_finite(const void *x, int64_t n);
 /* s of a module. */
 double wk_lora_scale(const wk_lora_data *d, const wk_lora_module *x);
 /* Are A and B of a linear layer held as bfloat16? Where the layer's own weight has activations rounded: then that loses less than

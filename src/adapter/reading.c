@@ -5,18 +5,24 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Is the exponent of no number full? Of Q8_0 those count that its blocks begin with. Without a branch, so that compilers look at
- * many at a time. */
-static bool all_finite(const wk_tensor *t) {
-    uint32_t full = 0;
-    for (size_t i = 0; t->dtype == WK_F32 && i < t->n_bytes / 4; i++) {
-        uint32_t x;
-        memcpy(&x, t->data + 4 * i, sizeof x);
-        full |= (x & 0x7f800000) == 0x7f800000;
+/* No exponent is full. Without a branch, so that compilers look at many at a time. */
+bool wk_lora_finite(const void *x, int64_t n) {
+    const uint8_t *at = x;
+    uint32_t full = 0, u;
+    for (int64_t i = 0; i < n; i++) {
+        memcpy(&u, at + 4 * i, sizeof u);
+        full |= (u & 0x7f800000) == 0x7f800000;
     }
+    return !full;
+}
+
+/* The same of a tensor; of Q8_0 the numbers that its blocks begin with. */
+static bool all_finite(const wk_tensor *t) {
+    if (t->dtype == WK_F32) return wk_lora_finite(t->data, (int64_t)(t->n_bytes / sizeof(float)));
+    uint32_t full = 0;
     uint16_t exponent = t->dtype == WK_BF16 ? 0x7f80 : 0x7c00;
     size_t step = t->dtype == WK_Q8_0 ? (size_t)wk_dtypes[WK_Q8_0].bytes : sizeof exponent;
-    for (size_t at = 0; t->dtype != WK_F32 && at < t->n_bytes; at += step) {
+    for (size_t at = 0; at < t->n_bytes; at += step) {
         uint16_t x;
         memcpy(&x, t->data + at, sizeof x);
         full |= (x & exponent) == exponent;
@@ -196,7 +202,8 @@ wick_status wk_reading_finish(wk_reading *r, wk_lora_data *d) {
         if (there) st = check_found(r, &r->slot[i]);
         n += there;
     }
-    if (!st && !r->n_problem) st = check_numbers(r);
+    d->unseen = d->lends;
+    if (!st && !r->n_problem && !d->unseen) st = check_numbers(r);
     if (!st && (r->n_problem || r->problems.failed)) st = tell(r);
     if (!st && !n) st = wk_fail(WICK_E_FORMAT, "%s: there are no lora_A and lora_B tensors in it", r->path);
     if (st) return st;

@@ -1,6 +1,6 @@
 /* pack.c: weights from a file's rows to the interleaved planes of linear.h, in parallel, and back to single rows.
- * A file type is a row of the table below: its layout's columns, and a function that takes a row's blocks apart
- * (pack_take.c); weaving 16 rows into a block is the same for all.
+ * A file type is a row of the table below: its layout's columns, and a function that weaves 16 rows into a block straight from the
+ * file (pack_weave.c), or one that takes a row's blocks apart for that (pack_take.c); floats have both, for rows of odd lengths.
  * Load: every weight of a model once, 0.1 to 40 GB, at memory speed; the file's pages are let go every few megabytes, so
  * that the peak is little more than the packed weights. */
 #include "backend/cpu/pack.h"
@@ -14,42 +14,44 @@
 
 enum { WINDOW_BYTES = 4 << 20 };  /* of the file that a thread maps at a time */
 
-static const struct type { wk_layout l; wk_take_fn *take; } types[WK_DTYPE_COUNT] = {
-    [WK_F32]    = { { .bits = 32 }, wk_take_plain },
-    [WK_F16]    = { { .bits = 16 }, wk_take_plain },  /* or narrow_f16 */
-    [WK_BF16]   = { { .bits = 16, .bf16 = true }, wk_take_plain },
-    [WK_Q4_0]   = { { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID }, wk_take_q4_0 },
-    [WK_Q4_1]   = { { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MIN }, wk_take_q4_1 },
-    [WK_Q5_0]   = { { .bits = 5, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID }, wk_take_q5_0 },
-    [WK_Q5_1]   = { { .bits = 5, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MIN }, wk_take_q5_1 },
-    [WK_Q8_0]   = { { .bits = 8, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID }, wk_take_q8_0 },
-    [WK_Q2_K]   = { { .bits = 2, .group = 16, .scale = WK_SCALE_NIBBLE, .zero = WK_ZERO_MIN }, wk_take_q2_k },
-    [WK_Q3_K]   = { { .bits = 3, .group = 16, .scale = WK_SCALE_SIX, .zero = WK_ZERO_MID }, wk_take_q3_k },
-    [WK_Q4_K]   = { { .bits = 4, .group = 32, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MIN }, wk_take_q4_k },
-    [WK_Q5_K]   = { { .bits = 5, .group = 32, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MIN }, wk_take_q5_k },
-    [WK_Q6_K]   = { { .bits = 6, .group = 16, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MID }, wk_take_q6_k },
-    [WK_IQ4_NL] = { { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .map = wk_iq4_values }, wk_take_q4_0 },
-    [WK_IQ4_XS] = { { .bits = 4, .group = 32, .scale = WK_SCALE_SUPER, .map = wk_iq4_values }, wk_take_iq4_xs },
-    [WK_MXFP4]  = { { .bits = 4, .group = 32, .scale = WK_SCALE_E8M0, .map = wk_fp4_values }, wk_take_mxfp4 },
+static const struct type { wk_layout l; wk_take_fn *take; wk_weave_fn *weave; } types[WK_DTYPE_COUNT] = {
+    [WK_F32]    = { { .bits = 32 }, wk_take_plain, wk_weave_floats },
+    [WK_F16]    = { { .bits = 16 }, wk_take_plain, wk_weave_floats },  /* or narrow_f16 */
+    [WK_BF16]   = { { .bits = 16, .bf16 = true }, wk_take_plain, wk_weave_floats },
+    [WK_Q4_0]   = { { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID }, .weave = wk_weave_q4_0 },
+    [WK_Q4_1]   = { { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MIN }, .weave = wk_weave_q4_1 },
+    [WK_Q5_0]   = { { .bits = 5, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID }, .weave = wk_weave_q5_0 },
+    [WK_Q5_1]   = { { .bits = 5, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MIN }, .weave = wk_weave_q5_1 },
+    [WK_Q8_0]   = { { .bits = 8, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID }, .weave = wk_weave_q8_0 },
+    [WK_Q2_K]   = { { .bits = 2, .group = 16, .scale = WK_SCALE_NIBBLE, .zero = WK_ZERO_MIN }, .weave = wk_weave_q2_k },
+    [WK_Q3_K]   = { { .bits = 3, .group = 16, .scale = WK_SCALE_SIX, .zero = WK_ZERO_MID }, .weave = wk_weave_q3_k },
+    [WK_Q4_K]   = { { .bits = 4, .group = 32, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MIN }, .weave = wk_weave_q4_k },
+    [WK_Q5_K]   = { { .bits = 5, .group = 32, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MIN }, .weave = wk_weave_q5_k },
+    [WK_Q6_K]   = { { .bits = 6, .group = 16, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MID }, .weave = wk_weave_q6_k },
+    [WK_IQ4_NL] = { { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .map = wk_iq4_values }, .weave = wk_weave_q4_0 },
+    [WK_IQ4_XS] = { { .bits = 4, .group = 32, .scale = WK_SCALE_SUPER, .map = wk_iq4_values }, .take = wk_take_iq4_xs },
+    [WK_MXFP4]  = { { .bits = 4, .group = 32, .scale = WK_SCALE_E8M0, .map = wk_fp4_values }, .take = wk_take_mxfp4 },
 };
 /* Float16 whose values bfloat16 holds unchanged, as is true of most models, which were trained in it: half the products' work. */
-static const struct type narrow_f16 = { { .bits = 16, .bf16 = true }, wk_take_narrow };
+static const struct type narrow_f16 = { { .bits = 16, .bf16 = true }, .take = wk_take_narrow };
 /* Float32 that wk_pack_bf16() rounds. */
-static const struct type rounded_f32 = { { .bits = 16, .bf16 = true }, wk_take_bf16 };
+static const struct type rounded_f32 = { { .bits = 16, .bf16 = true }, .take = wk_take_bf16 };
 /* The other types of numbers become float32, the other types of codes 8 bits with a float32 scale per 32. */
-static const struct type other_number = { { .bits = 32 }, wk_take_float };
-static const struct type other_code = { { .bits = 8, .group = 32, .scale = WK_SCALE_F32, .zero = WK_ZERO_MID }, wk_take_rounded };
+static const struct type other_number = { { .bits = 32 }, .take = wk_take_float };
+static const struct type other_code = {
+    { .bits = 8, .group = 32, .scale = WK_SCALE_F32, .zero = WK_ZERO_MID }, .take = wk_take_rounded
+};
 
 /* ---- planes ---- */
 
-static int scale_bytes(const wk_layout *l) {
+int wk_scale_bytes(const wk_layout *l) {
     static const int bytes[] = {
         [WK_SCALE_F32] = 4, [WK_SCALE_F16] = 2, [WK_SCALE_BF16] = 2, [WK_SCALE_E8M0] = 1, [WK_SCALE_SUPER] = 1,
         [WK_SCALE_NIBBLE] = 1, [WK_SCALE_SIX] = WK_SIX_BYTES  /* of 256 inputs */
     };
     return bytes[l->scale];
 }
-static int zero_bytes(const wk_layout *l) { return l->zero == WK_ZERO_U8 ? 1 : scale_bytes(l); }
+static int zero_bytes(const wk_layout *l) { return l->zero == WK_ZERO_U8 ? 1 : wk_scale_bytes(l); }
 
 /* Puts a plane of n * m * size bytes at *at, on a 64-byte boundary. False: the sum wraps. */
 static bool add_plane(size_t *at, int64_t n, int64_t m, int size, size_t *offset) {
@@ -90,7 +92,7 @@ static wick_status lay_out(wk_packed *w, const wk_layout *l, int64_t n_out, int6
     const struct { bool has; int64_t n, m; int size; void *to; } plane[] = {
         { true, w->n_block, codes ? w->n_chunk : w->n_held, codes ? wk_code_bytes(l) : 2 * l->bits, &w->code },
         { codes && wk_high_bytes(l), w->n_block, w->n_chunk, wk_high_bytes(l), &w->high },
-        { l->group > 0, w->n_block, six ? w->n_super : w->n_group, (l->one_scale ? 1 : 16) * scale_bytes(l), &w->scale },
+        { l->group > 0, w->n_block, six ? w->n_super : w->n_group, (l->one_scale ? 1 : 16) * wk_scale_bytes(l), &w->scale },
         { codes && l->zero >= WK_ZERO_U8 && l->scale != WK_SCALE_NIBBLE, w->n_block, w->n_group, 16 * zero_bytes(l), &w->zero },
         { super, w->n_block, w->n_super, 32, &w->super },
         { super && l->zero == WK_ZERO_MIN, w->n_block, w->n_super, 32, &w->super_min },
@@ -130,103 +132,6 @@ int64_t wk_packed_n_out(const wk_packed *w) { return w->n_out; }
 int64_t wk_packed_n_in(const wk_packed *w) { return w->n_in; }
 size_t wk_packed_bytes(const wk_packed *w) { return w->n_bytes; }
 
-/* ---- weaving: [16 rows][n] items, rows a part apart, to [n][16] ---- */
-
-typedef uint32_t words4 __attribute__((vector_size(16)));
-typedef uint16_t halves8 __attribute__((vector_size(16)));
-
-static words4 load4(const uint8_t *src, int row, int j) {
-    words4 v;
-    memcpy(&v, src + (size_t)row * sizeof(wk_part) + 4 * j, 16);
-    return v;
-}
-
-/* Words j .. j + 3 of rows r .. r + 3, turned: out[k] is word j + k of the four rows. */
-static void turn4(const uint8_t *src, int r, int j, words4 out[4]) {
-    words4 a = load4(src, r, j), b = load4(src, r + 1, j), c = load4(src, r + 2, j), d = load4(src, r + 3, j);
-    words4 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-    words4 cd = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    out[0] = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
-    out[1] = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-    out[2] = __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5);
-    out[3] = __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7);
-}
-
-static void weave_words(uint8_t *dst, const uint8_t *src, int n) {
-    int j = 0;
-    for (; j + 4 <= n; j += 4)
-        for (int r = 0; r < 16; r += 4) {
-            words4 v[4];
-            turn4(src, r, j, v);
-            for (int k = 0; k < 4; k++) memcpy(dst + 64 * (j + k) + 4 * r, &v[k], 16);
-        }
-    for (; j < n; j++)
-        for (int r = 0; r < 16; r++) memcpy(dst + 64 * j + 4 * r, src + (size_t)r * sizeof(wk_part) + 4 * j, 4);
-}
-
-/* As words of two, then parted. */
-static void weave_halves(uint8_t *dst, const uint8_t *src, int n) {
-    int j = 0;
-    for (; j + 8 <= n; j += 8)
-        for (int r = 0; r < 16; r += 8) {
-            words4 v[4], u[4];
-            turn4(src, r, j / 2, v);
-            turn4(src, r + 4, j / 2, u);
-            for (int k = 0; k < 4; k++) {
-                halves8 a = (halves8)v[k], b = (halves8)u[k];
-                halves8 even = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14),
-                        odd = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
-                memcpy(dst + 32 * (j + 2 * k) + 2 * r, &even, 16);
-                memcpy(dst + 32 * (j + 2 * k + 1) + 2 * r, &odd, 16);
-            }
-        }
-    for (; j < n; j++)
-        for (int r = 0; r < 16; r++) memcpy(dst + 32 * j + 2 * r, src + (size_t)r * sizeof(wk_part) + 2 * j, 2);
-}
-
-static void weave_bytes(uint8_t *dst, const uint8_t *src, int n) {
-    for (int j = 0; j < n; j++)
-        for (int r = 0; r < 16; r++) dst[16 * j + r] = src[(size_t)r * sizeof(wk_part) + (size_t)j];
-}
-
-static void weave(uint8_t *dst, const uint8_t *src, int n, int size) {
-    if (size == 4) weave_words(dst, src, n);
-    else if (size == 2) weave_halves(dst, src, n);
-    else weave_bytes(dst, src, n);
-}
-
-void wk_weave_codes(wk_packed *w, int64_t block, int64_t span, const wk_part part[16]) {
-    int64_t left = w->n_held - span * WK_SUPER, at = block * w->n_held + span * WK_SUPER;
-    int n = (int)(left < WK_SUPER ? left : WK_SUPER);
-    switch (w->l.bits) {
-    case 32: weave_words(w->code + at * 64, part->code, n); break;
-    case 16:
-        if (w->l.bf16) weave_words(w->code + at * 32, part->code, n / 2);
-        else weave_halves(w->code + at * 32, part->code, n);
-        break;
-    case 8:
-        if (w->l.eight) weave_bytes(w->code + at * 16, part->code, n);
-        else weave_words(w->code + at * 16, part->code, n / 4);
-        break;
-    default: weave_words(w->code + at / WK_CHUNK * wk_code_bytes(&w->l), part->code, n / WK_CHUNK * wk_code_bytes(&w->l) / 64);
-    }
-    if (w->high)
-        weave_words(w->high + at / WK_CHUNK * wk_high_bytes(&w->l), part->high, n / WK_CHUNK * wk_high_bytes(&w->l) / 64);
-}
-
-/* Scales, zeros and what stands above them. */
-static void weave_scales(wk_packed *w, int64_t block, int64_t span, const wk_part part[16]) {
-    const wk_layout *l = &w->l;
-    int64_t g = span * WK_SUPER / l->group, left = w->n_group - g, at = block * w->n_group + g;
-    int n = (int)(left < WK_SUPER / l->group ? left : WK_SUPER / l->group);
-    if (l->scale == WK_SCALE_SIX)
-        weave_bytes(w->scale + (block * w->n_super + span) * 16 * WK_SIX_BYTES, part->scale, WK_SIX_BYTES);
-    else weave(w->scale + at * 16 * scale_bytes(l), part->scale, n, scale_bytes(l));
-    if (w->zero) weave(w->zero + at * 16 * zero_bytes(l), part->zero, n, zero_bytes(l));
-    if (w->super) weave_halves(w->super + (block * w->n_super + span) * 32, part->super, 1);
-    if (w->super_min) weave_halves(w->super_min + (block * w->n_super + span) * 32, part->super_min, 1);
-}
-
 /* ---- packing ---- */
 
 /* A weight to be filled. */
@@ -234,6 +139,7 @@ struct wk_pack_job {
     wk_packed *w;
     const wk_dtype_info *d;
     wk_take_fn *take;
+    wk_weave_fn *weave;       /* or NULL */
     const uint8_t *data;      /* the matrix's rows */
     size_t row_bytes;
     int32_t *row_from;        /* own copy */
@@ -244,29 +150,44 @@ typedef struct wk_pack_job job;
 
 static int64_t block_bytes(const job *j) { return WK_PACK_ROWS * (int64_t)j->row_bytes; }
 
-/* Packed row r in the file, or NULL past the last. */
-static const uint8_t *source(const job *j, int64_t r) {
-    return r >= j->w->n_out ? NULL : j->data + (size_t)(j->row_from ? j->row_from[r] : r) * j->row_bytes;
+/* Packed row r in the file from byte `at` on, or NULL past the last. */
+static const uint8_t *source(const job *j, int64_t r, size_t at) {
+    return r >= j->w->n_out ? NULL : j->data + (size_t)(j->row_from ? j->row_from[r] : r) * j->row_bytes + at;
 }
 
-/* Packs a block of 16 rows, and fetches the next one's bytes meanwhile: 16 rows are too many streams for the processor to see. */
-static void pack_block(job *j, int64_t block, wk_part part[16]) {
+/* n inputs of 16 rows by way of parts. row: NULL past the last. */
+static void take_span(job *j, int64_t block, int64_t span, int n, const uint8_t *const row[16], wk_part part[16]) {
     wk_packed *w = j->w;
-    size_t span_bytes = (size_t)(WK_SUPER / j->d->block * j->d->bytes);
+    size_t code_bytes = (size_t)w->l.bits / 8;
+    for (int r = 0; r < 16; r++) {
+        if (row[r]) j->take(j->d, row[r], n, &part[r]);
+        else memset(&part[r], 0, sizeof part[r]);
+        if (row[r] && j->narrow && part[r].lost) atomic_store(&j->lost, true);
+        if (n < WK_SUPER) memset(part[r].code + (size_t)n * code_bytes, 0, (size_t)(w->n_held - w->n_in) * code_bytes);
+    }
+    wk_weave_codes(w, block, span, part);
+    if (w->scale) wk_weave_scales(w, block, span, part);
+}
+
+/* Packs a block of 16 rows, and fetches the next one's bytes meanwhile: 16 rows are too many streams for the processor to see. Into
+ * L2: L1 holds hardly more than this block and its copy, and has few places for lines on their way. */
+static void pack_block(job *j, int64_t block, wk_part part[16]) {
+    static const uint8_t zeros[4 * WK_SUPER];  /* rows past the last */
+    const wk_packed *w = j->w;
+    size_t span_bytes = (size_t)(WK_SUPER / j->d->block * j->d->bytes), at = 0;
     size_t ahead = span_bytes < j->row_bytes ? span_bytes : j->row_bytes;
-    int64_t code_bytes = w->l.bits / 8;
-    for (int64_t span = 0; span * WK_SUPER < w->n_in; span++) {
-        int64_t left = w->n_in - span * WK_SUPER;
+    for (int64_t span = 0; span * WK_SUPER < w->n_in; span++, at += span_bytes) {
+        int n = (int)(w->n_in - span * WK_SUPER < WK_SUPER ? w->n_in - span * WK_SUPER : WK_SUPER);
+        bool straight = j->weave && w->n_held == w->n_in;
+        const uint8_t *row[16];
         for (int r = 0; r < 16; r++) {
-            const uint8_t *src = source(j, block * 16 + r), *next = source(j, block * 16 + 16 + r);
-            if (next) for (size_t b = 0; b < ahead; b += 64) __builtin_prefetch(next + (size_t)span * span_bytes + b);
-            if (src) j->take(j->d, src + (size_t)span * span_bytes, (int)(left < WK_SUPER ? left : WK_SUPER), &part[r]);
-            else memset(&part[r], 0, sizeof part[r]);
-            if (src && j->narrow && part[r].lost) atomic_store(&j->lost, true);
-            if (left < WK_SUPER) memset(part[r].code + left * code_bytes, 0, (size_t)((w->n_held - w->n_in) * code_bytes));
+            const uint8_t *next = source(j, block * 16 + 16 + r, at);
+            if (next) for (size_t b = 0; b < ahead; b += 64) __builtin_prefetch(next + b, 0, 2);
+            row[r] = source(j, block * 16 + r, at);
+            if (straight && !row[r]) row[r] = zeros;
         }
-        wk_weave_codes(w, block, span, part);
-        if (w->scale) weave_scales(w, block, span, part);
+        if (straight) j->weave(j->w, block, span, n, row);
+        else take_span(j, block, span, n, row, part);
     }
 }
 
@@ -411,6 +332,7 @@ static wick_status add_job(wk_packing *p, const struct type *type, int64_t n_out
         return wk_fail_memory((size_t)n_out * sizeof *row_from, "an order of rows");
     if (row_from) memcpy(j->row_from, row_from, (size_t)n_out * sizeof *row_from);
     j->take = type->take;
+    j->weave = type->weave;
     wick_status st = wk_packed_new(&type->l, n_out, n_in, false, out);
     if (st) {
         wk_free(j->row_from);
@@ -424,7 +346,7 @@ static wick_status add_job(wk_packing *p, const struct type *type, int64_t n_out
 
 wick_status wk_packing_add(wk_packing *p, const wk_tensor *t, int64_t m, const int32_t *row_from, bool release, wk_packed **out) {
     const wk_dtype_info *d = &wk_dtypes[t->dtype];
-    const struct type *type = types[t->dtype].take ? &types[t->dtype] : d->quantised ? &other_code : &other_number;
+    const struct type *type = types[t->dtype].l.bits ? &types[t->dtype] : d->quantised ? &other_code : &other_number;
     int64_t n_out = t->n_dim >= 2 ? t->shape[t->n_dim - 2] : 1, n_in = wk_tensor_cols(t);
     size_t row_bytes, bytes;
     *out = NULL;
@@ -459,6 +381,7 @@ static wick_status widen_lost(wk_packing *p) {
         wk_weight_free(j->w->slab);
         st = lay_out(j->w, &types[WK_F16].l, j->w->n_out, j->w->n_in, false);
         j->take = types[WK_F16].take;
+        j->weave = types[WK_F16].weave;
         j->narrow = false;
         atomic_store(&j->lost, false);
         p->n_bytes += j->w->n_block * block_bytes(j);

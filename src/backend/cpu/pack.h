@@ -1,4 +1,4 @@
-/* pack.h: between pack.c and the functions that take a file type's rows apart. */
+/* pack.h: between pack.c and the functions that take a file type's rows apart or weave them. */
 #ifndef WK_PACK_H
 #define WK_PACK_H
 #include "backend/cpu/linear.h"
@@ -7,22 +7,28 @@
  * Only the fields that the layout has are filled. */
 typedef struct wk_part {
     uint8_t code[4 * WK_SUPER];  /* 2, 3 bits: 8 a chunk, pairs; 4 to 6: 16 a chunk; 8: 32 a chunk; floats as they are */
-    uint8_t high[WK_SUPER / 4];  /* 6 bits: 8 a chunk, pairs: byte j holds inputs j + {0, 8, 16, 24}; 3 and 5 bits: 4 a chunk */
-    uint8_t scale[32], zero[32]; /* a group's after the other; of 6 bits, 12 bytes */
-    uint8_t super[2], super_min[2];
+    uint8_t scale[32];           /* a group's after the other */
+    uint8_t super[2];
     bool lost;                   /* wk_take_narrow: a value is not held unchanged */
 } wk_part;
 
 /* Takes n inputs of a row, whole blocks from src on, apart. */
 typedef void wk_take_fn(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p);
-wk_take_fn wk_take_plain, wk_take_narrow, wk_take_bf16, wk_take_float, wk_take_rounded;
-wk_take_fn wk_take_q4_0, wk_take_q4_1, wk_take_q8_0, wk_take_q5_0, wk_take_q5_1, wk_take_q2_k, wk_take_q3_k, wk_take_q4_k,
-    wk_take_q5_k, wk_take_q6_k, wk_take_iq4_xs, wk_take_mxfp4;
+wk_take_fn wk_take_plain, wk_take_narrow, wk_take_bf16, wk_take_float, wk_take_rounded, wk_take_iq4_xs, wk_take_mxfp4;
+
+/* Weaves n inputs [256 span, ...) of 16 rows of a file, whole blocks from row[r] on, into all planes of a block. */
+typedef void wk_weave_fn(wk_packed *w, int64_t block, int64_t span, int n, const uint8_t *const row[16]);
+wk_weave_fn wk_weave_floats, wk_weave_q4_0, wk_weave_q4_1, wk_weave_q5_0, wk_weave_q5_1, wk_weave_q8_0, wk_weave_q2_k,
+    wk_weave_q3_k, wk_weave_q4_k, wk_weave_q5_k, wk_weave_q6_k;
+/* The same of 16 rows' parts: codes; scales and what stands above them. */
+void wk_weave_codes(wk_packed *w, int64_t block, int64_t span, const wk_part part[16]);
+void wk_weave_scales(wk_packed *w, int64_t block, int64_t span, const wk_part part[16]);
+
+/* Bytes of a scale; of 6 bits, of a row's 256 inputs. */
+int wk_scale_bytes(const wk_layout *l);
 
 /* A weight with its planes laid out but not filled. */
 wick_status wk_packed_new(const wk_layout *l, int64_t n_out, int64_t n_in, bool permuted, wk_packed **out);
-/* Weaves the codes of 16 rows' parts into inputs [256 span, ...) of a block. */
-void wk_weave_codes(wk_packed *w, int64_t block, int64_t span, const wk_part part[16]);
 
 /* pack_mem.c: n bytes on a 64-byte boundary, from memory in huge pages that weights share. *slab goes to wk_weight_free(). */
 void *wk_weight_alloc(size_t n, struct wk_slab **slab);
