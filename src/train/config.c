@@ -349,7 +349,7 @@ wick_status wk_train_options_check(const wick_train_options *o) {
                        : !strcmp(lr, "step_decay")    ? "[first rate, factor, updates of a step]"
                        : !strcmp(lr, "cosine_decay")  ? "[first rate, updates] or [first rate, updates, last rate]"
                                                       : "[first rate, factor]");
-    const double *steps = !least ? NULL : !strcmp(lr, "cosine_decay") ? &o->lr_arguments[1] : least == 3 ? &o->lr_arguments[2] : NULL;
+    const double *steps = !strcmp(lr, "cosine_decay") ? &o->lr_arguments[1] : least == 3 ? &o->lr_arguments[2] : NULL;
     if (steps && !(*steps >= 1 && *steps <= 1e15 && *steps == floor(*steps)))
         return wk_fail(WICK_E_ARG, "lr_schedule.arguments of %s: the updates are %g; a whole number from 1 is needed", lr, *steps);
     for (int i = 0; i < o->n_lr_arguments; i++)

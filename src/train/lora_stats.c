@@ -1,6 +1,6 @@
 /* lora_stats.c: singular values of s B A by a small symmetric eigenproblem.
- * Factor: Cholesky's with pivots, which stops at the rank that is there (Golub & Van Loan, Matrix Computations, 4th edition, section
- * 4.2.8); Householder's tridiagonal form (8.3.1); eigenvalues by bisection with Sturm counts (8.4.1).
+ * Factor: Cholesky's with pivots, which stops at the rank that is there (Golub & Van Loan, Matrix Computations, 4th edition,
+ * section 4.2.8); Householder's tridiagonal form (8.3.1); eigenvalues by bisection with Sturm counts (8.4.1).
  * Load: some hundred modules of rank 8 to 256 at each save, for the report; no eigenvectors, all inner loops go along rows. */
 #include "train/lora_stats.h"
 #include <float.h>

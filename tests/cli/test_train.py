@@ -155,7 +155,8 @@ def test_two(tmp):
     """Two trainings into one folder at once would mix their files: the second one is refused, and goes ahead after the first."""
     write_data(tmp)
     write_options(tmp, iters=100000, steps_per_report=1, samples=0)
-    p = subprocess.Popen([PROGRAM, "train", "train.yaml"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(tmp), cwd=tmp)
+    p = subprocess.Popen([PROGRAM, "train", "train.yaml"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(tmp),
+                         cwd=tmp)
     for line in p.stdout:
         if line.startswith(b"Iter 2/"):
             break

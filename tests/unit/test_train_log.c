@@ -292,7 +292,7 @@ static void test_singular(void **state) {
     wk_alloc_fail_at(0);
 }
 
-/* Large ranks, larger than a dimension too: known values, and in seconds (Jacobi's rotations took minutes; a report has hundreds). */
+/* Large ranks, larger than a dimension too: known values, and in seconds: a report has hundreds of modules. */
 static void test_singular_large(void **state) {
     (void)state;
     enum { R = 512, IN = 700, OUT = 300 };
