@@ -118,14 +118,35 @@ static void accumulate(wk_graph *g, wk_val *grad, wk_val v, wk_val g_in) {
     grad[v] = grad[v] < 0 ? g_in : wk_graph_op(g, WK_OP_ADD, (wk_val[]){ grad[v], g_in }, 2, NULL, "grad");
 }
 
+/* A node's inputs as its gradient rule is to see them: where that reads a cheap output of a node from first on, the output made
+ * again; once, as again[v] remembers. Gradients are still added up under the value's own name, so their order stays. */
+static wk_node with_remade(wk_graph *g, const wk_node *node, size_t first, wk_val *again) {
+    wk_node n = *node;
+    for (int i = 0; g->remaking && i < n.n_in; i++) {
+        wk_val v = n.in[i];
+        if (v < 0 || !(wk_ops[n.op]->grad_reads >> i & 1) || g->value[v].keep || g->value[v].node < (int32_t)first) continue;
+        wk_node from = g->node[g->value[v].node];
+        if (!wk_ops[from.op]->cheap || from.out[0] != v) continue;
+        if (again[v] < 0) {
+            bool saving = g->saving;
+            g->saving = false;
+            again[v] = wk_graph_op(g, from.op, from.in, from.n_in, &from.attr, "again");
+            g->saving = saving;
+        }
+        n.in[i] = again[v];
+    }
+    return n;
+}
+
 wick_status wk_graph_backward_from(wk_graph *g, size_t first, wk_val out, wk_val seed, const wk_val *of, int n, wk_val *grads) {
     if (g->status) return g->status;
     size_t n_value = g->n_value, n_node = g->n_node;
     bool *on = wk_alloc_array(n_value, sizeof *on);
-    wk_val *grad = wk_alloc_array(n_value, sizeof *grad);
-    if (!on || !grad) g->status = wk_fail_memory(n_value * sizeof *grad, "a backward pass");
+    wk_val *grad = wk_alloc_array(n_value, sizeof *grad), *again = wk_alloc_array(n_value, sizeof *again);
+    if (!on || !grad || !again) g->status = wk_fail_memory(n_value * sizeof *grad, "a backward pass");
     else {
         memset(grad, 0xff, n_value * sizeof *grad);  /* WK_NO_VAL */
+        memset(again, 0xff, n_value * sizeof *again);
         mark_paths(g, first, n_node, of, n, on);
         grad[out] = seed;
     }
@@ -137,12 +158,16 @@ wick_status wk_graph_backward_from(wk_graph *g, size_t first, wk_val out, wk_val
         for (int i = 0; i < node.n_in; i++) any_in |= want[i] = node.in[i] >= 0 && on[node.in[i]];
         if (!any_out || !any_in) continue;
         if (!wk_ops[node.op]->grad) g->status = wk_fail(WICK_E_UNSUPPORTED, "op %s has no gradient", wk_ops[node.op]->name);
-        else g->status = wk_ops[node.op]->grad(g, &node, g_out, want, g_in);
+        else {
+            wk_node seen = with_remade(g, &node, first, again);
+            if (!g->status) g->status = wk_ops[node.op]->grad(g, &seen, g_out, want, g_in);
+        }
         for (int i = 0; !g->status && i < node.n_in; i++) if (want[i]) accumulate(g, grad, node.in[i], g_in[i]);
     }
     for (int i = 0; i < n; i++) grads[i] = g->status ? WK_NO_VAL : grad[of[i]];
     wk_free(on);
     wk_free(grad);
+    wk_free(again);
     return g->status;
 }
 

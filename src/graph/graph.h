@@ -105,6 +105,7 @@ typedef struct wk_graph {
     wk_value *value; size_t n_value, cap_value;
     wk_node *node; size_t n_node, cap_node;   /* in an order that runs */
     bool saving;                   /* ops add the outputs that their gradients need */
+    bool remaking;                 /* the way back makes cheap outputs again that it reads, so that they need not live until then */
     wick_status status;            /* first failure of a builder call: builders return WK_NO_VAL after it */
 } wk_graph;
 

@@ -37,6 +37,8 @@ typedef struct wk_op_info {
     int n_in, n_optional;        /* inputs, of which the last n_optional may be WK_NO_VAL */
     int n_out, n_save;           /* outputs, and further ones kept for the gradient */
     bool in_place;               /* output 0 may lie where input 0 did, if nobody else reads that */
+    bool cheap;                  /* a pass over its inputs: output 0 may be made again for a gradient, to the same bits */
+    unsigned grad_reads;         /* bits of inputs whose values the gradient rule reads and that may be remade */
     double tol;                  /* backends against the reference, relative */
     /* Checks the inputs' shapes and sets out[0..n_out + n_save). Errors  WICK_E_ARG through wk_op_misfit(). */
     wick_status (*shape)(const wk_graph *g, const wk_node *n, wk_shape *out);

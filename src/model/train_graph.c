@@ -59,6 +59,7 @@ static void build(wk_builder *b, way_back *w, wk_val *input, wk_train_graph *out
         w->grad[i] = WK_NO_VAL;
     }
     b->g->saving = p->n_of && p->embed;
+    b->g->remaking = inside;
     input[0] = wk_build_embed(b);
     for (b->layer = 0; b->layer < n; b->layer++) {
         b->g->saving = inside && b->layer >= p->first_layer;

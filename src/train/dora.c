@@ -9,14 +9,14 @@ typedef struct job {
     wk_trainer *t;
     const wk_train_param *a, *b;
     wk_trained *x;
-    float scale, *row;    /* [n_thread][n_col] */
+    float scale;
     atomic_llong bad;     /* a row that has no length; -1: none */
 } job;
 
 static void rows(const wk_team *team, void *arg) {
     job *j = arg;
     int64_t rank = j->a->n_row, n_in = j->a->n_col, from, to;
-    float *row = j->row + (int64_t)team->i * n_in;
+    float *row = j->t->dora_row + (size_t)team->i * j->t->dora_col;
     wk_backend *be = j->t->m->backend;
     wk_team_share(team, j->b->n_row, 1, &from, &to);
     for (int64_t o = from; o < to; o++) {
@@ -34,13 +34,8 @@ static void rows(const wk_team *team, void *arg) {
 
 wick_status wk_dora_lengths(wk_trainer *t, size_t i) {
     const wk_train_param *p = &t->pub[i];
-    wk_pool *pool = t->m->backend->pool;
-    size_t n_col = (size_t)t->pub[i - 2].n_col, n = n_col * (size_t)wk_pool_n(pool);
-    job j = { t, &t->pub[i - 2], &t->pub[i - 1], &t->param[i], t->slot[wk_model_slot(t->m, p->layer, p->role)].scale, NULL, -1 };
-    j.row = wk_alloc_array(n, sizeof *j.row);
-    if (!j.row) return wk_fail_memory(n * sizeof *j.row, "row lengths");
-    wk_pool_run(pool, rows, &j);
-    wk_free(j.row);
+    job j = { t, &t->pub[i - 2], &t->pub[i - 1], &t->param[i], t->slot[wk_model_slot(t->m, p->layer, p->role)].scale, -1 };
+    wk_pool_run(t->m->backend->pool, rows, &j);
     long long bad = atomic_load(&j.bad);
     if (bad < 0) return WICK_OK;
     return wk_fail(WICK_E_NUMERIC, "%s of layer %d: row %lld of the adapted weight has length %g, DoRA divides by it",

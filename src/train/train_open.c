@@ -75,6 +75,7 @@ static wick_status read_keys(const wick_train *t, wk_trainer_options *o) {
         bool adapted = projections[i].role < WK_T_COUNT && !(wk_train_is_full(t) && projections[i].whole);
         if (adapted) o->roles |= 1u << projections[i].role;
         else o->whole |= projections[i].whole;
+        if (adapted && wk_train_is_full(t)) o->whole |= WK_WHOLE_LINEAR;
     }
     for (size_t k = 0; k < t->o.n_modules_to_save; k++) {
         if ((st = find_projection("modules_to_save", t->o.modules_to_save[k], &i))) return st;

@@ -108,8 +108,9 @@ static wick_status add_layer(wk_trainer *t, int layer, unsigned whole, const wk_
     wick_status st = WICK_OK;
     for (wk_role r = WK_T_FIRST_LAYER; !st && r < WK_T_COUNT; r++) {
         if (t->o.fine_tune == WK_TUNE_FULL) {
-            if (chosen && whole & (is_vector(r) ? WK_WHOLE_NORMS : WK_WHOLE_LINEAR)) st = add_whole(t, layer, r, l->w[r], false);
-            if (!st && chosen && whole & WK_WHOLE_LINEAR) st = add_whole(t, layer, r, l->bias[r], true);
+            bool linear = whole & WK_WHOLE_LINEAR && (!t->o.roles || t->o.roles >> r & 1);
+            if (chosen && (is_vector(r) ? (whole & WK_WHOLE_NORMS) != 0 : linear)) st = add_whole(t, layer, r, l->w[r], false);
+            if (!st && chosen && linear) st = add_whole(t, layer, r, l->bias[r], true);
             continue;
         }
         const wk_lora_module *x = module_of(initial, layer, r);
@@ -259,8 +260,15 @@ static wick_status place(wk_trainer *t, size_t i, const wk_lora_data *initial) {
 
 static wick_status alloc_numbers(wk_trainer *t) {
     int n_moment = wk_optimizer_n_moment(&t->o.optimizer);
-    size_t rows = (size_t)t->o.max_row, most = 0;
-    for (size_t i = 0; i < t->n_param; i++) if (t->param[i].n > most) most = t->param[i].n;
+    size_t rows = (size_t)t->o.max_row, most = 0, n_thread = (size_t)wk_pool_n(t->m->backend->pool);
+    for (size_t i = 0; i < t->n_param; i++) {
+        if (t->param[i].n > most) most = t->param[i].n;
+        if (t->pub[i].kind != WK_PARAM_MAGNITUDE) continue;
+        size_t n_col = (size_t)t->pub[i - 2].n_col;  /* A's */
+        if (n_col > t->dora_col) t->dora_col = n_col;
+    }
+    if (t->dora_col && !(t->dora_row = wk_alloc_array(n_thread * t->dora_col, sizeof *t->dora_row)))
+        return wk_fail_memory(n_thread * t->dora_col * sizeof *t->dora_row, "row lengths");
     t->w = wk_alloc_array(t->n, sizeof *t->w);
     t->g = wk_alloc_array(t->n, sizeof *t->g);
     if (n_moment > 0) t->m1 = wk_alloc_array(t->n, sizeof *t->m1);
@@ -380,6 +388,7 @@ void wk_trainer_free(wk_trainer *t) {
     wk_free(t->page);
     wk_free(t->len);
     wk_free(t->row);
+    wk_free(t->dora_row);
     wk_free(t);
 }
 

@@ -22,7 +22,8 @@ typedef struct wk_trainer_options {
     wk_fine_tune fine_tune;
     int n_layer;              /* the last so many layers carry what is trained; -1: all */
     uint32_t roles;           /* lora, dora: bits 1 << wk_role, WK_T_Q..WK_T_DOWN, WK_T_EMBED, WK_T_OUTPUT (the last two of lora
-                               * alone); 0: all projections that the model's layers have */
+                               * alone); 0: all projections that the model's layers have. full: of the
+                               * projections trained by WK_WHOLE_LINEAR, which; 0: all */
     int rank;                 /* lora, dora: 1..WK_LORA_MAX_RANK */
     double alpha;             /* B A x counts alpha / rank, or alpha / sqrt(rank) */
     bool rslora;

@@ -31,6 +31,8 @@ struct wk_trainer {
     int32_t *page; size_t cap_page;      /* block table of the present micro-batch */
     int32_t *len, *out_row, *rope, *label;  /* [max_row] each */
     float *row;               /* [max_row], and room for the largest parameter */
+    float *dora_row;          /* DoRA: [n_thread][dora_col], a row of the adapted weight for each thread; else NULL */
+    size_t dora_col;          /* of the widest such weight */
     uint64_t n_update, n_micro;          /* in all; dropout goes by n_micro */
     uint64_t n_gathered;      /* micro-batches in g */
     wk_lora_data data;        /* what wk_trainer_lora() shows: borrows from w, and from */

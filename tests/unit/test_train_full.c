@@ -230,6 +230,22 @@ static void runs(void **state) {
     assert_string_not_equal(t->sample[0].before, t->sample[0].after);  /* the trained model's answer */
     wick_train_free(t);
     wick_model_free(m);
+    ok(wick_model_open("data/models/llama", &mo, &m));  /* what the keys name, and nothing else */
+    wick_train_options some = o;
+    some.keys = NULL;
+    some.n_keys = 0;
+    some.resume = false;
+    some.overwrite = true;
+    ok(wick_train_options_set(&some, "keys", "q_proj,mlp.down_proj,norm"));
+    ok(wick_train_new(m, &some, true, &t));
+    size_t n_param;
+    const wk_train_param *p = wk_trainer_params(t->trainer, &n_param);
+    for (size_t i = 0; i < n_param; i++)
+        assert_true(p[i].role == WK_T_Q || p[i].role == WK_T_DOWN || wk_roles[p[i].role].rows == WK_D_ONE);
+    assert_int_equal(n_param, 4 * m->m->hp.n_layer + 1);
+    wick_train_free(t);
+    wick_model_free(m);
+    wick_train_options_free(&some);
     o.adapter_path = in_folder("out/model");  /* over itself */
     ok(wick_model_open(in_folder("out/model"), &mo, &m));
     o.resume = false;

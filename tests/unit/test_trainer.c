@@ -1,6 +1,8 @@
 /* test_trainer.c: training runs of PEFT followed step by step; gradients of every family against the loss that a small step
  * gains; the same bits whatever the threads, with checkpointing, packed or apart, and as serving computes them. */
+#include "base/mem.h"
 #include "support/training.h"
+#include "train/trainer_parts.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -222,6 +224,38 @@ static void threads_and_checkpoints(void **state) {
     }
 }
 
+/* What a pass over its inputs makes is made again for the adapters' gradients, so it does not live until the way back; and an
+ * update of DoRA takes no memory. */
+static void memory(void **state) {
+    (void)state;
+    wk_trainer_options o = wk_trainer_defaults();
+    o.fine_tune = WK_TUNE_DORA;
+    wk_model *m = train_model(LLAMA, 2);
+    wk_trainer *t = train_new(m, &o, NULL);
+    const wk_graph *g = t->train.t.g;
+    int n_again = 0;
+    for (size_t k = 0; k < g->n_node; k++) {
+        if (g->node[k].op != WK_OP_LORA_GRAD) continue;
+        const wk_value *x = &g->value[g->node[k].in[1]];
+        wk_op from = g->node[x->node].op;
+        if (from != WK_OP_GLU && from != WK_OP_RMS_NORM) continue;
+        assert_string_equal(x->name, "again");
+        n_again++;
+    }
+    assert_int_equal(n_again, 6 * m->hp.n_layer);  /* q, k, v, gate, up and down */
+    train_rows b = { .r = { 0 } };
+    train_make(&b, 1, 40, V);
+    uint64_t n_alloc = 0;
+    for (int k = 0; k < 3; k++) {  /* the first micro-batch takes memory for keys and values */
+        ok(wk_trainer_backward(t, &b.r, NULL, NULL));
+        if (k) assert_int_equal(wk_alloc_count(), n_alloc);
+        ok(wk_trainer_update(t, 1e-2, NULL));
+        n_alloc = wk_alloc_count();
+    }
+    wk_trainer_free(t);
+    wk_model_free(m);
+}
+
 static void packed_and_apart(void **state) {
     (void)state;
     wk_trainer_options o = wk_trainer_defaults();
@@ -429,6 +463,7 @@ int main(void) {
         cmocka_unit_test(gradients_of_kinds),
         cmocka_unit_test(gradients_of_outer),
         cmocka_unit_test(threads_and_checkpoints),
+        cmocka_unit_test(memory),
         cmocka_unit_test(packed_and_apart),
         cmocka_unit_test(serving_bits),
         cmocka_unit_test(learns_a_rule),

@@ -36,7 +36,8 @@ static wick_status grad(wk_graph *g, const wk_node *n, const wk_val *g_out, cons
 }
 
 const wk_op_info wk_op_glu = {
-    .name = "glu", .n_in = 2, .n_out = 1, .tol = 1e-5, .shape = shape, .reference = reference, .grad = grad,
+    .name = "glu", .n_in = 2, .n_out = 1, .cheap = true, .tol = 1e-5, .shape = shape, .reference = reference,
+    .grad = grad,
 };
 
 /* act'(x): with s the logistic function, P and p the normal distribution's integral and density,

@@ -138,8 +138,8 @@ static wick_status grad(wk_graph *g, const wk_node *n, const wk_val *g_out, cons
 }
 
 const wk_op_info wk_op_lora = {
-    .name = "lora", .n_in = 4, .n_optional = 3, .n_out = 1, .n_save = 1, .in_place = true, .tol = 1e-5, .shape = shape,
-    .reference = reference, .grad = grad,
+    .name = "lora", .n_in = 4, .n_optional = 3, .n_out = 1, .n_save = 1, .in_place = true, .grad_reads = 1u << 1, .tol = 1e-5,
+    .shape = shape, .reference = reference, .grad = grad,
 };
 
 /* Inputs g, x, A, B, mid = A x~, where x~ is x after dropout. With d = s * B^T g: dA = sum over rows of d x~^T,

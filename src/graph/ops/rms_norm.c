@@ -37,7 +37,8 @@ static wick_status grad(wk_graph *g, const wk_node *n, const wk_val *g_out, cons
 }
 
 const wk_op_info wk_op_rms_norm = {
-    .name = "rms_norm", .n_in = 2, .n_out = 1, .n_save = 1, .tol = 1e-5, .shape = shape, .reference = reference, .grad = grad,
+    .name = "rms_norm", .n_in = 2, .n_out = 1, .n_save = 1, .cheap = true, .tol = 1e-5, .shape = shape, .reference = reference,
+    .grad = grad,
 };
 
 /* Inputs g, x, w, rstd; outputs dx [as x], dw [1, group]. With h = g * w and y' = x * rstd:
