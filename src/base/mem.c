@@ -38,6 +38,12 @@ void *wk_realloc_array(void *p, size_t n, size_t size) {
     return p ? realloc(p, total) : given(realloc(NULL, total));
 }
 
+void *wk_alloc_table(size_t n, size_t size) {
+    void *p = wk_realloc_array(NULL, n, size);
+    if (p) memset(p, 0, n * size);
+    return p;
+}
+
 void *wk_alloc_aligned(size_t n) {
     enum { HUGE_PAGE = 2 << 20 };
     void *p = NULL;

@@ -10,6 +10,9 @@
 void *wk_alloc(size_t n);
 /* n * size zeroed bytes, NULL also when the product wraps. */
 void *wk_alloc_array(size_t n, size_t size);
+/* The same for hash tables. Looked into before it is filled, a page of wk_alloc_array()'s would come twice: as the system's page of
+ * zeros, and, while all other threads stop, as its own. These pages are all written at once. */
+void *wk_alloc_table(size_t n, size_t size);
 /* Grows or shrinks to n * size bytes (new bytes are not zeroed); NULL leaves p as it was. */
 void *wk_realloc_array(void *p, size_t n, size_t size);
 /* n bytes on a 64-byte boundary, not zeroed (fresh pages are not touched); large ones ask for huge pages. Free with

@@ -16,7 +16,7 @@ wick_status wk_bpe_new(wk_bpe *m, size_t n) {
     int bits = 4;
     while (((size_t)1 << bits) * 5 / 8 < n) bits++;  /* pairs that do not merge are looked up most: keep their chains short */
     m->bits = bits;
-    m->merge = wk_alloc_array((size_t)1 << bits, sizeof *m->merge);
+    m->merge = wk_alloc_table((size_t)1 << bits, sizeof *m->merge);
     return m->merge ? WICK_OK : wk_fail_memory(sizeof *m->merge << bits, "the merges");
 }
 

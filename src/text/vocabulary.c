@@ -37,7 +37,7 @@ wick_status wk_vocabulary_new(wk_vocabulary *v, int32_t n) {
     v->entry = wk_alloc_array((size_t)n + 1, sizeof *v->entry);
     v->kind = wk_alloc_array((size_t)n + 1, sizeof *v->kind);
     v->byte_at = wk_alloc_array((size_t)n + 1, sizeof *v->byte_at);
-    v->slot = wk_alloc_array((size_t)1 << bits, sizeof *v->slot);
+    v->slot = wk_alloc_table((size_t)1 << bits, sizeof *v->slot);
     if (!v->entry || !v->kind || !v->byte_at || !v->slot) {
         wk_vocabulary_free(v);
         return wk_fail_memory((size_t)n * 21 + ((size_t)8 << bits), "the vocabulary");
