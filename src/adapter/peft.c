@@ -8,6 +8,7 @@
 #include "adapter/reading.h"
 #include "base/file.h"
 #include "base/regex.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,6 +125,14 @@ static wick_status refuse_unsupported(json_t *config, const char *path) {
     return st;
 }
 
+/* A flag that says something else than true or false would be read as another scale or no DoRA. */
+static wick_status read_flag(const wk_lora_folder *f, const char *key, bool *out) {
+    json_t *v = json_object_get(f->config, key);
+    *out = json_is_true(v);
+    return !v || json_is_null(v) || json_is_boolean(v) ? WICK_OK
+           : wk_fail(WICK_E_FORMAT, "%s: \"%s\" must be true or false", f->config_path, key);
+}
+
 static wick_status read_config(const wk_lora_folder *f, peft_config *c, wk_lora_data *d) {
     json_t *config = f->config;
     const char *path = f->config_path, *type = json_string_value(json_object_get(config, "peft_type"));
@@ -136,8 +145,9 @@ static wick_status read_config(const wk_lora_folder *f, peft_config *c, wk_lora_
     if (!st) st = wk_config_read_number(f, config, "lora_alpha", -1e6, 1e6, &c->alpha);
     if (!st) st = read_patterns(config, path, "rank_pattern", 1, WK_LORA_MAX_RANK, &c->ranks);
     if (!st) st = read_patterns(config, path, "alpha_pattern", -1e6, 1e6, &c->alphas);
-    c->dora = json_is_true(json_object_get(config, "use_dora"));
-    d->rslora = json_is_true(json_object_get(config, "use_rslora"));
+    if (!st && c->r != floor(c->r)) st = wk_fail(WICK_E_FORMAT, "%s: \"r\" must be a whole number, not %g", path, c->r);
+    if (!st) st = read_flag(f, "use_dora", &c->dora);
+    if (!st) st = read_flag(f, "use_rslora", &d->rslora);
     d->dropout = json_number_value(json_object_get(config, "lora_dropout"));
     if (!st) st = wk_config_read_text(f, "base_model_name_or_path", &d->base_model);
     if (!st) st = wk_config_read_text(f, "task_type", &d->task_type);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -326,6 +327,19 @@ wick_status wk_folders_make(const char *path) {
     }
     wk_free(copy);
     return st;
+}
+
+wick_status wk_folder_lock(const char *path, int *fd) {
+    *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0 || !flock(*fd, LOCK_EX | LOCK_NB)) return WICK_OK;
+    bool held = errno == EWOULDBLOCK;
+    wk_folder_unlock(*fd);
+    *fd = -1;
+    return held ? wk_fail(WICK_E_IO, "%s: is in use", path) : WICK_OK;
+}
+
+void wk_folder_unlock(int fd) {
+    if (fd >= 0) close(fd);
 }
 
 void wk_folder_clear(const char *folder, const char *begin, const char *end) {

@@ -47,6 +47,10 @@ bool wk_same_file(const char *a, const char *b);
 wick_status wk_folder_make(const char *path);
 /* The folder and those above it, where they are not there. Errors  WICK_E_IO, WICK_E_MEMORY. */
 wick_status wk_folders_make(const char *path);
+/* Keeps others from what a folder is for, until the descriptor is closed or the process ends; leaves no file behind. *fd is -1
+ * where the file system knows no locks. Errors  WICK_E_IO: someone else holds it. */
+wick_status wk_folder_lock(const char *path, int *fd);
+void wk_folder_unlock(int fd);
 /* Takes away the files whose name begins and ends so ("", "": all), no folders in it. What cannot go stays. */
 void wk_folder_clear(const char *folder, const char *begin, const char *end);
 void wk_folder_remove(const char *folder);  /* with the files in it, where it holds no folders */

@@ -349,6 +349,12 @@ wick_status wk_train_options_check(const wick_train_options *o) {
                        : !strcmp(lr, "step_decay")    ? "[first rate, factor, updates of a step]"
                        : !strcmp(lr, "cosine_decay")  ? "[first rate, updates] or [first rate, updates, last rate]"
                                                       : "[first rate, factor]");
+    const double *steps = !strcmp(lr, "cosine_decay") ? &o->lr_arguments[1] : least == 3 ? &o->lr_arguments[2] : NULL;
+    if (steps && !(*steps >= 1 && *steps <= 1e15 && *steps == floor(*steps)))
+        return wk_fail(WICK_E_ARG, "lr_schedule.arguments of %s: the updates are %g; a whole number from 1 is needed", lr, *steps);
+    for (int i = 0; i < o->n_lr_arguments; i++)
+        if (!(o->lr_arguments[i] >= 0))
+            return wk_fail(WICK_E_ARG, "lr_schedule.arguments of %s: %g is less than 0", lr, o->lr_arguments[i]);
     if (!o->data || !o->adapter_path || !o->fine_tune_type || !o->optimizer || !o->long_samples)
         return wk_fail(WICK_E_ARG, "%s is not set", !o->data ? "data" : !o->adapter_path ? "adapter_path" : !o->fine_tune_type
                        ? "fine_tune_type" : !o->optimizer ? "optimizer" : "long_samples");

@@ -4,7 +4,8 @@
 #include "adapter/lora_data.h"
 
 /* The singular values of s B A, largest first, into out [rank]: they are the square roots of the eigenvalues of
- * G^(1/2) H G^(1/2) with G = B^T B and H = A A^T, both [rank, rank] (B A (B A)^T and that matrix have the same ones but zeros).
+ * L H L^T with L^T L = B^T B and H = A A^T (B A (B A)^T and that matrix have the same ones but zeros). Values below 1e-7 of the
+ * largest are rounding.
  * Errors  WICK_E_MEMORY. */
 wick_status wk_lora_singular(const wk_lora_module *x, double s, double *out);
 /* The Frobenius norm of s B A: the square root of the sum of their squares. */

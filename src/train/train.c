@@ -23,6 +23,7 @@ wick_status wick_train_new(wick_model *m, const wick_train_options *o, bool dry,
     if (!t) return wk_fail_memory(sizeof *t, "a training");
     t->model = m;
     t->dry = dry;
+    t->lock = -1;
     st = wk_train_options_copy(o, &t->o);
     if (!st) st = wk_train_open(t);
     if (st) wick_train_free(t);
@@ -51,6 +52,7 @@ void wick_train_free(wick_train *t) {
     wk_dataset_free(t->train);
     wk_dataset_free(t->valid);
     wk_dataset_free(t->test);
+    wk_folder_unlock(t->lock);
     wk_free(t->checkpoint);
     wick_train_options_free(&t->o);
     wk_free(t);

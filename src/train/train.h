@@ -35,6 +35,7 @@ struct wick_train {
     wk_runs *runs; int64_t run_id; double run_from_s;
     wk_report_sample *sample; size_t n_sample;
     char *checkpoint;         /* its path */
+    int lock;                 /* on adapter_path; -1: none */
     char warning[512];
     bool dry, began, finished, answered, stopped_early, failed;
     double started_s;         /* wk_now() less at.seconds */

@@ -180,8 +180,11 @@ static void enter_run(wick_train *t) {
     wk_clear_error();
 }
 
-static wick_status check_folder(const wick_train *t) {
+static wick_status check_folder(wick_train *t) {
     wick_status st = wk_folders_make(t->o.adapter_path);
+    if (!st && wk_folder_lock(t->o.adapter_path, &t->lock))
+        st = wk_fail(WICK_E_IO, "%s: another training writes there at this moment: give another adapter_path, or wait for its end",
+                     t->o.adapter_path);
     if (!st && !t->o.resume && !t->o.overwrite && wk_file_exists(t->checkpoint))
         st = wk_fail(WICK_E_ARG, "%s: holds a run already: go on with it (--resume), begin anew over it (--overwrite), or give "
                      "another adapter_path", t->o.adapter_path);

@@ -151,6 +151,24 @@ def test_signals(tmp):
         shutil.rmtree(f"{tmp}/out")
 
 
+def test_two(tmp):
+    """Two trainings into one folder at once would mix their files: the second one is refused, and goes ahead after the first."""
+    write_data(tmp)
+    write_options(tmp, iters=100000, steps_per_report=1, samples=0)
+    p = subprocess.Popen([PROGRAM, "train", "train.yaml"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(tmp),
+                         cwd=tmp)
+    for line in p.stdout:
+        if line.startswith(b"Iter 2/"):
+            break
+    for more in ("--overwrite", "--resume"):
+        err = wick(tmp, "train", "train.yaml", more, code=1)[1]
+        assert "another training writes there at this moment" in err, err
+    wick(tmp, "train", "train.yaml", "--dry-run")
+    p.send_signal(signal.SIGTERM)
+    p.communicate(timeout=60)
+    wick(tmp, "train", "train.yaml", "--iters", "2", "--overwrite")
+
+
 def test_initial(tmp):
     write_data(tmp)
     write_options(tmp, samples=0)

@@ -202,7 +202,15 @@ static void test_check(void **state) {
     o.n_lr_arguments = 2;
     refused(wk_train_options_check(&o), WICK_E_ARG, "[first rate, last rate, updates]");
     o.lr_schedule = "cosine_decay";
+    o.lr_arguments[1] = 1e300;
+    refused(wk_train_options_check(&o), WICK_E_ARG, "the updates are 1e+300");
+    o.lr_arguments[1] = -5;
+    refused(wk_train_options_check(&o), WICK_E_ARG, "the updates are -5");
+    o.lr_arguments[1] = 10;
     ok(wk_train_options_check(&o));
+    o.lr_arguments[0] = -1e-4;
+    refused(wk_train_options_check(&o), WICK_E_ARG, "is less than 0");
+    o.lr_arguments[0] = 1e-4;
     o.data = NULL;
     refused(wk_train_options_check(&o), WICK_E_ARG, "data is not set");
     o.data = "data";

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static char folder[64];
@@ -291,6 +292,30 @@ static void test_singular(void **state) {
     wk_alloc_fail_at(0);
 }
 
+/* Large ranks, larger than a dimension too: known values, and in seconds: a report has hundreds of modules. */
+static void test_singular_large(void **state) {
+    (void)state;
+    enum { R = 512, IN = 700, OUT = 300 };
+    float *a = calloc(R * IN, sizeof *a), *b = calloc(OUT * R, sizeof *b);
+    double *s = malloc(R * sizeof *s);
+    assert_true(a && b && s);
+    wk_lora_module x = { .rank = R, .n_in = IN, .n_out = OUT, .a = a, .b = b };
+    /* Turned by Hadamard's matrix of 512 rows, which is orthogonal: A = H [I 0], B = [diagonal 0] H^T: B A = 512 diagonal. */
+    for (int i = 0; i < R; i++)
+        for (int k = 0; k < R; k++) {
+            float sign = __builtin_parity((unsigned)(i & k)) ? -1 : 1;
+            a[i * IN + k] = sign;
+            if (k < OUT) b[k * R + i] = sign * (float)(1 + (k * 7) % OUT);
+        }
+    clock_t from = clock();
+    ok(wk_lora_singular(&x, 1.0 / 512, s));
+    assert_true((double)(clock() - from) < 8.0 * CLOCKS_PER_SEC);
+    for (int i = 0; i < R; i++) assert_float_equal(s[i], (double)(i < OUT ? OUT - i : 0), 1e-8);
+    free(a);
+    free(b);
+    free(s);
+}
+
 /* ---- the report ---- */
 
 static int count(const char *text, const char *word) {
@@ -368,7 +393,8 @@ static void test_numbers(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files), cmocka_unit_test(test_full_disk), cmocka_unit_test(test_events), cmocka_unit_test(test_runs),
-        cmocka_unit_test(test_singular), cmocka_unit_test(test_report), cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_singular), cmocka_unit_test(test_singular_large),
+        cmocka_unit_test(test_report), cmocka_unit_test(test_numbers),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
