@@ -278,8 +278,8 @@ def speed(short):
             "is the operations of its linear layers at the peak for their numbers, of a generated token the bytes of weights "
             "that it reads at the peak of reads. Peaks were measured beside wick in each round, and a share is the median of the "
             f"rounds' shares; medians: reads {peak['read']:.1f} GB/s, int8 {peak['int8']:.0f}, bfloat16 {peak['bf16']:.0f}, "
-            f"rounds' shares; medians: reads {peak['read']:.1f} GB/s, int8 {peak['int8']:.0f}, bfloat16 {peak['bf16']:.0f}, "
-            f"float32 {peak['fp32']:.0f} G operations a second. F16 holds "
+            f"float32 {peak['fp32']:.0f} G operations a second. F16 holds bfloat16's numbers, as models trained so do.\n\n")
+    text += speed_table(rows, True)
     peer = f"llama.cpp from llama-cpp-python 0.3.36, {how}"
     write_section("speed", "Speed beside llama.cpp", text, [wick_version(), peer, first_line(["cc", "--version"])], short)
 
