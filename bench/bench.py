@@ -235,14 +235,18 @@ def speed_rows(models, rounds, n_prompt, n_gen, program, env=None):
     """A row of figures per model and kind of work, wick and llama.cpp taking turns."""
     rows = []
     for name, path in models:
-        say(f"{name}: prefill and generation, wick and llama.cpp")
-        peak = find_peaks()
-        both = alternate(rounds, lambda: wick_speed(path, n_prompt, n_gen, env),
-                         lambda: llama_speed(program, path, n_prompt, n_gen))
+        say(f"{name}: prefill and generation, llama.cpp and wick")
+        # Peaks beside wick in each round: what the host's other guests leave of reads moves between rounds.
+        results = alternate(rounds, lambda: llama_speed(program, path, n_prompt, n_gen),
+                            lambda: wick_speed(path, n_prompt, n_gen, env), find_peaks)
+        limit = [limits(path, n_prompt, peak) for _, _, peak in results]
+        peak = {k: statistics.median(p[k] for _, _, p in results) for k in results[0][2]}
         for k, what in enumerate((f"prefill {n_prompt}", f"generate {n_gen}")):
-            rows.append({"model": name, "what": what, "wick": statistics.median(w[k] for w, _ in both),
-                         "llama.cpp": statistics.median(l[k] for _, l in both), "peak": peak,
-                         "ratios": sorted(w[k] / l[k] for w, l in both), "limit": limits(path, n_prompt, peak)[k]})
+            wick = statistics.median(w[k] for _, w, _ in results)
+            share = statistics.median(w[k] / m[k] if m[k] else 0 for (_, w, _), m in zip(results, limit))
+            rows.append({"model": name, "what": what, "wick": wick, "llama.cpp": statistics.median(l[k] for l, _, _ in results),
+                         "peak": peak, "ratios": sorted(w[k] / l[k] for l, w, _ in results),
+                         "limit": wick / share if share else 0})
     return rows
 
 
@@ -272,9 +276,10 @@ def speed(short):
     text = ("![Speed of wick and llama.cpp by model, as shares of the machine's limit](speed.svg)\n\n"
             f"Tokens a second, medians of {rounds} rounds; spread: the rounds' smallest and largest ratio. The limit of a prompt "
             "is the operations of its linear layers at the peak for their numbers, of a generated token the bytes of weights "
-            f"that it reads at the peak of reads. Peaks were measured before each model, medians: reads {peak['read']:.1f} GB/s, "
-            f"int8 {peak['int8']:.0f}, bfloat16 {peak['bf16']:.0f}, float32 {peak['fp32']:.0f} G operations a second. F16 holds "
-            "bfloat16's numbers, as models trained so do.\n\n") + speed_table(rows, True)
+            "that it reads at the peak of reads. Peaks were measured beside wick in each round, and a share is the median of the "
+            f"rounds' shares; medians: reads {peak['read']:.1f} GB/s, int8 {peak['int8']:.0f}, bfloat16 {peak['bf16']:.0f}, "
+            f"float32 {peak['fp32']:.0f} G operations a second. F16 holds bfloat16's numbers, as models trained so do.\n\n")
+    text += speed_table(rows, True)
     peer = f"llama.cpp from llama-cpp-python 0.3.36, {how}"
     write_section("speed", "Speed beside llama.cpp", text, [wick_version(), peer, first_line(["cc", "--version"])], short)
 
