@@ -1,6 +1,7 @@
 /* grads.c: steps of the ops that are gradients of others. Sums over rows belong to one thread each and run in fixed
  * blocks added in order, so that the number of threads changes no bit. */
 #include "backend/cpu/plan.h"
+#include "backend/dump.h"
 #include <string.h>
 
 /* Inputs g, x, w, rstd. dx [R, n * group] by runs. */
@@ -45,6 +46,29 @@ void wk_lower_rms_norm_grad(wk_lowering *l, const wk_node *n) {
     wk_lower_value(l, n->out[1], true, WK_SPLIT_COLS, 0);
 }
 
+/* Not where dropout comes between, and not for a dump, which would not find the output. */
+bool wk_add_follows(const wk_cpu_plan *p, const wk_graph *g, int64_t k) {
+    const wk_node *n = &g->node[k], *next = n + 1;
+    if (k + 1 >= (int64_t)g->n_node || next->op != WK_OP_ADD || next->in[1] != n->out[0] || wk_dump_wanted()) return false;
+    if (n->op != WK_OP_LINEAR_INPUT_GRAD && (n->op != WK_OP_LORA_GRAD || n->attr.dropout > 0)) return false;
+    for (size_t i = (size_t)k + 2; i < g->n_node; i++)
+        for (int j = 0; j < g->node[i].n_in; j++) if (g->node[i].in[j] == n->out[0]) return false;
+    return next->in[0] >= 0 && next->in[0] != n->out[0] && !g->value[n->out[0]].keep && p->offset[next->in[0]] >= 0 &&
+           p->offset[next->in[0]] == p->offset[next->out[0]];
+}
+
+void wk_lower_sum(wk_lowering *l, const wk_node *n, wk_split split, int64_t unit) {
+    wk_val y = n->out[0];
+    if (l->status) return;
+    if (wk_add_follows(l->p, l->g, l->k)) {
+        wk_step *s = &l->p->step[l->p->n_step - 1];
+        y = n[1].out[0];
+        s->adds = true;
+        s->out[0] = (size_t)l->p->offset[y];
+    }
+    wk_lower_value(l, y, true, split, unit);
+}
+
 /* g as bfloat16, [R][n_out in whole chunks], for all threads. */
 static uint16_t *rounded(const wk_step *s, const wk_cpu_plan *p) { return (uint16_t *)(void *)(p->mem + p->slot[s->slot].at); }
 static int64_t rounded_cols(int64_t n_out) { return (n_out + 31) / 32 * 32; }
@@ -60,7 +84,7 @@ static void input_grad_rounded(const wk_step *s, const wk_cpu_plan *p, const wk_
     int64_t rows = wk_rows_of(p, s->shape_out), n_in = s->shape_out.cols, n_out = s->shape_in.cols, from, to;
     wk_team_share(t, n_in, 32, &from, &to);
     if (from < to && rows)
-        wk_linear_input_grad(s->weight->mat[0], rounded(s, p), rounded_cols(n_out), rows, 0, n_out, from, to, false,
+        wk_linear_input_grad(s->weight->mat[0], rounded(s, p), rounded_cols(n_out), rows, 0, n_out, from, to, s->adds,
                              wk_out(p, s, 0), n_in);
 }
 
@@ -72,7 +96,7 @@ static void input_grad(const wk_step *s, const wk_cpu_plan *p, const wk_team *t)
     if (rows >= 64 * t->n) wk_team_share(t, rows, 1, &r0, &r1);
     else wk_team_share(t, n_in, 64, &i0, &i1);
     if (i0 < i1 && r0 < r1)
-        wk_linear_input_grad(s->weight->mat[0], wk_in(p, s, 0) + r0 * n_out, n_out, r1 - r0, 0, n_out, i0, i1, false,
+        wk_linear_input_grad(s->weight->mat[0], wk_in(p, s, 0) + r0 * n_out, n_out, r1 - r0, 0, n_out, i0, i1, s->adds,
                              wk_out(p, s, 0) + r0 * n_in, n_in);
 }
 
@@ -90,7 +114,7 @@ static void lower_rounded(wk_lowering *l, const wk_node *n, const wk_cpu_weight 
     s->weight = w;
     s->slot = slot;
     wk_lower_scratch(l, WK_SPACE_SLOT, slot, false, WK_SPLIT_NONE, 0);
-    wk_lower_value(l, n->out[0], true, WK_SPLIT_NONE, 0);
+    wk_lower_sum(l, n, WK_SPLIT_NONE, 0);
 }
 
 void wk_lower_linear_input_grad(wk_lowering *l, const wk_node *n) {
@@ -103,7 +127,7 @@ void wk_lower_linear_input_grad(wk_lowering *l, const wk_node *n) {
     if (!s) return;
     s->weight = w;
     wk_lower_value(l, n->in[0], false, WK_SPLIT_NONE, 0);
-    wk_lower_value(l, n->out[0], true, WK_SPLIT_NONE, 0);
+    wk_lower_sum(l, n, WK_SPLIT_NONE, 0);
 }
 
 /* dW[o,i] = sum_r g[r,o] x[r,i], by rows of dW. */

@@ -131,7 +131,7 @@ static void rows_back(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) 
     float *d = d_of(s, p) + from * rank, *dx = wk_out(p, s, 0) + from * n_in;
     wk_linear_input_grad_f32(b, wk_in(p, s, 0) + from * n_out, n_out, to - from, 0, n_out, 0, rank, false, d, rank);
     p->kernels->scale(s->node->attr.scale, d, (to - from) * rank, d);
-    wk_linear_input_grad_f32(a, d, rank, to - from, 0, rank, 0, n_in, false, dx, n_in);
+    wk_linear_input_grad_f32(a, d, rank, to - from, 0, rank, 0, n_in, s->adds, dx, n_in);
     for (int64_t r = from; drops(s, p) && r < to; r++) {
         uint32_t row = wk_dropout_row(&key, r);
         for (int64_t c = 0; c < n_in; c++) wk_out(p, s, 0)[r * n_in + c] *= wk_dropout_at(&key, row, (uint32_t)c);
@@ -182,7 +182,7 @@ void wk_lower_lora_grad(wk_lowering *l, const wk_node *n) {
     if (!s) return;
     s->slot = slot;
     wk_lower_value(l, n->in[0], false, WK_SPLIT_RUNS, n_out);
-    wk_lower_value(l, n->out[0], true, WK_SPLIT_RUNS, n_in);
+    wk_lower_sum(l, n, WK_SPLIT_RUNS, n_in);
     wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_NONE, 0);
     s = wk_lower_step(l, sum_b);
     if (!s) return;

@@ -42,6 +42,7 @@ struct wk_step {
     const float *bias;
     int64_t lora_in;               /* columns of a lora's x */
     size_t first, n;               /* operands that are made ahead: of wk_cpu_plan's ahead[] */
+    bool adds;                     /* to what lies at out[0] already */
     int slot, slot2, table;        /* scratch: indices of wk_cpu_plan's slot[], rope[], sort[] */
 };
 
@@ -174,6 +175,10 @@ void wk_lower_expert_input_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_combine_grad(wk_lowering *l, const wk_node *n);
 /* Is node k a linear whose result, and whose input, the lora after it takes, in place? One step then makes both. */
 bool wk_lora_follows(const wk_cpu_plan *p, const wk_graph *g, int64_t k);
+/* Is node k's first output a gradient that the node after it adds, in place, to what is there of it? Then node k may do so. */
+bool wk_add_follows(const wk_cpu_plan *p, const wk_graph *g, int64_t k);
+/* Lets the last step, of node k, do so where an add follows; it has declared what it touches but its first output. */
+void wk_lower_sum(wk_lowering *l, const wk_node *n, wk_split split, int64_t unit);
 /* Where the order of a list of ids lies (wk_cpu_plan's sort[]), with a step that makes it unless an earlier one did. ids is the
  * node's input 2; w has the experts. */
 int wk_lower_sort(wk_lowering *l, const wk_node *n, const wk_cpu_weight *w);

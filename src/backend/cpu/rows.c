@@ -144,7 +144,9 @@ static void by_columns(wk_lowering *l, const wk_node *n, wk_step_fn run) {
 }
 
 void wk_lower_glu(wk_lowering *l, const wk_node *n) { by_columns(l, n, glu); }
-void wk_lower_add(wk_lowering *l, const wk_node *n) { by_columns(l, n, add); }
+void wk_lower_add(wk_lowering *l, const wk_node *n) {
+    if (l->k == 0 || !wk_add_follows(l->p, l->g, l->k - 1)) by_columns(l, n, add);
+}
 void wk_lower_softcap(wk_lowering *l, const wk_node *n) { by_columns(l, n, softcap); }
 void wk_lower_select_rows(wk_lowering *l, const wk_node *n) { by_columns(l, n, select_rows); }
 
