@@ -150,6 +150,12 @@ void sig_begin(void) {
     signal(SIGPIPE, SIG_IGN);  /* a closed pipe is seen as EPIPE */
 }
 
+void sig_hangup(void) {
+    struct sigaction was, a = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
+    sigemptyset(&a.sa_mask);
+    if (!sigaction(SIGHUP, NULL, &was) && was.sa_handler != SIG_IGN) sigaction(SIGHUP, &a, NULL);
+}
+
 void sig_again(void) {
     interrupted = 0;
     sig_begin();

@@ -57,6 +57,7 @@ void watch_end(void);
 extern volatile sig_atomic_t interrupted;
 /* From now on the first Ctrl-C sets interrupted and stops the running session; a second one kills. */
 void sig_begin(void);
+void sig_hangup(void);                /* a closed terminal is as Ctrl-C; unless nohup ignores it */
 /* Ready for the next Ctrl-C (chat, after each answer). */
 void sig_again(void);
 /* The session that Ctrl-C stops; NULL: none. */

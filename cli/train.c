@@ -224,13 +224,14 @@ static int run(const opts *o, wick_train *t, const wick_train_options *to) {
     if (info.n_masked && !o->quiet)
         fprintf(stderr, "wick: samples left out, since no label is left in them: %llu\n", (unsigned long long)info.n_masked);
     wick_status st = WICK_OK;
-    while (!code && !e.finished && !interrupted) {
+    bool heard = true;  /* a pipe that is closed, or a full disk, ends the run as Ctrl-C does: what was learnt is kept */
+    while (!code && !e.finished && !interrupted && heard) {
         st = wick_train_step(t, &e);
         if (st) break;
-        if (e.reported && !show_report(&s, &e.point)) code = EXIT_FAILED;
+        heard = !e.reported || show_report(&s, &e.point);
         status(&s, &e);
     }
-    if (!code && interrupted && !st && !e.finished) code = stop(&s, t, to, &e);
+    if (!code && (interrupted || !heard) && !st && !e.finished) code = stop(&s, t, to, &e);
     else if (!code && (e.finished || st == WICK_E_END)) code = finish(&s, t, to, &e);
     else if (!code) {
         erase(&s);
@@ -253,6 +254,7 @@ int verb_train(const opts *o) {
     x.model = to.model;
     if (!code) code = cli_open(&x, false, &m);
     if (!code) code = train_status(wick_train_new(m.model, &to, o->dry_run, &t));
+    sig_hangup();
     if (!code) code = o->dry_run ? describe(t, &to, &m) : run(o, t, &to);
     wick_train_free(t);
     if (m.model) cli_close(&m);

@@ -180,6 +180,17 @@ static void enter_run(wick_train *t) {
     wk_clear_error();
 }
 
+/* What a killed run was writing; nobody else is, since the folder is held. */
+static void clear_unfinished(const char *folder) {
+    static const char *const names[] = { "adapter_model.safetensors", "adapter_config.json", "checkpoint.wick", "report.html",
+                                         "log.jsonl", "log.csv", "model.gguf" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char begin[64];
+        snprintf(begin, sizeof begin, "%s.tmp-", names[i]);
+        wk_folder_clear(folder, begin, "");
+    }
+}
+
 static wick_status check_folder(wick_train *t) {
     wick_status st = wk_folders_make(t->o.adapter_path);
     if (!st && wk_folder_lock(t->o.adapter_path, &t->lock))
@@ -188,6 +199,7 @@ static wick_status check_folder(wick_train *t) {
     if (!st && !t->o.resume && !t->o.overwrite && wk_file_exists(t->checkpoint))
         st = wk_fail(WICK_E_ARG, "%s: holds a run already: go on with it (--resume), begin anew over it (--overwrite), or give "
                      "another adapter_path", t->o.adapter_path);
+    if (!st && t->lock >= 0) clear_unfinished(t->o.adapter_path);
     return st;
 }
 

@@ -129,12 +129,12 @@ def test_resume(tmp):
 
 
 def test_signals(tmp):
-    """SIGTERM and SIGINT save and exit; the run goes on to the same bytes. A kill loses no more than what came after a save."""
+    """SIGTERM, SIGINT and SIGHUP save and exit; the run goes on to the same bytes. A kill loses only what came after a save."""
     write_data(tmp)
     write_options(tmp, iters=40, save_every=5, steps_per_report=1, samples=0)
     wick(tmp, "train", "train.yaml", "--adapter-path", "whole")
     want = files(f"{tmp}/whole")
-    for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
+    for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL):
         p = subprocess.Popen([PROGRAM, "train", "train.yaml"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(tmp),
                              cwd=tmp)
         for line in p.stdout:
@@ -145,10 +145,28 @@ def test_signals(tmp):
         if sig != signal.SIGKILL:
             assert p.returncode == 130 and "go on with --resume" in err, (p.returncode, err)
             assert json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"][-1]["status"] == "interrupted"
+        with open(f"{tmp}/out/checkpoint.wick.tmp-1", "w", encoding="utf-8"):
+            pass  # as a kill in the middle of a save leaves it
         wick(tmp, "train", "train.yaml", "--resume")
         assert files(f"{tmp}/out") == want, sig
+        assert not any(".tmp-" in name for name in os.listdir(f"{tmp}/out"))
         assert [p["iteration"] for p in log_of(tmp)] == list(range(41))
         shutil.rmtree(f"{tmp}/out")
+
+
+def test_closed_output(tmp):
+    """wick train | head: what was learnt until the pipe closed is kept."""
+    write_data(tmp)
+    write_options(tmp, iters=100000, save_every=0, steps_per_report=1, samples=0)
+    p = subprocess.Popen([PROGRAM, "train", "train.yaml"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(tmp),
+                         cwd=tmp)
+    for line in p.stdout:
+        if line.startswith(b"Iter 3/"):
+            break
+    p.stdout.close()
+    err = p.stderr.read().decode()
+    assert p.wait(timeout=60) != 0 and "go on with --resume" in err, err
+    wick(tmp, "train", "train.yaml", "--resume", "--iters", "3")
 
 
 def test_two(tmp):
