@@ -89,7 +89,7 @@ static void put_mask(wk_buf *b, const wick_model *m, const wick_train_sample *s,
     for (size_t i = 0; i < s->n; i++) {
         size_t n = 0;
         const char *piece = wick_token_piece(m, s->ids[i], &n);
-        bool now = s->labels && s->labels[i] >= 0;
+        bool now = i && s->labels && s->labels[i] >= 0;  /* nothing stands before the first that could predict it */
         if (now != learnt) wk_buf_str(b, color ? now ? "\033[0;32m" : "\033[0;2m" : now ? "[" : "]");
         learnt = now;
         for (size_t k = 0; piece && k < n; k++) {
@@ -125,11 +125,15 @@ static int show_mask(const opts *o, const wick_model *m, bool json) {
     if (o->n_word || o->prompt || o->file || o->render)
         return cli_usage("--show-mask has the text in its file; leave out words, -p, -f and --render");
     int code = cli_read(o->show_mask, &text);
-    size_t line = 1;
-    for (char *at = text.ptr, *end; !code && !interrupted && at && *at; at = end, line++) {
-        end = at + strcspn(at, "\n");
-        if (*end) *end++ = 0;
-        if (at[strspn(at, " \t\r")]) code = show_line(o, m, at, line, json);
+    char *at = text.ptr, *stop = at ? at + text.len : NULL;
+    if (text.len >= 3 && !memcmp(at, "\xEF\xBB\xBF", 3)) at += 3;
+    for (size_t line = 1; !code && !interrupted && at < stop; line++) {
+        char *end = memchr(at, '\n', (size_t)(stop - at));
+        if (!end) end = stop;
+        *end = 0;
+        if (strlen(at) < (size_t)(end - at)) code = cli_fail("%s: line %zu: holds a NUL byte", o->show_mask, line);
+        else if (at[strspn(at, " \t\r")]) code = show_line(o, m, at, line, json);
+        at = end + 1;
     }
     wk_buf_free(&text);
     return code;

@@ -154,6 +154,16 @@ def test_signals(tmp):
         shutil.rmtree(f"{tmp}/out")
 
 
+def test_show_mask(tmp):
+    """The same lines as training takes: a byte order mark and CRLF are no matter, a NUL byte does not end the list unseen."""
+    for data, code in ((b'\xef\xbb\xbf{"text":"ab"}\r\n\r\n{"text":"c"}', 0), (b'{"text":"ab"}\n\0\n{"text":"c"}\n', 1)):
+        with open(f"{tmp}/mask.jsonl", "wb") as f:
+            f.write(data)
+        out, err = wick(tmp, "tokenize", MODEL, "--show-mask", "mask.jsonl", code=code)
+        assert "-- line 1: " in out and ("line 2: holds a NUL byte" in err if code else "-- line 3: " in out), (out, err)
+        assert not out.startswith("["), out  # nothing predicts the first token
+
+
 def test_closed_output(tmp):
     """wick train | head: what was learnt until the pipe closed is kept."""
     write_data(tmp)
