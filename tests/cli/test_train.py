@@ -334,7 +334,7 @@ def test_classifier(tmp):
     for name, part in (("train", train), ("valid", held_out)):
         with open(f"{tmp}/data/{name}.jsonl", "w", encoding="utf-8") as f:
             f.writelines(json.dumps({"text": t, "label": f"LABEL_{'abc'.index(t[0])}"}) + "\n" for t in part)
-    write_options(tmp, model="model", iters=100, batch_size=16, learning_rate="3e-3", steps_per_eval=50)
+    write_options(tmp, model="model", iters=150, batch_size=16, learning_rate="1e-3", max_grad_norm=1, steps_per_eval=50)
     wick(tmp, "train", "train.yaml")
     assert log_of(tmp)[-1]["val_loss"] < 0.1 < log_of(tmp)[0]["val_loss"], log_of(tmp)
     ids = json.loads(wick(tmp, "tokenize", "model", "abcdefghijklmnopqrstuvwxyz", "-o", "json")[0])["ids"]
