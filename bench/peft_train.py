@@ -24,5 +24,5 @@ for k in range(steps + 1):
     optimizer.step()
     optimizer.zero_grad()
 took = time.perf_counter() - began
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 print(json.dumps({"tokens_per_second": rows * steps / took, "peak_mb": peak}))

@@ -74,7 +74,7 @@ int main(int argc, char **argv) {
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
     printf("{\"tokens_per_second\": %.1f, \"step_ms\": %.1f, \"peak_mb\": %.1f, \"trainer_mb\": %.1f, \"loss\": %.6f}\n",
-           n * steps / took, took / steps * 1e3, (double)use.ru_maxrss / 1024, (double)wk_trainer_bytes(t) / 1e6,
+           n * steps / took, took / steps * 1e3, (double)use.ru_maxrss * 1024 / 1e6, (double)wk_trainer_bytes(t) / 1e6,
            loss / (double)n_label);
     wk_trainer_free(t);
     wk_model_free(m);
