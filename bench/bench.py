@@ -625,8 +625,8 @@ def training(short):
             "wick, from bfloat16 weights": [program, smollm2_bf16(), *how, "--no-checkpoint"],
             "PEFT, float32": [python, peft, model, "float32", 512, steps, THREADS],
             "PEFT, bfloat16": [python, peft, model, "bfloat16", 512, steps, THREADS],
-            whole[most]: [program, qwen, *how],
-            most: [program, qwen, *how, "--masked", 90]}
+            whole[most]: [program, qwen, *how, "--no-checkpoint"],
+            most: [program, qwen, *how, "--no-checkpoint", "--masked", 90]}
     runs = {name: [] for name in ways}
     for _ in range(rounds):
         for name, command in ways.items():
@@ -640,7 +640,7 @@ def training(short):
         to_whole = f"{statistics.median(a / b for a, b in zip(v, speeds[whole[name]])):.2f}" if name in whole else ""
         rows.append((name, f"{statistics.median(v):.0f}", to_peft, to_whole, f"{max(r['peak_mb'] for r in runs[name]):.0f}"))
     text = (f"SmolLM2-135M Q4_1 unless said, rank 8 on all seven projections, AdamW, steps of 1 x 512 random tokens, {rounds} "
-            f"rounds of {steps} steps; medians, ratios of each round. Qwen's activations are computed again.\n\n" +
+            f"rounds of {steps} steps; medians, ratios of each round.\n\n" +
             table(("what", "tokens/s", "of PEFT's best", "of all labels", "peak MB"), rows))
     write_section("training", "Training beside PEFT", text, [wick_version(), "torch 2.15, transformers 5.23, PEFT 0.21"], short)
 
