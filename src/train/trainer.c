@@ -61,9 +61,9 @@ static wick_status add_whole(wk_trainer *t, int layer, wk_role role, const wk_we
     for (size_t i = 0; w && i < t->n_swap; i++) if (t->swap[i].of == w) return WICK_OK;
     if (!w) return WICK_OK;
     if (wk_dtypes[w->dtype].quantised || w->n_mat > 1)
-        return wk_fail(WICK_E_UNSUPPORTED, "%s of layer %d is %s: %s; train an adapter, or convert the model to floats",
-                       wk_roles[role].gguf, layer, wk_dtypes[w->dtype].name,
-                       w->n_mat > 1 ? "experts cannot be trained whole" : "quantised weights cannot be trained whole");
+        return wk_fail(WICK_E_UNSUPPORTED, "%s of layer %d is %s: %s", wk_roles[role].gguf, layer, wk_dtypes[w->dtype].name,
+                       w->n_mat > 1 ? "experts cannot be trained whole; name others in keys, or train an adapter"
+                       : "quantised weights cannot be trained whole; train an adapter, or convert the model to floats");
     if (!wk_grow((void **)&t->swap, &t->cap_swap, t->n_swap + 1, sizeof *t->swap))
         return wk_fail_memory(t->n_swap * sizeof *t->swap, "the trained parameters");
     t->swap[t->n_swap++] = (wk_swap){ w, NULL };
