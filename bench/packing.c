@@ -1,9 +1,13 @@
 /* packing.c: how fast a model's file becomes packed weights, beside how fast the same threads copy it.
- *   bench/packing MODEL copy|pack [THREADS]
+ *   bench/packing MODEL [PAIRS [THREADS]]   copies and packs in turns
+ *   bench/packing MODEL copy|pack [THREADS]   one of them once, for a profiler
  * copy: the mapped file's bytes into fresh memory, in huge pages where there are such, as packed weights lie. pack: what opening
  * a model does past its header and without its text, through the CPU backend. The file is in the system's cache (it is read once
- * before); a process measures once, so that no memory is used again. Prints one line of JSON: bytes of the file, seconds, the
- * most memory that the process held. */
+ * before); each is measured once in a process of its own, so that no memory is used again.
+ * What a virtual machine's host grants changes within seconds, up to tenfold, so a pack counts only between two copies that agree
+ * within 15 %, and is held against their mean; a copy and a pack before all that bring the host's memory in. Tries end at PAIRS
+ * (5) that count, or at four times as many. Prints one line of JSON: bytes of the file; seconds of [copy before, pack, copy after]
+ * of those that count, how many were tried, the median of copy / pack, and the most memory that a pack held. */
 #include "base/clock.h"
 #include "base/file.h"
 #include "model/bind.h"
@@ -12,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void need(wick_status st) {
@@ -69,16 +74,67 @@ static double pack(const char *path, int n_thread) {
     return took;
 }
 
+typedef struct measured { double seconds; long peak; } measured;
+
+/* One copy or pack in a process of its own. */
+static measured measure(const char *path, bool packs, int n_thread) {
+    measured m = { 0 };
+    int end[2], status;
+    fflush(stdout);
+    if (pipe(end)) need(wk_fail(WICK_E_IO, "no pipe"));
+    pid_t child = fork();
+    if (child < 0) need(wk_fail(WICK_E_IO, "no process"));
+    if (!child) {
+        struct rusage use;
+        m.seconds = packs ? pack(path, n_thread) : copy(path, n_thread);
+        getrusage(RUSAGE_SELF, &use);
+        m.peak = use.ru_maxrss * 1024;
+        _exit(write(end[1], &m, sizeof m) != sizeof m);
+    }
+    close(end[1]);
+    bool ok = read(end[0], &m, sizeof m) == sizeof m;
+    close(end[0]);
+    if (waitpid(child, &status, 0) != child || status || !ok) need(wk_fail(WICK_E_IO, "a measurement failed"));
+    return m;
+}
+
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void turns(const char *path, size_t size, int n_pair, int n_thread) {
+    enum { MOST = 100 };
+    double ratio[MOST];
+    int n = 0, tried = 0;
+    long peak = 0;
+    if (n_pair > MOST) n_pair = MOST;
+    measure(path, false, n_thread);
+    measure(path, true, n_thread);
+    printf("{\"bytes\": %zu, \"counted\": [", size);
+    for (double before = measure(path, false, n_thread).seconds, after; n < n_pair && tried < 4 * n_pair; tried++, before = after) {
+        measured m = measure(path, true, n_thread);
+        after = measure(path, false, n_thread).seconds;
+        if (m.peak > peak) peak = m.peak;
+        if (after > 1.15 * before || before > 1.15 * after) continue;
+        printf("%s[%.6f, %.6f, %.6f]", n ? ", " : "", before, m.seconds, after);
+        ratio[n++] = (before + after) / 2 / m.seconds;
+    }
+    qsort(ratio, (size_t)n, sizeof *ratio, ascending);
+    printf("], \"tried\": %d, \"ratio\": %.3f, \"peak\": %ld}\n", tried,
+           n ? (ratio[n / 2] + ratio[(n - 1) / 2]) / 2 : 0, peak);
+}
+
 int main(int argc, char **argv) {
-    if (argc < 3) {
-        fprintf(stderr, "packing MODEL copy|pack [THREADS]\n");
+    if (argc < 2) {
+        fprintf(stderr, "packing MODEL [PAIRS [THREADS]]\npacking MODEL copy|pack [THREADS]\n");
         return 2;
     }
     int n_thread = argc > 3 ? atoi(argv[3]) : 0;
+    const char *what = argc > 2 ? argv[2] : "5";
     size_t size = warm(argv[1]);
-    double took = strcmp(argv[2], "pack") ? copy(argv[1], n_thread) : pack(argv[1], n_thread);
-    struct rusage use;
-    getrusage(RUSAGE_SELF, &use);
-    printf("{\"bytes\": %zu, \"seconds\": %.6f, \"peak\": %ld}\n", size, took, use.ru_maxrss * 1024);
+    if (!strcmp(what, "copy")) printf("%.6f\n", copy(argv[1], n_thread));
+    else if (!strcmp(what, "pack")) printf("%.6f\n", pack(argv[1], n_thread));
+    else turns(argv[1], size, atoi(what), n_thread);
     return 0;
 }

@@ -234,8 +234,9 @@ static void test_sizes(void **unused) {
     }
 }
 
-/* Weights of many sizes on one list come out as each does by itself; a float16 one, whose last value alone bfloat16 does not hold,
- * as float16; what is cut from the list stays as it was laid out. */
+/* Weights of many sizes, more than a thread takes at a time, on one list come out as the decoder gives them, and as each does by
+ * itself; a float16 one, whose last value alone bfloat16 does not hold, as float16; what is cut from the list stays as it was laid
+ * out. */
 static void test_list(void **unused) {
     (void)unused;
     enum { N = 9 };
@@ -246,7 +247,7 @@ static void test_list(void **unused) {
     wk_tensor t[N];
     wk_packed *w[N], *cut, *by_itself;
     for (int i = 0; i < N; i++) {
-        t[i] = random_tensor(types[i], 1, i == 2 ? 900 : 1 + 2 * i, 256 * (1 + i % 3));
+        t[i] = random_tensor(types[i], 1, i == 2 ? 9000 : i == 6 ? 6000 : 1 + 2 * i, 256 * (1 + i % 3));
         uint8_t *raw = (uint8_t *)(uintptr_t)t[i].data;
         for (uint64_t k = 0; types[i] == WK_F16 && k < t[i].n_bytes; k += 2) raw[k] = 0, raw[k + 1] = 0x3c;
         if (i == 3) raw[t[i].n_bytes - 2] = 1;
@@ -267,6 +268,8 @@ static void test_list(void **unused) {
             wk_packed_row(by_itself, r, want);
             wk_packed_row(w[i], r, got);
             assert_memory_equal(want, got, (size_t)wk_packed_n_in(by_itself) * sizeof *want);
+            wk_tensor_row(&t[i], i == 1 ? from[r] : r, want);
+            assert_true(same_floats(want, got, wk_packed_n_in(by_itself)));
         }
         wk_packed_free(by_itself);
         wk_packed_free(w[i]);

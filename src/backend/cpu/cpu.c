@@ -8,7 +8,7 @@ typedef struct cpu_backend {
     wk_backend base;
     wk_packing later;  /* weights that wait for others */
 } cpu_backend;
-enum { LATER_BYTES = 16 << 20 };  /* enough to keep threads busy; so much of the file stays mapped meanwhile */
+enum { LATER_BYTES = 256 << 20 };  /* threads wait for each other so often; progress is as coarse */
 
 static void weight_free(wk_backend *be, wk_weight *weight) {
     wk_cpu_weight *w = (wk_cpu_weight *)weight;

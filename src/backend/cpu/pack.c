@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WINDOW_BYTES = 4 << 20 };  /* of the file that a thread maps at a time */
+enum { PIECE_BYTES = 4 << 20 };  /* of the file that a thread maps and packs at a time */
 
 static const struct type { wk_layout l; wk_take_fn *take; wk_weave_fn *weave; } types[WK_DTYPE_COUNT] = {
     [WK_F32]    = { { .bits = 32 }, wk_take_plain, wk_weave_floats },
@@ -149,6 +149,7 @@ struct wk_pack_job {
 typedef struct wk_pack_job job;
 
 static int64_t block_bytes(const job *j) { return WK_PACK_ROWS * (int64_t)j->row_bytes; }
+static int64_t bytes_of(const job *j) { return j->w->n_block * block_bytes(j); }
 
 /* Packed row r in the file from byte `at` on, or NULL past the last. */
 static const uint8_t *source(const job *j, int64_t r, size_t at) {
@@ -178,7 +179,7 @@ static void pack_block(job *j, int64_t block, wk_part part[16]) {
     size_t ahead = span_bytes < j->row_bytes ? span_bytes : j->row_bytes;
     for (int64_t span = 0; span * WK_SUPER < w->n_in; span++, at += span_bytes) {
         int n = (int)(w->n_in - span * WK_SUPER < WK_SUPER ? w->n_in - span * WK_SUPER : WK_SUPER);
-        bool straight = j->weave && w->n_held == w->n_in;
+        bool straight = (j->weave || j->narrow) && w->n_held == w->n_in;
         const uint8_t *row[16];
         for (int r = 0; r < 16; r++) {
             const uint8_t *next = source(j, block * 16 + 16 + r, at);
@@ -186,7 +187,9 @@ static void pack_block(job *j, int64_t block, wk_part part[16]) {
             row[r] = source(j, block * 16 + r, at);
             if (straight && !row[r]) row[r] = zeros;
         }
-        if (straight) j->weave(j->w, block, span, n, row);
+        if (straight && j->narrow) {
+            if (!wk_weave_narrow(j->w, block, span, n, row)) atomic_store(&j->lost, true);
+        } else if (straight) j->weave(j->w, block, span, n, row);
         else take_span(j, block, span, n, row, part);
     }
 }
@@ -199,7 +202,7 @@ typedef struct trail { const uint8_t *from, *to; } trail;
 static void trail_add(trail *t, const uint8_t *p, size_t n) {
     enum { GAP = 4095 };
     bool joins = t->from && p >= t->to && p - t->to <= GAP;
-    if (t->from && (!joins || t->to - t->from >= WINDOW_BYTES)) wk_file_release(t->from, (size_t)(t->to - t->from)), joins = false;
+    if (t->from && (!joins || t->to - t->from >= PIECE_BYTES)) wk_file_release(t->from, (size_t)(t->to - t->from)), joins = false;
     if (!joins) t->from = p;
     t->to = p + n;
 }
@@ -207,7 +210,7 @@ static void trail_add(trail *t, const uint8_t *p, size_t n) {
 /* Blocks [from, to), a window of the file at a time. */
 static void pack_blocks(job *j, int64_t from, int64_t to, trail *passed) {
     wk_part part[16];
-    int64_t each = block_bytes(j), step = WINDOW_BYTES / each + 1, whole = j->w->n_out * (int64_t)j->row_bytes;
+    int64_t each = block_bytes(j), step = PIECE_BYTES / each + 1, whole = j->w->n_out * (int64_t)j->row_bytes;
     for (int64_t b = from, end; b < to && !atomic_load(&j->lost); b = end) {
         end = b + step < to ? b + step : to;
         const uint8_t *window = j->data + b * each;
@@ -224,19 +227,26 @@ static int64_t blocks_before(const job *j, int64_t at) {
     return n < j->w->n_block ? n : j->w->n_block;
 }
 
-/* A thread's share is one run of bytes of all jobs: pages of the file and of packed weights, but for a few, are its own. */
+/* Whichever thread is free takes the next piece of all jobs' bytes, so that none waits for one that was late or held up. Pages of
+ * the file and of packed weights, but for a few, are a thread's own. */
 static void pack_share(const wk_team *t, void *arg) {
-    const wk_packing *p = arg;
+    wk_packing *p = arg;
     trail passed = { 0 };
     int64_t from, to, at = 0;
-    wk_team_share(t, p->n_bytes, 1, &from, &to);
-    for (size_t i = 0; i < p->n_job && at < to; at += p->job[i].w->n_block * block_bytes(&p->job[i]), i++)
-        pack_blocks(&p->job[i], blocks_before(&p->job[i], from - at), blocks_before(&p->job[i], to - at), &passed);
+    size_t i = 0;
+    (void)t;
+    while ((from = atomic_fetch_add(&p->next, PIECE_BYTES)) < p->n_bytes) {
+        to = from + PIECE_BYTES;
+        for (; i < p->n_job && at + bytes_of(&p->job[i]) <= from; i++) at += bytes_of(&p->job[i]);
+        int64_t start = at;
+        for (size_t k = i; k < p->n_job && start < to; start += bytes_of(&p->job[k]), k++)
+            pack_blocks(&p->job[k], blocks_before(&p->job[k], from - start), blocks_before(&p->job[k], to - start), &passed);
+    }
     if (passed.from) wk_file_release(passed.from, (size_t)(passed.to - passed.from));
 }
 
 static void run_one(wk_pool *pool, job *j) {
-    wk_packing p = { pool, j, 1, 1, j->w->n_block * block_bytes(j) };
+    wk_packing p = { .pool = pool, .job = j, .n_job = 1, .cap_job = 1, .n_bytes = bytes_of(j) };
     wk_share_out(pool, pack_share, &p);
 }
 
@@ -339,7 +349,7 @@ static wick_status add_job(wk_packing *p, const struct type *type, int64_t n_out
         return st;
     }
     j->w = *out;
-    p->n_bytes += j->w->n_block * block_bytes(j);
+    p->n_bytes += bytes_of(j);
     p->job[p->n_job++] = *j;
     return WICK_OK;
 }
@@ -384,7 +394,7 @@ static wick_status widen_lost(wk_packing *p) {
         j->weave = types[WK_F16].weave;
         j->narrow = false;
         atomic_store(&j->lost, false);
-        p->n_bytes += j->w->n_block * block_bytes(j);
+        p->n_bytes += bytes_of(j);
         p->job[n++] = *j;
     }
     p->n_job = n;
@@ -400,6 +410,7 @@ wick_status wk_packing_run(wk_packing *p) {
     wick_status st = WICK_OK;
     while (!st && p->n_job) {
         qsort(p->job, p->n_job, sizeof *p->job, by_place);
+        atomic_store(&p->next, 0);
         wk_share_out(p->pool, pack_share, p);
         st = widen_lost(p);
     }
@@ -409,7 +420,7 @@ wick_status wk_packing_run(wk_packing *p) {
 void wk_packing_cut(wk_packing *p, size_t n_job) {
     while (p->n_job > n_job) {
         const job *j = &p->job[--p->n_job];
-        p->n_bytes -= j->w->n_block * block_bytes(j);
+        p->n_bytes -= bytes_of(j);
         wk_free(j->row_from);
     }
 }

@@ -8,33 +8,41 @@
 
 /* F32, F16, BF16: as they are. */
 void wk_take_plain(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) { memcpy(p->code, src, (size_t)(n * d->bytes)); }
-/* n float16 as bfloat16; true: a value is not held unchanged. A float16's bits 13 places up are a float32, 2^112 times too small,
- * of subnormal ones too. */
-static inline __attribute__((always_inline)) bool narrow(const uint8_t *src, int n, uint16_t *out) {
-    uint32_t cut = 0;
-    for (int i = 0; i < n; i++) {
-        uint32_t h = wk_get_u16(src + 2 * i);
-        union { uint32_t u; float f; } x = { (h & 0x7fff) << 13 };
-        x.f *= 0x1p112f;
-        x.u |= (h & 0x7c00) == 0x7c00 ? 0x7f800000 : 0;  /* infinities and NaN */
-        cut |= x.u & 0xffff;
-        out[i] = (uint16_t)((h & 0x8000) | x.u >> 16);
-    }
-    return cut != 0;
+/* A float16's bits 13 places up are a float32, 2^112 times too small, of subnormal ones too. */
+static inline __attribute__((always_inline)) uint32_t widen(uint32_t up, bool finite) {
+    union { uint32_t u; float f; } x = { up };
+    x.f *= 0x1p112f;
+    return x.u | (finite ? 0 : 0x7f800000);  /* infinities and NaN */
 }
-static bool narrow_c(const uint8_t *src, int n, uint16_t *out) { return narrow(src, n, out); }
+static inline __attribute__((always_inline)) bool narrow(const uint8_t *restrict src, int n_pair, uint8_t *restrict to) {
+    uint32_t cut = 0;
+    for (int i = 0; i < n_pair; i++) {
+        uint32_t pair = wk_get_u32(src + 4 * i);
+        uint32_t a = widen((pair & 0x7fff) << 13, (pair & 0x7c00) != 0x7c00);
+        uint32_t b = widen(pair >> 3 & 0x0fffe000, (pair & 0x7c000000) != 0x7c000000);
+        cut |= (a | b) & 0xffff;
+        pair = (pair & 0x80008000) | a >> 16 | b;
+        memcpy(to + 4 * i, &pair, sizeof pair);
+    }
+    return cut == 0;
+}
+static bool narrow_c(const uint8_t *src, int n_pair, uint8_t *to) { return narrow(src, n_pair, to); }
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static bool narrow_avx2(const uint8_t *src, int n, uint16_t *out) { return narrow(src, n, out); }
+__attribute__((target("avx2"))) static bool narrow_avx2(const uint8_t *src, int n, uint8_t *to) { return narrow(src, n, to); }
 #else
 #define narrow_avx2 narrow_c
 #endif
+bool wk_narrow(const uint8_t *src, int n_pair, uint8_t *to) {
+    return (wk_cpu_features() & WK_CPU_AVX2 ? narrow_avx2 : narrow_c)(src, n_pair, to);
+}
 
 /* F16 as bfloat16 */
 void wk_take_narrow(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
-    uint16_t out[WK_SUPER];
+    uint8_t pairs[2 * WK_SUPER];
     (void)d;
-    p->lost = (wk_cpu_features() & WK_CPU_AVX2 ? narrow_avx2 : narrow_c)(src, n, out);
-    memcpy(p->code, out, (size_t)n * sizeof *out);
+    memset(pairs + n / 2 * 4, 0, (size_t)(n % 2 * 4));
+    memcpy(pairs, src, 2 * (size_t)n);
+    p->lost = !wk_narrow(pairs, (n + 1) / 2, p->code);
 }
 /* F32 as bfloat16, to nearest even; what is no number stays so. */
 static inline __attribute__((always_inline)) void halve(const uint8_t *restrict src, int n, uint8_t *restrict to) {

@@ -204,6 +204,13 @@ void wk_weave_floats(wk_packed *w, int64_t block, int64_t span, int n, rows16 ro
     weave_plain(w, block * w->n_held + span * WK_SUPER, n, row);
 }
 
+/* Woven as words of two, and turned into bfloat16 before it has left the first cache, whole lines at a time. */
+bool wk_weave_narrow(wk_packed *w, int64_t block, int64_t span, int n, rows16 row) {
+    _Alignas(64) uint8_t woven[WK_SUPER * 32];
+    weave_words(woven, row, 0, n / 2);
+    return wk_narrow(woven, 8 * n, w->code + (block * w->n_held + span * WK_SUPER) * 32);
+}
+
 /* A file's block of 32: its bytes, and where in it are a minimum and fifth bits (0: none) and codes. An f16 scale comes first. */
 typedef struct block32 { int bytes, min, high, code; } block32;
 

@@ -22,7 +22,7 @@ typedef struct wk_packed wk_packed;
  * pages as it goes (when release). row_from  [n_out] or NULL: packed row r is the tensor's row row_from[r]. Errors
  * WICK_E_UNSUPPORTED (a dtype without decoder), WICK_E_FORMAT (n_in no multiple of the block), WICK_E_MEMORY. */
 wick_status wk_pack(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t *row_from, bool release, wk_packed **out);
-/* Many weights at one go, each thread's share a run of all their bytes: small ones then keep all threads busy, each in pages of its
+/* Many weights at one go, threads taking pieces of all their bytes: small ones then keep all threads busy, each in pages of its
  * own. Begins as { .pool = ... }. What add() gives is laid out, and filled by run(); until then t's data must stay, and the
  * weight must not be freed unless the list is cut or freed first. row_from is copied. Errors as wk_pack()'s; run(): WICK_E_MEMORY.
  * cut() forgets all but the first n_job. */
@@ -30,6 +30,7 @@ typedef struct wk_packing {
     wk_pool *pool;
     struct wk_pack_job *job; size_t n_job, cap_job;
     int64_t n_bytes;  /* of the file, to be packed */
+    _Atomic int64_t next;  /* the first of them that no thread has taken */
 } wk_packing;
 wick_status wk_packing_add(wk_packing *p, const wk_tensor *t, int64_t m, const int32_t *row_from, bool release, wk_packed **out);
 wick_status wk_packing_run(wk_packing *p);
