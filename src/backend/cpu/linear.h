@@ -32,7 +32,7 @@ enum {
     WK_PANEL_CHUNKS = 64,    /* most chunks that are expanded at a time: panels stream from L2; fewer pass over y more often */
     WK_PANEL_INPUTS = 512,   /* the same for floats */
     WK_GRAD_COLS = 64,       /* inputs of a tile of weights that gradients go through */
-    WK_GRAD_OUTPUTS = 256,   /* outputs of such a tile of bfloat16, 32 inputs wide: 16 kB, they stay in L1 */
+    WK_GRAD_OUTPUTS = 1024,  /* outputs of such a tile of bfloat16, 32 inputs wide: 64 kB, they stay in L2 and are read in order */
     WK_FEW_ROWS = 16,        /* so many rows are bound by memory: codes go straight into the product */
 };
 
