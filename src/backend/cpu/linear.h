@@ -24,6 +24,7 @@
 #ifndef WK_LINEAR_H
 #define WK_LINEAR_H
 #include "backend/cpu/packed.h"
+#include "backend/cpu/pairs.h"
 
 enum {
     WK_CHUNK = 32,           /* inputs that share an activation scale */
@@ -199,6 +200,7 @@ typedef struct wk_linear_set {
      * NULL: float32 serves. */
     void (*turn_codes)(const wk_panel *p, const wk_layout *l, uint16_t *out, int64_t apart);
     void (*turn_pairs)(const uint16_t *plane, uint16_t *out, int64_t apart);
+    wk_pair_fns pairs;  /* NULL: float32 serves */
 } wk_linear_set;
 
 extern const wk_linear_set wk_linear_c, wk_linear_avx2, wk_linear_avx512, wk_linear_avx512bf16, wk_linear_amx, wk_linear_neon,
