@@ -82,7 +82,7 @@ static void round_rows(const wk_step *s, const wk_cpu_plan *p, const wk_team *t)
 /* dx[R,i] = sum_o g[R,o] W[o,i], by columns. */
 static void input_grad_rounded(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     int64_t rows = wk_rows_of(p, s->shape_out), n_in = s->shape_out.cols, n_out = s->shape_in.cols, from, to;
-    wk_team_share(t, n_in, 32, &from, &to);
+    wk_my_cols(t, n_in, &from, &to);
     if (from < to && rows)
         wk_linear_input_grad(s->weight->mat[0], rounded(s, p), rounded_cols(n_out), rows, 0, n_out, from, to, s->adds,
                              wk_out(p, s, 0), n_in);
@@ -114,7 +114,8 @@ static void lower_rounded(wk_lowering *l, const wk_node *n, const wk_cpu_weight 
     s->weight = w;
     s->slot = slot;
     wk_lower_scratch(l, WK_SPACE_SLOT, slot, false, WK_SPLIT_NONE, 0);
-    wk_lower_sum(l, n, WK_SPLIT_NONE, 0);
+    s->by_cols = true;
+    wk_lower_sum(l, n, WK_SPLIT_COLS, 0);
 }
 
 void wk_lower_linear_input_grad(wk_lowering *l, const wk_node *n) {

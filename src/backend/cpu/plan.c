@@ -132,33 +132,47 @@ static const wk_cpu_weight *weight_of(wk_lowering *l, int i, bool vector) {
 const wk_cpu_weight *wk_lower_matrix(wk_lowering *l, int i) { return weight_of(l, i, false); }
 const wk_cpu_weight *wk_lower_vector(wk_lowering *l, int i) { return weight_of(l, i, true); }
 
-/* Do two steps have to be kept apart? Not when every thread touches the same part in both. */
-static bool conflict(const wk_access *a, const wk_access *b) {
+/* Do two steps have to be kept apart? Not when every thread touches the same part in both; whoever takes a group's piece
+ * is known within the group alone. */
+static bool conflict(const wk_access *a, const wk_access *b, bool same_cols) {
     if (a->space != b->space || a->from >= b->to || b->from >= a->to || !(a->write || b->write)) return false;
     if (a->split == WK_SPLIT_NONE || a->split != b->split || a->from != b->from || a->unit != b->unit || a->cols != b->cols)
         return true;
+    if (a->split == WK_SPLIT_COLS) return !same_cols;
     return a->split == WK_SPLIT_RUNS && (a->shape.kind != b->shape.kind || a->shape.n != b->shape.n);
 }
 
-static bool steps_conflict(const struct wk_accesses *a, const struct wk_accesses *b) {
+static bool steps_conflict(const struct wk_accesses *a, const struct wk_accesses *b, bool same_cols) {
     for (int i = 0; i < a->n; i++)
-        for (int j = 0; j < b->n; j++) if (conflict(&a->a[i], &b->a[j])) return true;
+        for (int j = 0; j < b->n; j++) if (conflict(&a->a[i], &b->a[j], same_cols)) return true;
     return false;
 }
 
-/* Marks the steps before which threads meet: those that conflict with one since the last meeting. */
+/* An adapter's operands are made for a thread's own columns, and of few rows weights are read, best in one long run: no groups. */
+static bool grouped(const wk_step *s, unsigned m) { return s->by_cols && !(m & (WK_MODE_LORA | WK_MODE_FEW)); }
+
+/* Must threads meet before step i, having met before step `met`? group: where the group begins that it would belong to; it and
+ * earlier ones may be by columns of a group, or of a thread's own share as step i's then are. */
+static bool has_to_wait(const wk_lowering *l, unsigned m, size_t met, size_t group, size_t i) {
+    const wk_step *s = l->p->step;
+    for (size_t j = met; j < i; j++)
+        if (s[j].when >> m & 1 && steps_conflict(&l->access[i], &l->access[j], grouped(&s[i], m) ? j >= group : !grouped(&s[j], m)))
+            return true;
+    return false;
+}
+
+/* Marks the steps before which threads meet, those that conflict with one since the last meeting, and groups. */
 static void find_waits(wk_lowering *l) {
-    wk_cpu_plan *p = l->p;
+    wk_step *s = l->p->step;
     for (unsigned m = 0; m < WK_N_MODE; m++) {
-        size_t met = 0;
-        for (size_t i = 0; i < p->n_step; i++) {
-            if (!(p->step[i].when >> m & 1)) continue;
-            for (size_t j = met; j < i; j++)
-                if (p->step[j].when >> m & 1 && steps_conflict(&l->access[i], &l->access[j])) {
-                    p->step[i].wait |= 1u << m;
-                    met = i;
-                    break;
-                }
+        size_t met = 0, last = 0, group = 0;  /* last: the step before in this mode, of the group that begins at `group` */
+        for (size_t i = 0; i < l->p->n_step; i++) {
+            if (!(s[i].when >> m & 1)) continue;
+            bool joins = i > 0 && grouped(&s[i], m) && grouped(&s[last], m) && s[i].shape_out.cols == s[last].shape_out.cols;
+            if (!joins) group = i;
+            if (has_to_wait(l, m, met, group, i)) s[i].wait |= 1u << m, met = group = i;
+            if (grouped(&s[i], m)) s[group].n_group[m] = (int)(i - group) + 1;
+            last = i;
         }
     }
 }
@@ -194,6 +208,7 @@ void wk_cpu_plan_free(wk_plan *plan) {
     wk_free(p->order);
     wk_free(p->tile);
     wk_free(p->taken);
+    wk_free(p->piece);
     wk_free_aligned(p->mem);
     wk_free(p);
 }
@@ -215,6 +230,9 @@ wick_status wk_cpu_plan_new(wk_backend *be, const wk_graph *g, int max_rows, wk_
     if (!n) l.status = wk_fail(WICK_E_ARG, "a plan for %d rows", max_rows);
     else if (!p->offset || !p->order || !p->tile || !p->taken) l.status = wk_fail_memory(n * sizeof *p->tile, "a plan");
     else lower_all(&l);
+    p->piece_ld = (p->n_step + 15) / 16 * 16;  /* a thread's are on lines of their own */
+    if (!l.status && !(p->piece = wk_alloc_array(2 * p->piece_ld * (size_t)p->n_thread, sizeof *p->piece)))
+        l.status = wk_fail_memory(p->piece_ld * sizeof *p->piece, "a plan");
     if (!l.status) {
         p->mem = wk_alloc_aligned(p->mem_bytes);
         p->base.n_bytes = p->mem_bytes + sizeof *p + p->cap_step * sizeof *p->step;

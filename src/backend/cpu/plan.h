@@ -3,8 +3,11 @@
  * Every thread walks the whole list and does its share of each step: rows, heads or columns, never the inner dimension
  * of a sum. A node becomes one or more steps ("lowering", one function an op). A step names the memory that it reads and
  * writes and how threads divide it; from that the plan knows before which steps threads must wait for each other. A
- * thread goes on without waiting when what it needs is its own part of what was just made: a product by columns, the
- * residual added by columns. */
+ * thread goes on without waiting when what it needs is its own part of what was just made: rows normed, then rounded.
+ *
+ * Steps by columns that follow each other without waiting (a product and the residual added to it; gate, up and glu) are
+ * a group: a thread takes pieces of its columns through all of the group, and when it has no more, pieces of others'.
+ * Load: most of a pass is products, and a thread whose core is shared with another guest of the host falls behind in all. */
 #ifndef WK_PLAN_H
 #define WK_PLAN_H
 #include "backend/backend.h"
@@ -35,6 +38,8 @@ struct wk_step {
     wk_step_fn run;
     const wk_node *node;
     unsigned when, wait;           /* bit m: runs in mode m; threads meet before it */
+    bool by_cols;                  /* touches columns of wk_my_cols() alone, of a team of any size, and no room */
+    int n_group[WK_N_MODE];        /* in mode m: steps from this one on that are a group; 0: none begins here */
     size_t in[WK_MAX_IN], out[WK_MAX_OUT];  /* where in the plan's memory; in[] of params: unused */
     wk_shape shape_in, shape_out;  /* of in[0] and out[0] */
     wk_shape shape_x;              /* of cross_entropy's x, in its gradients */
@@ -84,12 +89,16 @@ struct wk_cpu_plan {
     int32_t *order;                /* [max_rows] rows by sequence */
     wk_row_tile *tile; int n_tile; /* [max_rows] */
     atomic_int *taken;             /* [n_node] pieces of a node's work that threads took, where they do not divide it */
+    atomic_int *piece;             /* [2][n_thread][piece_ld] pieces of a thread's share of the group at a step that were taken: of
+                                    * this run, and of the next, which the thread clears meanwhile */
+    size_t piece_ld;
+    unsigned turn;                 /* which of the two */
 };
 
 /* ---- for lowering ---- */
 typedef enum wk_split {
     WK_SPLIT_NONE,   /* any thread may touch any of it */
-    WK_SPLIT_COLS,   /* by columns, in sixteens: wk_my_cols() */
+    WK_SPLIT_COLS,   /* by columns: wk_my_cols() */
     WK_SPLIT_RUNS,   /* by runs of `unit` numbers (a row, a head): wk_my_runs() */
 } wk_split;
 typedef enum wk_space { WK_SPACE_VALUE, WK_SPACE_SLOT, WK_SPACE_KV, WK_SPACE_ROPE, WK_SPACE_SORT } wk_space;
@@ -126,11 +135,12 @@ const wk_cpu_weight *wk_lower_vector(wk_lowering *l, int i);
 size_t wk_bytes3(int64_t a, int64_t b, int64_t c);
 
 /* ---- for steps ---- */
+enum { WK_COL_STEP = 2 * WK_PACK_ROWS };  /* as many outputs as a product's tile has */
 static inline float *wk_in(const wk_cpu_plan *p, const wk_step *s, int i) { return (float *)(void *)(p->mem + s->in[i]); }
 static inline float *wk_out(const wk_cpu_plan *p, const wk_step *s, int i) { return (float *)(void *)(p->mem + s->out[i]); }
 static inline int64_t wk_rows_of(const wk_cpu_plan *p, wk_shape s) { return wk_shape_rows(s, p->batch->n_row, p->batch->n_out); }
 static inline void wk_my_cols(const wk_team *t, int64_t cols, int64_t *from, int64_t *to) {
-    wk_team_share(t, cols, WK_PACK_ROWS, from, to);
+    wk_team_share(t, cols, WK_COL_STEP, from, to);
 }
 static inline void wk_my_runs(const wk_cpu_plan *p, const wk_team *t, wk_shape s, int64_t unit, int64_t *from, int64_t *to) {
     wk_team_share(t, wk_rows_of(p, s) * (s.cols / unit), 1, from, to);

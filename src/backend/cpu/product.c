@@ -61,6 +61,7 @@ void wk_lower_linear(wk_lowering *l, const wk_node *n) {
     s->weight = w;
     s->bias = bias ? bias->vec : NULL;
     s->slot = slot;
+    s->by_cols = true;
     wk_lower_scratch(l, WK_SPACE_SLOT, slot, false, WK_SPLIT_NONE, 0);
     wk_lower_value(l, n->out[0], true, WK_SPLIT_COLS, 0);
 }

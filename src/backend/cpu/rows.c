@@ -139,6 +139,7 @@ static void select_rows(const wk_step *s, const wk_cpu_plan *p, const wk_team *t
 static void by_columns(wk_lowering *l, const wk_node *n, wk_step_fn run) {
     wk_step *s = wk_lower_step(l, run);
     if (!s) return;
+    s->by_cols = true;
     for (int i = 0; i < n->n_in; i++) wk_lower_value(l, n->in[i], false, WK_SPLIT_COLS, 0);
     wk_lower_value(l, n->out[0], true, WK_SPLIT_COLS, 0);
 }

@@ -3,6 +3,7 @@
 #include "backend/cpu/plan.h"
 #include "backend/dump.h"
 #include "graph/op.h"
+#include <string.h>
 
 /* What the batch says about memory is held against what there is. */
 static wick_status check_kv(const wk_cpu_plan *p, const wk_batch *b, const wk_node *n) {
@@ -81,12 +82,33 @@ static wick_status check_gaps(const wk_cpu_plan *p, const wk_batch *b) {
     return WICK_OK;
 }
 
+enum { PIECES = 8 };  /* of a thread's share of a group */
+
+static atomic_int *pieces_of(const wk_cpu_plan *p, unsigned turn, int thread) {
+    return p->piece + ((size_t)turn * (size_t)p->n_thread + (size_t)thread) * p->piece_ld;
+}
+
+/* The n steps from s on, a piece of columns at a time: this thread's own, then what others have left. */
+static void run_group(const wk_step *s, int n, const wk_cpu_plan *p, const wk_team *t) {
+    for (int k = 0; k < t->n; k++) {
+        int owner = (t->i + k) % t->n;
+        atomic_int *taken = pieces_of(p, p->turn, owner) + (s - p->step);
+        for (int i; (i = atomic_fetch_add_explicit(taken, 1, memory_order_relaxed)) < PIECES;) {
+            wk_team piece = { t->pool, owner * PIECES + i, t->n * PIECES };
+            for (const wk_step *at = s; at < s + n; at++) if (at->when >> p->mode & 1) at->run(at, p, &piece);
+        }
+    }
+}
+
 static void run_steps(const wk_team *t, void *arg) {
     const wk_cpu_plan *p = arg;
+    memset(pieces_of(p, !p->turn, t->i), 0, p->n_step * sizeof *p->piece);
     for (const wk_step *s = p->step, *end = s + p->n_step; s < end; s++) {
         if (!(s->when >> p->mode & 1)) continue;
         if (s->wait >> p->mode & 1) wk_team_barrier(t);
-        s->run(s, p, t);
+        int n = s->n_group[p->mode];
+        if (n) run_group(s, n, p, t), s += n - 1;
+        else s->run(s, p, t);
     }
 }
 
@@ -116,6 +138,7 @@ wick_status wk_cpu_run(wk_plan *plan, const wk_batch *b, wk_kv *kv) {
     for (size_t k = 0; k < p->base.graph->n_node; k++) atomic_store_explicit(&p->taken[k], 0, memory_order_relaxed);
     for (size_t k = 0; kv && k < p->base.graph->n_node; k++)
         if (p->base.graph->node[k].op == WK_OP_ATTENTION_GRAD && (st = check_gaps(p, b))) return st;
+    p->turn = !p->turn;
     wk_pool_run(plan->backend->pool, wk_dump_wanted() ? run_and_dump : run_steps, p);
     return WICK_OK;
 }
