@@ -37,9 +37,12 @@ wk_linear_set wk_linear_fns(void) {
         if (s->grad) f.grad = s->grad;
         if (s->turn_codes) f.turn_codes = s->turn_codes;
         if (s->turn_pairs) f.turn_pairs = s->turn_pairs;
+        if (s->pairs.mul) f.pairs = s->pairs;
     }
     return f;
 }
+
+wk_pair_fns wk_pairs_here(void) { return wk_linear_fns().pairs; }
 
 bool wk_act_in_bf16(const wk_packed *w) { return wk_holds_bf16(&w->l) && wk_linear_fns().mul_bf16; }
 
