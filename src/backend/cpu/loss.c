@@ -3,7 +3,7 @@
  * tiles of a fixed size. Load: three products with the output projection a training step, a fifth of a small model's work.
  *
  * Where gradients are rounded to bfloat16 anyway, and no adapter or cap comes between, two do: the loss keeps e^(z - top) of some
- * rows' logits in bfloat16, and when it knows their sum makes those rows' dx for a gradient of 1, which the gradient then scales. */
+ * rows' logits in bfloat16, and when it knows their sum makes those rows' dx for a gradient of 1, which the gradient scales. */
 #include "backend/cpu/plan.h"
 #include <math.h>
 #include <string.h>
