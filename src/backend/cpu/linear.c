@@ -37,11 +37,12 @@ static wk_linear_set choose(unsigned have) {
         if (s->grad) f.grad = s->grad;
         if (s->turn_codes) f.turn_codes = s->turn_codes;
         if (s->turn_pairs) f.turn_pairs = s->turn_pairs;
+        if (s->pairs.mul) f.pairs = s->pairs;
     }
     return f;
 }
 
-/* Of one row an adapter's products are so short that choosing anew took a tenth of them. */
+/* Of one row an adapter's products are so short that choosing anew took a twentieth of their time. */
 wk_linear_set wk_linear_fns(void) {
     static _Thread_local wk_linear_set chosen;
     static _Thread_local unsigned chosen_for;
@@ -49,6 +50,8 @@ wk_linear_set wk_linear_fns(void) {
     if (!chosen.name || have != chosen_for) chosen = choose(have), chosen_for = have;
     return chosen;
 }
+
+wk_pair_fns wk_pairs_here(void) { return wk_linear_fns().pairs; }
 
 bool wk_act_in_bf16(const wk_packed *w) { return wk_holds_bf16(&w->l) && wk_linear_fns().mul_bf16; }
 
