@@ -187,6 +187,7 @@ typedef struct wk_linear_set {
     /* bfloat16: activations rounded to nearest even, products of pairs; NULL: widened, on the floats' way */
     void (*round_bf16)(const float *x, int64_t n, uint16_t *out);
     void (*mul_bf16)(const wk_tile *t);
+    void (*mul_thin)(const wk_tile *t);  /* the same for any n_col and fewer inputs than a chunk: an adapter's B */
     int pair_inputs;  /* the most inputs that it should be given at a time: fewer make more passes over y */
     /* at most WK_FEW_ROWS rows against whole blocks, without panels */
     void (*few)(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy,

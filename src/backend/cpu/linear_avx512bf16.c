@@ -75,6 +75,17 @@ BF16 static void mul_bf16(const wk_tile *t) {
     if (t->pair[1]) rows_pairs(t, 2);
     else rows_pairs(t, 1);
 }
+/* The same for all columns of a matrix whose inputs are so few that calling a tile would take longer than the tile. */
+BF16 static void mul_thin(const wk_tile *t) {
+    for (int c = 0; c < t->n_col; c += 32) {
+        wk_tile u = { .n_k = t->n_k, .x16 = t->x16, .act_ld = t->act_ld, .n_row = t->n_row, .y = t->y + c, .ldy = t->ldy,
+                      .n_col = t->n_col - c < 32 ? t->n_col - c : 32, .first = t->first, .bias = t->bias ? t->bias + c : NULL };
+        u.pair[0] = t->pair[0] + c * t->n_k;
+        u.pair[1] = u.pair[0] + 16 * t->n_k;
+        if (u.n_col > 16) rows_pairs(&u, 2);
+        else rows_pairs(&u, 1);
+    }
+}
 
 /* ---- gradients: weights turned to pairs of outputs ---- */
 
@@ -180,7 +191,7 @@ BF16 static void mul_pairs(int64_t n_m, int64_t n_n, bool add, int64_t n_k, cons
 
 const wk_linear_set wk_linear_avx512bf16 = {
     .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI | WK_CPU_AVX512_BF16, .name = "avx512-bf16",
-    .round_bf16 = round_bf16, .mul_bf16 = mul_bf16, .pair_inputs = 2048, .turn_codes = turn_codes, .turn_pairs = turn_pairs,
-    .pairs = { round_bf16, pair_rows, mul_pairs },
+    .round_bf16 = round_bf16, .mul_bf16 = mul_bf16, .mul_thin = mul_thin, .pair_inputs = 2048,
+    .turn_codes = turn_codes, .turn_pairs = turn_pairs, .pairs = { round_bf16, pair_rows, mul_pairs },
 };
 #endif
