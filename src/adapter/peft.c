@@ -197,6 +197,30 @@ static bool cut_half(wk_str *s, wk_half *half) {
     return wk_cut_end(s, ".weight");
 }
 
+/* Is a module that was saved whole among the tensors? */
+static bool has_saved(const wk_safetensors *file, const char *name) {
+    for (size_t i = 0; i < wk_safetensors_n_tensor(file); i++) {
+        wk_str module = wk_safetensors_tensor(file, i)->name;
+        wk_half half;
+        if (wk_cut_start(&module, "base_model.model.") && cut_half(&module, &half) && half == WK_HALF_SAVED &&
+            (wk_str_eq(module, name) || (wk_cut_end(&module, name) && wk_cut_end(&module, ".")))) return true;
+    }
+    return false;
+}
+
+/* PEFT lists "classifier" and "score" for any classifier: only what this model has must be there. */
+static void need_saved(wk_reading *r, const wk_safetensors *file, json_t *config) {
+    bool classifies = r->m->hp.classify;
+    json_t *list = json_object_get(config, "modules_to_save"), *v;
+    size_t i;
+    json_array_foreach(list, i, v) {
+        const char *name = json_is_string(v) ? json_string_value(v) : "", *dot = strrchr(name, '.'), *last = dot ? dot + 1 : name;
+        bool has = !strcmp(last, "embed_tokens") || !strcmp(last, classifies ? "score" : "lm_head");
+        if (has && !has_saved(file, name))
+            wk_reading_problem(r, true, (wk_str){ name, strlen(name) }, "is in \"modules_to_save\", and the file has no tensor of it");
+    }
+}
+
 static void place_all(wk_reading *r, const wk_safetensors *file, bool dora) {
     for (size_t i = 0; i < wk_safetensors_n_tensor(file); i++) {
         const wk_tensor *t = wk_safetensors_tensor(file, i);
@@ -223,6 +247,7 @@ wick_status wk_peft_read(const wk_model *m, const wk_lora_folder *f, wk_lora_dat
         r.rank = rank_of;
         r.user = &c;
         place_all(&r, d->tensors, c.dora);
+        need_saved(&r, d->tensors, f->config);
         st = wk_reading_finish(&r, d);
     }
     wk_reading_free(&r);

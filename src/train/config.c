@@ -358,6 +358,8 @@ wick_status wk_train_options_check(const wick_train_options *o) {
     if (!o->data || !o->adapter_path || !o->fine_tune_type || !o->optimizer || !o->long_samples)
         return wk_fail(WICK_E_ARG, "%s is not set", !o->data ? "data" : !o->adapter_path ? "adapter_path" : !o->fine_tune_type
                        ? "fine_tune_type" : !o->optimizer ? "optimizer" : "long_samples");
+    if (strcmp(o->fine_tune_type, "full") && !(wk_train_alpha(o) > 0))
+        return wk_fail(WICK_E_ARG, "lora_parameters.scale is 0, with which an adapter adds nothing and learns nothing");
     if (o->resume && o->resume_adapter_file)
         return wk_fail(WICK_E_ARG, "resume goes on with the run in %s, resume_adapter_file begins a new one; give one of them",
                        o->adapter_path);

@@ -131,6 +131,19 @@ static wick_status read_initial(const wick_train *t, wk_lora_data **out) {
     return st;
 }
 
+/* An adapter that is gone on with keeps its own rank and alpha, whatever the options say; they are told apart. */
+static void compare_initial(wick_train *t, const wk_lora_data *d) {
+    double alpha = wk_train_alpha(&t->o);
+    for (size_t i = 0; i < d->n_module; i++) {
+        const wk_lora_module *x = &d->module[i];
+        if (x->rank == t->o.rank && fabs(x->alpha - alpha) <= 1e-6 * alpha) continue;
+        snprintf(t->warning, sizeof t->warning, "%s keeps its own rank and scale, in layer %d's %s %lld and %g; the options say %d and %g",
+                 t->o.resume_adapter_file, x->layer, wk_roles[x->role].gguf, (long long)x->rank, wk_lora_scale(d, x), t->o.rank,
+                 alpha / t->o.rank);
+        return;
+    }
+}
+
 static wick_status make_trainer(wick_train *t) {
     wk_trainer_options o = wk_trainer_defaults();
     wk_lora_data *initial = NULL;
@@ -154,6 +167,7 @@ static wick_status make_trainer(wick_train *t) {
     if (t->test && (test.data = t->test) && wk_order_max_rows(&test) > o.max_row) o.max_row = wk_order_max_rows(&test);
     wick_status st = read_keys(t, &o);
     if (!st) st = read_initial(t, &initial);
+    if (!st && initial) compare_initial(t, initial);
     if (!st) st = wk_trainer_new(t->model->m, &o, initial, &t->trainer);
     wk_lora_data_free(initial);
     return st;

@@ -5,8 +5,10 @@
 #include "base/json.h"
 #include "convert/trained.h"
 #include "train/checkpoint.h"
+#include "train/config.h"
 #include "train/train.h"
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 double wk_train_seconds(const wick_train *t) { return wk_now() - t->started_s; }
@@ -17,6 +19,49 @@ enum { N_NUMBER = 13 };
 static const char *const names[N_NUMBER] = { "iteration", "next", "loss_sum", "n_loss",  "busy_s",  "n_row", "trained",
                                              "rate",      "norm", "best_val", "n_worse", "seconds", "print" };
 
+/* Options that a place in the data means something under, and those of the rate; the trainer's own state tells of the others. */
+static const struct { const char *key; bool may_change; } kept[] = {
+    { "batch_size", false }, { "grad_accumulation_steps", false }, { "max_seq_length", false }, { "packing", false },
+    { "shuffle", false },    { "learning_rate", true },            { "lr_schedule.name", true }, { "lr_schedule.arguments", true },
+    { "lr_schedule.warmup", true }, { "lr_schedule.warmup_init", true },
+};
+enum { N_KEPT = sizeof kept / sizeof *kept };
+
+static void option_text(const wick_train_options *o, const char *key, wk_buf *b) {
+    for (size_t i = 0; i < wk_n_train_key; i++) if (!strcmp(wk_train_keys[i].name, key)) wk_train_option_json(o, &wk_train_keys[i], b);
+}
+
+/* As texts, which are as exact as what was written. */
+static void put_options(const wick_train *t, wk_buf *b) {
+    for (int i = 0; i < N_KEPT; i++) {
+        wk_buf value = { 0 };
+        option_text(&t->o, kept[i].key, &value);
+        wk_buf_printf(b, "%s\"%s\":", i ? "," : ",\"options\":{", kept[i].key);
+        wk_json_put_str(b, value.ptr ? value.ptr : "", value.len);
+        b->failed |= value.failed;
+        wk_buf_free(&value);
+    }
+    wk_buf_char(b, '}');
+}
+
+/* Does the run go on as it began? A changed rate is the user's to choose, and told of. */
+static wick_status check_options(wick_train *t, const json_t *had) {
+    wick_status st = WICK_OK;
+    for (int i = 0; !st && i < N_KEPT; i++) {
+        const char *was = json_string_value(json_object_get(had, kept[i].key)), *key = kept[i].key;
+        wk_buf now = { 0 };
+        option_text(&t->o, key, &now);
+        if (now.failed) st = wk_fail_memory(now.len, "an option");
+        else if (was && strcmp(was, now.ptr) && kept[i].may_change)
+            snprintf(t->warning, sizeof t->warning, "%s is %s now; it was %s before", key, now.ptr, was);
+        else if (was && strcmp(was, now.ptr))
+            st = wk_fail(WICK_E_ARG, "%s: %s was %s and is %s now, under which its place in the data is another: go on with %s, or begin "
+                         "a new run from its adapter (resume_adapter_file)", t->checkpoint, key, was, now.ptr, was);
+        wk_buf_free(&now);
+    }
+    return st;
+}
+
 static void put_progress(const wick_train *t, wk_buf *b) {
     const wk_progress *p = &t->at;
     double v[N_NUMBER] = { p->iteration, (double)p->next, p->loss_sum, p->n_loss, p->busy_s, (double)p->n_row, (double)p->trained,
@@ -25,6 +70,7 @@ static void put_progress(const wick_train *t, wk_buf *b) {
         wk_buf_printf(b, "%s\"%s\":", i ? "," : "{", names[i]);
         wk_json_put_num(b, v[i]);  /* NaN and infinity as null */
     }
+    put_options(t, b);
     wk_buf_str(b, ",\"before\":[");
     for (size_t i = 0; i < t->n_sample; i++) {
         const char *s = t->sample[i].before ? t->sample[i].before : "";
@@ -47,6 +93,7 @@ static wick_status take_progress(wick_train *t, const wk_buf *text) {
     if (!st && v[12] != t->print)
         st = wk_fail(WICK_E_ARG, "%s: was made from other training data than %s holds now, so it cannot be gone on with; "
                      "resume_adapter_file begins a new run from its adapter", t->checkpoint, t->train->path);
+    if (!st) st = check_options(t, json_object_get(j, "options"));
     if (!st)
         t->at = (wk_progress){ (int)v[0], (uint64_t)v[1], v[2], (int)v[3], v[4], (uint64_t)v[5], (uint64_t)v[6], v[7], v[8],
                                isfinite(v[9]) ? v[9] : INFINITY, (int)v[10], v[11] };

@@ -122,6 +122,12 @@ def test_resume(tmp):
     assert "holds a run already" in err, err
     err = wick(tmp, "train", "train.yaml", "--adapter-path", "new", "--resume", code=1)[1]
     assert "there is no run to go on with" in err, err
+    for key, value in (("batch-size", "3"), ("grad-accumulation-steps", "1"), ("max-seq-length", "60"), ("packing", None)):
+        more = [f"--{key}"] + ([value] if value else [])
+        err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "20", *more, code=1)[1]
+        assert f"{key.replace('-', '_')} was " in err and "go on with" in err, err
+    err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "13", "--learning-rate", "0.5")[1]
+    assert "learning_rate is 0.5 now; it was " in err, err
     with open(f"{tmp}/data/train.jsonl", "a", encoding="utf-8") as f:
         f.write('{"text":"more"}\n')
     err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "20", code=1)[1]
@@ -201,8 +207,11 @@ def test_initial(tmp):
     write_data(tmp)
     write_options(tmp, samples=0)
     wick(tmp, "train", "train.yaml")
-    wick(tmp, "train", "train.yaml", "--adapter-path", "next", "--resume-adapter-file", "out/adapter_model.safetensors",
-         "--iters", "3")
+    again = ("train", "train.yaml", "--resume-adapter-file", "out/adapter_model.safetensors", "--iters", "3")
+    err = wick(tmp, *again, "--adapter-path", "next")[1]
+    assert "keeps its own" not in err, err
+    err = wick(tmp, *again, "--adapter-path", "other", "--rank", "4")[1]
+    assert "keeps its own rank and scale, in layer 0's " in err and "the options say 4 and " in err, err
     assert log_of(tmp, "next")[0]["val_loss"] < log_of(tmp)[0]["val_loss"]
 
 

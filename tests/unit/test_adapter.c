@@ -264,6 +264,7 @@ static void refusals(void **state) {
         { "{\"lora_alpha\":null}", WICK_E_FORMAT, "\"lora_alpha\"" },
         { "{\"use_rslora\":\"true\"}", WICK_E_FORMAT, "\"use_rslora\" must be true or false" },
         { "{\"use_dora\":1}", WICK_E_FORMAT, "\"use_dora\" must be true or false" },
+        { "{\"modules_to_save\":[\"lm_head\"]}", WICK_E_FORMAT, "\"lm_head\" is in \"modules_to_save\"" },
         { "{\"r\":4.5}", WICK_E_FORMAT, "\"r\" must be a whole number, not 4.5" },
         { "{\"rank_pattern\":[1]}", WICK_E_FORMAT, "\"rank_pattern\" must be an object" },
         { "{\"rank_pattern\":{\"q_proj\":\"x\"}}", WICK_E_FORMAT, "\"q_proj\" of \"rank_pattern\"" },

@@ -214,6 +214,9 @@ static void test_check(void **state) {
     o.data = NULL;
     refused(wk_train_options_check(&o), WICK_E_ARG, "data is not set");
     o.data = "data";
+    o.scale = 0;
+    refused(wk_train_options_check(&o), WICK_E_ARG, "learns nothing");
+    o.scale = 20;
     o.resume = true;
     o.resume_adapter_file = "x";
     refused(wk_train_options_check(&o), WICK_E_ARG, "resume goes on");
