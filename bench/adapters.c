@@ -1,8 +1,10 @@
 /* adapters.c: adapters MODEL [ROUNDS]: what an adapter costs, and what changing it costs. Random adapters on all seven projections,
  * ranks 16 (cost in generation and in a prompt of 512) and 8 (loading; also on q and v alone). A line of JSON for each number:
- *   {"what":"generate","base":..,"adapter":..,"share":..}   seconds a token without and with it, medians; share: median of the
- *                                                           rounds' ratios less one
- * Rounds with and without it take turns. */
+ *   {"what":"generate","base":..,"adapter":..,"share":..,"low":..,"high":..,"pairs":..,"thirds":[..]}
+ *      seconds a token without and with it, medians; share: median of the pairs' ratios less one, the quartiles,
+ *      and medians of the first, second and last third of the pairs
+ * A pair is one pass without and one with it, a token or a prompt, the first of them by turns: what the machine's other
+ * tenants do for longer than that meets both. */
 #include "adapter/lora_data.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -13,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { N_PROMPT = 512, N_GEN = 32, MAX_ROUNDS = 101, N_SWAP = 100000 };
+enum { N_PROMPT = 512, N_GEN = 64, MAX_ROUNDS = 101, MAX_PAIRS = MAX_ROUNDS * N_GEN, N_SWAP = 100000 };
 
 static void must(wick_status st) {
     if (!st) return;
@@ -57,19 +59,37 @@ static wk_lora_data *make(const wk_model *m, int rank, bool all) {
     return d;
 }
 
-/* Seconds of a prompt, or a token. */
+/* Seconds of a prompt, or of the next token. */
 static double run(wk_runner *r, bool prompt, bool adapter) {
     static wk_row rows[N_PROMPT];
-    for (int i = 0; i < N_PROMPT; i++) rows[i] = (wk_row){ 100 + i * 71 % 1000, 0, adapter ? 0 : -1, i == N_PROMPT - 1 };
-    wk_runner_keep(r, 0, 0);
-    if (!prompt) must(wk_runner_step(r, rows, 16));
+    int n = prompt ? N_PROMPT : 1;
+    for (int i = 0; i < n; i++) rows[i] = (wk_row){ 100 + i * 71 % 1000, 0, adapter ? 0 : -1, i == n - 1 };
+    if (prompt) wk_runner_keep(r, 0, 0);
     double from = wk_now();
-    if (prompt) must(wk_runner_step(r, rows, N_PROMPT));
-    else for (int i = 0; i < N_GEN; i++) must(wk_runner_step(r, &(wk_row){ 100 + i, 0, adapter ? 0 : -1, true }, 1));
-    return (wk_now() - from) / (prompt ? 1 : N_GEN);
+    must(wk_runner_step(r, rows, n));
+    return wk_now() - from;
 }
 
-static void cost(wk_model *m, int rounds) {
+/* n pairs of passes. */
+static void cost(wk_runner *r, bool prompt, int n) {
+    static double base[MAX_PAIRS], with[MAX_PAIRS], share[MAX_PAIRS], third[3];
+    for (int i = 0; i < n; i++) {
+        if (!prompt && i % N_GEN == 0) {
+            wk_runner_keep(r, 0, 0);
+            for (int k = 0; k < 8; k++) run(r, false, k % 2);
+        }
+        for (int k = 0; k < 2; k++) *((k + i) % 2 ? &with[i] : &base[i]) = run(r, prompt, (k + i) % 2);
+        share[i] = with[i] / base[i] - 1;
+    }
+    for (int k = 0; k < 3; k++) third[k] = median(share + n * k / 3, n * (k + 1) / 3 - n * k / 3);
+    double s = median(share, n), b = median(base, n), w = median(with, n);
+    printf("{\"what\":\"%s\",\"base\":%.6f,\"adapter\":%.6f,\"share\":%.4f,\"low\":%.4f,\"high\":%.4f,\"pairs\":%d,"
+           "\"thirds\":[%.4f,%.4f,%.4f]}\n",
+           prompt ? "prompt" : "generate", b, w, s, share[n / 4], share[n * 3 / 4], n, third[0], third[1], third[2]);
+    fflush(stdout);
+}
+
+static void costs(wk_model *m, int rounds) {
     wk_runner *r;
     wick_adapter *a;
     wk_lora_data *d = make(m, 16, true);
@@ -77,17 +97,9 @@ static void cost(wk_model *m, int rounds) {
     must(wk_runner_new(m, N_PROMPT, N_PROMPT, 1, WK_F16, &r));
     const wk_lora_set *sets[] = { &a->set };
     wk_runner_adapters(r, sets, 1);
-    for (int prompt = 0; prompt < 2; prompt++) {
-        double base[MAX_ROUNDS], with[MAX_ROUNDS], share[MAX_ROUNDS];
-        run(r, prompt, true);
-        for (int i = 0; i < rounds; i++) {
-            base[i] = run(r, prompt, false);
-            with[i] = run(r, prompt, true);
-            share[i] = with[i] / base[i] - 1;
-        }
-        double b = median(base, rounds), w = median(with, rounds), s = median(share, rounds);
-        printf("{\"what\":\"%s\",\"base\":%.6f,\"adapter\":%.6f,\"share\":%.4f}\n", prompt ? "prompt" : "generate", b, w, s);
-    }
+    run(r, true, true);
+    cost(r, false, rounds * N_GEN);
+    cost(r, true, rounds);
     wk_runner_free(r);
     wk_adapter_drop(a);
     wk_lora_data_free(d);
@@ -124,7 +136,7 @@ static double resident_mb(void) {
     return (double)pages * (double)sysconf(_SC_PAGESIZE) / 1e6;
 }
 
-/* Swaps between two adapters of a session that holds a prompt; every hundredth is followed by a token. */
+/* Swaps between two adapters of a session that holds a prompt; every thousandth is followed by a token. */
 static void swap(wick_model *m) {
     static double t[N_SWAP];
     wick_session *s;
@@ -142,6 +154,7 @@ static void swap(wick_model *m) {
     logits = malloc((size_t)m->m->hp.n_vocab * sizeof *logits);
     must(wick_session_apply_adapter(s, a[0], 1));
     must(wick_logits(s, &(int32_t){ 7 }, 1, logits, (size_t)m->m->hp.n_vocab));
+    for (int i = 0; i < N_SWAP; i++) t[i] = 1;  /* its pages are none of the swaps' */
     uint64_t live = wk_alloc_live(), count = wk_alloc_count();
     double before = resident_mb();
     for (int i = 0; i < N_SWAP; i++) {
@@ -171,7 +184,7 @@ int main(int argc, char **argv) {
     wick_model_defaults(&o);
     if (getenv("WICK_BENCH_THREADS")) o.n_threads = atoi(getenv("WICK_BENCH_THREADS"));
     must(wick_model_open(argv[1], &o, &m));
-    cost(m->m, rounds);
+    costs(m->m, rounds);
     load(m, rounds, false);
     load(m, rounds, true);
     swap(m);

@@ -6,7 +6,7 @@ without any, all. Each table stands between its own marks in the document, so on
 goes through the motions quickly and writes nothing. Peers and their data go into the cache (see scripts/fetch.py) and stay there.
 wick and a peer take turns, in rounds, with the same model file and the same number of threads (WICK_BENCH_THREADS, else all cores);
 tables show medians over rounds and the median of the rounds' ratios."""
-import argparse, datetime, glob, json, os, platform, re, shutil, statistics, struct, subprocess, sys, tempfile, time
+import argparse, datetime, glob, json, math, os, platform, re, shutil, statistics, struct, subprocess, sys, tempfile, time
 import bars
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -25,7 +25,7 @@ NEEDS = {
     "llama.cpp-src": (77, 250, "llama.cpp's source, for text to tokenize"),
     "venv": (35, 160, "a virtual environment: " + ", ".join(PACKAGES)),
     "qwen": (0, 3770, "random weights in Qwen2.5-0.5B's shape: F16, F16 of bfloat16 numbers, Q8_0, Q4_0, safetensors"),
-    "quantised": (0, 6000, "llama.cpp's tool's Q4_K_M of that shape; random weights in Llama-3.2-1B's: F16, Q4_K_M, Q6_K, Q8_0"),
+    "quantised": (0, 8900, "llama.cpp's tool's Q4_K_M of that shape; random weights in Llama-3.2-1B's: F16, Q2_K to Q8_0"),
     "peft": (3000, 6200, "a virtual environment with torch, transformers and PEFT (or name a Python that has them: PEERS=...)"),
 }
 SECTIONS = {
@@ -300,21 +300,23 @@ def avx2(short):
 
 def packing(short):
     """How fast files become packed weights, beside a copy by the same threads, and how much memory that takes."""
-    rounds, mb, rows = 1 if short else ROUNDS, 1e6, []
+    pairs, mb, rows = 1 if short else ROUNDS, 1e6, []
     models = [("SmolLM2-135M Q4_1", fetch("smollm2")), *(qwen_file(t) for t in ("Q4_0", "Q8_0", "Q4_K_M", "F16-BF16", "F16")),
-              *(random_model("llama-1b", t) for t in ("Q4_K_M", "Q6_K"))]
+              *(random_model("llama-1b", t) for t in ("Q2_K", "Q3_K_M", "IQ4_XS", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "F16-BF16"))]
     for name, path in models:
-        say(name)
-        program = os.path.join(BUILD, "bench", "packing")
-        both = alternate(rounds, *(lambda w=w: json.loads(run([program, path, w, THREADS])) for w in ("copy", "pack")))
-        copy, pack = ([r[k]["bytes"] / r[k]["seconds"] / 1e9 for r in both] for k in range(2))
-        ratios = sorted(p / c for p, c in zip(pack, copy))
-        size, peak = both[0][1]["bytes"], max(r[1]["peak"] for r in both)
-        rows.append((name, f"{statistics.median(copy):.1f}", f"{statistics.median(pack):.1f}", f"{statistics.median(ratios):.2f}",
-                     f"{ratios[0]:.2f}..{ratios[-1]:.2f}", f"{peak / mb:.0f}", f"{(1.15 * size + 24 * 1024 * 1024) / mb:.0f}"))
+        r = json.loads(run([os.path.join(BUILD, "bench", "packing"), path, pairs, THREADS]))
+        size = r["bytes"]
+        rates = [[size / seconds / 1e9 for seconds in both] for both in (((a + b) / 2, pack) for a, pack, b in r["counted"])]
+        ratios = sorted(pack / copy for copy, pack in rates) or [math.nan]
+        copy, pack = (statistics.median(r[k] for r in rates) if rates else math.nan for k in range(2))
+        rows.append((name, f"{copy:.1f}", f"{pack:.1f}", f"{statistics.median(ratios):.2f}", f"{ratios[0]:.2f}..{ratios[-1]:.2f}",
+                     f"{len(rates)} of {r['tried']}", f"{r['peak'] / mb:.0f}", f"{(1.15 * size + 24 * 1024 * 1024) / mb:.0f}"))
+        say("  ".join(rows[-1]))
     text = ("GB of a file in the system's cache a second: copied into fresh memory, and packed, by the same number of threads in "
-            f"turns; medians of {rounds} rounds. Peak: the most memory that the process held, in MB; the limit is 1.15 x the file "
-            "+ 24 MiB.\n\n") + table(("model", "copied", "packed", "ratio", "spread", "peak", "limit"), rows)
+            f"turns. What a shared host grants changes within seconds, so a pack counts only between two copies that agree "
+            "within 15 %, and its ratio is to their mean; medians of those that count. Peak: the most memory that the "
+            "process held, in MB; the limit is 1.15 x the file + 24 MiB.\n\n")
+    text += table(("model", "copied", "packed", "ratio", "spread", "counted", "peak", "limit"), rows)
     write_section("packing", "Packing at load", text, [wick_version()], short)
 
 

@@ -168,31 +168,50 @@ static uint64_t mix(uint64_t h, const void *p, size_t n) {
     return lane[0];
 }
 
-static uint64_t mix_numbers(uint64_t h, const float *x, int64_t n) { return x ? mix(h, x, (size_t)n * sizeof *x) : h * 31; }
+/* n numbers' bits: 32 chains side by side, each taking another word to another state, then mixed. *full: a number with all bits
+ * of its exponent set was among them. Numbers are met once for both: each has to come from memory. */
+static uint64_t mix_numbers(uint64_t h, const float *x, int64_t n, bool *full) {
+    typedef uint32_t words4 __attribute__((vector_size(16)));
+    enum { N = 8 };
+    words4 lane[N], seen[N] = { { 0 } };
+    int64_t i = 0;
+    if (!x) return h * 31;
+    for (uint32_t k = 0; k < N; k++) lane[k] = (words4){ 1, 2, 3, 4 } + 4 * k;
+    for (; i + 4 * N <= n; i += 4 * N)
+        for (int k = 0; k < N; k++) {
+            words4 w;
+            memcpy(&w, x + i + 4 * k, sizeof w);
+            seen[k] |= (words4)((w & 0x7f800000) == 0x7f800000);
+            lane[k] += w;
+            lane[k] ^= lane[k] << 13;
+            lane[k] ^= lane[k] >> 17;
+        }
+    for (int k = 0; k < N; k++) *full |= seen[k][0] | seen[k][1] | seen[k][2] | seen[k][3];
+    *full |= !wk_lora_finite(x + i, n - i);
+    return mix(mix(h, lane, sizeof lane), x + i, (size_t)(n - i) * sizeof *x);
+}
 
-static wick_status look_at_numbers(const wk_lora_data *d, const char *name, const float *x, int64_t n) {
-    if (!d->unseen || !x || wk_lora_finite(x, n)) return WICK_OK;
+static wick_status no_number(const char *name) {
     return wk_fail(WICK_E_FORMAT, "\"%s\" has what is no number to compute with", name ? name : "a module");
 }
 
-static wick_status look_at_module(const wk_lora_data *d, const wk_lora_module *x) {
-    wick_status st = look_at_numbers(d, x->module, x->a, x->rank * x->n_in);
-    if (!st) st = look_at_numbers(d, x->module, x->b, x->n_out * x->rank);
-    return st ? st : look_at_numbers(d, x->module, x->magnitude, x->n_out);
-}
-
-/* Of all that a module's effect follows from, and of nothing else: the same for the same adapter in another format. */
-static uint64_t mix_module(const wk_lora_data *d, const wk_lora_module *x) {
+/* Of all that a module's effect follows from, and of nothing else: the same for the same adapter in another format. Looks at its
+ * numbers if nobody has. */
+static wick_status mix_module(const wk_lora_data *d, const wk_lora_module *x, uint64_t *version) {
     int64_t head[] = { x->layer, x->role, x->rank, x->n_in, x->n_out };
     float scale = (float)wk_lora_scale(d, x);
+    bool full = false;
     uint64_t h = mix(mix(0x5749434B, head, sizeof head), &scale, sizeof scale);
-    h = mix_numbers(mix_numbers(h, x->a, x->rank * x->n_in), x->b, x->n_out * x->rank);
-    return mix_numbers(h, x->magnitude, x->n_out);
+    h = mix_numbers(mix_numbers(h, x->a, x->rank * x->n_in, &full), x->b, x->n_out * x->rank, &full);
+    *version = mix_numbers(h, x->magnitude, x->n_out, &full);
+    return full && d->unseen ? no_number(x->module) : WICK_OK;
 }
 
-static uint64_t mix_saved(const wk_lora_saved *x) {
+static wick_status mix_saved(const wk_lora_data *d, const wk_lora_saved *x, uint64_t *version) {
     int64_t head[] = { x->role, x->n_row, x->n_col };
-    return mix_numbers(mix(0x5749434B, head, sizeof head), x->w, x->n_row * x->n_col);
+    bool full = false;
+    *version = mix_numbers(mix(0x5749434B, head, sizeof head), x->w, x->n_row * x->n_col, &full);
+    return full && d->unseen ? no_number(x->module) : WICK_OK;
 }
 
 /* Before any is added: each fits, and none is there twice. */
@@ -268,10 +287,9 @@ static void add_share(const wk_team *t, void *arg) {
     adding *g = arg;
     for (size_t i = (size_t)t->i; i < g->d->n_module; i += (size_t)t->n) {
         const wk_lora_module *x = &g->d->module[i];
-        wick_status st = look_at_module(g->d, x);
+        wick_status st = mix_module(g->d, x, &g->version[i]);
         if (!st) st = add_module(g->a, g->d, x);
         if (st) note_failure(g, i, st);
-        else g->version[i] = mix_module(g->d, x);
     }
 }
 
@@ -282,15 +300,6 @@ static wick_status add_modules(wick_adapter *a, const wk_lora_data *d, uint64_t 
     wk_share_out(a->model->backend->pool, add_share, &g);
     pthread_mutex_destroy(&g.lock);
     return g.status ? wk_fail(g.status, "%s", g.text) : WICK_OK;
-}
-
-static uint64_t version_of(const wk_lora_data *d, const uint64_t *module) {
-    uint64_t h = mix(0x5749434B, module, d->n_module * sizeof *module);
-    for (size_t i = 0; i < d->n_saved; i++) {
-        uint64_t saved = mix_saved(&d->saved[i]);
-        h = mix(h, &saved, sizeof saved);
-    }
-    return h;
 }
 
 static wick_status describe(wick_adapter *a, const wk_lora_data *d) {
@@ -318,16 +327,19 @@ static wick_status describe(wick_adapter *a, const wk_lora_data *d) {
 wick_status wk_adapter_from_data(wk_model *m, const wk_lora_data *d, wick_adapter **out) {
     wick_adapter *a = NULL;
     *out = NULL;
-    uint64_t *version = wk_alloc_array(d->n_module + 1, sizeof *version);
-    wick_status st = version ? adapter_new(m, &a) : wk_fail_memory(d->n_module * sizeof *version, "an adapter");
+    size_t n = d->n_module;
+    uint64_t *version = wk_alloc_array(n + 1, sizeof *version);
+    wick_status st = version ? adapter_new(m, &a) : wk_fail_memory(n * sizeof *version, "an adapter");
     if (!st) st = add_modules(a, d, version);
+    uint64_t h = st ? 0 : mix(0x5749434B, version, n * sizeof *version);
     for (size_t i = 0; !st && i < d->n_saved; i++) {
         const wk_lora_saved *x = &d->saved[i];
-        st = look_at_numbers(d, x->module, x->w, x->n_row * x->n_col);
+        st = mix_saved(d, x, &version[n]);
+        h = mix(h, &version[n], sizeof version[n]);
         if (!st) st = add_saved(a, x);
     }
     if (!st) st = describe(a, d);
-    if (!st) a->info.version = version_of(d, version);
+    if (!st) a->info.version = h;
     wk_free(version);
     if (st) adapter_free(a);
     else *out = a;

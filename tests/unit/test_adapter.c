@@ -501,6 +501,46 @@ static void gguf_of_8_bits(void **state) {
     wick_model_free(m);
 }
 
+/* The version of an adapter of q in layer 0 with these numbers; 0: refused. */
+static uint64_t version_with(wick_model *m, int64_t rank, int64_t n_in, int64_t n_out, float *a, float *b) {
+    wk_lora_module x = { .role = WK_T_Q, .rank = rank, .n_in = n_in, .n_out = n_out, .alpha = 1, .a = a, .b = b };
+    wk_lora_data d = { .module = &x, .n_module = 1, .unseen = true };
+    wick_adapter *got;
+    wick_status st = wk_adapter_from_data(m->m, &d, &got);
+    if (st) {
+        assert_int_equal(st, WICK_E_FORMAT);
+        assert_non_null(strstr(wick_last_error(), "no number to compute with"));
+        return 0;
+    }
+    uint64_t v = got->info.version;
+    wick_adapter_free(got);
+    return v;
+}
+
+/* Each number counts for the version, wherever it lies, and where it is; and each is looked at. */
+static void every_number_is_met(void **state) {
+    wick_model *m = run_open(LLAMA);
+    int64_t n_in, n_out, rank = 3;
+    (void)state;
+    assert_true(wk_lora_sizes(m->m, 0, WK_T_Q, &n_in, &n_out));
+    float *all = calloc((size_t)(rank * (n_in + n_out)), sizeof *all), *a = all, *b = all + rank * n_in;
+    for (int64_t i = 0; i < rank * (n_in + n_out); i++) all[i] = (float)(i % 37) - 18;
+    uint64_t before = version_with(m, rank, n_in, n_out, a, b), last = before;
+    for (int64_t i = 0; i < rank * (n_in + n_out); i++) {
+        float was = all[i];
+        all[i] = was + 0.25f;
+        uint64_t v = version_with(m, rank, n_in, n_out, a, b);
+        assert_true(v && v != before && v != last);
+        last = v;
+        all[i] = i % 2 ? INFINITY : NAN;
+        assert_true(version_with(m, rank, n_in, n_out, a, b) == 0);
+        all[i] = was;
+    }
+    assert_true(version_with(m, rank, n_in, n_out, a, b) == before);
+    free(all);
+    wick_model_free(m);
+}
+
 static void failed_allocations(void **state) {
     (void)state;
     wick_model *m = run_open(LLAMA);
@@ -535,7 +575,7 @@ int main(void) {
         cmocka_unit_test(logits_with_and_without), cmocka_unit_test(rows_of_different_adapters_in_one_batch),
         cmocka_unit_test(generation_with_an_adapter), cmocka_unit_test(refusals), cmocka_unit_test(scales_and_types),
         cmocka_unit_test(written_and_read_again), cmocka_unit_test(gguf_of_8_bits),
-        cmocka_unit_test(failed_allocations),
+        cmocka_unit_test(every_number_is_met), cmocka_unit_test(failed_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, clean);
 }

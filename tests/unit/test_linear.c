@@ -571,6 +571,7 @@ static void test_dispatch(void **unused) {
         assert_ptr_equal(s.mul, best->mul);
         assert_ptr_equal(s.mul_bf16, pairs ? pairs->mul_bf16 : NULL);
         assert_true(!s.mul_bf16 == !s.round_bf16);
+        assert_true(!s.mul_thin == !s.mul_bf16);
     }
     wk_cpu_limit(~0u);
 }

@@ -4,22 +4,34 @@
 #include <math.h>
 #include <string.h>
 
-static size_t round64(size_t n) { return (n + 63) / 64 * 64; }
+/* A room's memory, and how much of it has been given out. */
+typedef struct space { uint8_t *mem; size_t used; } space;
 
-/* Bytes of the room's parts: q and g of a tile, its weights and their gradients; a block six times. */
-static size_t tile_bytes(int64_t pad) { return wk_bytes3(WK_GRAD_ROWS, pad, sizeof(float)); }
-static size_t pair_bytes(void) { return wk_bytes3(WK_GRAD_ROWS, WK_PAGE_LEN, sizeof(float)); }
-static size_t block_bytes(int64_t pad) { return wk_bytes3(WK_PAGE_LEN, pad, sizeof(float)); }
+/* n rows of `cols` numbers. */
+static void *part(space *s, int64_t n, int64_t cols, size_t size) {
+    void *at = s->mem ? s->mem + s->used : NULL;
+    s->used += (wk_bytes3(n, cols, (int64_t)size) + 63) / 64 * 64;
+    return at;
+}
 
-static wk_attn_grad_room room_of(const wk_cpu_plan *p, const wk_team *t, int64_t hd) {
+/* A thread's room for heads of hd; without memory, how much of it there has to be. */
+static wk_attn_grad_room lay_out(space *s, int64_t hd) {
+    enum { TILE = WK_GRAD_ROWS, BLOCK = WK_PAGE_LEN };
     int64_t pad = (hd + 15) / 16 * 16;
-    uint8_t *at = wk_room(p, t);
-    wk_attn_grad_room r;
-    float **part[] = { &r.q, &r.g, &r.p, &r.ds, &r.k, &r.k_turned, &r.v, &r.v_turned, &r.dk, &r.dv };
-    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
-        *part[i] = (float *)(void *)at;
-        at += round64(i < 2 ? tile_bytes(pad) : i < 4 ? pair_bytes() : block_bytes(pad));
-    }
+    wk_attn_grad_room r = { .pairs = wk_pairs_here() };
+    float **of_tile[] = { &r.q, &r.g }, **of_both[] = { &r.p, &r.ds };
+    float **of_block[] = { &r.k, &r.k_turned, &r.v, &r.v_turned, &r.dk, &r.dv };
+    for (int i = 0; i < 2; i++) *of_tile[i] = part(s, TILE, pad, sizeof(float));
+    for (int i = 0; i < 2; i++) *of_both[i] = part(s, TILE, BLOCK, sizeof(float));
+    for (int i = 0; i < 6; i++) *of_block[i] = part(s, BLOCK, pad, sizeof(float));
+    r.g16 = part(s, TILE, pad, sizeof *r.g16);
+    r.ds16 = part(s, TILE, BLOCK, sizeof *r.ds16);
+    r.g_rows = part(s, TILE / 2, pad, sizeof *r.g_rows);
+    r.q_rows = part(s, TILE / 2, pad, sizeof *r.q_rows);
+    r.p_rows = part(s, TILE / 2, BLOCK, sizeof *r.p_rows);
+    r.ds_rows = part(s, TILE / 2, BLOCK, sizeof *r.ds_rows);
+    r.k_rows = part(s, BLOCK / 2, pad, sizeof *r.k_rows);
+    r.v_rows = part(s, pad / 2, BLOCK, sizeof *r.v_rows);
     return r;
 }
 
@@ -28,7 +40,8 @@ static void heads(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const wk_attr *a = &s->node->attr;
     const wk_batch *b = p->batch;
     int64_t hd = a->head_dim, group = a->n_head / a->n_head_kv;
-    wk_attn_grad_room room = room_of(p, t, hd);
+    wk_attn_grad_room room = lay_out(&(space){ wk_room(p, t), 0 }, hd);
+    if (p->kv->block.dtype == WK_F32) room.pairs.mul = NULL;
     float *dk = s->slot < 0 ? wk_out(p, s, 1) : (float *)(void *)(p->mem + p->slot[s->slot].at);
     float *dv = s->slot < 0 ? wk_out(p, s, 2) : (float *)(void *)(p->mem + p->slot[s->slot2].at);
     int64_t item = 0;
@@ -68,9 +81,9 @@ static void gather(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
 void wk_lower_attention_grad(wk_lowering *l, const wk_node *n) {
     wk_cpu_plan *p = l->p;
     const wk_attr *a = &n->attr;
-    int64_t pad = (a->head_dim + 15) / 16 * 16;
+    space need = { 0 };
     int slot[2] = { -1, -1 };
-    size_t room = 2 * tile_bytes(pad) + 2 * pair_bytes() + 6 * block_bytes(pad) + 10 * 64;
+    lay_out(&need, a->head_dim);
     for (int i = 0; i < 2 && a->n_head > a->n_head_kv; i++)
         slot[i] = wk_lower_slot(l, wk_bytes3(p->base.max_rows, (int64_t)a->n_head * a->head_dim, sizeof(float)), l->k);
     for (int step = 0; step < (slot[0] < 0 ? 1 : 2); step++) {
@@ -86,7 +99,7 @@ void wk_lower_attention_grad(wk_lowering *l, const wk_node *n) {
             if (step || slot[i] < 0) wk_lower_value(l, n->out[i + 1], true, WK_SPLIT_RUNS, a->head_dim);
         }
     }
-    if (p->room_bytes < room) p->room_bytes = room;
+    if (p->room_bytes < need.used) p->room_bytes = need.used;
 }
 
 /* Inputs g, y, lse, sinks. A head's sum is one thread's, in order of rows. */

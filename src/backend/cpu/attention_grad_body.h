@@ -87,14 +87,49 @@ static void unpack_block(const wk_attn_grad *t, const wk_attn_grad_room *room, i
         }
     for (int64_t i = 0; n < WK_PAGE_LEN && i < hd; i++)
         memset(room->k_turned + i * WK_PAGE_LEN + n, 0, (size_t)(WK_PAGE_LEN - n) * sizeof(float));
+    if (!room->pairs.mul) return;
+    room->pairs.rows(room->k, pad, WK_PAGE_LEN, pad, room->k_rows);
+    room->pairs.rows(room->v_turned, WK_PAGE_LEN, hd, WK_PAGE_LEN, room->v_rows);
+}
+
+/* n rows' gradients of weights: ds = g v^T. */
+static void grad_of_weights(const wk_attn_grad_room *room, int64_t hd, int64_t pad, int64_t n) {
+    const right values = { .at = room->v_turned, .ld = WK_PAGE_LEN };
+    if (!room->pairs.mul) {
+        multiply(PLAIN, n, WK_PAGE_LEN, NULL, hd, room->g, pad, &values, room->ds, WK_PAGE_LEN);
+        return;
+    }
+    room->pairs.round(room->g, n * pad, room->g16);
+    room->pairs.mul(n, WK_PAGE_LEN, false, (hd + 1) / 2, (const uint32_t *)(const void *)room->g16, pad / 2, 1, room->v_rows,
+                    WK_PAGE_LEN, room->ds, WK_PAGE_LEN);
+}
+
+/* dv (+)= p^T g, dk (+)= ds^T q; then q = ds k. */
+static void grad_of_operands(const wk_attn_grad_room *room, int64_t hd, int64_t pad, int64_t n, bool first) {
+    const wk_pair_fns *f = &room->pairs;
+    const right keys = { .at = room->k, .ld = pad };
+    if (!f->mul) {
+        multiply_turned(WK_PAGE_LEN, pad, !first, n, room->p, WK_PAGE_LEN, room->g, pad, room->dv, pad);
+        multiply_turned(WK_PAGE_LEN, pad, !first, n, room->ds, WK_PAGE_LEN, room->q, pad, room->dk, pad);
+        multiply(PLAIN, n, up(hd), NULL, WK_PAGE_LEN, room->ds, WK_PAGE_LEN, &keys, room->q, pad);
+        return;
+    }
+    f->rows(room->p, WK_PAGE_LEN, n, WK_PAGE_LEN, room->p_rows);
+    f->rows(room->ds, WK_PAGE_LEN, n, WK_PAGE_LEN, room->ds_rows);
+    f->rows(room->g, pad, n, pad, room->g_rows);
+    f->rows(room->q, pad, n, pad, room->q_rows);
+    f->round(room->ds, n * WK_PAGE_LEN, room->ds16);
+    f->mul(WK_PAGE_LEN, pad, !first, (n + 1) / 2, room->p_rows, 1, WK_PAGE_LEN, room->g_rows, pad, room->dv, pad);
+    f->mul(WK_PAGE_LEN, pad, !first, (n + 1) / 2, room->ds_rows, 1, WK_PAGE_LEN, room->q_rows, pad, room->dk, pad);
+    f->mul(n, pad, false, WK_PAGE_LEN / 2, (const uint32_t *)(const void *)room->ds16, WK_PAGE_LEN / 2, 1, room->k_rows, pad,
+           room->q, pad);
 }
 
 /* Rows [r0, r0 + n) of the sequence against the block that is unpacked. */
 static void grad_tile_of_rows(const wk_attn_grad *t, const wk_attn_grad_room *room, int64_t b, int64_t r0, int64_t n, bool first) {
     const wk_attr *a = t->attr;
     int64_t hd = a->head_dim, pad = (hd + 15) / 16 * 16;
-    const right keys = { .at = room->k_turned, .ld = WK_PAGE_LEN }, values = { .at = room->v_turned, .ld = WK_PAGE_LEN },
-                straight = { .at = room->k, .ld = pad };
+    const right keys = { .at = room->k_turned, .ld = WK_PAGE_LEN };
     for (int64_t i = 0; i < n; i++) {
         int64_t row = t->row[r0 + i];
         memset(room->q + i * pad + hd, 0, (size_t)(pad - hd) * sizeof(float));
@@ -103,7 +138,7 @@ static void grad_tile_of_rows(const wk_attn_grad *t, const wk_attn_grad_room *ro
         memcpy(room->g + i * pad, t->g + row * t->ldq, (size_t)hd * sizeof(float));
     }
     multiply(PLAIN, n, WK_PAGE_LEN, NULL, hd, room->q, pad, &keys, room->p, WK_PAGE_LEN);
-    multiply(PLAIN, n, WK_PAGE_LEN, NULL, hd, room->g, pad, &values, room->ds, WK_PAGE_LEN);
+    grad_of_weights(room, hd, pad, n);
     for (int64_t i = 0; i < n; i++) {
         int64_t row = t->row[r0 + i], base = b * WK_PAGE_LEN, pos = t->pos[row], lo = 0, hi = t->n_key - base;
         float lse = t->lse[row * t->ldlse], d = dot(t->g + row * t->ldq, t->y + row * t->ldq, NULL, hd);
@@ -124,9 +159,7 @@ static void grad_tile_of_rows(const wk_attn_grad *t, const wk_attn_grad_room *ro
             vf_store(ds, weight * (vf_load(ds) - d) * slope);
         }
     }
-    multiply_turned(WK_PAGE_LEN, pad, !first, n, room->p, WK_PAGE_LEN, room->g, pad, room->dv, pad);
-    multiply_turned(WK_PAGE_LEN, pad, !first, n, room->ds, WK_PAGE_LEN, room->q, pad, room->dk, pad);
-    multiply(PLAIN, n, up(hd), NULL, WK_PAGE_LEN, room->ds, WK_PAGE_LEN, &straight, room->q, pad);
+    grad_of_operands(room, hd, pad, n, first);
     for (int64_t i = 0; i < n; i++) axpy(a->scale, room->q + i * pad, hd, t->dq + t->row[r0 + i] * t->ldq);
 }
 

@@ -1,14 +1,27 @@
 /* cpu.c: the CPU backend: weights packed or as float32 vectors, the paged KV cache, and access to values.
  * plan.h says how it runs a graph. */
 #include "backend/cpu/plan.h"
+#include "base/clock.h"
 #include "base/cpu.h"
 #include <string.h>
 
 typedef struct cpu_backend {
     wk_backend base;
-    wk_packing later;  /* weights that wait for others */
+    wk_packing later;    /* weights that wait for others */
+    double later_bytes;  /* of the file: so many are packed at one go */
 } cpu_backend;
-enum { LATER_BYTES = 256 << 20 };  /* threads wait for each other so often; progress is as coarse */
+
+/* Threads wait for each other after each go, and whoever looks on hears nothing during one, so it takes what a tenth of a second
+ * is enough for: much of a file in the cache, little of one that a slow disk reads. */
+enum { LATER_LEAST = 16 << 20, LATER_FIRST = 128 << 20, LATER_MOST = 256 << 20 };
+
+static wick_status pack_later(cpu_backend *be) {
+    double n = (double)be->later.n_bytes, at = wk_now();
+    wick_status st = wk_packing_run(&be->later);
+    double tenth = n / (wk_now() - at + 1e-9) / 10;
+    be->later_bytes = tenth < LATER_LEAST ? LATER_LEAST : tenth > LATER_MOST ? LATER_MOST : tenth;
+    return st;
+}
 
 static void weight_free(wk_backend *be, wk_weight *weight) {
     wk_cpu_weight *w = (wk_cpu_weight *)weight;
@@ -60,16 +73,18 @@ static wick_status pack_matrices(wk_backend *be, wk_cpu_weight *w, const wk_weig
     w->base = (wk_weight){ s->bf16 ? WK_BF16 : t->dtype, n_mat, wk_tensor_rows(t) / (each ? each : 1), wk_tensor_cols(t), 0 };
     w->mat = wk_alloc_array((size_t)n_mat, sizeof *w->mat);
     if (!w->mat) return wk_fail_memory((size_t)n_mat * sizeof *w->mat, "a weight");
-    wk_packing own = { .pool = s->alone ? NULL : be->pool }, *p = s->later ? &((cpu_backend *)be)->later : &own;
+    cpu_backend *cpu = (cpu_backend *)be;
+    wk_packing own = { .pool = s->alone ? NULL : be->pool }, *p = s->later ? &cpu->later : &own;
     size_t n_before = p->n_job;
     wick_status st = add_matrices(p, w, s, each);
     if (st) wk_packing_cut(p, n_before);
-    else if (!s->later || p->n_bytes >= LATER_BYTES) st = wk_packing_run(p);
+    else if (!s->later) st = wk_packing_run(p);
+    else if ((double)p->n_bytes >= cpu->later_bytes) st = pack_later(cpu);
     wk_packing_free(&own);
     return st;
 }
 
-static wick_status weights_ready(wk_backend *be) { return wk_packing_run(&((cpu_backend *)be)->later); }
+static wick_status weights_ready(wk_backend *be) { return pack_later((cpu_backend *)be); }
 
 static wick_status weight_new(wk_backend *be, const wk_weight_source *s, wk_weight **out) {
     wk_cpu_weight *w = wk_alloc(sizeof *w);
@@ -195,6 +210,7 @@ wick_status wk_cpu_new(int n_threads, wk_backend **out) {
     be->base.ops = &ops;
     st = wk_pool_new(n_threads, &be->base.pool);
     be->later.pool = be->base.pool;
+    be->later_bytes = LATER_FIRST;
     if (st) backend_free(&be->base);
     else *out = &be->base;
     return st;

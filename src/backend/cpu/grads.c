@@ -29,6 +29,14 @@ static void norm_dw(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     }
 }
 
+/* Does a node from k on, or whoever runs the plan, read v? A dump does. */
+static bool is_read(const wk_graph *g, wk_val v, size_t k) {
+    if (g->value[v].keep || wk_dump_wanted()) return true;
+    for (; k < g->n_node; k++)
+        for (int j = 0; j < g->node[k].n_in; j++) if (g->node[k].in[j] == v) return true;
+    return false;
+}
+
 void wk_lower_rms_norm_grad(wk_lowering *l, const wk_node *n) {
     const wk_cpu_weight *w = wk_lower_vector(l, 2);
     wk_step *s = wk_lower_step(l, norm_dx);
@@ -37,6 +45,7 @@ void wk_lower_rms_norm_grad(wk_lowering *l, const wk_node *n) {
     for (int i = 0; i < 2; i++) wk_lower_value(l, n->in[i], false, WK_SPLIT_RUNS, w->base.n_col);
     wk_lower_value(l, n->in[3], false, WK_SPLIT_RUNS, 1);
     wk_lower_value(l, n->out[0], true, WK_SPLIT_RUNS, w->base.n_col);
+    if (!is_read(l->g, n->out[1], (size_t)l->k + 1)) return;  /* a frozen weight's */
     s = wk_lower_step(l, norm_dw);
     if (!s) return;
     s->weight = w;
@@ -51,9 +60,7 @@ bool wk_add_follows(const wk_cpu_plan *p, const wk_graph *g, int64_t k) {
     const wk_node *n = &g->node[k], *next = n + 1;
     if (k + 1 >= (int64_t)g->n_node || next->op != WK_OP_ADD || next->in[1] != n->out[0] || wk_dump_wanted()) return false;
     if (n->op != WK_OP_LINEAR_INPUT_GRAD && (n->op != WK_OP_LORA_GRAD || n->attr.dropout > 0)) return false;
-    for (size_t i = (size_t)k + 2; i < g->n_node; i++)
-        for (int j = 0; j < g->node[i].n_in; j++) if (g->node[i].in[j] == n->out[0]) return false;
-    return next->in[0] >= 0 && next->in[0] != n->out[0] && !g->value[n->out[0]].keep && p->offset[next->in[0]] >= 0 &&
+    return next->in[0] >= 0 && next->in[0] != n->out[0] && !is_read(g, n->out[0], (size_t)k + 2) && p->offset[next->in[0]] >= 0 &&
            p->offset[next->in[0]] == p->offset[next->out[0]];
 }
 

@@ -17,8 +17,7 @@ static const wk_linear_set *const sets[] = {
 #endif
 };
 
-wk_linear_set wk_linear_fns(void) {
-    unsigned have = wk_cpu_features();
+static wk_linear_set choose(unsigned have) {
     wk_linear_set f = { 0 };
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
         const wk_linear_set *s = sets[i];
@@ -31,15 +30,28 @@ wk_linear_set wk_linear_fns(void) {
         if (s->widen_f8) f.widen_f8 = s->widen_f8;
         if (s->mul_float) f.mul_float = s->mul_float;
         if (s->round_bf16) f.round_bf16 = s->round_bf16;
+        if (s->mul_thin) f.mul_thin = s->mul_thin;
         if (s->mul_bf16) f.mul_bf16 = s->mul_bf16, f.pair_inputs = s->pair_inputs;
         if (s->few) f.few = s->few;
         if (s->turn) f.turn = s->turn;
         if (s->grad) f.grad = s->grad;
         if (s->turn_codes) f.turn_codes = s->turn_codes;
         if (s->turn_pairs) f.turn_pairs = s->turn_pairs;
+        if (s->pairs.mul) f.pairs = s->pairs;
     }
     return f;
 }
+
+/* Of one row an adapter's products are so short that choosing anew took a twentieth of their time. */
+wk_linear_set wk_linear_fns(void) {
+    static _Thread_local wk_linear_set chosen;
+    static _Thread_local unsigned chosen_for;
+    unsigned have = wk_cpu_features();
+    if (!chosen.name || have != chosen_for) chosen = choose(have), chosen_for = have;
+    return chosen;
+}
+
+wk_pair_fns wk_pairs_here(void) { return wk_linear_fns().pairs; }
 
 bool wk_act_in_bf16(const wk_packed *w) { return wk_holds_bf16(&w->l) && wk_linear_fns().mul_bf16; }
 
@@ -96,12 +108,24 @@ static const uint8_t *place_of(const wk_packed *w, int64_t block, int64_t k) {
 /* The width of n pieces of n_k, in multiples of unit: a short one at the end costs a tile's beginning and end all the same. */
 static int64_t even_step(int64_t n_k, int64_t n, int64_t unit) { return ((n_k + n - 1) / n + unit - 1) / unit * unit; }
 
+/* All outputs [o0, o1) of bfloat16 with few inputs. */
+static void thin_rows(const wk_linear_set *f, const wk_packed *w, const void *act, int64_t act_ld, int64_t n_row, int64_t o0,
+                      int64_t o1, float *y, int64_t ldy, const float *bias, bool add) {
+    wk_tile t = { .first = !add, .act_ld = act_ld, .n_row = n_row, .x16 = act, .y = y, .ldy = ldy, .n_col = (int)(o1 - o0),
+                  .bias = bias, .n_k = (int)w->n_held, .pair = { (const uint16_t *)(const void *)w->code + o0 * w->n_held } };
+    f->mul_thin(&t);
+}
+
 /* act_ld: from one row of act to the next, in chunks or numbers. */
 static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *act, int64_t act_ld, int64_t n_row, int64_t o0,
                         int64_t o1, float *y, int64_t ldy, const float *bias, bool add) {
     union { wk_panel codes[2]; float wide[2 * WK_PANEL_INPUTS * 16]; } panel;
     bool codes = !wk_holds_floats(&w->l), pairs = wk_holds_bf16(&w->l) && f->mul_bf16;
     bool outputs_first = wk_act_bytes(w, n_row) <= CACHED_BYTES;
+    if (pairs && f->mul_thin && w->n_held < WK_CHUNK) {
+        thin_rows(f, w, act, act_ld, n_row, o0, o1, y, ldy, bias, add);
+        return;
+    }
     int64_t n_k = codes ? w->n_chunk : pairs ? w->n_held : w->n_in, step = codes ? WK_PANEL_CHUNKS : WK_PANEL_INPUTS;
     if (pairs) step = outputs_first ? n_k : f->pair_inputs;  /* few rows read weights front to back */
     int64_t n_o = (o1 - o0 + 31) / 32, n = (n_k + step - 1) / step;

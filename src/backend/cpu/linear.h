@@ -24,6 +24,7 @@
 #ifndef WK_LINEAR_H
 #define WK_LINEAR_H
 #include "backend/cpu/packed.h"
+#include "backend/cpu/pairs.h"
 
 enum {
     WK_CHUNK = 32,           /* inputs that share an activation scale */
@@ -32,7 +33,7 @@ enum {
     WK_PANEL_CHUNKS = 64,    /* most chunks that are expanded at a time: panels stream from L2; fewer pass over y more often */
     WK_PANEL_INPUTS = 512,   /* the same for floats */
     WK_GRAD_COLS = 64,       /* inputs of a tile of weights that gradients go through */
-    WK_GRAD_OUTPUTS = 256,   /* outputs of such a tile of bfloat16, 32 inputs wide: 16 kB, they stay in L1 */
+    WK_GRAD_OUTPUTS = 1024,  /* outputs of such a tile of bfloat16, 32 inputs wide: 64 kB, they stay in L2 and are read in order */
     WK_FEW_ROWS = 16,        /* so many rows are bound by memory: codes go straight into the product */
 };
 
@@ -186,6 +187,7 @@ typedef struct wk_linear_set {
     /* bfloat16: activations rounded to nearest even, products of pairs; NULL: widened, on the floats' way */
     void (*round_bf16)(const float *x, int64_t n, uint16_t *out);
     void (*mul_bf16)(const wk_tile *t);
+    void (*mul_thin)(const wk_tile *t);  /* the same for any n_col and fewer inputs than a chunk: an adapter's B */
     int pair_inputs;  /* the most inputs that it should be given at a time: fewer make more passes over y */
     /* at most WK_FEW_ROWS rows against whole blocks, without panels */
     void (*few)(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy,
@@ -199,6 +201,7 @@ typedef struct wk_linear_set {
      * NULL: float32 serves. */
     void (*turn_codes)(const wk_panel *p, const wk_layout *l, uint16_t *out, int64_t apart);
     void (*turn_pairs)(const uint16_t *plane, uint16_t *out, int64_t apart);
+    wk_pair_fns pairs;  /* NULL: float32 serves */
 } wk_linear_set;
 
 extern const wk_linear_set wk_linear_c, wk_linear_avx2, wk_linear_avx512, wk_linear_avx512bf16, wk_linear_amx, wk_linear_neon,

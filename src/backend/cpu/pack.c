@@ -35,7 +35,7 @@ static const struct type { wk_layout l; wk_take_fn *take; wk_weave_fn *weave; } 
 /* Float16 whose values bfloat16 holds unchanged, as is true of most models, which were trained in it: half the products' work. */
 static const struct type narrow_f16 = { { .bits = 16, .bf16 = true }, .take = wk_take_narrow };
 /* Float32 that wk_pack_bf16() rounds. */
-static const struct type rounded_f32 = { { .bits = 16, .bf16 = true }, .take = wk_take_bf16 };
+static const struct type rounded_f32 = { { .bits = 16, .bf16 = true }, wk_take_bf16, wk_weave_rounded };
 /* The other types of numbers become float32, the other types of codes 8 bits with a float32 scale per 32. */
 static const struct type other_number = { { .bits = 32 }, .take = wk_take_float };
 static const struct type other_code = {

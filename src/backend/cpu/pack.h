@@ -18,11 +18,13 @@ wk_take_fn wk_take_plain, wk_take_narrow, wk_take_bf16, wk_take_float, wk_take_r
 
 /* Pairs of float16 as pairs of bfloat16; false: a value is not held unchanged. */
 bool wk_narrow(const uint8_t *src, int n_pair, uint8_t *to);
+/* Float32 [2 n_pair][16 rows] as pairs of bfloat16 [n_pair][16][2], to nearest even. */
+void wk_round_pairs(const uint8_t *src, int n_pair, uint8_t *to);
 
 /* Weaves n inputs [256 span, ...) of 16 rows of a file, whole blocks from row[r] on, into all planes of a block. */
 typedef void wk_weave_fn(wk_packed *w, int64_t block, int64_t span, int n, const uint8_t *const row[16]);
-wk_weave_fn wk_weave_floats, wk_weave_q4_0, wk_weave_q4_1, wk_weave_q5_0, wk_weave_q5_1, wk_weave_q8_0, wk_weave_q2_k,
-    wk_weave_q3_k, wk_weave_q4_k, wk_weave_q5_k, wk_weave_q6_k;
+wk_weave_fn wk_weave_floats, wk_weave_rounded, wk_weave_q4_0, wk_weave_q4_1, wk_weave_q5_0, wk_weave_q5_1, wk_weave_q8_0,
+    wk_weave_q2_k, wk_weave_q3_k, wk_weave_q4_k, wk_weave_q5_k, wk_weave_q6_k;
 /* Float16 as bfloat16; false: a value is not held unchanged. */
 bool wk_weave_narrow(wk_packed *w, int64_t block, int64_t span, int n, const uint8_t *const row[16]);
 /* The same of 16 rows' parts: codes; scales and what stands above them. */

@@ -45,21 +45,41 @@ void wk_take_narrow(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *
     p->lost = !wk_narrow(pairs, (n + 1) / 2, p->code);
 }
 /* F32 as bfloat16, to nearest even; what is no number stays so. */
+static inline __attribute__((always_inline)) uint32_t nearest(uint32_t u) {
+    uint32_t near = (u + 0x7fff + (u >> 16 & 1)) >> 16, same = u >> 16 | 64;
+    return (u & 0x7fffffff) > 0x7f800000 ? same : near;
+}
 static inline __attribute__((always_inline)) void halve(const uint8_t *restrict src, int n, uint8_t *restrict to) {
     for (int i = 0; i < n; i++) {
         uint32_t u;
         memcpy(&u, src + 4 * i, sizeof u);
-        uint32_t near = (u + 0x7fff + (u >> 16 & 1)) >> 16, same = u >> 16 | 64;
-        uint16_t half = (uint16_t)((u & 0x7fffffff) > 0x7f800000 ? same : near);
+        uint16_t half = (uint16_t)nearest(u);
         memcpy(to + 2 * i, &half, sizeof half);
     }
 }
+static inline __attribute__((always_inline)) void halve_pairs(const uint8_t *restrict src, int n_pair, uint8_t *restrict to) {
+    for (int p = 0; p < n_pair; p++)
+        for (int r = 0; r < 16; r++) {
+            uint32_t u, v;
+            memcpy(&u, src + 128 * p + 4 * r, sizeof u);
+            memcpy(&v, src + 128 * p + 64 + 4 * r, sizeof v);
+            u = nearest(u) | nearest(v) << 16;
+            memcpy(to + 64 * p + 4 * r, &u, sizeof u);
+        }
+}
 static void halve_c(const uint8_t *src, int n, uint8_t *to) { halve(src, n, to); }
+static void halve_pairs_c(const uint8_t *src, int n, uint8_t *to) { halve_pairs(src, n, to); }
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static void halve_avx2(const uint8_t *src, int n, uint8_t *to) { halve(src, n, to); }
+#define AVX2 __attribute__((target("avx2")))
+AVX2 static void halve_avx2(const uint8_t *src, int n, uint8_t *to) { halve(src, n, to); }
+AVX2 static void halve_pairs_avx2(const uint8_t *src, int n, uint8_t *to) { halve_pairs(src, n, to); }
 #else
 #define halve_avx2 halve_c
+#define halve_pairs_avx2 halve_pairs_c
 #endif
+void wk_round_pairs(const uint8_t *src, int n_pair, uint8_t *to) {
+    (wk_cpu_features() & WK_CPU_AVX2 ? halve_pairs_avx2 : halve_pairs_c)(src, n_pair, to);
+}
 void wk_take_bf16(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p) {
     (void)d;
     (wk_cpu_features() & WK_CPU_AVX2 ? halve_avx2 : halve_c)(src, n, p->code);

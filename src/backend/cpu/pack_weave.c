@@ -211,6 +211,13 @@ bool wk_weave_narrow(wk_packed *w, int64_t block, int64_t span, int n, rows16 ro
     return wk_narrow(woven, 8 * n, w->code + (block * w->n_held + span * WK_SUPER) * 32);
 }
 
+/* Float32, rounded likewise. */
+void wk_weave_rounded(wk_packed *w, int64_t block, int64_t span, int n, rows16 row) {
+    _Alignas(64) uint8_t woven[WK_SUPER * 64];
+    weave_words(woven, row, 0, n);
+    wk_round_pairs(woven, n / 2, w->code + (block * w->n_held + span * WK_SUPER) * 32);
+}
+
 /* A file's block of 32: its bytes, and where in it are a minimum and fifth bits (0: none) and codes. An f16 scale comes first. */
 typedef struct block32 { int bytes, min, high, code; } block32;
 
