@@ -314,7 +314,8 @@ static void compare(lab *want, lab *got, wk_val v, const wk_batch *b, double tol
         worst = d > worst || d != d ? d : worst;
         most = fmax(most, fabs((double)a[i]));
     }
-    if (x->node >= 0 && want->g->node[x->node].op == WK_OP_ATTENTION_GRAD) {  /* differences of numbers of about 1 */
+    wk_op op = x->node >= 0 ? want->g->node[x->node].op : WK_OP_COUNT;
+    if (op == WK_OP_ATTENTION_GRAD || op == WK_OP_SINKS_GRAD) {  /* differences of numbers of about 1 */
         norm += (double)n;
         most += 1;
     }
