@@ -99,6 +99,8 @@ typedef struct wk_kernels {
     void (*add_logits)(float cap, float *z, int64_t n, wk_logit_sum *s);
     /* Logits become g * (softmax - even), times the cap's slope. */
     void (*logits_grad)(float cap, float lse, float g, float even, float *z, int64_t n);
+    /* z = w * e - even, of n numbers in bfloat16. */
+    void (*weigh)(const uint16_t *e, float w, float even, int64_t n, float *z);
     /* c[n_m][n_n] (+)= sum over k of a[k][m] * b[k][n], k in blocks of 64, each summed by itself and added in order. */
     void (*cross)(int64_t n_m, int64_t n_n, bool add, int64_t n_k, const float *a, int64_t lda, const float *b, int64_t ldb,
                   float *c, int64_t ldc);

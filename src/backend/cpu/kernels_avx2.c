@@ -30,6 +30,7 @@ const wk_kernels wk_kernels_avx2 = {
     .attend_grad = attend_grad,
     .add_logits = add_logits,
     .logits_grad = logits_grad,
+    .weigh = weigh,
     .cross = cross,
 };
 WK_SIMD_END

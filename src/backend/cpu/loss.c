@@ -1,11 +1,16 @@
 /* loss.c: the steps of cross_entropy and its gradients. Logits are made for a tile of rows and outputs, used, and forgotten;
  * gradients make them again. Threads divide rows (outputs, for the weight's gradient), and each row goes through the outputs in
- * tiles of a fixed size. Load: three products with the output projection a training step, a fifth of a small model's work. */
+ * tiles of a fixed size. Load: three products with the output projection a training step, a fifth of a small model's work.
+ *
+ * Where gradients are rounded to bfloat16 anyway, and no adapter or cap comes between, two do: the loss keeps e^(z - top) of some
+ * rows' logits in bfloat16, and when it knows their sum makes those rows' dx for a gradient of 1, which the gradient scales. */
 #include "backend/cpu/plan.h"
 #include <math.h>
 #include <string.h>
 
 enum { TILE_ROWS = 256, TILE_OUTPUTS = 384 };  /* 384 kB of logits: they stay in L2 */
+
+enum { KEPT_BYTES = 32 << 20, LEAST_KEPT = 96 };  /* of a thread; with fewer rows weights are turned too often for it to pay */
 
 /* A thread's room: an operand of TILE_ROWS rows, then logits [TILE_ROWS][TILE_OUTPUTS], their gradients as bfloat16, then
  * s A x [TILE_ROWS][rank]. */
@@ -47,17 +52,70 @@ static int32_t label_of(const wk_cpu_plan *p, wk_shape x, int64_t r) {
 }
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+/* The size of equal tiles of n rows, of at most `most`. */
+static int64_t even_share(int64_t n, int64_t most) {
+    int64_t tiles = (n + most - 1) / most;
+    return (n + tiles - 1) / tiles;
+}
 
-/* Inputs x, W, and perhaps A x and B; outputs loss and perhaps log-sum-exp. */
+static float *kept_dx(const wk_step *s, const wk_cpu_plan *p) { return (float *)(void *)(p->mem + p->slot[s->slot].at); }
+
+/* Logits of a tile of s->n rows, by tiles of outputs: e^(z - top) [tile][rows][width up to 32], top [tile][rows]. */
+typedef struct kept { uint16_t *e; float *top; } kept;
+
+static int64_t n_tile(int64_t n_out) { return (n_out + TILE_OUTPUTS - 1) / TILE_OUTPUTS; }
+static size_t kept_bytes(int64_t rows, int64_t n_out) {
+    return wk_bytes3(rows, n_tile(n_out), TILE_OUTPUTS * sizeof(uint16_t) + sizeof(float));
+}
+/* In the room's place for an adapter's operand, which there is none of. */
+static kept kept_of(const wk_step *s, const loss_room *room) {
+    size_t n = s->n * (size_t)n_tile(s->weight->base.n_row) * TILE_OUTPUTS;
+    return (kept){ (uint16_t *)(void *)room->mid, (float *)(void *)((uint16_t *)(void *)room->mid + n) };
+}
+
+/* Keeps n rows' logits of the tile that begins at output o. */
+static void keep(const wk_step *s, const wk_cpu_plan *p, const loss_room *room, const wk_logit_sum *sum, int64_t n, int64_t o,
+                 int64_t end) {
+    kept to = kept_of(s, room);
+    int64_t at = o / TILE_OUTPUTS * (int64_t)s->n;
+    for (int64_t i = 0; i < n; i++) {
+        to.top[at + i] = sum[i].top;
+        p->kernels->logits_grad(0, sum[i].top, 1, 0, room->z + i * TILE_OUTPUTS, end - o);
+    }
+    wk_grad_round(room->z, TILE_OUTPUTS, n, end - o, to.e + at * TILE_OUTPUTS);
+}
+
+/* dx [n, d] of rows from r on, whose logits were kept, for a gradient of 1 of each loss. */
+static void grads_of_kept(const wk_step *s, const wk_cpu_plan *p, const loss_room *room, const float *lse, int64_t r, int64_t n,
+                          float *dx) {
+    const wk_attr *a = &s->node->attr;
+    kept from = kept_of(s, room);
+    int64_t d = s->shape_in.cols, n_out = s->weight->base.n_row;
+    for (int64_t o = 0; o < n_out; o += TILE_OUTPUTS) {
+        int64_t end = least(n_out, o + TILE_OUTPUTS), at = o / TILE_OUTPUTS * (int64_t)s->n, ld = (end - o + 31) / 32 * 32;
+        for (int64_t i = 0; i < n; i++) {
+            float *z = room->z + i * TILE_OUTPUTS;
+            int32_t label = label_of(p, s->shape_in, r + i);
+            p->kernels->weigh(from.e + at * TILE_OUTPUTS + i * ld, expf(from.top[at + i] - lse[i]), a->smoothing / (float)n_out,
+                              end - o, z);
+            if (label >= o && label < end) z[label - o] -= 1 - a->smoothing;
+        }
+        wk_grad_round(room->z, TILE_OUTPUTS, n, end - o, room->z16);
+        wk_linear_input_grad(s->weight->mat[0], room->z16, ld, n, o, end, 0, d, o > 0, dx, d);
+    }
+}
+
+/* Inputs x, W, and perhaps A x and B; outputs loss and perhaps log-sum-exp; dx into the slot, if there is one. */
 static void losses(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const wk_attr *a = &s->node->attr;
-    int64_t d = s->shape_in.cols, n_out = s->weight->base.n_row, from, to;
+    int64_t d = s->shape_in.cols, n_out = s->weight->base.n_row, from, to, most = s->slot < 0 ? TILE_ROWS : (int64_t)s->n;
     loss_room room = room_of(s, p, t);
     wk_my_runs(p, t, s->shape_in, d, &from, &to);
-    for (int64_t r = from; r < to; r += TILE_ROWS) {
+    int64_t tile = from < to ? even_share(to - from, most) : most;
+    for (int64_t r = from; r < to; r += tile) {
         wk_logit_sum sum[TILE_ROWS];
-        float own[TILE_ROWS] = { 0 };
-        int64_t n = least(to - r, TILE_ROWS);
+        float own[TILE_ROWS] = { 0 }, lse[TILE_ROWS];
+        int64_t n = least(to - r, tile);
         for (int64_t i = 0; i < n; i++) sum[i] = (wk_logit_sum){ -INFINITY, 0, 0 };
         prepare(s, p, &room, 0, 2, r, n);
         for (int64_t o = 0; o < n_out; o += TILE_OUTPUTS) {
@@ -68,13 +126,26 @@ static void losses(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
                 p->kernels->add_logits(a->cap, room.z + i * TILE_OUTPUTS, end - o, &sum[i]);
                 if (label >= o && label < end) own[i] = room.z[i * TILE_OUTPUTS + label - o];
             }
+            if (s->slot >= 0) keep(s, p, &room, sum, n, o, end);
         }
         for (int64_t i = 0; i < n; i++) {
-            float lse = sum[i].top + logf(sum[i].sum);
+            lse[i] = sum[i].top + logf(sum[i].sum);
             bool masked = label_of(p, s->shape_in, r + i) < 0;
-            wk_out(p, s, 0)[r + i] = masked ? 0 : lse - (1 - a->smoothing) * own[i] - a->smoothing * sum[i].all / (float)n_out;
-            if (s->node->n_out > 1) wk_out(p, s, 1)[r + i] = lse;
+            wk_out(p, s, 0)[r + i] = masked ? 0 : lse[i] - (1 - a->smoothing) * own[i] - a->smoothing * sum[i].all / (float)n_out;
+            if (s->node->n_out > 1) wk_out(p, s, 1)[r + i] = lse[i];
         }
+        if (s->slot >= 0) grads_of_kept(s, p, &room, lse, r, n, kept_dx(s, p) + r * d);
+    }
+}
+
+/* The gradient of what losses() made dx for. Inputs g, x, W, lse. */
+static void scale_dx(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    int64_t d = s->shape_out.cols, from, to;
+    wk_my_runs(p, t, s->shape_out, d, &from, &to);
+    for (int64_t r = from; r < to; r++) {
+        float g = label_of(p, s->shape_x, r) < 0 ? 0 : wk_in(p, s, 0)[r];
+        p->kernels->scale(g, kept_dx(s, p) + r * d, d, wk_out(p, s, 0) + r * d);
+        wk_out(p, s, 1)[r] = 0;
     }
 }
 
@@ -150,10 +221,35 @@ static wk_step *step_with_room(wk_lowering *l, const wk_cpu_weight *w, const wk_
     return s;
 }
 
+/* The node that is the gradient of cross_entropy node n with respect to its x; NULL: there is none. */
+static const wk_node *grad_of(const wk_graph *g, const wk_node *n) {
+    for (const wk_node *k = n + 1; n->n_out > 1 && k < g->node + g->n_node; k++)
+        if (k->op == WK_OP_CROSS_ENTROPY_GRAD && k->in[3] == n->out[1]) return k;
+    return NULL;
+}
+
+/* Lets the last step, of node n, keep logits and make dx as well, where that is possible and pays. */
+static void make_dx_too(wk_lowering *l, const wk_node *n, const wk_cpu_weight *w) {
+    wk_cpu_plan *p = l->p;
+    const wk_node *grad = grad_of(l->g, n);
+    int64_t n_out = w->base.n_row, rows = KEPT_BYTES / (int64_t)kept_bytes(1, n_out);
+    if (!grad || n->in[3] >= 0 || n->attr.cap > 0 || !wk_grad_in_bf16(w->mat[0]) || rows < LEAST_KEPT) return;
+    if (rows > TILE_ROWS) rows = TILE_ROWS;
+    int slot = wk_lower_slot(l, wk_bytes3(p->base.max_rows, w->base.n_col, sizeof(float)), grad - l->g->node);
+    if (slot < 0) return;
+    wk_step *s = &p->step[p->n_step - 1];
+    size_t need = operand_bytes(w->mat[0]) + TILE_BYTES + kept_bytes(rows, n_out);
+    s->slot = slot;
+    s->n = (size_t)rows;
+    if (p->room_bytes < need) p->room_bytes = need;
+    wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_RUNS, w->base.n_col);
+}
+
 void wk_lower_cross_entropy(wk_lowering *l, const wk_node *n) {
     const wk_cpu_weight *w = wk_lower_matrix(l, 1), *b = n->in[3] >= 0 ? wk_lower_matrix(l, 3) : NULL;
     wk_step *s = step_with_room(l, w, b, losses);
     if (!s) return;
+    make_dx_too(l, n, w);
     wk_lower_value(l, n->in[0], false, WK_SPLIT_RUNS, s->shape_in.cols);
     if (b) wk_lower_value(l, n->in[2], false, WK_SPLIT_RUNS, b->base.n_col);
     for (int i = 0; i < n->n_out; i++) wk_lower_value(l, n->out[i], true, WK_SPLIT_RUNS, 1);
@@ -167,5 +263,23 @@ static void lower_grad(wk_lowering *l, const wk_node *n, wk_step_fn run) {
     for (int i = 0; i < n->n_in; i++) wk_lower_value(l, n->in[i], false, WK_SPLIT_NONE, 0);
     for (int i = 0; i < n->n_out; i++) wk_lower_value(l, n->out[i], true, WK_SPLIT_NONE, 0);
 }
-void wk_lower_cross_entropy_grad(wk_lowering *l, const wk_node *n) { lower_grad(l, n, input_grads); }
+void wk_lower_cross_entropy_grad(wk_lowering *l, const wk_node *n) {
+    const wk_cpu_plan *p = l->p;
+    const wk_node *loss = &l->g->node[l->g->value[n->in[3]].node];
+    int slot = -1;
+    for (size_t i = 0; i < p->n_step; i++) if (p->step[i].node == loss) slot = p->step[i].slot;
+    if (slot < 0) {
+        lower_grad(l, n, input_grads);
+        return;
+    }
+    wk_step *s = wk_lower_step(l, scale_dx);
+    if (!s) return;
+    int64_t d = s->shape_out.cols;
+    s->slot = slot;
+    s->shape_x = l->g->value[n->in[1]].shape;
+    wk_lower_value(l, n->in[0], false, WK_SPLIT_RUNS, 1);
+    wk_lower_scratch(l, WK_SPACE_SLOT, slot, false, WK_SPLIT_RUNS, d);
+    wk_lower_value(l, n->out[0], true, WK_SPLIT_RUNS, d);
+    wk_lower_value(l, n->out[1], true, WK_SPLIT_RUNS, 1);
+}
 void wk_lower_cross_entropy_weight_grad(wk_lowering *l, const wk_node *n) { lower_grad(l, n, weight_grads); }

@@ -59,6 +59,16 @@ static void add_logits(float cap, float *z, int64_t n, wk_logit_sum *s) {
     s->all += vf_sum(all);
 }
 
+/* Logits that were kept as bfloat16: z = w e - even. */
+static void weigh(const uint16_t *e, float w, float even, int64_t n, float *z) {
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits = (uint32_t)e[i] << 16;
+        float f;
+        memcpy(&f, &bits, sizeof f);
+        z[i] = w * f - even;
+    }
+}
+
 /* z becomes g (e^(z - lse) - even) (1 - (z / cap)^2), the capped z: the gradient but for the label's own share. */
 static void logits_grad(float cap, float lse, float g, float even, float *z, int64_t n) {
     for (int64_t i = 0; i < n; i += VW) {
