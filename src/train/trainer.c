@@ -60,14 +60,14 @@ static wick_status add(wk_trainer *t, const wk_train_param *p) {
 static wick_status add_whole(wk_trainer *t, int layer, wk_role role, const wk_weight *w, bool bias) {
     for (size_t i = 0; w && i < t->n_swap; i++) if (t->swap[i].of == w) return WICK_OK;
     if (!w) return WICK_OK;
-    if (wk_dtypes[w->dtype].quantised || w->n_mat > 1)
-        return wk_fail(WICK_E_UNSUPPORTED, "%s of layer %d is %s: %s", wk_roles[role].gguf, layer, wk_dtypes[w->dtype].name,
-                       w->n_mat > 1 ? "experts cannot be trained whole; name others in keys, or train an adapter"
-                       : "quantised weights cannot be trained whole; train an adapter, or convert the model to floats");
+    if (wk_dtypes[w->dtype].quantised)
+        return wk_fail(WICK_E_UNSUPPORTED, "%s of layer %d is %s: quantised weights cannot be trained whole; train an adapter, or "
+                       "convert the model to floats", wk_roles[role].gguf, layer, wk_dtypes[w->dtype].name);
     if (!wk_grow((void **)&t->swap, &t->cap_swap, t->n_swap + 1, sizeof *t->swap))
         return wk_fail_memory(t->n_swap * sizeof *t->swap, "the trained parameters");
     t->swap[t->n_swap++] = (wk_swap){ w, NULL };
-    return add(t, &(wk_train_param){ bias ? WK_PARAM_BIAS : WK_PARAM_WEIGHT, layer, role, w->n_row, w->n_col, NULL });
+    return add(t, &(wk_train_param){ bias ? WK_PARAM_BIAS : WK_PARAM_WEIGHT, layer, role, w->n_mat * w->n_row, w->n_col,
+                                     NULL });
 }
 
 /* A and B, and a magnitude: those that `from` has, or new ones. */
@@ -234,6 +234,13 @@ static wick_status place(wk_trainer *t, size_t i, const wk_lora_data *initial) {
     bool vector = p->kind == WK_PARAM_MAGNITUDE || p->kind == WK_PARAM_BIAS || (p->kind == WK_PARAM_WEIGHT && is_vector(p->role));
     wk_tensor data = { WK_STR("trained"), WK_F32, vector ? 1 : 2, { vector ? p->n_col : p->n_row, vector ? 1 : p->n_col, 1, 1 },
                        (const uint8_t *)numbers(t, i), x->n * sizeof(float), NULL };
+    int64_t n_mat = vector || p->kind != WK_PARAM_WEIGHT || p->layer < 0 ? 1 : t->m->layer[p->layer].w[p->role]->n_mat;
+    if (n_mat > 1) {  /* experts */
+        data.n_dim = 3;
+        data.shape[0] = n_mat;
+        data.shape[1] = p->n_row / n_mat;
+        data.shape[2] = p->n_col;
+    }
     wk_weight_source s = { .tensor = (const wk_tensor *[]){ &data }, .n_tensor = 1, .vector = vector };
     s.bf16 = (p->kind == WK_PARAM_A || p->kind == WK_PARAM_B) && wk_lora_bf16(t->m, p->layer, p->role);
     wick_status st = t->m->backend->ops->weight_new(t->m->backend, &s, &x->weight);

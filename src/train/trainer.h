@@ -9,7 +9,7 @@
 
 typedef enum wk_fine_tune { WK_TUNE_LORA, WK_TUNE_DORA, WK_TUNE_FULL } wk_fine_tune;
 
-/* Weights that are trained whole, as float32 copies; quantised ones and experts cannot be. */
+/* Weights that are trained whole, as float32 copies; quantised ones cannot be. */
 enum {
     WK_WHOLE_EMBED = 1 << 0,  /* the embedding, and with it a tied head */
     WK_WHOLE_HEAD  = 1 << 1,  /* the output projection or the classifier's score */

@@ -291,7 +291,7 @@ static void make_gain(lab *l, made *m) {
 static void attention(lab *l, made *m, wk_attr a) {
     a.n_head = 4, a.n_head_kv = m->kv_heads = 2, a.head_dim = m->head_dim = 6, a.scale = 0.4f, a.layer = 1;
     wk_val q = of(m, lab_input(l, 1, 24)), k = of(m, lab_input(l, 1, 12)), v = of(m, lab_input(l, 1, 12));
-    m->y = LAB_OP(l, WK_OP_ATTENTION, &a, q, k, v, m->sinks ? lab_vector(l, 4, 0) : WK_NO_VAL);
+    m->y = LAB_OP(l, WK_OP_ATTENTION, &a, q, k, v, m->sinks ? of(m, lab_vector(l, 4, 0)) : WK_NO_VAL);
 }
 static void make_sinks(lab *l, made *m) {
     m->sinks = true;
@@ -324,10 +324,11 @@ static void make_adapted_loss(lab *l, made *m) { adapted_loss(l, m, WK_F32, (wk_
 static void make_adapted_capped_loss(lab *l, made *m) { adapted_loss(l, m, WK_Q4_1, (wk_attr){ .cap = 2 }); }
 static void experts(lab *l, made *m, bool norm) {
     wk_attr a = { .n_used = 2, .norm_topk = norm };
-    wk_val x = of(m, lab_input(l, 1, 12)), w = lab_matrix(l, WK_F32, 4, 10, 12), down = lab_matrix(l, WK_F32, 4, 12, 10);
+    wk_val x = of(m, lab_input(l, 1, 12)), w = of(m, lab_matrix(l, WK_F32, 4, 10, 12)),
+           down = of(m, lab_matrix(l, WK_F32, 4, 12, 10));
     wk_val logits = of(m, lab_input(l, 1, 4)), ids = LAB_OP(l, WK_OP_ROUTE, &a, logits);
-    wk_val h = LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, x, w, ids, lab_vector(l, 40, 0)), down,
-                      ids);
+    wk_val mid = LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, x, w, ids, of(m, lab_vector(l, 40, 0)));
+    wk_val h = LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, mid, down, ids);
     m->y = LAB_OP(l, WK_OP_COMBINE, NULL, h, wk_graph_out(l->g, ids, 1), ids);
 }
 static void make_experts(lab *l, made *m) { experts(l, m, false); }
@@ -417,7 +418,7 @@ static void check_one(trial *t, int i) {
         lab_rng r = { 900u + (unsigned)i, 0 };
         x = own = calloc((size_t)n, sizeof *own);
         for (int64_t j = 0; j < n; j++) own[j] = 0.4f * lab_noise(&r) + (v->weight->n_row == 1 ? 1.0f : 0.0f);
-        assert_int_equal(ops->weight_write(t->l.be, (wk_weight *)(uintptr_t)v->weight, 0, v->weight->n_row, own), WICK_OK);
+        assert_int_equal(ops->weight_write(t->l.be, (wk_weight *)(uintptr_t)v->weight, 0, rows, own), WICK_OK);
         trial_loss(t);
         ops->read(t->l.plan, t->grad[i], 0, rows, got);
     }
@@ -428,7 +429,7 @@ static void check_one(trial *t, int i) {
         double side[2];
         for (int s = 0; s < 2; s++) {
             x[j] = was + (s ? -h : h);
-            if (own) ops->weight_write(t->l.be, (wk_weight *)(uintptr_t)v->weight, 0, v->weight->n_row, own);
+            if (own) ops->weight_write(t->l.be, (wk_weight *)(uintptr_t)v->weight, 0, rows, own);
             side[s] = trial_loss(t);
         }
         x[j] = was;

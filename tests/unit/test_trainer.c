@@ -107,6 +107,77 @@ static void peft_runs(void **state) {
     }
 }
 
+/* ---- full fine-tuning of models of experts, as transformers does it ---- */
+
+static float *full_part(const char *name, const char *of, size_t *n) {
+    char full[64];
+    int64_t shape[4];
+    snprintf(full, sizeof full, "%s.%s", name, of);
+    return run_floats("data/train/full.safetensors", full, n, shape);
+}
+
+/* Half way a second trainer goes on from the first one's state, to the same bytes. */
+static void follow_full(const char *name, int n_threads, bool checkpoint) {
+    char path[100];
+    size_t n, n_step, n_rate, n_w;
+    float *token = full_part(name, "tokens", &n), *loss = full_part(name, "loss", &n_step),
+          *norm = full_part(name, "norm", &n_step), *rate = full_part(name, "rate", &n_rate);
+    wk_trainer_options o = wk_trainer_defaults();
+    train_rows b = { .r = { 0 } };
+    int32_t ids[TRAIN_ROWS];
+    wk_buf state = { 0 };
+    snprintf(path, sizeof path, "data/models/%s", name);
+    o.fine_tune = WK_TUNE_FULL;
+    o.checkpoint = checkpoint;
+    o.optimizer = (wk_optimizer){ .kind = WK_SGD };
+    for (size_t i = 0; i < n; i++) ids[i] = (int32_t)token[i];
+    train_add(&b, ids, NULL, (int)n);
+    wk_model *m = train_model(path, n_threads);
+    wk_trainer *t = train_new(m, &o, NULL), *again = NULL;
+    for (size_t k = 0; k < n_step; k++) {
+        double sum, got, other;
+        int64_t n_label;
+        ok(wk_trainer_backward(t, &b.r, &sum, &n_label));
+        ok(wk_trainer_update(t, (double)rate[0], &got));
+        if (!(fabs(sum / (double)n_label - (double)loss[k]) <= 1e-4 * (double)loss[k]) ||
+            !(fabs(got - (double)norm[k]) <= 1e-3 * (double)norm[k]))
+            fail_msg("%s, step %zu: loss %.8g and norm %.8g, transformers has %.8g and %.8g", name, k, sum / (double)n_label, got,
+                     (double)loss[k], (double)norm[k]);
+        if (k == 1) {
+            ok(wk_trainer_save(t, &state));
+            again = train_new(m, &o, NULL);
+            ok(wk_trainer_restore(again, state.ptr, state.len));
+        }
+        if (k < 2) continue;
+        ok(wk_trainer_backward(again, &b.r, NULL, NULL));
+        ok(wk_trainer_update(again, (double)rate[0], &other));
+        assert_true(got == other);
+    }
+    assert_true(loss[n_step - 1] < loss[0]);
+    float *w = train_copy(t, &n_w), *w_again = train_copy(again, &n_w);
+    assert_memory_equal(w, w_again, n_w * sizeof *w);
+    free(w);
+    free(w_again);
+    wk_buf_free(&state);
+    wk_trainer_free(again);
+    wk_trainer_free(t);
+    wk_model_free(m);
+    free(token);
+    free(loss);
+    free(norm);
+    free(rate);
+}
+
+static void experts_whole(void **state) {
+    (void)state;
+    static const char *const models[] = { "mixtral", "qwen3-moe", "gpt-oss" };
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        follow_full(models[i], 0, false);
+        follow_full(models[i], 1, false);
+        follow_full(models[i], 3, true);
+    }
+}
+
 /* ---- gradients: a small step of plain descent gains rate * |gradient|^2 ---- */
 
 static void step_gains(const char *model, wk_fine_tune kind, unsigned whole, uint32_t roles, bool checkpoint) {
@@ -459,6 +530,7 @@ static void refusals(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(peft_runs),
+        cmocka_unit_test(experts_whole),
         cmocka_unit_test(gradients_of_families),
         cmocka_unit_test(gradients_of_kinds),
         cmocka_unit_test(gradients_of_outer),

@@ -1,6 +1,7 @@
 /* attention_grad.c: the steps of attention's gradient. Threads divide sequences times query heads; heads that share keys and
  * values leave their shares of dk and dv beside each other, and a second step adds them in order. */
 #include "backend/cpu/plan.h"
+#include <math.h>
 #include <string.h>
 
 /* A room's memory, and how much of it has been given out. */
@@ -99,4 +100,28 @@ void wk_lower_attention_grad(wk_lowering *l, const wk_node *n) {
         }
     }
     if (p->room_bytes < need.used) p->room_bytes = need.used;
+}
+
+/* Inputs g, y, lse, sinks. A head's sum is one thread's, in order of rows. */
+static void sinks(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    int64_t n_head = s->node->attr.n_head, hd = s->node->attr.head_dim, from, to;
+    wk_team_share(t, n_head, 1, &from, &to);
+    for (int64_t h = from; h < to; h++) {
+        float sum = 0;
+        for (int64_t r = 0; r < p->batch->n_row; r++) {
+            int64_t k = r * n_head + h;
+            float gy = p->kernels->dot(wk_in(p, s, 0) + k * hd, wk_in(p, s, 1) + k * hd, hd);
+            sum -= expf(s->weight->vec[h] - wk_in(p, s, 2)[k]) * gy;
+        }
+        wk_out(p, s, 0)[h] = sum;
+    }
+}
+
+void wk_lower_sinks_grad(wk_lowering *l, const wk_node *n) {
+    const wk_cpu_weight *w = wk_lower_vector(l, 3);
+    wk_step *s = wk_lower_step(l, sinks);
+    if (!s) return;
+    s->weight = w;
+    for (int i = 0; i < 3; i++) wk_lower_value(l, n->in[i], false, WK_SPLIT_NONE, 0);
+    wk_lower_value(l, n->out[0], true, WK_SPLIT_NONE, 0);
 }

@@ -113,3 +113,72 @@ void wk_lower_expert_input_grad(wk_lowering *l, const wk_node *n) {
         if (step) wk_lower_value(l, n->out[0], true, WK_SPLIT_NONE, 0);
     }
 }
+
+/* Rows of g and of x by expert, in order of rows: a weight's gradient is then a product of what lies together. */
+static void gather_both(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    const wk_sort_table *table = &p->sort[s->table];
+    const int32_t *item = (const int32_t *)(void *)(p->mem + table->item);
+    int64_t n_out = s->shape_in.cols, n_in = s->shape_out.cols, share = s->shape_x.n == table->k ? 1 : table->k, from, to;
+    wk_team_share(t, table->k * p->batch->n_row, 1, &from, &to);
+    for (int64_t i = from; i < to; i++) {
+        memcpy(sorted_of(p, s->slot) + i * n_out, wk_in(p, s, 0) + item[i] * n_out, (size_t)n_out * sizeof(float));
+        memcpy(sorted_of(p, s->slot2) + i * n_in, wk_in(p, s, 3) + item[i] / share * n_in, (size_t)n_in * sizeof(float));
+    }
+}
+
+/* dW of each expert, by its rows. */
+static void weight_grad(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    const wk_sort_table *table = &p->sort[s->table];
+    const int32_t *start = (const int32_t *)(void *)(p->mem + table->start);
+    int64_t n_out = s->shape_in.cols, n_in = s->shape_out.cols, from, to;
+    wk_team_share(t, n_out, 4, &from, &to);
+    for (int64_t e = 0; from < to && e < table->n_expert; e++) {
+        int64_t n = start[e + 1] - start[e];
+        float *dw = wk_out(p, s, 0) + (e * n_out + from) * n_in;
+        if (n) p->kernels->cross(to - from, n_in, false, n, sorted_of(p, s->slot) + start[e] * n_out + from, n_out,
+                                 sorted_of(p, s->slot2) + start[e] * n_in, n_in, dw, n_in);
+        else memset(dw, 0, (size_t)((to - from) * n_in) * sizeof *dw);
+    }
+}
+
+void wk_lower_expert_weight_grad(wk_lowering *l, const wk_node *n) {
+    const wk_cpu_weight *w = wk_lower_matrix(l, 1);
+    int table = w ? wk_lower_sort(l, n, w) : -1;
+    if (l->status) return;
+    int64_t items = l->p->base.max_rows * l->p->sort[table].k;
+    int slot = wk_lower_slot(l, wk_bytes3(items, w->base.n_row, sizeof(float)), l->k),
+        slot2 = wk_lower_slot(l, wk_bytes3(items, w->base.n_col, sizeof(float)), l->k);
+    for (int step = 0; step < 2; step++) {
+        wk_step *s = wk_lower_step(l, step ? weight_grad : gather_both);
+        if (!s) return;
+        s->slot = slot;
+        s->slot2 = slot2;
+        s->table = table;
+        s->shape_x = l->g->value[n->in[3]].shape;
+        wk_lower_scratch(l, WK_SPACE_SORT, table, false, WK_SPLIT_NONE, 0);
+        wk_lower_scratch(l, WK_SPACE_SLOT, slot, !step, WK_SPLIT_NONE, 0);
+        wk_lower_scratch(l, WK_SPACE_SLOT, slot2, !step, WK_SPLIT_NONE, 0);
+        if (!step) wk_lower_value(l, n->in[0], false, WK_SPLIT_NONE, 0);
+        if (!step) wk_lower_value(l, n->in[3], false, WK_SPLIT_NONE, 0);
+        if (step) wk_lower_value(l, n->out[0], true, WK_SPLIT_NONE, 0);
+    }
+}
+
+/* dbias[e] by columns, in order of rows. Inputs g, bias, ids. */
+static void bias_grad(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    const int32_t *id = (const int32_t *)(void *)wk_in(p, s, 2);
+    int64_t d = s->shape_in.cols, n_expert = s->shape_out.n * s->shape_out.cols / d, rows = wk_rows_of(p, s->shape_in), from, to;
+    float *sum = wk_out(p, s, 0);
+    wk_my_cols(t, d, &from, &to);
+    if (from >= to) return;
+    for (int64_t e = 0; e < n_expert; e++) memset(sum + e * d + from, 0, (size_t)(to - from) * sizeof *sum);
+    for (int64_t r = 0; r < rows; r++)
+        p->kernels->add(sum + id[r] * d + from, wk_in(p, s, 0) + r * d + from, to - from, sum + id[r] * d + from);
+}
+
+void wk_lower_expert_bias_grad(wk_lowering *l, const wk_node *n) {
+    if (!wk_lower_step(l, bias_grad)) return;
+    wk_lower_value(l, n->in[0], false, WK_SPLIT_NONE, 0);
+    wk_lower_value(l, n->in[2], false, WK_SPLIT_NONE, 0);
+    wk_lower_value(l, n->out[0], true, WK_SPLIT_NONE, 0);
+}

@@ -27,6 +27,7 @@ static const wk_lower_fn lower[WK_OP_COUNT] = {
     [WK_OP_LORA_GRAD] = wk_lower_lora_grad,
     [WK_OP_DROPOUT] = wk_lower_dropout,
     [WK_OP_ATTENTION_GRAD] = wk_lower_attention_grad,
+    [WK_OP_SINKS_GRAD] = wk_lower_sinks_grad,
     [WK_OP_GLU_GRAD] = wk_lower_glu_grad,
     [WK_OP_SOFTCAP_GRAD] = wk_lower_softcap_grad,
     [WK_OP_SELECT_ROWS_GRAD] = wk_lower_select_rows_grad,
@@ -35,6 +36,8 @@ static const wk_lower_fn lower[WK_OP_COUNT] = {
     [WK_OP_CROSS_ENTROPY_WEIGHT_GRAD] = wk_lower_cross_entropy_weight_grad,
     [WK_OP_ROUTE_GRAD] = wk_lower_route_grad,
     [WK_OP_EXPERT_INPUT_GRAD] = wk_lower_expert_input_grad,
+    [WK_OP_EXPERT_WEIGHT_GRAD] = wk_lower_expert_weight_grad,
+    [WK_OP_EXPERT_BIAS_GRAD] = wk_lower_expert_bias_grad,
     [WK_OP_COMBINE_GRAD] = wk_lower_combine_grad,
 };
 

@@ -174,6 +174,7 @@ void wk_lower_lora_trained(wk_lowering *l, const wk_node *n);
 void wk_lower_lora_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_dropout(wk_lowering *l, const wk_node *n);
 void wk_lower_attention_grad(wk_lowering *l, const wk_node *n);
+void wk_lower_sinks_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_glu_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_softcap_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_select_rows_grad(wk_lowering *l, const wk_node *n);
@@ -182,6 +183,8 @@ void wk_lower_cross_entropy_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_cross_entropy_weight_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_route_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_expert_input_grad(wk_lowering *l, const wk_node *n);
+void wk_lower_expert_weight_grad(wk_lowering *l, const wk_node *n);
+void wk_lower_expert_bias_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_combine_grad(wk_lowering *l, const wk_node *n);
 /* Is node k a linear whose result, and whose input, the lora after it takes, in place? One step then makes both. */
 bool wk_lora_follows(const wk_cpu_plan *p, const wk_graph *g, int64_t k);

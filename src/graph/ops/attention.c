@@ -87,9 +87,10 @@ static void reference(const wk_ref_call *c) {
 
 static wick_status grad(wk_graph *g, const wk_node *n, const wk_val *g_out, const bool *want, wk_val *g_in) {
     wk_val in[] = { g_out[0], n->in[0], n->in[1], n->in[2], n->out[0], n->out[1] };
-    wk_val dq = wk_graph_op(g, WK_OP_ATTENTION_GRAD, in, 6, &n->attr, "attention_grad");
+    wk_val dq = want[0] || want[1] || want[2] ? wk_graph_op(g, WK_OP_ATTENTION_GRAD, in, 6, &n->attr, "attention_grad") : WK_NO_VAL;
     for (int i = 0; i < 3; i++) if (want[i]) g_in[i] = wk_graph_out(g, dq, i);
-    if (want[3]) return wk_fail(WICK_E_UNSUPPORTED, "op attention: sinks have no gradient");  /* lse has their share */
+    wk_val of_sinks[] = { g_out[0], n->out[0], n->out[1], n->in[3] };
+    if (want[3]) g_in[3] = wk_graph_op(g, WK_OP_SINKS_GRAD, of_sinks, 4, &n->attr, "sinks_grad");
     return g->status;
 }
 
@@ -151,4 +152,25 @@ static void grad_reference(const wk_ref_call *c) {
 
 const wk_op_info wk_op_attention_grad = {
     .name = "attention_grad", .n_in = 6, .n_out = 3, .tol = 1e-5, .shape = grad_shape, .reference = grad_reference,
+};
+
+/* Inputs g, y, lse, sinks: dsink_h = - sum over rows of exp(sink_h - lse) g.y of the head: a sink takes its share of the softmax,
+ * lse has it, and its value is zero. */
+static wick_status sinks_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
+    out[0] = wk_in_shape(g, n, 3);
+    return WICK_OK;
+}
+
+static void sinks_reference(const wk_ref_call *c) {
+    int64_t n_head = c->node->attr.n_head, hd = c->node->attr.head_dim;
+    memset(c->out[0].f, 0, (size_t)n_head * sizeof(double));
+    for (int64_t k = 0; k < c->in[0].rows * n_head; k++) {
+        double gy = 0;
+        for (int64_t i = 0; i < hd; i++) gy += c->in[0].f[k * hd + i] * c->in[1].f[k * hd + i];
+        c->out[0].f[k % n_head] -= exp(c->in[3].f[k % n_head] - c->in[2].f[k]) * gy;
+    }
+}
+
+const wk_op_info wk_op_sinks_grad = {
+    .name = "sinks_grad", .n_in = 4, .n_out = 1, .tol = 1e-5, .shape = sinks_shape, .reference = sinks_reference,
 };

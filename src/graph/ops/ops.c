@@ -27,6 +27,7 @@ const wk_op_info *const wk_ops[WK_OP_COUNT] = {
     [WK_OP_EMBED_GRAD] = &wk_op_embed_grad,
     [WK_OP_LORA_GRAD] = &wk_op_lora_grad,
     [WK_OP_ATTENTION_GRAD] = &wk_op_attention_grad,
+    [WK_OP_SINKS_GRAD] = &wk_op_sinks_grad,
     [WK_OP_GLU_GRAD] = &wk_op_glu_grad,
     [WK_OP_SOFTCAP_GRAD] = &wk_op_softcap_grad,
     [WK_OP_SELECT_ROWS_GRAD] = &wk_op_select_rows_grad,
@@ -34,6 +35,8 @@ const wk_op_info *const wk_ops[WK_OP_COUNT] = {
     [WK_OP_CROSS_ENTROPY_WEIGHT_GRAD] = &wk_op_cross_entropy_weight_grad,
     [WK_OP_ROUTE_GRAD] = &wk_op_route_grad,
     [WK_OP_EXPERT_INPUT_GRAD] = &wk_op_expert_input_grad,
+    [WK_OP_EXPERT_WEIGHT_GRAD] = &wk_op_expert_weight_grad,
+    [WK_OP_EXPERT_BIAS_GRAD] = &wk_op_expert_bias_grad,
     [WK_OP_COMBINE_GRAD] = &wk_op_combine_grad,
 };
 

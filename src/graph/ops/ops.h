@@ -8,6 +8,7 @@ extern const wk_op_info wk_op_embed, wk_op_rms_norm, wk_op_linear, wk_op_lora, w
     wk_op_gain,
     wk_op_gain_grad, wk_op_rms_norm_grad, wk_op_linear_input_grad, wk_op_linear_weight_grad, wk_op_linear_bias_grad,
     wk_op_embed_grad, wk_op_lora_grad, wk_op_attention_grad, wk_op_glu_grad, wk_op_softcap_grad, wk_op_select_rows_grad,
-    wk_op_cross_entropy_grad, wk_op_cross_entropy_weight_grad, wk_op_route_grad, wk_op_expert_input_grad, wk_op_combine_grad;
+    wk_op_cross_entropy_grad, wk_op_cross_entropy_weight_grad, wk_op_route_grad, wk_op_expert_input_grad, wk_op_expert_weight_grad,
+    wk_op_expert_bias_grad, wk_op_combine_grad, wk_op_sinks_grad;
 
 #endif

@@ -102,11 +102,14 @@ static void expert_reference(const wk_ref_call *c) {
 }
 
 static wick_status expert_grad(wk_graph *g, const wk_node *n, const wk_val *g_out, const bool *want, wk_val *g_in) {
-    if (want[1] || want[3])
-        return wk_fail(WICK_E_UNSUPPORTED, "op expert_linear: experts' weights and biases have no gradient, only their inputs");
     if (want[0])
         g_in[0] = wk_graph_op(g, WK_OP_EXPERT_INPUT_GRAD, (wk_val[]){ g_out[0], n->in[1], n->in[2], n->in[0] }, 4, NULL,
                               "expert_input_grad");
+    if (want[1])
+        g_in[1] = wk_graph_op(g, WK_OP_EXPERT_WEIGHT_GRAD, (wk_val[]){ g_out[0], n->in[1], n->in[2], n->in[0] }, 4, NULL,
+                              "expert_weight_grad");
+    if (want[3])
+        g_in[3] = wk_graph_op(g, WK_OP_EXPERT_BIAS_GRAD, (wk_val[]){ g_out[0], n->in[3], n->in[2] }, 3, NULL, "expert_bias_grad");
     return g->status;
 }
 
@@ -135,6 +138,45 @@ static void expert_grad_reference(const wk_ref_call *c) {
 
 const wk_op_info wk_op_expert_input_grad = {
     .name = "expert_input_grad", .n_in = 4, .n_out = 1, .tol = 1e-5, .shape = expert_grad_shape, .reference = expert_grad_reference,
+};
+
+/* Inputs g [k*T, n_out], W (for its shape), ids, x: dW[e] = sum over the rows of expert e of g x^T; zero where it has none. */
+static wick_status expert_weight_grad_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
+    out[0] = wk_in_shape(g, n, 1);
+    return WICK_OK;
+}
+
+static void expert_weight_grad_reference(const wk_ref_call *c) {
+    const wk_ref_array *g = &c->in[0], *id = &c->in[2], *x = &c->in[3];
+    int64_t n_out = g->cols, n_in = x->cols, share = x->rows == g->rows ? 1 : id->cols;
+    memset(c->out[0].f, 0, (size_t)(c->out[0].rows * n_in) * sizeof(double));
+    for (int64_t r = 0; r < g->rows; r++)
+        for (int64_t o = 0; o < n_out; o++)
+            for (int64_t i = 0; i < n_in; i++)
+                c->out[0].f[(id->i[r] * n_out + o) * n_in + i] += g->f[r * n_out + o] * x->f[r / share * n_in + i];
+}
+
+const wk_op_info wk_op_expert_weight_grad = {
+    .name = "expert_weight_grad", .n_in = 4, .n_out = 1, .tol = 1e-5, .shape = expert_weight_grad_shape,
+    .reference = expert_weight_grad_reference,
+};
+
+/* Inputs g [k*T, n_out], bias [n_expert * n_out] (for its shape), ids: dbias[e] = sum over the rows of expert e of g. */
+static wick_status expert_bias_grad_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
+    out[0] = wk_in_shape(g, n, 1);
+    return WICK_OK;
+}
+
+static void expert_bias_grad_reference(const wk_ref_call *c) {
+    const wk_ref_array *g = &c->in[0], *id = &c->in[2];
+    memset(c->out[0].f, 0, (size_t)(c->out[0].rows * c->out[0].cols) * sizeof(double));
+    for (int64_t r = 0; r < g->rows; r++)
+        for (int64_t o = 0; o < g->cols; o++) c->out[0].f[id->i[r] * g->cols + o] += g->f[r * g->cols + o];
+}
+
+const wk_op_info wk_op_expert_bias_grad = {
+    .name = "expert_bias_grad", .n_in = 3, .n_out = 1, .tol = 1e-5, .shape = expert_bias_grad_shape,
+    .reference = expert_bias_grad_reference,
 };
 
 /* Inputs x [k*T, d], weights [T, k], ids [T, k]; y [T, d]. */
