@@ -217,7 +217,8 @@ static void need_saved(wk_reading *r, const wk_safetensors *file, json_t *config
         const char *name = json_is_string(v) ? json_string_value(v) : "", *dot = strrchr(name, '.'), *last = dot ? dot + 1 : name;
         bool has = !strcmp(last, "embed_tokens") || !strcmp(last, classifies ? "score" : "lm_head");
         if (has && !has_saved(file, name))
-            wk_reading_problem(r, true, (wk_str){ name, strlen(name) }, "is in \"modules_to_save\", and the file has no tensor of it");
+            wk_reading_problem(r, true, (wk_str){ name, strlen(name) },
+                               "is in \"modules_to_save\", and the file has no tensor of it");
     }
 }
 

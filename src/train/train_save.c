@@ -28,7 +28,8 @@ static const struct { const char *key; bool may_change; } kept[] = {
 enum { N_KEPT = sizeof kept / sizeof *kept };
 
 static void option_text(const wick_train_options *o, const char *key, wk_buf *b) {
-    for (size_t i = 0; i < wk_n_train_key; i++) if (!strcmp(wk_train_keys[i].name, key)) wk_train_option_json(o, &wk_train_keys[i], b);
+    for (size_t i = 0; i < wk_n_train_key; i++)
+        if (!strcmp(wk_train_keys[i].name, key)) wk_train_option_json(o, &wk_train_keys[i], b);
 }
 
 /* As texts, which are as exact as what was written. */
@@ -55,8 +56,8 @@ static wick_status check_options(wick_train *t, const json_t *had) {
         else if (was && strcmp(was, now.ptr) && kept[i].may_change)
             snprintf(t->warning, sizeof t->warning, "%s is %s now; it was %s before", key, now.ptr, was);
         else if (was && strcmp(was, now.ptr))
-            st = wk_fail(WICK_E_ARG, "%s: %s was %s and is %s now, under which its place in the data is another: go on with %s, or begin "
-                         "a new run from its adapter (resume_adapter_file)", t->checkpoint, key, was, now.ptr, was);
+            st = wk_fail(WICK_E_ARG, "%s: %s was %s and is %s now, under which its place in the data is another: go on with %s, or "
+                         "begin a new run from its adapter (resume_adapter_file)", t->checkpoint, key, was, now.ptr, was);
         wk_buf_free(&now);
     }
     return st;
