@@ -137,8 +137,8 @@ static void compare_initial(wick_train *t, const wk_lora_data *d) {
     for (size_t i = 0; i < d->n_module; i++) {
         const wk_lora_module *x = &d->module[i];
         if (x->rank == t->o.rank && fabs(x->alpha - alpha) <= 1e-6 * alpha) continue;
-        snprintf(t->warning, sizeof t->warning, "%s keeps its own rank and scale, in layer %d's %s %lld and %g; the options say %d and "
-                 "%g",
+        snprintf(t->warning, sizeof t->warning, "%s keeps its own rank and scale, in layer %d's %s %lld and %g; the options "
+                 "say %d and %g",
                  t->o.resume_adapter_file, x->layer, wk_roles[x->role].gguf, (long long)x->rank, wk_lora_scale(d, x), t->o.rank,
                  alpha / t->o.rank);
         return;
