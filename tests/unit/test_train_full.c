@@ -93,7 +93,8 @@ static void folders(void **state) {
 
 static void gguf_files(void **state) {
     (void)state;
-    static const char *const models[] = { "llama", "llama-bias", "gemma3", "phi3-partial", "qwen2-tied" };
+    static const char *const models[] = { "llama", "llama-bias", "gemma3", "phi3-partial", "qwen2-tied", "mixtral", "qwen3-moe",
+                                          "gpt-oss" };
     char command[300], path[200];
     snprintf(command, sizeof command, "python3 make_gguf_models.py %s --type F32", folder);
     assert_int_equal(system(command), 0);
