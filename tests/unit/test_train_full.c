@@ -245,6 +245,14 @@ static void runs(void **state) {
     assert_int_equal(n_param, 4 * m->m->hp.n_layer + 1);
     wick_train_free(t);
     wick_model_free(m);
+    ok(wick_model_open("data/models/mixtral", &mo, &m));  /* experts' projections by the same names */
+    ok(wick_train_new(m, &some, true, &t));
+    p = wk_trainer_params(t->trainer, &n_param);
+    for (size_t i = 0; i < n_param; i++)
+        assert_true(p[i].role == WK_T_Q || p[i].role == WK_T_DOWN_EXPS || wk_roles[p[i].role].rows == WK_D_ONE);
+    assert_int_equal(n_param, 4 * m->m->hp.n_layer + 1);
+    wick_train_free(t);
+    wick_model_free(m);
     wick_train_options_free(&some);
     o.adapter_path = in_folder("out/model");  /* over itself */
     ok(wick_model_open(in_folder("out/model"), &mo, &m));
