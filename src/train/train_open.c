@@ -67,6 +67,12 @@ static wick_status find_projection(const char *key, const char *text, int *found
                    near ? "did you mean " : "layers are named as in Hugging Face folders", near ? near : "");
 }
 
+/* Experts' projections have the names of others. */
+static uint32_t experts_of(wk_role r) {
+    wk_role e = r == WK_T_GATE ? WK_T_GATE_EXPS : r == WK_T_UP ? WK_T_UP_EXPS : r == WK_T_DOWN ? WK_T_DOWN_EXPS : r;
+    return 1u << e;
+}
+
 static wick_status read_keys(const wick_train *t, wk_trainer_options *o) {
     wick_status st;
     int i;
@@ -76,6 +82,7 @@ static wick_status read_keys(const wick_train *t, wk_trainer_options *o) {
         if (adapted) o->roles |= 1u << projections[i].role;
         else o->whole |= projections[i].whole;
         if (adapted && wk_train_is_full(t)) o->whole |= WK_WHOLE_LINEAR;
+        if (adapted && wk_train_is_full(t)) o->roles |= experts_of(projections[i].role);
     }
     for (size_t k = 0; k < t->o.n_modules_to_save; k++) {
         if ((st = find_projection("modules_to_save", t->o.modules_to_save[k], &i))) return st;

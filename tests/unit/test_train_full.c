@@ -93,7 +93,8 @@ static void folders(void **state) {
 
 static void gguf_files(void **state) {
     (void)state;
-    static const char *const models[] = { "llama", "llama-bias", "gemma3", "phi3-partial", "qwen2-tied" };
+    static const char *const models[] = { "llama", "llama-bias", "gemma3", "phi3-partial", "qwen2-tied", "mixtral", "qwen3-moe",
+                                          "gpt-oss" };
     char command[300], path[200];
     snprintf(command, sizeof command, "python3 make_gguf_models.py %s --type F32", folder);
     assert_int_equal(system(command), 0);
@@ -241,6 +242,14 @@ static void runs(void **state) {
     const wk_train_param *p = wk_trainer_params(t->trainer, &n_param);
     for (size_t i = 0; i < n_param; i++)
         assert_true(p[i].role == WK_T_Q || p[i].role == WK_T_DOWN || wk_roles[p[i].role].rows == WK_D_ONE);
+    assert_int_equal(n_param, 4 * m->m->hp.n_layer + 1);
+    wick_train_free(t);
+    wick_model_free(m);
+    ok(wick_model_open("data/models/mixtral", &mo, &m));  /* experts' projections by the same names */
+    ok(wick_train_new(m, &some, true, &t));
+    p = wk_trainer_params(t->trainer, &n_param);
+    for (size_t i = 0; i < n_param; i++)
+        assert_true(p[i].role == WK_T_Q || p[i].role == WK_T_DOWN_EXPS || wk_roles[p[i].role].rows == WK_D_ONE);
     assert_int_equal(n_param, 4 * m->m->hp.n_layer + 1);
     wick_train_free(t);
     wick_model_free(m);
