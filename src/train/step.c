@@ -70,6 +70,11 @@ static wick_status give_pages(wk_trainer *t, const wk_train_rows *r, wk_batch *b
     return need_pages(t, n_page);
 }
 
+wick_status wk_trainer_reserve(wk_trainer *t, int n_seq, bool evaluates) {
+    wick_status st = need_pages(t, t->o.max_row / WK_PAGE_LEN + n_seq);
+    return st || !evaluates ? st : wk_train_pass_need(t, &t->eval);
+}
+
 /* Rows with a label are those that are wanted. */
 static wick_status to_batch(wk_trainer *t, const wk_train_rows *r, wk_batch *b) {
     const wk_hparams *hp = &t->m->hp;

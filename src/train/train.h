@@ -37,6 +37,7 @@ struct wick_train {
     char *checkpoint;         /* its path */
     int lock;                 /* on adapter_path; -1: none */
     char warning[512];
+    size_t beside;            /* bytes that the process holds beside weights and trainer: the vocabulary, the data, the program */
     bool dry, began, finished, answered, stopped_early, failed;
     double started_s;         /* wk_now() less at.seconds */
 };

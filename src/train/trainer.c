@@ -406,9 +406,13 @@ const wk_train_param *wk_trainer_params(const wk_trainer *t, size_t *n) {
 uint64_t wk_trainer_n_param(const wk_trainer *t) { return t->n; }
 uint64_t wk_trainer_n_update(const wk_trainer *t) { return t->n_update; }
 
+size_t wk_trainer_state_bytes(const wk_trainer *t) {
+    return t->n * sizeof(float) * (2 + (size_t)wk_optimizer_n_moment(&t->o.optimizer));
+}
+
 size_t wk_trainer_bytes(const wk_trainer *t) {
     const wk_train_pass *p[] = { &t->train, &t->eval, &t->logits };
-    size_t n = t->n * sizeof(float) * (2 + (size_t)wk_optimizer_n_moment(&t->o.optimizer)) + (t->kv ? t->kv->n_bytes : 0);
+    size_t n = wk_trainer_state_bytes(t) + (t->kv ? t->kv->n_bytes : 0);
     for (size_t i = 0; i < t->n_param; i++) n += t->param[i].weight->n_bytes;
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) n += p[i]->plan ? p[i]->plan->n_bytes : 0;
     return n;

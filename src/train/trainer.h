@@ -93,6 +93,11 @@ uint64_t wk_trainer_n_param(const wk_trainer *t);   /* numbers in them */
 uint64_t wk_trainer_n_update(const wk_trainer *t);  /* steps made */
 /* Bytes that the trainer holds: parameters, gradients, moments, its plans and keys and values. The model's are not counted. */
 size_t wk_trainer_bytes(const wk_trainer *t);
+/* What a state takes, as a save copies it. */
+size_t wk_trainer_state_bytes(const wk_trainer *t);
+/* Takes what the trainer otherwise takes when it first needs it: keys and values for micro-batches of n_seq sequences, the plan of
+ * evaluation where there is one. Errors  WICK_E_MEMORY. */
+wick_status wk_trainer_reserve(wk_trainer *t, int n_seq, bool evaluates);
 
 /* All that going on needs: parameters, moments, gathered gradients, counters of steps and of dropout, and a print of the options
  * and the model's sizes. Appended to out. Errors  WICK_E_MEMORY. */

@@ -324,6 +324,14 @@ static void memory(void **state) {
         n_alloc = wk_alloc_count();
     }
     wk_trainer_free(t);
+    t = train_new(m, &o, NULL);  /* what a dry run counts is what a run comes to have */
+    size_t before = wk_trainer_bytes(t);
+    ok(wk_trainer_reserve(t, 1, true));
+    size_t reserved = wk_trainer_bytes(t);
+    ok(wk_trainer_backward(t, &b.r, NULL, NULL));
+    ok(wk_trainer_eval(t, &b.r, &(double){ 0 }, &(int64_t){ 0 }));
+    assert_true(reserved > before && wk_trainer_bytes(t) == reserved);
+    wk_trainer_free(t);
     wk_model_free(m);
 }
 
