@@ -394,3 +394,11 @@ char *wk_path_join(const char *folder, const char *name) {
     if (b.failed) wk_buf_free(&b);
     return b.ptr;
 }
+
+size_t wk_resident_bytes(void) {
+    unsigned long all, here = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f && fscanf(f, "%lu %lu", &all, &here) != 2) here = 0;
+    if (f) fclose(f);
+    return here * (size_t)sysconf(_SC_PAGESIZE);
+}

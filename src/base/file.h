@@ -70,4 +70,7 @@ void wk_io_fail_at(uint64_t k, int how);
 /* For tests: such calls so far in this process. */
 uint64_t wk_io_count(void);
 
+/* What of this process is in memory now; 0: the system does not tell. */
+size_t wk_resident_bytes(void);
+
 #endif

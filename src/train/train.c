@@ -67,7 +67,8 @@ wick_status wick_train_describe(const wick_train *t, wick_train_info *info) {
         .size = sizeof *info, .n_train = t->train->n, .n_valid = t->valid ? t->valid->n : 0, .n_test = t->test ? t->test->n : 0,
         .n_token = t->train->n_token, .n_label = t->train->n_label, .n_cut = t->train->n_cut, .n_masked = t->train->n_masked,
         .longest = t->train->longest, .max_rows = wk_order_max_rows(&t->order), .n_param = wk_trainer_n_param(t->trainer),
-        .n_bytes = wk_trainer_bytes(t->trainer) + wk_trainer_state_bytes(t->trainer) + t->beside, .iteration = t->at.iteration, .iters = t->o.iters,
+        .n_bytes = wk_trainer_bytes(t->trainer) + wk_trainer_state_bytes(t->trainer) + t->beside,
+        .iteration = t->at.iteration, .iters = t->o.iters,
         .warning = *t->warning ? t->warning : NULL,
     };
     return WICK_OK;

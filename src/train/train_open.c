@@ -7,7 +7,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* ---- data ---- */
 
@@ -226,15 +225,6 @@ static wick_status check_folder(wick_train *t) {
     return st;
 }
 
-/* What a user has to have free, so all that is resident counts; 0 where the system does not tell. */
-static size_t resident(void) {
-    unsigned long all, here = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (f && fscanf(f, "%lu %lu", &all, &here) != 2) here = 0;
-    if (f) fclose(f);
-    return here * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 wick_status wk_train_open(wick_train *t) {
     t->at = (wk_progress){ .norm = NAN, .best_val = INFINITY };
     if (!(t->checkpoint = wk_path_join(t->o.adapter_path, "checkpoint.wick")))
@@ -245,10 +235,11 @@ wick_status wk_train_open(wick_train *t) {
                            .batch_size = t->o.batch_size, .max_seq_length = t->o.max_seq_length };
     t->schedule = schedule_of(&t->o);
     if (!t->dry) st = check_folder(t);
-    size_t weights = t->model->m->n_bytes_weights, held = resident();
+    size_t weights = t->model->m->n_bytes_weights, held = wk_resident_bytes();
     t->beside = held > weights ? held - weights : 0;
     if (!st) st = make_trainer(t);
-    if (!st && t->dry) st = wk_trainer_reserve(t->trainer, t->o.packing ? t->o.batch_size * 8 : t->o.batch_size, t->valid || t->test);
+    int n_seq = t->o.batch_size * (t->o.packing ? 8 : 1);
+    if (!st && t->dry) st = wk_trainer_reserve(t->trainer, n_seq, t->valid || t->test);
     if (!st && wk_train_is_full(t)) st = wk_train_check_model(t);
     if (!st) st = wk_train_pick_samples(t);
     if (!st && t->o.resume) st = wk_train_resume(t);
