@@ -462,8 +462,8 @@ typedef struct wick_train_info {
     int longest;                    /* tokens of the longest sample, before cutting */
     int max_rows;                   /* rows of a micro-batch at most */
     uint64_t n_param;               /* numbers that are trained */
-    uint64_t n_bytes;               /* that the training holds at most beside the weights: parameters, gradients, moments, activations, a
-                                     * save's copy of the state, vocabulary and data; of a run that is no dry one, so far */
+    uint64_t n_bytes;               /* held beside the weights at most: parameters, gradients, moments, activations, a save's copy,
+                                     * vocabulary and data; unless it is a dry run, as far as it has come */
     int iteration, iters;           /* micro-batches done (of a resumed run, else 0), and to do */
     const char *warning;            /* what went wrong and does not stop the run (the list of runs cannot be written), or NULL */
 } wick_train_info;
