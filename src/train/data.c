@@ -47,11 +47,36 @@ static wick_status from_text(const wick_model *m, json_t *line, wk_ids *ids, wk_
     return st ? st : label_rest(ids, 0, labels);
 }
 
+/* An assistant that calls tools may say nothing, "content": null. Templates that simply print the content would print "None", which
+ * nobody said: the text is empty. A null without calls is a mistake. Puts such messages' copies into chat's list. */
+static wick_status empty_nulls(json_t *chat) {
+    json_t *list = json_object_get(chat, "messages"), *copy = NULL, *v;
+    wick_status st = WICK_OK;
+    size_t i;
+    json_array_foreach(list, i, v) {
+        json_t *content = json_object_get(v, "content");
+        if (st || !content || !json_is_null(content)) continue;
+        if (!json_array_size(json_object_get(v, "tool_calls"))) {
+            st = wk_fail(WICK_E_FORMAT, "messages[%zu]: \"content\" is null, and there are no \"tool_calls\"", i);
+            continue;
+        }
+        if (!copy) copy = json_copy(list);
+        json_t *message = json_copy(v);
+        bool whole = json_array_size(copy) == json_array_size(list) && json_object_size(message) == json_object_size(v);
+        if (json_object_set_new(message, "content", json_string("")) || !whole) json_decref(message), message = NULL;
+        if (!message || json_array_set_new(copy, i, message)) st = wk_fail_memory(64, "a conversation");
+    }
+    if (!st && copy && json_object_set(chat, "messages", copy)) st = wk_fail_memory(64, "a conversation");
+    json_decref(copy);
+    return st;
+}
+
 static wick_status from_messages(const wick_model *m, json_t *line, bool mask_prompt, wk_ids *ids, wk_ids *labels) {
     wk_buf said = { 0 };
     json_t *chat = json_copy(line);
     bool whole = json_object_size(chat) == json_object_size(line);  /* jansson copies what memory allows */
-    wick_status st = whole ? wk_mask_chat(m, chat, ids, &said) : wk_fail_memory(64, "a conversation");
+    wick_status st = whole ? empty_nulls(chat) : wk_fail_memory(64, "a conversation");
+    if (!st) st = wk_mask_chat(m, chat, ids, &said);
     if (!st) st = label_rest(ids, 0, labels);
     for (size_t i = 0; !st && mask_prompt && i < ids->len; i++) if (!said.ptr[i]) labels->ptr[i] = WK_NO_LABEL;
     wk_buf_free(&said);

@@ -42,6 +42,8 @@ struct wick_train {
     double started_s;         /* wk_now() less at.seconds */
 };
 
+/* Adds a line to what describe tells beside errors. */
+void wk_train_warn(wick_train *t, const char *fmt, ...) WK_PRINTF(2, 3);
 /* train_open.c: everything up to the first step. Errors  as wick_train_new(). */
 wick_status wk_train_open(wick_train *t);
 /* Are the model's own weights trained, and no adapter? */

@@ -5,8 +5,18 @@
 #include "base/nearest.h"
 #include "train/train.h"
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+void wk_train_warn(wick_train *t, const char *fmt, ...) {
+    size_t n = strlen(t->warning);
+    va_list ap;
+    va_start(ap, fmt);
+    n += (size_t)snprintf(t->warning + n, sizeof t->warning - n, "%s", n ? "; " : "");
+    if (n < sizeof t->warning) vsnprintf(t->warning + n, sizeof t->warning - n, fmt, ap);
+    va_end(ap);
+}
 
 /* ---- data ---- */
 
@@ -144,7 +154,7 @@ static void compare_initial(wick_train *t, const wk_lora_data *d) {
     for (size_t i = 0; i < d->n_module; i++) {
         const wk_lora_module *x = &d->module[i];
         if (x->rank == t->o.rank && fabs(x->alpha - alpha) <= 1e-6 * alpha) continue;
-        snprintf(t->warning, sizeof t->warning, "%s keeps its own rank and scale, in layer %d's %s %lld and %g; the options "
+        wk_train_warn(t, "%s keeps its own rank and scale, in layer %d's %s %lld and %g; the options "
                  "say %d and %g",
                  t->o.resume_adapter_file, x->layer, wk_roles[x->role].gguf, (long long)x->rank, wk_lora_scale(d, x), t->o.rank,
                  alpha / t->o.rank);
@@ -194,7 +204,7 @@ static void enter_run(wick_train *t) {
     wick_status st = wk_runs_open(t->o.runs_db, false, &t->runs);
     if (!st) st = wk_runs_begin(t->runs, &run, t->at.iteration, &t->run_id);
     if (st) {
-        snprintf(t->warning, sizeof t->warning, "the list of runs is not kept: %s", wick_last_error());
+        wk_train_warn(t, "the list of runs is not kept: %s", wick_last_error());
         wk_runs_close(t->runs);
         t->runs = NULL;
     }

@@ -8,7 +8,6 @@
 #include "train/config.h"
 #include "train/train.h"
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 double wk_train_seconds(const wick_train *t) { return wk_now() - t->started_s; }
@@ -54,7 +53,7 @@ static wick_status check_options(wick_train *t, const json_t *had) {
         option_text(&t->o, key, &now);
         if (now.failed) st = wk_fail_memory(now.len, "an option");
         else if (was && strcmp(was, now.ptr) && kept[i].may_change)
-            snprintf(t->warning, sizeof t->warning, "%s is %s now; it was %s before", key, now.ptr, was);
+            wk_train_warn(t, "%s is %s now; it was %s before", key, now.ptr, was);
         else if (was && strcmp(was, now.ptr))
             st = wk_fail(WICK_E_ARG, "%s: %s was %s and is %s now, under which its place in the data is another: go on with %s, or "
                          "begin a new run from its adapter (resume_adapter_file)", t->checkpoint, key, was, now.ptr, was);

@@ -126,8 +126,9 @@ def test_resume(tmp):
         more = [f"--{key}"] + ([value] if value else [])
         err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "20", *more, code=1)[1]
         assert f"{key.replace('-', '_')} was " in err and "go on with" in err, err
-    err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "13", "--learning-rate", "0.5")[1]
-    assert "learning_rate is 0.5 now; it was " in err, err
+    err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "13", "--learning-rate", "0.5",
+               "--warmup", "3")[1]
+    assert "learning_rate is 0.5 now; it was " in err and "; lr_schedule.warmup is 3 now; it was 0 before" in err, err
     with open(f"{tmp}/data/train.jsonl", "a", encoding="utf-8") as f:
         f.write('{"text":"more"}\n')
     err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "20", code=1)[1]

@@ -81,6 +81,8 @@ static void holds(const wick_model *m, const char *json, bool mask_prompt, const
     assert_null(s.ids);
 }
 
+#define CALL "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{}}}]}"
+
 static void test_forms(void **state) {
     (void)state;
     static const char turns[] =
@@ -91,6 +93,7 @@ static void test_forms(void **state) {
     holds(m, turns, false, "<|user|>Hi<|end|><|assistant|>One.<|end|><|user|>And<|end|><|assistant|>Two.<|end|>");
     holds(m, "{\"prompt\":\"Hi\",\"completion\":\"Yes\"}", true, "Yes<|end|>");
     holds(m, "{\"prompt\":\"Hi\",\"completion\":\"Yes\"}", false, "<|user|>Hi<|end|><|assistant|>Yes<|end|>");
+    holds(m, "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}," CALL "]}", true, "<|end|>");  /* and not "None" */
     wick_train_sample s;
     ok(wick_train_sample_read(m, "{\"text\":\"<|user|>a\"}", true, &s));  /* a text may spell control tokens */
     assert_true(s.n >= 2 && wick_token_is_control(m, s.ids[s.n - 3 < s.n ? s.n - 3 : 0]));
@@ -148,6 +151,7 @@ static void test_wrong_lines(void **state) {
         { "{\"prompt\":\"a\"}", "\"completion\" is not a string", WICK_E_FORMAT },
         { "{\"prompt\":1,\"completion\":\"a\"}", "\"prompt\" is not a string", WICK_E_FORMAT },
         { "{\"messages\":3}", "messages", WICK_E_FORMAT },
+        { "{\"messages\":[{\"role\":\"assistant\",\"content\":null}]}", "messages[0]: \"content\" is null", WICK_E_FORMAT },
         { "{\"input_ids\":3}", "\"input_ids\" is not a list", WICK_E_FORMAT },
         { "{\"input_ids\":[1,-100]}", "\"input_ids\"[1]", WICK_E_FORMAT },
         { "{\"input_ids\":[1,99999]}", "0 to 1023", WICK_E_FORMAT },
@@ -237,7 +241,8 @@ static void test_memory(void **state) {
     char path[64];
     snprintf(path, sizeof path, "%s",
              write_temp("{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\","
-                        "\"content\":\"One.\"}]}\n{\"text\":\"abc\"}\n{\"input_ids\":[1,2],\"labels\":[1,2]}\n"));
+                        "\"content\":\"One.\"}]}\n{\"messages\":[" CALL "]}\n"
+                        "{\"text\":\"abc\"}\n{\"input_ids\":[1,2],\"labels\":[1,2]}\n"));
     wk_data_options o = { .max_seq_length = 64, .mask_prompt = true };
     uint64_t live = wk_alloc_live();
     wick_status st = WICK_E_MEMORY;
