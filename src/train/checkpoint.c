@@ -19,7 +19,7 @@ wick_status wk_checkpoint_write(const char *path, const wk_trainer *t, const voi
     return st;
 }
 
-static wick_status read_parts(const wk_buf *b, wk_trainer *t, wk_buf *extra) {
+static wick_status read_parts(const wk_buf *b, wk_trainer *t, wk_checkpoint_check_fn check, void *arg, wk_buf *extra) {
     uint64_t n, sum;
     if (b->len < HEAD || memcmp(b->ptr, MAGIC, 8)) return wk_fail(WICK_E_FORMAT, "no checkpoint of a training");
     memcpy(&n, b->ptr + 8, sizeof n);
@@ -32,15 +32,16 @@ static wick_status read_parts(const wk_buf *b, wk_trainer *t, wk_buf *extra) {
     size_t before = extra->len;
     wk_buf_add(extra, own, n);
     if (extra->failed) return wk_fail_memory(n, "a checkpoint");
-    wick_status st = wk_trainer_restore(t, state, b->len - (size_t)(state - b->ptr));
+    wick_status st = check ? check(arg, own, n) : WICK_OK;
+    if (!st) st = wk_trainer_restore(t, state, b->len - (size_t)(state - b->ptr));
     if (st) extra->len = before;
     return st;
 }
 
-wick_status wk_checkpoint_read(const char *path, wk_trainer *t, wk_buf *extra) {
+wick_status wk_checkpoint_read(const char *path, wk_trainer *t, wk_checkpoint_check_fn check, void *arg, wk_buf *extra) {
     wk_buf b = { 0 };
     wick_status st = wk_file_read(path, LIMIT, &b);
-    if (!st && (st = read_parts(&b, t, extra))) st = wk_fail_in(st, path);
+    if (!st && (st = read_parts(&b, t, check, arg, extra))) st = wk_fail_in(st, path);
     wk_buf_free(&b);
     return st;
 }

@@ -18,11 +18,27 @@ enum { N_NUMBER = 13 };
 static const char *const names[N_NUMBER] = { "iteration", "next", "loss_sum", "n_loss",  "busy_s",  "n_row", "trained",
                                              "rate",      "norm", "best_val", "n_worse", "seconds", "print" };
 
-/* Options that a place in the data means something under, and those of the rate; the trainer's own state tells of the others. */
+/* Options that a run goes on with as it began, by what the user calls them, and those of the rate. What they mean together (layers,
+ * keys, alpha) the trainer's own state tells. */
 static const struct { const char *key; bool may_change; } kept[] = {
-    { "batch_size", false }, { "grad_accumulation_steps", false }, { "max_seq_length", false }, { "packing", false },
-    { "shuffle", false },    { "learning_rate", true },            { "lr_schedule.name", true }, { "lr_schedule.arguments", true },
-    { "lr_schedule.warmup", true }, { "lr_schedule.warmup_init", true },
+    { "batch_size", false },
+    { "grad_accumulation_steps", false },
+    { "max_seq_length", false },
+    { "packing", false },
+    { "shuffle", false },
+    { "seed", false },
+    { "fine_tune_type", false },
+    { "lora_parameters.rank", false },
+    { "lora_parameters.dropout", false },
+    { "optimizer", false },
+    { "weight_decay", false },
+    { "max_grad_norm", false },
+    { "label_smoothing", false },
+    { "learning_rate", true },
+    { "lr_schedule.name", true },
+    { "lr_schedule.arguments", true },
+    { "lr_schedule.warmup", true },
+    { "lr_schedule.warmup_init", true },
 };
 enum { N_KEPT = sizeof kept / sizeof *kept };
 
@@ -55,8 +71,8 @@ static wick_status check_options(wick_train *t, const json_t *had) {
         else if (was && strcmp(was, now.ptr) && kept[i].may_change)
             wk_train_warn(t, "%s is %s now; it was %s before", key, now.ptr, was);
         else if (was && strcmp(was, now.ptr))
-            st = wk_fail(WICK_E_ARG, "%s: %s was %s and is %s now, under which its place in the data is another: go on with %s, or "
-                         "begin a new run from its adapter (resume_adapter_file)", t->checkpoint, key, was, now.ptr, was);
+            st = wk_fail(WICK_E_ARG, "%s was %s when the run began and is %s now: go on with %s, or begin a new run from its "
+                         "adapter (resume_adapter_file)", key, was, now.ptr, was);
         wk_buf_free(&now);
     }
     return st;
@@ -80,20 +96,21 @@ static void put_progress(const wick_train *t, wk_buf *b) {
     wk_buf_str(b, "]}");
 }
 
-static wick_status take_progress(wick_train *t, const wk_buf *text) {
+static wick_status take_progress(void *training, const char *text, size_t n) {
+    wick_train *t = training;
     json_t *j = NULL;
     double v[N_NUMBER];
-    wick_status st = wk_json_parse(text->ptr ? text->ptr : "", text->len, t->checkpoint, &j);
+    wick_status st = wk_json_parse(text, n, t->checkpoint, &j);
     for (int i = 0; !st && i < N_NUMBER; i++) {
         const json_t *x = json_object_get(j, names[i]);
         v[i] = json_is_number(x) ? json_number_value(x) : NAN;
         if (!json_is_number(x) && strcmp(names[i], "norm") && strcmp(names[i], "best_val"))
-            st = wk_fail(WICK_E_FORMAT, "%s: \"%s\" is not there: another version wrote it", t->checkpoint, names[i]);
+            st = wk_fail(WICK_E_FORMAT, "\"%s\" is not there: another version wrote it", names[i]);
     }
-    if (!st && v[12] != t->print)
-        st = wk_fail(WICK_E_ARG, "%s: was made from other training data than %s holds now, so it cannot be gone on with; "
-                     "resume_adapter_file begins a new run from its adapter", t->checkpoint, t->train->path);
     if (!st) st = check_options(t, json_object_get(j, "options"));
+    if (!st && v[12] != t->print)
+        st = wk_fail(WICK_E_ARG, "was made from other training data than %s holds now, so it cannot be gone on with; "
+                     "resume_adapter_file begins a new run from its adapter", t->train->path);
     if (!st)
         t->at = (wk_progress){ (int)v[0], (uint64_t)v[1], v[2], (int)v[3], v[4], (uint64_t)v[5], (uint64_t)v[6], v[7], v[8],
                                isfinite(v[9]) ? v[9] : INFINITY, (int)v[10], v[11] };
@@ -112,8 +129,7 @@ wick_status wk_train_resume(wick_train *t) {
     if (!wk_file_exists(t->checkpoint))
         return wk_fail(WICK_E_IO, "%s: is not there, so there is no run to go on with; leave resume out to begin one",
                        t->checkpoint);
-    wick_status st = wk_checkpoint_read(t->checkpoint, t->trainer, &extra);
-    if (!st) st = take_progress(t, &extra);
+    wick_status st = wk_checkpoint_read(t->checkpoint, t->trainer, take_progress, t, &extra);
     if (!st) t->order.next = t->at.next;
     wk_buf_free(&extra);
     return st;

@@ -122,7 +122,8 @@ def test_resume(tmp):
     assert "holds a run already" in err, err
     err = wick(tmp, "train", "train.yaml", "--adapter-path", "new", "--resume", code=1)[1]
     assert "there is no run to go on with" in err, err
-    for key, value in (("batch-size", "3"), ("grad-accumulation-steps", "1"), ("max-seq-length", "60"), ("packing", None)):
+    for key, value in (("batch-size", "3"), ("grad-accumulation-steps", "1"), ("max-seq-length", "60"), ("packing", None),
+                       ("seed", "5"), ("rank", "2"), ("optimizer", "sgd")):
         more = [f"--{key}"] + ([value] if value else [])
         err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "20", *more, code=1)[1]
         assert f"{key.replace('-', '_')} was " in err and "go on with" in err, err

@@ -45,7 +45,7 @@ static void whole_run(const char *checkpoint, const char *final, uint64_t die_at
     size_t n;
     wk_io_fail_at(die_at, how);
     if (wk_file_exists(checkpoint)) {
-        ok(wk_checkpoint_read(checkpoint, t, &mine));
+        ok(wk_checkpoint_read(checkpoint, t, NULL, NULL, &mine));
         assert_int_equal(mine.len, sizeof done);
         memcpy(&done, mine.ptr, sizeof done);
         assert_int_equal(done, wk_trainer_n_update(t));
@@ -155,18 +155,18 @@ static void damaged(void **state) {
     wk_buf file = { 0 }, extra = { 0 };
     size_t n;
     some_updates(t, 0, 1);
-    refused(wk_checkpoint_read(path, t, &extra), WICK_E_IO, "No such file");
+    refused(wk_checkpoint_read(path, t, NULL, NULL, &extra), WICK_E_IO, "No such file");
     ok(wk_checkpoint_write(path, t, "mine", 4));
     ok(wk_file_read(path, 1 << 24, &file));
     float *w = train_copy(t, &n);
     for (size_t k = 0; k < file.len; k += k < 200 || k + 200 > file.len ? 1 : 997) {
         wk_str part = { file.ptr, k };
         ok(wk_file_write(path, &part, 1));  /* cut off there */
-        refused(wk_checkpoint_read(path, t, &extra), WICK_E_FORMAT, path);
+        refused(wk_checkpoint_read(path, t, NULL, NULL, &extra), WICK_E_FORMAT, path);
         file.ptr[k] ^= 0x40;
         part.len = file.len;
         ok(wk_file_write(path, &part, 1));  /* a bit turned there */
-        refused(wk_checkpoint_read(path, t, &extra), WICK_E_FORMAT, path);
+        refused(wk_checkpoint_read(path, t, NULL, NULL, &extra), WICK_E_FORMAT, path);
         file.ptr[k] ^= 0x40;
     }
     float *after = train_copy(t, &n);
@@ -175,8 +175,8 @@ static void damaged(void **state) {
     o.optimizer.beta1 = 0.8;
     other = train_new(m, &o, NULL);
     ok(wk_checkpoint_write(path, t, "mine", 4));
-    refused(wk_checkpoint_read(path, other, &extra), WICK_E_FORMAT, "the state is of another training");
-    ok(wk_checkpoint_read(path, t, &extra));
+    refused(wk_checkpoint_read(path, other, NULL, NULL, &extra), WICK_E_FORMAT, "the state is of another training");
+    ok(wk_checkpoint_read(path, t, NULL, NULL, &extra));
     assert_int_equal(extra.len, 4);
     assert_memory_equal(extra.ptr, "mine", 4);
     wk_trainer_free(other);
