@@ -48,7 +48,7 @@ typedef struct wk_backend_ops {
     wick_status (*weight_write)(wk_backend *be, wk_weight *w, int64_t row, int64_t n, const float *in);
     /* Are activations rounded for a weight's products: to int8, or to bfloat16? Of one that is ready. */
     bool (*weight_rounds)(wk_backend *be, const wk_weight *w);
-    /* Row r of a weight's first matrix, or all of a vector (r = 0), as float32: out [n_col]. */
+    /* Row r of a weight, counted over its stacked matrices, or all of a vector (r = 0), as float32: out [n_col]. */
     void (*weight_row)(wk_backend *be, const wk_weight *w, int64_t r, float *out);
     wick_status (*kv_new)(wk_backend *be, const wk_kv_shape *s, wk_kv **out);
     void (*kv_free)(wk_backend *be, wk_kv *kv);

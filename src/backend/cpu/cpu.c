@@ -119,7 +119,7 @@ static void weight_row(wk_backend *be, const wk_weight *weight, int64_t r, float
     const wk_cpu_weight *w = (const wk_cpu_weight *)weight;
     (void)be;
     if (w->vec) memcpy(out, w->vec, (size_t)weight->n_col * sizeof *out);
-    else wk_packed_row(w->mat[0], r, out);
+    else wk_packed_row(w->mat[r / weight->n_row], r % weight->n_row, out);
 }
 
 static void kv_free(wk_backend *be, wk_kv *kv) {
