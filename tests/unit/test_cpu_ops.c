@@ -222,6 +222,21 @@ static void make_attention_grads(lab *l, made *m) {
     if (sinks >= 0) BACK(l, y, q, k, v, sinks);
     else BACK(l, y, q, k, v);
 }
+/* Gradients of one value, added up: a product may add in place, unless somebody else wants its own result. */
+static void make_sums(lab *l, made *m) {
+    wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_BF16, WK_Q8_0);
+    int o = 32 * lab_pick(&l->rng, 1, 4), d = 32 * lab_pick(&l->rng, 1, 4), how = lab_pick(&l->rng, 0, 3);
+    wk_val g = lab_input(l, 1, o), part[3], sum;
+    m->last_only = true;
+    sum = part[0] = LAB_OP(l, WK_OP_LINEAR_INPUT_GRAD, NULL, g, lab_matrix(l, type, 1, o, d));
+    for (int i = 1; i < 3; i++) {
+        part[i] = LAB_OP(l, WK_OP_LINEAR_INPUT_GRAD, NULL, g, lab_matrix(l, type, 1, o, d));
+        sum = LAB_OP(l, WK_OP_ADD, NULL, sum, part[i]);
+    }
+    if (how == 1) LAB_OP(l, WK_OP_ADD, NULL, sum, part[2]);      /* read once more */
+    if (how == 2) LAB_OP(l, WK_OP_ADD, NULL, sum, part[0]);
+    if (how == 3) LAB_OP(l, WK_OP_ADD, NULL, part[1], sum);      /* a sum is no product's result */
+}
 static void make_gain_grads(lab *l, made *m) {
     int d = lab_pick(&l->rng, 1, 300);
     wk_val x = lab_input(l, 1, d), w = lab_vector(l, d, 1), bias = lab_vector(l, d, 0);
@@ -406,7 +421,7 @@ static void check_op(void (*make)(lab *, made *), bool saving) {
 TEST(embed) TEST(rms_norm) TEST(linear) TEST(lora) TEST(rope) TEST(attention) TEST(glu) TEST(add) TEST(softcap) TEST(select_rows)
 TEST(experts)
 GRADS(grads) GRADS(row_grads) GRADS(weight_grads) GRADS(lora_grads) GRADS(attention_grads) GRADS(losses)
-GRADS(expert_grads) GRADS(expert_weight_grads) GRADS(gain_grads) GRADS(token_lora_grads) GRADS(dropout_grads)
+TEST(sums) GRADS(expert_grads) GRADS(expert_weight_grads) GRADS(gain_grads) GRADS(token_lora_grads) GRADS(dropout_grads)
 
 static void test_refusals(void **state) {
     wk_backend *be = NULL;
@@ -626,7 +641,7 @@ int main(void) {
         cmocka_unit_test(test_softcap),  cmocka_unit_test(test_select_rows),
         cmocka_unit_test(test_experts),  cmocka_unit_test(test_grads),
         cmocka_unit_test(test_row_grads), cmocka_unit_test(test_weight_grads), cmocka_unit_test(test_lora_grads),
-        cmocka_unit_test(test_attention_grads), cmocka_unit_test(test_losses), cmocka_unit_test(test_expert_grads),
+        cmocka_unit_test(test_attention_grads), cmocka_unit_test(test_sums), cmocka_unit_test(test_losses), cmocka_unit_test(test_expert_grads),
         cmocka_unit_test(test_gain_grads), cmocka_unit_test(test_token_lora_grads), cmocka_unit_test(test_dropout_grads),
         cmocka_unit_test(test_expert_weight_grads),
         cmocka_unit_test(test_threads_change_no_bit), cmocka_unit_test(test_trained_as_served),
