@@ -71,6 +71,7 @@ static wick_status give_pages(wk_trainer *t, const wk_train_rows *r, wk_batch *b
 }
 
 wick_status wk_trainer_reserve(wk_trainer *t, int n_seq, bool evaluates) {
+    if (n_seq > t->o.max_row) n_seq = t->o.max_row;  /* each has a row at least */
     wick_status st = need_pages(t, t->o.max_row / WK_PAGE_LEN + n_seq);
     return st || !evaluates ? st : wk_train_pass_need(t, &t->eval);
 }
