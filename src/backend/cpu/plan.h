@@ -46,7 +46,7 @@ struct wk_step {
     const wk_cpu_weight *weight;   /* the node's matrix or vector */
     const float *bias;
     int64_t lora_in;               /* columns of a lora's x */
-    size_t first, n;               /* operands that are made ahead: of wk_cpu_plan's ahead[]; of a loss, n rows whose logits it keeps */
+    size_t first, n;               /* operands made ahead: of wk_cpu_plan's ahead[]; of a loss, n rows whose logits it keeps */
     bool adds;                     /* to what lies at out[0] already */
     int slot, slot2, table;        /* scratch: indices of wk_cpu_plan's slot[], rope[], sort[] */
 };
