@@ -41,7 +41,8 @@ wk_val lab_input(lab *l, int n, int cols) {
     return l->input[l->n_input++] = wk_graph_input(l->g, (wk_shape){ WK_ROWS_T, n, cols, false }, "input");
 }
 
-/* Types that nothing here writes: 8-bit floats of a few exponents, or codes at random, under float16 scales that make values of about `size`. */
+/* Types that nothing here writes: 8-bit floats of a few exponents, or codes at random, under float16 scales that make values of
+ * about `size`. */
 static const struct { wk_dtype type; int d, min; float d_size, min_size; } coded[] = {
     { WK_Q2_K, 80, 82, 1.0f / 11, 1.0f / 8 }, { WK_Q3_K, 108, -1, 1.0f / 64, 0 }, { WK_IQ4_XS, 0, -1, 1.0f / 1024, 0 },
     { WK_IQ3_S, 0, -1, 1.0f / 128, 0 },       { WK_TQ2_0, 64, -1, 1, 0 },

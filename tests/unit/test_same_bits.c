@@ -1,8 +1,8 @@
 /* test_same_bits.c: a result depends on the request alone. A small random decoder (two layers: one sees all, in half of the
- * networks with scores far apart; one has a window, capped scores, sinks and experts; head norms, capped logits, two ropes that
- * sequences choose from, adapters) runs sequences mixed at random: rows of several in one pass, in any chunks, on any pages, with 1, 2 or 3 threads, other adapters beside, on keys and
- * values that are kept from earlier mixtures or computed again. Every row's logits equal, byte for byte, those of the row run
- * alone. Nothing is allocated while it runs.
+ * networks with scores far apart; one has a window, capped scores, sinks and experts; head norms, capped logits, two ropes
+ * that sequences choose from, adapters) runs sequences mixed at random: rows of several in one pass, in any chunks, on any
+ * pages, with 1, 2 or 3 threads, other adapters beside, on keys and values that are kept from earlier mixtures or computed
+ * again. Every row's logits equal, byte for byte, those of the row run alone. Nothing is allocated while it runs.
  * The usual, short form mixes all weight types in each network. WICK_MIXTURES=N is the long form: N mixtures of every weight type
  * by itself on every instruction set, shared out among KV types and thread counts. */
 #include "base/cpu.h"
