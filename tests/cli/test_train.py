@@ -136,7 +136,8 @@ def test_resume(tmp):
                code=1)[1]
     assert 'resume_adapter_file was not set when the run began and is "whole" now: go on with none' in err, err
     # Another way of saying the same is none.
-    wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "13", "--num-layers", "100", "--lora-alpha", "80")
+    wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "13", "--num-layers", "100",
+         "--lora-alpha", "80")
     err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "14", "--learning-rate", "0.5",
                "--warmup", "3")[1]
     assert "learning_rate is 0.5 now; it was " in err and "; lr_schedule.warmup is 3 now; it was 0 before" in err, err
