@@ -123,15 +123,19 @@ static void draw(screen *s) {
     wk_buf_free(&b);
 }
 
-/* The line below the picture, while a step is on its way. */
+/* The line below the picture, while a step is on its way: one line, in narrow terminals too. */
 static void status(screen *s, const wick_train_event *e) {
     char text[160];
     if (!s->live) return;
+    int width = term_width() - 1;
     int done = e->point.iteration;
     double per = done > s->from ? (wk_now() - s->from_s) / (done - s->from) : 0, left = per * (s->iters - done);
-    int n = snprintf(text, sizeof text, "\riteration %d of %d, %.0f min %02d s left\033[K", done, s->iters, floor(left / 60),
+    int n = snprintf(text, sizeof text, "iteration %d of %d, %.0f min %02d s left", done, s->iters, floor(left / 60),
                      (int)left % 60);
+    if (n > width) n = width > 0 ? width : 0;
+    out_write("\r", 1);
     out_write(text, (size_t)n);
+    out_write("\033[K", 3);
 }
 
 static void put_text(wk_buf *b, const wick_train_point *p, int iters) {

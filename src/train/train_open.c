@@ -168,6 +168,11 @@ static size_t count_chosen(const wick_train *t, const wk_trainer_options *o, con
 /* An adapter that is gone on with keeps its own modules, rank and alpha, whatever the options say; they are told apart. */
 static void compare_initial(wick_train *t, const wk_trainer_options *o, const wk_lora_data *d) {
     double alpha = wk_train_alpha(&t->o);
+    bool dora = false;
+    for (size_t i = 0; i < d->n_module; i++) dora |= d->module[i].magnitude != NULL;
+    if (dora != (o->fine_tune == WK_TUNE_DORA))
+        wk_train_warn(t, "%s is %s and stays so; fine_tune_type is %s", t->o.resume_adapter_file, dora ? "dora" : "lora",
+                      t->o.fine_tune_type);
     size_t n_had, n = count_chosen(t, o, d, &n_had);
     if (n != d->n_module || n != n_had)
         wk_train_warn(t, "%s keeps its own layers and keys, %zu modules; the options would make %zu", t->o.resume_adapter_file,

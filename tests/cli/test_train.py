@@ -2,7 +2,8 @@
 """test_train.py: wick train from end to end on a tiny model: what it writes, that it learns, that an interrupted run which is
 resumed ends with the same bytes as one that was not, errors of data and options, runs, and the picture on a terminal. Runs in
 tests/, standard library only; each test is a function that asserts."""
-import csv, json, math, os, pty, random, re, select, shutil, signal, struct, subprocess, sys, tempfile, time, traceback
+import csv, fcntl, json, math, os, pty, random, re, select, shutil, signal, struct, subprocess, sys, tempfile, termios, time
+import traceback
 
 PROGRAM = os.path.abspath(os.environ.get("WICK_TEST_PROGRAM", "../build/release/wick"))
 MODEL = os.path.abspath("data/models/llama-chat")
@@ -222,7 +223,9 @@ def test_initial(tmp):
     wick(tmp, "train", "train.yaml")
     again = ("train", "train.yaml", "--resume-adapter-file", "out/adapter_model.safetensors", "--iters", "3")
     err = wick(tmp, *again, "--adapter-path", "next")[1]
-    assert "keeps its own" not in err, err
+    assert "keeps its own" not in err and "stays so" not in err, err
+    err = wick(tmp, *again, "--adapter-path", "kind", "--fine-tune-type", "dora")[1]
+    assert "is lora and stays so; fine_tune_type is dora" in err, err
     err = wick(tmp, *again, "--adapter-path", "other", "--rank", "4")[1]
     assert "keeps its own rank and scale, in layer 0's " in err and "the options say 4 and " in err, err
     err = wick(tmp, *again, "--adapter-path", "fewer", "--num-layers", "1", "--dry-run")
@@ -505,6 +508,22 @@ def test_terminal(tmp):
     assert "\u2502" in text and any("\u2800" < c <= "\u28ff" for c in text), text
     assert "iteration 3 of 12" in text and "\x1b[J" in text
     assert "Iter 12/12: train loss" in text
+    # In a narrow one the line that tells of the step stays one line.
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 20, 0, 0))
+    p = subprocess.Popen([PROGRAM, "train", "train.yaml", "--adapter-path", "narrow"], stdin=slave, stdout=slave, stderr=slave,
+                         env=environment(tmp), cwd=tmp)
+    os.close(slave)
+    text = b""
+    while select.select([master], [], [], 100)[0]:
+        try:
+            text += os.read(master, 65536)
+        except OSError:
+            break
+    assert p.wait(timeout=60) == 0
+    os.close(master)
+    lines = re.findall(r"\riteration[^\x1b]*", text.decode())
+    assert lines and all(len(line) <= 20 for line in lines), lines
 
 
 def main():
