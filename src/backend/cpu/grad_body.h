@@ -1,6 +1,6 @@
 /* grad_body.h: gradients with respect to inputs, compiled once per instruction set: linear_*.c includes it after simd.h.
- * Load: W^T g of every frozen weight a training step. Codes are turned and rounded once for all rows, for the products of codes to go
- * on with; floats are unpacked 64 outputs x 64 inputs at a time, and stay in L1 while the rows' gradients go by. */
+ * Load: W^T g of every frozen weight a training step. Codes are turned and rounded once for all rows, for the products of codes to
+ * go on with; floats are unpacked 64 outputs x 64 inputs at a time, and stay in L1 while the rows' gradients go by. */
 #include "backend/cpu/bytes.h"
 
 /* ---- 32 x 32 weights rounded to 8 bits: see bytes.h ---- */
