@@ -13,7 +13,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build/release"))
 WICK = os.path.join(BUILD, "wick")
 PAGE = os.path.join(ROOT, "docs", "benchmarks.md")
-ROUNDS = 5  # of speed, avx2 and packing, unless --rounds says otherwise
+ROUNDS = 5  # of speed, avx2, packing and training, unless --rounds says otherwise; long has three at most
 THREADS = int(os.environ.get("WICK_BENCH_THREADS") or os.cpu_count())
 PACKAGES = {"numpy": "2.4.6", "gguf": "0.19.0", "tokenizers": "0.23.3"}
 # What each section brings along: (megabytes to download, megabytes of disk, what).
@@ -384,7 +384,7 @@ def memory(short):
 def long(short):
     """Prefill of a long prompt beside llama.cpp, and memory by length: the KV cache grows with it and nothing else may. About 12
     minutes."""
-    lengths, rounds = ((512, 1024, 2048), 1) if short else ((8192, 16384, 32000), 3)
+    lengths, rounds = ((512, 1024, 2048), 1) if short else ((8192, 16384, 32000), min(ROUNDS, 3))
     (program, how), (name, path) = make_llama_cpp(), qwen_file("Q8_0")
     flags = ["-n", 0, "-r", 1, "-t", THREADS]
     ours = [WICK, "bench", path, "--no-warmup", "-o", "json", *flags]
@@ -399,8 +399,8 @@ def long(short):
         used, kv = peak_rss([*ours, "-p", n]), kv_bytes * n
         rows.append((n, f"{kv / 1e6:.0f}", f"{used / 1e6:.0f}", f"{(used - kv) / 1e6:.0f}"))
     text = (f"{name}, a prompt of {lengths[0]} tokens in batches of 512, from an empty context: wick {wick:.0f} tokens a second, "
-            f"llama.cpp {peer:.0f}, ratio {ratio:.2f} (median of {rounds}). Peak resident memory in MB by length of the prompt, "
-            "whose float16 KV cache is the part that grows:\n\n")
+            f"llama.cpp {peer:.0f}, ratio {ratio:.2f} ({f'median of {rounds}' if rounds > 1 else 'one round'}). Peak resident "
+            "memory in MB by length of the prompt, whose float16 KV cache is the part that grows:\n\n")
     text += table(("tokens", "KV cache", "peak", "without it"), rows)
     write_section("long", "Long prompts", text, [wick_version(), f"llama.cpp from llama-cpp-python 0.3.36, {how}"], short)
 

@@ -68,8 +68,11 @@ static int describe(const wick_train *t, const wick_train_options *o, const cli_
     bool all = o->num_layers < 0 || o->num_layers >= m->info.n_layer, full = !strcmp(o->fine_tune_type, "full");
     wk_buf_printf(&b, "trained    %s numbers (%.3g %% of the model's): %s", show_count(x.n_param, s[0]),
                   100.0 * (double)x.n_param / (double)m->info.n_params, o->fine_tune_type);
-    if (!full) wk_buf_printf(&b, ", rank %d", o->rank);
-    wk_buf_printf(&b, ", %s%d layers\n", all ? "all " : "the last ", all ? m->info.n_layer : o->num_layers);
+    if (o->resume_adapter_file) wk_buf_printf(&b, ", rank and layers of %s\n", o->resume_adapter_file);
+    else {
+        if (!full) wk_buf_printf(&b, ", rank %d", o->rank);
+        wk_buf_printf(&b, ", %s%d layers\n", all ? "all " : "the last ", all ? m->info.n_layer : o->num_layers);
+    }
     wk_buf_printf(&b, "data       %s: %llu samples, %s tokens, %.0f %% of them learnt", o->data, (unsigned long long)x.n_train,
                   show_count(x.n_token, s[0]), 100.0 * (double)x.n_label / (double)(x.n_token ? x.n_token : 1));
     wk_buf_printf(&b, "; %llu for validation, %llu for test\n", (unsigned long long)x.n_valid, (unsigned long long)x.n_test);
@@ -80,6 +83,7 @@ static int describe(const wick_train *t, const wick_train_options *o, const cli_
                   o->packing ? ", packed" : "");
     if (!o->packing) wk_buf_printf(&b, ", %.3g epochs", epochs);
     wk_buf_printf(&b, ", an update each %d\n", o->grad_accumulation_steps);
+    if (x.warning) fprintf(stderr, "wick: %s\n", x.warning);
     wk_buf_printf(&b, "memory     %s = %s model + %s training", show_bytes(model + x.n_bytes, s[0]), show_bytes(model, s[1]),
                   show_bytes(x.n_bytes, s[2]));
     return out_buf(&b) ? EXIT_DONE : EXIT_FAILED;
@@ -93,6 +97,7 @@ typedef struct screen {
     bool live, jsonl;
     int n_line;             /* lines of the picture that stand above the cursor */
     double from_s; int from; int iters;
+    int saved;              /* iteration of the last whole checkpoint; 0: there is none */
 } screen;
 
 static void erase(screen *s) {
@@ -118,15 +123,19 @@ static void draw(screen *s) {
     wk_buf_free(&b);
 }
 
-/* The line below the picture, while a step is on its way. */
+/* The line below the picture, while a step is on its way: one line, in narrow terminals too. */
 static void status(screen *s, const wick_train_event *e) {
     char text[160];
     if (!s->live) return;
+    int width = term_width() - 1;
     int done = e->point.iteration;
     double per = done > s->from ? (wk_now() - s->from_s) / (done - s->from) : 0, left = per * (s->iters - done);
-    int n = snprintf(text, sizeof text, "\riteration %d of %d, %.0f min %02d s left\033[K", done, s->iters, floor(left / 60),
+    int n = snprintf(text, sizeof text, "iteration %d of %d, %.0f min %02d s left", done, s->iters, floor(left / 60),
                      (int)left % 60);
+    if (n > width) n = width > 0 ? width : 0;
+    out_write("\r", 1);
     out_write(text, (size_t)n);
+    out_write("\033[K", 3);
 }
 
 static void put_text(wk_buf *b, const wick_train_point *p, int iters) {
@@ -197,10 +206,19 @@ static int finish(screen *s, wick_train *t, const wick_train_options *o, const w
     return EXIT_DONE;
 }
 
+/* What a failed write leaves: a full disk ends a run, and loses none of what was saved. */
+static void tell_saved(const screen *s, wick_status st, const wick_train_options *o) {
+    if (st == WICK_E_IO && s->saved && !s->o->quiet)
+        fprintf(stderr, "wick: the checkpoint of iteration %d in %s is whole: make room and go on with --resume\n", s->saved,
+                o->adapter_path);
+}
+
 static int stop(screen *s, wick_train *t, const wick_train_options *o, const wick_train_event *e) {
     erase(s);
-    int code = cli_status(wick_train_save(t));
+    wick_status st = wick_train_save(t);
+    int code = cli_status(st);
     interrupted = 1;
+    if (code) tell_saved(s, st, o);
     if (code && code != EXIT_INTERRUPTED) return code;
     if (!s->o->quiet)
         fprintf(stderr, "wick: interrupted; iteration %d is saved in %s: go on with --resume\n", e->point.iteration,
@@ -215,7 +233,7 @@ static int run(const opts *o, wick_train *t, const wick_train_options *to) {
     const char *term = getenv("TERM");
     s.live = !s.jsonl && !o->quiet && isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb");
     int code = cli_status(wick_train_describe(t, &info));
-    s.from = info.iteration;
+    s.from = s.saved = info.iteration;
     e.point.iteration = info.iteration;
     if (info.warning && !o->quiet) fprintf(stderr, "wick: %s\n", info.warning);
     if (info.n_cut && !o->quiet)
@@ -228,6 +246,7 @@ static int run(const opts *o, wick_train *t, const wick_train_options *to) {
     while (!code && !e.finished && !interrupted && heard) {
         st = wick_train_step(t, &e);
         if (st) break;
+        if (e.saved) s.saved = e.point.iteration;
         heard = !e.reported || show_report(&s, &e.point);
         status(&s, &e);
     }
@@ -236,6 +255,7 @@ static int run(const opts *o, wick_train *t, const wick_train_options *to) {
     else if (!code) {
         erase(&s);
         code = train_status(st);
+        tell_saved(&s, st, to);
     }
     curve_free(&s.train);
     curve_free(&s.val);

@@ -384,7 +384,9 @@ typedef struct wick_train_options {
     /* Folder that the adapter, its log and its checkpoints are written to; after full fine-tuning the model, as the folder "model"
      * or, if it came from a GGUF file, "model.gguf" in it. */
     const char *adapter_path;
-    const char *resume_adapter_file; /* an adapter to begin from (file or folder): its weights, not its run; NULL: a new one */
+    /* An adapter to begin from (file or folder): its weights, not its run. It keeps its own modules, rank and scale, whatever keys,
+     * num_layers, rank and scale say here (warning in wick_train_info). NULL: a new one. */
+    const char *resume_adapter_file;
     bool resume;                    /* go on with the run in adapter_path where its last checkpoint stands */
     bool overwrite;                 /* begin anew where adapter_path holds a run; else that is an error */
     const char *fine_tune_type;     /* "lora", "dora", "full" */

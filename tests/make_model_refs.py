@@ -132,6 +132,7 @@ ADAPTERS = [  # model, adapter, LoraConfig
     ("llama", "r4-embed-head", dict(target_modules=["embed_tokens", "lm_head", "v_proj"])),
     ("llama", "saved-head", dict(r=2, target_modules=["q_proj"], modules_to_save=["embed_tokens", "lm_head"])),
     ("llama", "r2-dora-all", dict(r=2, use_dora=True, use_rslora=True, target_modules=SEVEN + ["lm_head"])),
+    ("qwen2-tied", "r2-outer", dict(r=2, target_modules=["embed_tokens", "lm_head", "v_proj"])),
     ("gemma3", "r2-embed", dict(r=2, target_modules=["embed_tokens", "o_proj"])),
     ("qwen3-moe", "r4-attention", dict(target_modules=SEVEN[:4])),
     ("mixtral", "r2-attention", dict(r=2, target_modules=SEVEN[:4])),

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""make_train_runs.py [NAME]: makes tests/data/training/qwen2-tied-dora, a DoRA run of a model whose projections have biases, and
-llama-embed-head, with the embedding and the head among the adapted (peft 0.21, transformers 5.23, torch 2.15), in the layout
-of the runs beside them."""
+"""make_train_runs.py [NAME]: makes tests/data/training/qwen2-tied-dora, a DoRA run of a model whose projections have biases,
+llama-embed-head, with the embedding and the head among the adapted, and mixtral-attention and qwen3-moe-attention, of the
+attention of models of experts (peft 0.21, transformers 5.23, torch 2.15), in the layout of the runs beside them."""
 import json, os, shutil, sys
 import torch, transformers
 from peft import LoraConfig, get_peft_model
@@ -10,7 +10,9 @@ from safetensors.torch import save_file
 HERE = os.path.dirname(os.path.abspath(__file__))
 STEPS, B, S, RATE = 10, 2, 24, 5e-3
 RUNS = {"qwen2-tied-dora": ("qwen2-tied", dict(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "down_proj"], use_dora=True)),
-        "llama-embed-head": ("llama", dict(r=4, lora_alpha=8, target_modules=["embed_tokens", "q_proj", "lm_head"]))}
+        "llama-embed-head": ("llama", dict(r=4, lora_alpha=8, target_modules=["embed_tokens", "q_proj", "lm_head"])),
+        "mixtral-attention": ("mixtral", dict(r=4, lora_alpha=8, target_modules=["q_proj", "k_proj", "v_proj", "o_proj"])),
+        "qwen3-moe-attention": ("qwen3-moe", dict(r=4, lora_alpha=8, target_modules=["q_proj", "k_proj", "v_proj", "o_proj"]))}
 
 
 def make(name, model_name, lora):

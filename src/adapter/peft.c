@@ -107,7 +107,8 @@ static wick_status refuse_unsupported(json_t *config, const char *path) {
         { "lora_bias", "biases of lora_B" }, { "fan_in_fan_out", "transposed weights" }, { "use_qalora", "QALoRA" },
         { "layer_replication", "replicated layers" }, { "target_parameters", "adapted parameters" },
         { "trainable_token_indices", "trained tokens" }, { "alora_invocation_tokens", "activated LoRA" },
-        { "use_bdlora", "block-diagonal LoRA" },
+        { "use_bdlora", "block-diagonal LoRA" }, { "kasa_config", "KaSA" }, { "monteclora_config", "MonteCLoRA" },
+        { "arrow_config", "routing among adapters" },
     };
     static const char *const inits[] = { "pissa", "olora", "corda", "loftq", "lora_ga" };  /* these change the base weights too */
     wk_buf list = { 0 };

@@ -48,6 +48,7 @@ typedef struct wk_conversion {
     uint64_t done, total;     /* bytes written, of all tensors */
     bool quantised;           /* some weights were: they are decoded */
     wk_merge *merge;          /* adapters, or NULL */
+    bool untied;              /* they change the embedding or the head, which are one matrix: both are written */
     const wk_trained_weight *trained; size_t n_trained;  /* weights with new numbers */
     wk_arena own;             /* names, numbers */
     wk_buf notes;             /* lines for the caller */

@@ -68,13 +68,17 @@ void wk_merge_free(wk_merge *m) {
     wk_free(m);
 }
 
-/* A head that is the embedding cannot change without it. */
-static wick_status check_tied(const wk_conversion *c, const wk_merge *m) {
+/* A head that is the embedding is written beside it once one of them changes. GGUF files of some families (Gemma) have no head. */
+static wick_status untie(wk_conversion *c, const wk_merge *m) {
     bool tied = !c->m->hp.classify && !c->m->top.w[WK_T_OUTPUT];
-    if (tied && (wk_merge_touches(m, -1, WK_T_EMBED) || wk_merge_touches(m, -1, WK_T_OUTPUT)))
+    if (!tied || !(wk_merge_touches(m, -1, WK_T_EMBED) || wk_merge_touches(m, -1, WK_T_OUTPUT))) return WICK_OK;
+    if (c->to_gguf && wk_arch_features(c->m->hp.arch) & WK_TIED)
         return wk_fail(WICK_E_UNSUPPORTED,
-                       "%s: the output projection is the embedding (tied), and the adapter changes one of them: it can be applied "
-                       "while running, not merged", c->from);
+                       "%s: the output projection is the embedding (tied), the adapter changes one of them, and GGUF files of "
+                       "architecture %s have no head of their own: merge into a folder, or apply it while running", c->from,
+                       c->m->hp.arch->name);
+    c->untied = true;
+    c->m->hp.features &= ~(unsigned)WK_TIED;
     return WICK_OK;
 }
 
@@ -95,5 +99,5 @@ wick_status wk_merge_new(wk_conversion *c) {
         if (!st) st = wk_lora_read(c->m, f->path, &m->data[i]);
         if (!st) m->n++;
     }
-    return st ? st : check_tied(c, m);
+    return st ? st : untie(c, m);
 }

@@ -205,6 +205,7 @@ wick_status wk_plan_model(wk_conversion *c) {
                        "which wick runs as it is",
                        c->from, m->hp.arch->hf_classify);
     wick_status st = add_weights(c, &m->top, -1, 0, WK_T_FIRST_LAYER);
+    if (!st && c->untied) st = add_role(c, WK_T_OUTPUT, -1, -1, false, (const wk_found *)m->top.w[WK_T_EMBED]);
     if (!st) st = add_rope_factors(c);
     for (int64_t l = 0; !st && l < m->hp.n_layer; l++) st = add_weights(c, &m->layer[l], l, WK_T_FIRST_LAYER, WK_T_COUNT);
     return st;

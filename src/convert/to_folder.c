@@ -391,6 +391,24 @@ static void say_float32(wk_buf *b) {
     *b = out;
 }
 
+/* config.json of a head that is the embedding no longer: some families have them tied unless it says otherwise. */
+static void say_untied(wk_buf *b) {
+    static const char key[] = "\"tie_word_embeddings\"";
+    wk_buf out = { 0 };
+    char *at = b->ptr, *said = strstr(at, key), *brace = strchr(at, '{');
+    if (!brace) return;
+    char *from = said ? said + sizeof key - 1 : brace + 1, *rest = from;
+    wk_buf_add(&out, at, (size_t)(from - at));
+    if (said) {
+        rest += strspn(rest, " \t\r\n:");
+        rest += strcspn(rest, " \t\r\n,}");
+        wk_buf_str(&out, ": false");
+    } else wk_buf_printf(&out, "\n  %s: false%s", key, strchr(brace + 1, '"') ? "," : "");
+    wk_buf_str(&out, rest);
+    wk_buf_free(b);
+    *b = out;
+}
+
 /* From a folder, with adapters or trained weights: what lies around the weights is as it was. */
 static wick_status copy_text_files(const wk_conversion *c, const char *folder) {
     static const char *const names[] = {
@@ -405,6 +423,7 @@ static wick_status copy_text_files(const wk_conversion *c, const char *folder) {
         st = path ? wk_file_look(path, &there) : wk_fail_memory(strlen(c->from), "a file's name");
         if (!st && there) st = wk_file_read(path, 1u << 30, &b);
         if (!st && there && i == 0 && c->n_trained) say_float32(&b);
+        if (!st && there && i == 0 && c->untied) say_untied(&b);
         if (!st && there) st = write_text(folder, names[i], &b);
         wk_buf_free(&b);
         wk_free(path);

@@ -212,6 +212,22 @@ static const char *last_part(const char *name) {
     return dot ? dot + 1 : name;
 }
 
+/* What other programs call it. */
+static const char *other_name(const char *name) {
+    static const struct { const char *theirs, *ours; } names[] = {
+        { "epochs", "iters, which counts micro-batches" }, { "num_train_epochs", "iters, which counts micro-batches" },
+        { "max_steps", "iters, which counts micro-batches" }, { "lr", "learning_rate" }, { "alpha", "lora_alpha" },
+        { "r", "lora_parameters.rank" }, { "target_modules", "lora_parameters.keys" }, { "output_dir", "adapter_path" },
+        { "wandb", "report_to" }, { "hf_dataset", "data" }, { "gradient_accumulation_steps", "grad_accumulation_steps" },
+        { "gradient_checkpointing", "grad_checkpoint" }, { "warmup_steps", "lr_schedule.warmup" },
+    };
+    size_t n = strcspn(name, ".");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(names[i].theirs, last_part(name)) || (n == strlen(names[i].theirs) && !memcmp(names[i].theirs, name, n)))
+            return names[i].ours;
+    return NULL;
+}
+
 static wick_status find_key(const char *name, bool short_names, const wk_train_key **out) {
     const char *names[128];
     size_t n = 0;
@@ -223,11 +239,15 @@ static wick_status find_key(const char *name, bool short_names, const wk_train_k
         const char *last = last_part(wk_train_keys[i].name);
         if (short_names && strcmp(last, "name") && !strcmp(last, name)) { *out = &wk_train_keys[i]; return WICK_OK; }
     }
-    const char *near = wk_nearest(name, names, n);
+    for (size_t i = 0, len = strlen(name); i < wk_n_train_key; i++)
+        if (!strncmp(wk_train_keys[i].name, name, len) && wk_train_keys[i].name[len] == '.')
+            return wk_fail(WICK_E_ARG, "%s has no value of its own: keys stand below it, as %s", name, wk_train_keys[i].name);
+    const char *near = other_name(name);
+    if (!near) near = wk_nearest(name, names, n);
     for (size_t i = 0; !near && i < wk_n_train_key; i++)  /* rank, outside lora_parameters */
         if (!strcmp(last_part(wk_train_keys[i].name), last_part(name))) near = wk_train_keys[i].name;
     return near ? wk_fail(WICK_E_ARG, "there is no key \"%s\"; did you mean %s?", name, near)
-                : wk_fail(WICK_E_ARG, "there is no key \"%s\"", name);
+                : wk_fail(WICK_E_ARG, "there is no key \"%s\"; wick train --help lists them", name);
 }
 
 wick_status wk_train_set_list(wick_train_options *o, const char *name, const char *const *item, size_t n) {
@@ -360,8 +380,5 @@ wick_status wk_train_options_check(const wick_train_options *o) {
                        ? "fine_tune_type" : !o->optimizer ? "optimizer" : "long_samples");
     if (strcmp(o->fine_tune_type, "full") && !(wk_train_alpha(o) > 0))
         return wk_fail(WICK_E_ARG, "lora_parameters.scale is 0, with which an adapter adds nothing and learns nothing");
-    if (o->resume && o->resume_adapter_file)
-        return wk_fail(WICK_E_ARG, "resume goes on with the run in %s, resume_adapter_file begins a new one; give one of them",
-                       o->adapter_path);
     return WICK_OK;
 }

@@ -1,5 +1,5 @@
 /* mask.c: from a rendered conversation to a mask over its tokens.
- * Load: some thousand conversations before a training begins; a template without marks is rendered twice for each turn. */
+ * Load: some thousand conversations before a training begins; a template without marks is rendered three times for each turn. */
 #include "train/mask.h"
 #include <string.h>
 
@@ -118,22 +118,66 @@ static size_t drop_after_end(const wick_model *m, const wk_ids *ids, size_t from
     return to;
 }
 
+/* Where message i's text begins in the whole conversation: there a rendering parts from it that has another text in its place.
+ * Where the template writes what comes before otherwise then, that is earlier, and says nothing wrong. */
+static wick_status find_text(const wick_model *m, json_t *chat, const wk_rendered *whole, size_t i, size_t *at) {
+    wk_rendered other = { 0 };
+    json_t *part = json_copy(chat), *messages = json_copy(json_object_get(chat, "messages")),
+           *message = json_copy(json_array_get(messages, i));
+    bool copied = json_object_size(part) == json_object_size(chat) && json_array_size(messages) > i
+                  && json_object_size(message) == json_object_size(json_array_get(messages, i));
+    if (!copied || json_object_set_new(message, "content", json_string("\x02")) || json_array_set(messages, i, message)
+        || json_object_set(part, "messages", messages))
+        copied = false;
+    wick_status st = copied ? render_first(m, part, i + 1, false, &other) : wk_fail_memory(64, "a conversation");
+    *at = st ? 0 : common(&other.text, &whole->text);
+    json_decref(message);
+    json_decref(messages);
+    json_decref(part);
+    wk_rendered_free(&other);
+    return st;
+}
+
+/* Templates that write a turn otherwise once more follows (Qwen3 drops an earlier turn's thought; gpt-oss ends the last one with a
+ * token of its own): turn i begins at byte `from` still, and ends with the last end-of-turn token before the next message's text,
+ * or else with the control token where `after`, the conversation up to it, parts from the whole. Tokens [*a, *b); *b 0: none. */
+static wick_status find_end_token(const wick_model *m, json_t *chat, const wk_rendered *whole, const wk_ids *ids, size_t i,
+                                  size_t from, const wk_rendered *after, size_t *a, size_t *b) {
+    size_t limit = whole->text.len, same = common(&after->text, &whole->text), end, n = 0;
+    wick_status st = WICK_OK;
+    *b = 0;
+    if (i + 1 < json_array_size(json_object_get(chat, "messages"))) st = find_text(m, chat, whole, i + 1, &limit);
+    if (st || limit <= from) return st;
+    st = find_tokens(m, whole, ids, from, limit, a, &end);
+    for (size_t k = end; !st && k > *a && !*b; k--) if (wick_token_is_end(m, ids->ptr[k - 1])) *b = k;
+    if (st || *b || same <= from || same >= limit) return st;
+    st = find_tokens(m, whole, ids, same, same + 1, &n, &end);
+    if (!st && n < end && wick_token_is_control(m, ids->ptr[n])) *b = end;
+    return st;
+}
+
 /* Turn i: what the conversation up to it adds to the conversation before it with the template's opening of an answer. */
 static wick_status mask_turn(const wick_model *m, json_t *chat, const wk_rendered *whole, const wk_ids *ids, size_t i, char *said) {
     wk_rendered before = { 0 }, opened = { 0 }, after = { 0 };
     wick_status st = i ? render_first(m, chat, i, false, &before) : WICK_OK;
     if (!st && i) st = render_first(m, chat, i, true, &opened);
     if (!st) st = render_first(m, chat, i + 1, false, &after);
-    size_t from = common(&opened.text, &whole->text), to = after.text.len;
-    if (!st && (common(&before.text, &whole->text) != before.text.len || common(&after.text, &whole->text) != to))
+    size_t from = common(&opened.text, &whole->text), to = after.text.len, a = 0, b = 0;
+    bool found = !st && common(&before.text, &whole->text) == before.text.len;
+    if (found && common(&after.text, &whole->text) == to) {
+        st = find_tokens(m, whole, ids, from, to, &a, &b);
+        if (!st) b = drop_after_end(m, ids, a, b);
+    } else if (found) {
+        st = find_end_token(m, chat, whole, ids, i, from, &after, &a, &b);
+        found = b > a;
+    }
+    if (!st && !found)
         st = wk_fail(WICK_E_TEMPLATE,
                      "the chat template has no {%% generation %%} marks, and renders messages 1 to %zu otherwise when "
                      "more follow, so what the assistant says in message %zu cannot be found; give a template with marks "
                      "(--chat-template-file), or only conversations of one answer",
                      i + 1, i + 1);
-    size_t a = 0, b = 0;
-    if (!st) st = find_tokens(m, whole, ids, from, to, &a, &b);
-    if (!st) memset(said + a, 1, drop_after_end(m, ids, a, b) - a);
+    if (!st) memset(said + a, 1, b - a);
     wk_rendered_free(&before);
     wk_rendered_free(&opened);
     wk_rendered_free(&after);

@@ -9,9 +9,9 @@
  * said   appended to: a byte an id, 1 where the assistant says it, its end-of-turn token included.
  * What is written between {% generation %} and {% endgeneration %} counts, a token that is partly so too, as in transformers'
  * return_assistant_tokens_mask. A template without these marks is rendered again up to each assistant turn: what is then added
- * is what the assistant says.
- * Errors  WICK_E_TEMPLATE (also: no marks, and earlier turns are rendered otherwise once later ones follow), WICK_E_FORMAT,
- *         WICK_E_UNSUPPORTED (no template), WICK_E_MEMORY. */
+ * is what the assistant says; where the template writes a turn otherwise once later ones follow, up to its end-of-turn token.
+ * Errors  WICK_E_TEMPLATE (also: no marks, and neither tells where a turn lies), WICK_E_FORMAT, WICK_E_UNSUPPORTED (no template),
+ *         WICK_E_MEMORY. */
 wick_status wk_mask_chat(const wick_model *m, json_t *chat, wk_ids *ids, wk_buf *said);
 
 #endif

@@ -13,13 +13,17 @@ uint64_t wk_state_sum(const void *p, size_t n, uint64_t h) {
     return h;
 }
 
-/* A number that stands for the parameters' places and shapes. */
+/* A number that stands for the parameters' places and shapes, and for what an adapter that was begun from counts in each. */
 static uint64_t shapes_of(const wk_trainer *t) {
     uint64_t h = WK_STATE_SUM;
     for (size_t i = 0; i < t->n_param; i++) {
         const wk_train_param *p = &t->pub[i];
         int64_t v[] = { p->kind, p->layer, p->role, p->n_row, p->n_col };
         h = wk_state_sum(v, sizeof v, h);
+    }
+    for (size_t i = 0; i < t->data.n_module; i++) {
+        double alpha = t->data.module[i].alpha;
+        if (alpha != t->o.alpha) h = wk_state_sum(&alpha, sizeof alpha, h ^ i);
     }
     return h;
 }
@@ -82,7 +86,7 @@ static wick_status check_print(const wk_trainer *t, const uint8_t *found, size_t
     print_of(t, &print);
     if (print.failed) st = wk_fail_memory(MAX_PRINT, "a training's state");
     else if (print.len != n || memcmp(print.ptr, found, n))
-        st = wk_fail(WICK_E_FORMAT, "the state is of another training:\n  it is   %.*s\n  this is %s", (int)n, (const char *)found,
+        st = wk_fail(WICK_E_ARG, "the state is of another training:\n  it is   %.*s\n  this is %s", (int)n, (const char *)found,
                      print.ptr);
     wk_buf_free(&print);
     return st;

@@ -10,6 +10,8 @@
 
 bool wk_train_is_full(const wick_train *t) { return !strcmp(t->o.fine_tune_type, "full"); }
 
+bool wk_train_evaluates(const wick_train *t) { return t->valid && t->o.val_batches; }
+
 /* ---- made and freed ---- */
 
 wick_status wick_train_new(wick_model *m, const wick_train_options *o, bool dry, wick_train **out) {
@@ -186,7 +188,7 @@ static wick_train_point point_now(const wick_train *t) {
 /* What comes before the first step: the answers and the loss of the model as it was. */
 static wick_status begin(wick_train *t, wick_train_event *e) {
     wick_status st = wk_train_answer_samples(t, false);
-    if (st || !t->valid) return st;
+    if (st || !wk_train_evaluates(t)) return st;
     st = validate(t, &e->point.val_loss);
     e->reported = e->evaluated = !st;
     return st ? st : log_point(t, &e->point);
@@ -197,7 +199,7 @@ static wick_status what_is_due(wick_train *t, wick_train_event *e) {
     bool last = it >= t->o.iters, report = last || it % t->o.steps_per_report == 0;
     wick_status st = WICK_OK;
     e->point = point_now(t);
-    e->evaluated = t->valid && (last || it % t->o.steps_per_eval == 0);
+    e->evaluated = wk_train_evaluates(t) && (last || it % t->o.steps_per_eval == 0);
     if (e->evaluated) st = validate(t, &e->point.val_loss);
     if (st) return st;
     last |= t->stopped_early;

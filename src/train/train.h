@@ -37,6 +37,8 @@ struct wick_train {
     char *checkpoint;         /* its path */
     int lock;                 /* on adapter_path; -1: none */
     char warning[512];
+    char reshaped[256];       /* options that say otherwise what is trained than they did when the run began; "" : none do */
+    bool compared;            /* all other options of a resumed run are those that it began with */
     size_t beside;            /* bytes that the process holds beside weights and trainer: the vocabulary, the data, the program */
     bool dry, began, finished, answered, stopped_early, failed;
     double started_s;         /* wk_now() less at.seconds */
@@ -48,6 +50,8 @@ void wk_train_warn(wick_train *t, const char *fmt, ...) WK_PRINTF(2, 3);
 wick_status wk_train_open(wick_train *t);
 /* Are the model's own weights trained, and no adapter? */
 bool wk_train_is_full(const wick_train *t);
+/* Is there validation: a valid.jsonl, and val_batches of it? */
+bool wk_train_evaluates(const wick_train *t);
 /* train_save.c: adapter or model, checkpoint, report. status: "running", "done", ... */
 wick_status wk_train_save(wick_train *t, const char *status);
 /* The adapter alone, into a folder that is made if need be; or the model, into one below it or into a GGUF file in it. */

@@ -148,9 +148,35 @@ static wick_status read_initial(const wick_train *t, wk_lora_data **out) {
     return st;
 }
 
-/* An adapter that is gone on with keeps its own rank and alpha, whatever the options say; they are told apart. */
-static void compare_initial(wick_train *t, const wk_lora_data *d) {
+/* Linear layers that the options would adapt, and of those how many the adapter has. */
+static size_t count_chosen(const wick_train *t, const wk_trainer_options *o, const wk_lora_data *d, size_t *n_had) {
+    const wk_model *m = t->model->m;
+    int first = o->n_layer < 0 ? 0 : (int)m->hp.n_layer - o->n_layer;
+    size_t n = 0;
+    *n_had = 0;
+    for (int layer = -1; layer < m->hp.n_layer; layer++)
+        for (wk_role r = (wk_role)0; r < WK_T_COUNT; r++) {
+            int64_t n_in, n_out;
+            if ((layer >= 0 && layer < first) || !(o->roles ? o->roles >> r & 1 : layer >= 0)) continue;
+            if (!wk_lora_sizes(m, layer, r, &n_in, &n_out)) continue;
+            n++;
+            for (size_t i = 0; i < d->n_module; i++) *n_had += d->module[i].layer == layer && d->module[i].role == r;
+        }
+    return n;
+}
+
+/* An adapter that is gone on with keeps its own modules, rank and alpha, whatever the options say; they are told apart. */
+static void compare_initial(wick_train *t, const wk_trainer_options *o, const wk_lora_data *d) {
     double alpha = wk_train_alpha(&t->o);
+    bool dora = false;
+    for (size_t i = 0; i < d->n_module; i++) dora |= d->module[i].magnitude != NULL;
+    if (dora != (o->fine_tune == WK_TUNE_DORA))
+        wk_train_warn(t, "%s is %s and stays so; fine_tune_type is %s", t->o.resume_adapter_file, dora ? "dora" : "lora",
+                      t->o.fine_tune_type);
+    size_t n_had, n = count_chosen(t, o, d, &n_had);
+    if (n != d->n_module || n != n_had)
+        wk_train_warn(t, "%s keeps its own layers and keys, %zu modules; the options would make %zu", t->o.resume_adapter_file,
+                      d->n_module, n);
     for (size_t i = 0; i < d->n_module; i++) {
         const wk_lora_module *x = &d->module[i];
         if (x->rank == t->o.rank && fabs(x->alpha - alpha) <= 1e-6 * alpha) continue;
@@ -185,7 +211,7 @@ static wick_status make_trainer(wick_train *t) {
     if (t->test && (test.data = t->test) && wk_order_max_rows(&test) > o.max_row) o.max_row = wk_order_max_rows(&test);
     wick_status st = read_keys(t, &o);
     if (!st) st = read_initial(t, &initial);
-    if (!st && initial) compare_initial(t, initial);
+    if (!st && initial) compare_initial(t, &o, initial);
     if (!st) st = wk_trainer_new(t->model->m, &o, initial, &t->trainer);
     wk_lora_data_free(initial);
     return st;
@@ -241,6 +267,13 @@ wick_status wk_train_open(wick_train *t) {
         return wk_fail_memory(strlen(t->o.adapter_path), "a file's name");
     wick_status st = read_data(t);
     if (st) return st;
+    if (t->o.early_stopping && !wk_train_evaluates(t))
+        return wk_fail(WICK_E_ARG, "early_stopping is %d, and there is no validation loss to stop by: %s", t->o.early_stopping,
+                       t->valid ? "val_batches is 0" : "data needs a valid.jsonl, or leave early_stopping out");
+    int accum = t->o.grad_accumulation_steps, left = t->o.iters % accum;
+    if (left)
+        wk_train_warn(t, "iters counts micro-batches, and grad_accumulation_steps is %d: the last %d of %d make no update", accum,
+                      left, t->o.iters);
     t->order = (wk_order){ .data = t->train, .seed = t->o.seed, .shuffle = t->o.shuffle, .packing = t->o.packing,
                            .batch_size = t->o.batch_size, .max_seq_length = t->o.max_seq_length };
     t->schedule = schedule_of(&t->o);

@@ -8,6 +8,7 @@
 #include "train/config.h"
 #include "train/train.h"
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 double wk_train_seconds(const wick_train *t) { return wk_now() - t->started_s; }
@@ -18,27 +19,37 @@ enum { N_NUMBER = 13 };
 static const char *const names[N_NUMBER] = { "iteration", "next", "loss_sum", "n_loss",  "busy_s",  "n_row", "trained",
                                              "rate",      "norm", "best_val", "n_worse", "seconds", "print" };
 
-/* Options that a run goes on with as it began, by what the user calls them, and those of the rate. What they mean together (layers,
- * keys, alpha) the trainer's own state tells. */
-static const struct { const char *key; bool may_change; } kept[] = {
-    { "batch_size", false },
-    { "grad_accumulation_steps", false },
-    { "max_seq_length", false },
-    { "packing", false },
-    { "shuffle", false },
-    { "seed", false },
-    { "fine_tune_type", false },
-    { "lora_parameters.rank", false },
-    { "lora_parameters.dropout", false },
-    { "optimizer", false },
-    { "weight_decay", false },
-    { "max_grad_norm", false },
-    { "label_smoothing", false },
-    { "learning_rate", true },
-    { "lr_schedule.name", true },
-    { "lr_schedule.arguments", true },
-    { "lr_schedule.warmup", true },
-    { "lr_schedule.warmup_init", true },
+/* Options that a run goes on with as it began, by what the user calls them; those of the rate; and those that can be written in
+ * several ways (scale, or alpha): whether they still mean the same the trainer's own state tells, and if not they are named. */
+typedef enum keeping { KEPT, OF_RATE, OF_SHAPE } keeping;
+static const struct { const char *key; keeping how; } kept[] = {
+    { "resume_adapter_file", KEPT },
+    { "batch_size", KEPT },
+    { "grad_accumulation_steps", KEPT },
+    { "max_seq_length", KEPT },
+    { "packing", KEPT },
+    { "shuffle", KEPT },
+    { "seed", KEPT },
+    { "fine_tune_type", KEPT },
+    { "lora_parameters.rank", KEPT },
+    { "lora_parameters.dropout", KEPT },
+    { "optimizer", KEPT },
+    { "weight_decay", KEPT },
+    { "max_grad_norm", KEPT },
+    { "label_smoothing", KEPT },
+    { "learning_rate", OF_RATE },
+    { "lr_schedule.name", OF_RATE },
+    { "lr_schedule.arguments", OF_RATE },
+    { "lr_schedule.warmup", OF_RATE },
+    { "lr_schedule.warmup_init", OF_RATE },
+    { "num_layers", OF_SHAPE },
+    { "lora_parameters.keys", OF_SHAPE },
+    { "lora_parameters.scale", OF_SHAPE },
+    { "lora_alpha", OF_SHAPE },
+    { "modules_to_save", OF_SHAPE },
+    { "optimizer_config.betas", OF_SHAPE },
+    { "optimizer_config.eps", OF_SHAPE },
+    { "optimizer_config.momentum", OF_SHAPE },
 };
 enum { N_KEPT = sizeof kept / sizeof *kept };
 
@@ -60,6 +71,8 @@ static void put_options(const wick_train *t, wk_buf *b) {
     wk_buf_char(b, '}');
 }
 
+static const char *shown(const char *json) { return strcmp(json, "null") ? json : "not set"; }
+
 /* Does the run go on as it began? A changed rate is the user's to choose, and told of. */
 static wick_status check_options(wick_train *t, const json_t *had) {
     wick_status st = WICK_OK;
@@ -68,11 +81,15 @@ static wick_status check_options(wick_train *t, const json_t *had) {
         wk_buf now = { 0 };
         option_text(&t->o, key, &now);
         if (now.failed) st = wk_fail_memory(now.len, "an option");
-        else if (was && strcmp(was, now.ptr) && kept[i].may_change)
-            wk_train_warn(t, "%s is %s now; it was %s before", key, now.ptr, was);
-        else if (was && strcmp(was, now.ptr))
+        else if (!was || !strcmp(was, now.ptr)) {}  /* as it was, or no word of it from an earlier version */
+        else if (kept[i].how == OF_RATE) wk_train_warn(t, "%s is %s now; it was %s before", key, now.ptr, was);
+        else if (kept[i].how == OF_SHAPE) {
+            size_t n = strlen(t->reshaped);
+            snprintf(t->reshaped + n, sizeof t->reshaped - n, "%s%s was %s and is %s now", n ? "; " : "", key, shown(was),
+                     shown(now.ptr));
+        } else
             st = wk_fail(WICK_E_ARG, "%s was %s when the run began and is %s now: go on with %s, or begin a new run from its "
-                         "adapter (resume_adapter_file)", key, was, now.ptr, was);
+                         "adapter (resume_adapter_file)", key, shown(was), shown(now.ptr), strcmp(was, "null") ? was : "none");
         wk_buf_free(&now);
     }
     return st;
@@ -121,6 +138,7 @@ static wick_status take_progress(void *training, const char *text, size_t n) {
         if (!(t->sample[i].before = wk_strdup(s ? s : ""))) st = wk_fail_memory(1, "a sample");
     }
     json_decref(j);
+    t->compared = !st;
     return st;
 }
 
@@ -130,6 +148,13 @@ wick_status wk_train_resume(wick_train *t) {
         return wk_fail(WICK_E_IO, "%s: is not there, so there is no run to go on with; leave resume out to begin one",
                        t->checkpoint);
     wick_status st = wk_checkpoint_read(t->checkpoint, t->trainer, take_progress, t, &extra);
+    if (st == WICK_E_ARG && t->compared)  /* the state's, whose words are no user's */
+        st = *t->reshaped
+                 ? wk_fail(st, "%s: %s: go on as the run began, or begin a new one from its adapter (resume_adapter_file)",
+                           t->checkpoint, t->reshaped)
+                 : wk_fail(st, "%s: was made with another model%s than now: go on with what the run began with", t->checkpoint,
+                           t->o.resume_adapter_file ? ", or from an adapter of other layers, rank or scale in resume_adapter_file,"
+                                                    : "");
     if (!st) t->order.next = t->at.next;
     wk_buf_free(&extra);
     return st;

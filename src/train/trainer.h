@@ -103,7 +103,7 @@ wick_status wk_trainer_reserve(wk_trainer *t, int n_seq, bool evaluates);
  * and the model's sizes. Appended to out. Errors  WICK_E_MEMORY. */
 wick_status wk_trainer_save(const wk_trainer *t, wk_buf *out);
 /* Into a trainer made with the same options for the same model. What follows has the bits of a run that was never interrupted.
- * Errors  WICK_E_FORMAT (cut off, damaged, another model's or with other options: which): the trainer is as it was. */
+ * Errors  WICK_E_FORMAT (cut off, damaged), WICK_E_ARG (another model's, or with other options): the trainer is as it was. */
 wick_status wk_trainer_restore(wk_trainer *t, const void *bytes, size_t n);
 
 #endif

@@ -110,14 +110,19 @@ static wick_status read_mapping(reading *r, int depth) {
 
 static wick_status read_stream(reading *r) {
     wick_status st = WICK_OK;
-    for (bool end = false; !st && !end;) {
+    for (bool end = false, again = false; !st && !end;) {
         yaml_event_t e;
         if ((st = next(r, &e)) != WICK_OK) break;
         yaml_event_type_t type = e.type;
         const bool nothing = type == YAML_SCALAR_EVENT && is_null(&e);
         size_t line = e.start_mark.line;
         yaml_event_delete(&e);
-        end = type == YAML_STREAM_END_EVENT || type == YAML_DOCUMENT_END_EVENT;  /* one document counts */
+        end = type == YAML_STREAM_END_EVENT;
+        if (type == YAML_DOCUMENT_START_EVENT && again)
+            st = wk_fail(WICK_E_FORMAT, "%s: line %zu: a second document begins (---): write all options into one", r->path,
+                         line + 1);
+        again |= type == YAML_DOCUMENT_START_EVENT;
+        if (st) break;
         if (type == YAML_MAPPING_START_EVENT) st = read_mapping(r, 1);
         else if (type == YAML_SEQUENCE_START_EVENT || (type == YAML_SCALAR_EVENT && !nothing))
             st = wk_fail(WICK_E_FORMAT, "%s: line %zu: has no keys: write \"key: value\" lines", r->path, line + 1);

@@ -473,6 +473,7 @@ def test_every_example(tmp):
     for name, text in (("notes.txt", "Some notes."), ("text.txt", "one two three four " * 400),
                        ("chat.jinja", "{{ messages[0].content }}"), ("chat.json", chat),
                        ("train.jsonl", '{"prompt":"Say one.","completion":"One."}\n' * 8),
+                       ("valid.jsonl", '{"prompt":"Say one.","completion":"One."}\n'),
                        ("test.jsonl", '{"prompt":"Say two.","completion":"Two."}\n'),
                        ("train.yaml", "model: model.gguf\ndata: .\niters: 4\nbatch_size: 2\nsamples: 0\n")):
         with open(f"{tmp}/{name}", "w", encoding="utf-8") as f:

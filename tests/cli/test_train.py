@@ -2,7 +2,8 @@
 """test_train.py: wick train from end to end on a tiny model: what it writes, that it learns, that an interrupted run which is
 resumed ends with the same bytes as one that was not, errors of data and options, runs, and the picture on a terminal. Runs in
 tests/, standard library only; each test is a function that asserts."""
-import csv, json, os, pty, random, re, select, shutil, signal, struct, subprocess, sys, tempfile, time, traceback
+import csv, fcntl, json, math, os, pty, random, re, select, shutil, signal, struct, subprocess, sys, tempfile, termios, time
+import traceback
 
 PROGRAM = os.path.abspath(os.environ.get("WICK_TEST_PROGRAM", "../build/release/wick"))
 MODEL = os.path.abspath("data/models/llama-chat")
@@ -127,7 +128,18 @@ def test_resume(tmp):
         more = [f"--{key}"] + ([value] if value else [])
         err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "20", *more, code=1)[1]
         assert f"{key.replace('-', '_')} was " in err and "go on with" in err, err
-    err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "13", "--learning-rate", "0.5",
+    for value, words in (("--num-layers=1", "num_layers was -1 and is 1 now"), ("--keys=q_proj", "lora_parameters.keys was [] and"),
+                         ("--lora-alpha=3", "lora_alpha was 0 and is 3 now"),
+                         ("--modules-to-save=lm_head", 'modules_to_save was [] and is ["lm_head"] now')):
+        err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "20", value, code=1)[1]
+        assert words in err and "go on as the run began" in err and "parameters in" not in err, err
+    err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "20", "--resume-adapter-file", "whole",
+               code=1)[1]
+    assert 'resume_adapter_file was not set when the run began and is "whole" now: go on with none' in err, err
+    # Another way of saying the same is none.
+    wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "13", "--num-layers", "100",
+         "--lora-alpha", "80")
+    err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "14", "--learning-rate", "0.5",
                "--warmup", "3")[1]
     assert "learning_rate is 0.5 now; it was " in err and "; lr_schedule.warmup is 3 now; it was 0 before" in err, err
     with open(f"{tmp}/data/train.jsonl", "a", encoding="utf-8") as f:
@@ -211,10 +223,100 @@ def test_initial(tmp):
     wick(tmp, "train", "train.yaml")
     again = ("train", "train.yaml", "--resume-adapter-file", "out/adapter_model.safetensors", "--iters", "3")
     err = wick(tmp, *again, "--adapter-path", "next")[1]
-    assert "keeps its own" not in err, err
+    assert "keeps its own" not in err and "stays so" not in err, err
+    err = wick(tmp, *again, "--adapter-path", "kind", "--fine-tune-type", "dora")[1]
+    assert "is lora and stays so; fine_tune_type is dora" in err, err
     err = wick(tmp, *again, "--adapter-path", "other", "--rank", "4")[1]
     assert "keeps its own rank and scale, in layer 0's " in err and "the options say 4 and " in err, err
+    err = wick(tmp, *again, "--adapter-path", "fewer", "--num-layers", "1", "--dry-run")
+    assert "keeps its own layers and keys, 21 modules; the options would make 7" in err[1], err
+    assert "lora, rank and layers of out/adapter_model.safetensors" in err[0], err
+    # Its own rank, scale and layers, interrupted and gone on with: the same bytes, with the same file of options.
+    options = {"samples": 0, "resume_adapter_file": "small", "lora_parameters": {"dropout": 0.1}}
+    wick(tmp, "train", "train.yaml", "--adapter-path", "small", "--rank", "3", "--scale", "2.5", "--keys", "q_proj,up_proj",
+         "--num-layers", "2", "--iters", "3")
+    write_options(tmp, **options)
+    wick(tmp, "train", "train.yaml", "--adapter-path", "unbroken")
+    wick(tmp, "train", "train.yaml", "--adapter-path", "broken", "--iters", "5")
+    wick(tmp, "train", "train.yaml", "--adapter-path", "broken", "--resume")
+    assert files(f"{tmp}/broken") == files(f"{tmp}/unbroken")
+    with open(f"{tmp}/broken/adapter_config.json", encoding="utf-8") as f:
+        assert json.load(f)["r"] == 3
+    for other, words in ((["--resume-adapter-file", "out"], 'resume_adapter_file was "small" when the run began and is "out" now'),
+                         ([], "or from an adapter of other layers, rank or scale")):
+        if not other:  # the same name, another adapter
+            shutil.rmtree(f"{tmp}/small")
+            shutil.copytree(f"{tmp}/out", f"{tmp}/small")
+        err = wick(tmp, "train", "train.yaml", "--adapter-path", "broken", "--resume", "--iters", "20", *other, code=1)[1]
+        assert words in err, err
     assert log_of(tmp, "next")[0]["val_loss"] < log_of(tmp)[0]["val_loss"]
+
+
+def test_experts(tmp):
+    """An adapter of a model of experts' attention: trained, and served with the loss that training had."""
+    model = os.path.abspath("data/models/qwen3-moe")
+    rng = random.Random(1)
+    os.makedirs(f"{tmp}/data")
+    lines = [[rng.randrange(3, 320) for _ in range(24)] for _ in range(2)]
+    for name in ("train", "valid"):
+        with open(f"{tmp}/data/{name}.jsonl", "w", encoding="utf-8") as f:
+            f.writelines(json.dumps({"input_ids": ids}) + "\n" for ids in lines)
+    write_options(tmp, model=model, samples=0, iters=30, lora_parameters={"keys": "[q_proj, k_proj, v_proj, o_proj]"})
+    wick(tmp, "train", "train.yaml")
+    log = log_of(tmp)
+    assert log[-1]["val_loss"] < 0.5 * log[0]["val_loss"], log
+    flat = [i for ids in lines for i in ids]
+    head = json.dumps({"input_ids": {"dtype": "I64", "shape": [2, 24], "data_offsets": [0, 8 * len(flat)]}}).encode()
+    with open(f"{tmp}/ids.safetensors", "wb") as f:
+        f.write(struct.pack("<Q", len(head)) + head + struct.pack(f"<{len(flat)}q", *flat))
+    for adapter, at in (("out", -1), (None, 0)):
+        wick(tmp, "logits", model, "--ids", "ids.safetensors", "--out", "logits.safetensors",
+             *(["--adapter", adapter] if adapter else []))
+        raw = read(f"{tmp}/logits.safetensors")
+        begin = 8 + struct.unpack("<Q", raw[:8])[0]
+        z = struct.unpack(f"<{2 * 24 * 320}f", raw[begin:begin + 4 * 2 * 24 * 320])
+        loss = 0
+        for row in range(48):
+            if row % 24 < 23:
+                x = z[row * 320:row * 320 + 320]
+                loss += math.log(sum(math.exp(v) for v in x)) - x[flat[row + 1]]
+        assert abs(loss / 46 - log[at]["val_loss"]) < 1e-5 * loss / 46, (adapter, loss / 46, log[at])
+
+
+def test_failed_save(tmp):
+    """A save that fails ends the run and says what is whole; once there is room again it goes on to the same bytes."""
+    write_data(tmp)
+    write_options(tmp, iters=100000, save_every=2, steps_per_report=1, samples=0)
+    p = subprocess.Popen([PROGRAM, "train", "train.yaml"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                         env=environment(tmp), cwd=tmp)
+    for line in p.stdout:
+        if line.startswith(b"Iter 6/"):
+            break
+    os.mkdir(f"{tmp}/block")
+    while True:  # no file can take a folder's place
+        try:
+            os.rename(f"{tmp}/out/report.html", f"{tmp}/block/report.html")
+            os.mkdir(f"{tmp}/out/report.html")
+            break
+        except FileExistsError:
+            pass
+    err = p.communicate(timeout=60)[1].decode()
+    assert p.returncode == 1 and re.search(r"the checkpoint of iteration \d+ in out is whole: make room and go on with", err), err
+    os.rmdir(f"{tmp}/out/report.html")
+    done = log_of(tmp)[-1]["iteration"] + 4
+    wick(tmp, "train", "train.yaml", "--resume", "--iters", str(done))
+    wick(tmp, "train", "train.yaml", "--adapter-path", "whole", "--iters", str(done))
+    assert files(f"{tmp}/out") == files(f"{tmp}/whole")
+
+
+def test_micro_batches(tmp):
+    """Micro-batches that make no update are told of."""
+    write_data(tmp)
+    write_options(tmp, samples=0, iters=5)
+    err = wick(tmp, "train", "train.yaml", "--grad-accumulation-steps", "2", "--adapter-path", "a")[1]
+    assert "grad_accumulation_steps is 2: the last 1 of 5 make no update" in err, err
+    err = wick(tmp, "train", "train.yaml", "--grad-accumulation-steps", "5", "--adapter-path", "b")[1]
+    assert "make no update" not in err, err
 
 
 def test_early_stopping(tmp):
@@ -249,7 +351,8 @@ def test_wrong(tmp):
     fails("max_seq_length is 8: raise it, or set long_samples: cut\n", "train.yaml", "--max-seq-length", "8", "--long-samples",
           "refuse")
     fails("so what is", "train.yaml", "other.yaml", code=2)
-    fails("resume goes on with the run", "train.yaml", "--resume", "--resume-adapter-file", "x")
+    fails("early_stopping is 2, and there is no validation loss to stop by: val_batches is 0", "train.yaml", "--early-stopping",
+          "2", "--val-batches", "0")
     with open(f"{tmp}/bad.yaml", "w", encoding="utf-8") as f:
         f.write("model: x\nlerning_rate: 1\n")
     fails("bad.yaml: line 2: there is no key \"lerning_rate\"; did you mean learning_rate?", "bad.yaml")
@@ -405,6 +508,22 @@ def test_terminal(tmp):
     assert "\u2502" in text and any("\u2800" < c <= "\u28ff" for c in text), text
     assert "iteration 3 of 12" in text and "\x1b[J" in text
     assert "Iter 12/12: train loss" in text
+    # In a narrow one the line that tells of the step stays one line.
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 20, 0, 0))
+    p = subprocess.Popen([PROGRAM, "train", "train.yaml", "--adapter-path", "narrow"], stdin=slave, stdout=slave, stderr=slave,
+                         env=environment(tmp), cwd=tmp)
+    os.close(slave)
+    text = b""
+    while select.select([master], [], [], 100)[0]:
+        try:
+            text += os.read(master, 65536)
+        except OSError:
+            break
+    assert p.wait(timeout=60) == 0
+    os.close(master)
+    lines = re.findall(r"\riteration[^\x1b]*", text.decode())
+    assert lines and all(len(line) <= 20 for line in lines), lines
 
 
 def main():

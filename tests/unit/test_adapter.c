@@ -75,7 +75,7 @@ static void logits_with_and_without(void **state) {
                                             { "phi3-crossing", "r4-fused" }, { "phi3-crossing", "r2-fused-dora" },
                                             { "gemma3", "r4-all" }, { "gemma3", "r2-embed" }, { "qwen2-tied", "r8-dora" },
                                             { "qwen2-classify", "r8-all-cls" }, { "llama", "r4-embed-head" },
-                                            { "llama", "saved-head" }, { "llama", "r2-dora-all" },
+                                            { "llama", "saved-head" }, { "llama", "r2-dora-all" }, { "qwen2-tied", "r2-outer" },
                                             { "qwen3-moe", "r4-attention" }, { "mixtral", "r2-attention" } };
     for (int i = 0; i < 2 * (int)(sizeof cases / sizeof *cases); i++) {
         wick_model_options o;

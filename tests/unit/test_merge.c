@@ -80,6 +80,7 @@ static void folders(void **state) {
         { "llama", "r4-all" }, { "llama", "r2-dora-all" }, { "llama", "saved-head" }, { "llama", "r4-embed-head" },
         { "qwen2-tied", "r8-dora" }, { "qwen2-tied", "r16-all-rslora" }, { "gemma3", "r4-all" }, { "qwen2-classify", "r8-all-cls" },
         { "phi3-crossing", "r4-fused" }, { "phi3-crossing", "r2-fused-dora" }, { "mixtral", "r2-attention" },
+        { "qwen2-tied", "r2-outer" }, { "gemma3", "r2-embed" },  /* embedding and head part */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char model[80], adapter[100];
@@ -137,6 +138,13 @@ static void gguf_files(void **state) {
             unlink(in_folder("out.gguf"));
         }
     }
+    /* The head that was the embedding is written beside it, from GGUF, from a folder, and into one. */
+    char tied[200];
+    snprintf(tied, sizeof tied, "%s/qwen2-tied.gguf", folder);
+    check_merge(tied, "data/adapters/qwen2-tied/r2-outer", 1, "out.gguf", 1e-5);
+    check_merge("data/models/qwen2-tied", "data/adapters/qwen2-tied/r2-outer", 1, "out.gguf", 1e-5);
+    check_merge(tied, "data/adapters/qwen2-tied/r2-outer", 1, "out", 1e-5);
+    wk_folder_remove(in_folder("out"));
     wick_adapter_file two[] = { { "data/adapters/llama/r8-qv", 1 }, { "data/adapters/llama/r4-all", 0.5f } };
     wick_convert_options o = with(two, 2, "q8_0");
     wick_convert_result r;
@@ -152,7 +160,7 @@ static void refusals(void **state) {
     wick_adapter_file embed = { "data/adapters/gemma3/r2-embed", 1 }, other = { "data/adapters/llama/r4-all", 1 },
                       none = { NULL, 1 }, wild = { "data/adapters/llama/r4-all", INFINITY };
     wick_convert_options o = with(&embed, 1, NULL);
-    refused(wick_convert("data/models/gemma3", in_folder("no"), &o, NULL), WICK_E_UNSUPPORTED, "tied");
+    refused(wick_convert("data/models/gemma3", in_folder("no.gguf"), &o, NULL), WICK_E_UNSUPPORTED, "have no head of their own");
     o.adapter = &other;
     refused(wick_convert("data/models/llama-256", in_folder("no"), &o, NULL), WICK_E_FORMAT, "tensors do not fit this model");
     o.adapter = &none;

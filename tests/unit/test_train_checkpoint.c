@@ -175,7 +175,7 @@ static void damaged(void **state) {
     o.optimizer.beta1 = 0.8;
     other = train_new(m, &o, NULL);
     ok(wk_checkpoint_write(path, t, "mine", 4));
-    refused(wk_checkpoint_read(path, other, NULL, NULL, &extra), WICK_E_FORMAT, "the state is of another training");
+    refused(wk_checkpoint_read(path, other, NULL, NULL, &extra), WICK_E_ARG, "the state is of another training");
     ok(wk_checkpoint_read(path, t, NULL, NULL, &extra));
     assert_int_equal(extra.len, 4);
     assert_memory_equal(extra.ptr, "mine", 4);

@@ -119,6 +119,36 @@ static void test_forms(void **state) {
     wick_model_free(m);
 }
 
+/* Templates that write a turn otherwise once more follows: Qwen3's way of thoughts, gpt-oss's of ends. */
+static void test_later_turns(void **state) {
+    (void)state;
+    static const char turns[] =
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\",\"content\":\"One.\"},"
+        "{\"role\":\"user\",\"content\":\"And\"},{\"role\":\"assistant\",\"content\":\"Two.\"},"
+        "{\"role\":\"user\",\"content\":\"Stop\"}]}";
+    static const struct { const char *body, *want; } cases[] = {
+        { "{% if m.role == 'assistant' and loop.last %}<think></think>{% endif %}{{ m.content }}<|end|>\n",
+          "One.<|end|>/Two.<|end|>" },
+        /* an end that ends no turn elsewhere */
+        { "{{ m.content }}{% if m.role == 'assistant' and not loop.last %}<|user|>{% else %}<|end|>{% endif %}",
+          "One.<|user|>/Two.<|user|>" },
+        /* what comes before is written otherwise too, or there is no token at all: it is said */
+        { "{{ loop.length }}{{ m.content }}<|end|>", NULL },
+        { "{% if loop.last %}!{% endif %}{{ m.content }}", NULL },
+        { "{% if loop.last %}!{% endif %}{{ m.content }}{% if m.role == 'user' %}<|end|>{% endif %}", NULL },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[400];
+        snprintf(text, sizeof text, "{%% for m in messages %%}<|{{ m.role }}|>%s{%% endfor %%}{%% if add_generation_prompt %%}"
+                 "<|assistant|>{%% endif %%}", cases[i].body);
+        wick_model *m = open_with(chat_model, text);
+        wick_train_sample s;
+        if (cases[i].want) holds(m, turns, true, cases[i].want);
+        else refused(wick_train_sample_read(m, turns, true, &s), WICK_E_TEMPLATE, "cannot be found; give a template with marks");
+        wick_model_free(m);
+    }
+}
+
 /* A tokenizer that changes the text, so that tokens' bytes do not add up to it: boundaries are found by tokenizing prefixes. */
 static void test_normalised(void **state) {
     (void)state;
@@ -235,13 +265,12 @@ static void test_files(void **state) {
 }
 
 /* Each allocation of reading fails once: a clean status, nothing leaked. */
-static void test_memory(void **state) {
-    (void)state;
-    wick_model *m = open_with(chat_model, NULL);
+static void fail_reading(const char *chat_template) {
+    wick_model *m = open_with(chat_model, chat_template);
     char path[64];
     snprintf(path, sizeof path, "%s",
              write_temp("{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\","
-                        "\"content\":\"One.\"}]}\n{\"messages\":[" CALL "]}\n"
+                        "\"content\":\"One.\"},{\"role\":\"user\",\"content\":\"And\"}]}\n{\"messages\":[" CALL "]}\n"
                         "{\"text\":\"abc\"}\n{\"input_ids\":[1,2],\"labels\":[1,2]}\n"));
     wk_data_options o = { .max_seq_length = 64, .mask_prompt = true };
     uint64_t live = wk_alloc_live();
@@ -257,6 +286,13 @@ static void test_memory(void **state) {
     }
     unlink(path);
     wick_model_free(m);
+}
+
+static void test_memory(void **state) {
+    (void)state;
+    fail_reading(NULL);
+    fail_reading("{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
+                 "{% if m.role == 'assistant' and not loop.last %}<|user|>{% else %}.{% endif %}{% endfor %}");
 }
 
 /* ---- rows ---- */
@@ -376,6 +412,7 @@ static void test_classes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_masks), cmocka_unit_test(test_forms), cmocka_unit_test(test_normalised),
+        cmocka_unit_test(test_later_turns),
           cmocka_unit_test(test_wrong_lines),
         cmocka_unit_test(test_files), cmocka_unit_test(test_memory),  cmocka_unit_test(test_rows),
         cmocka_unit_test(test_order), cmocka_unit_test(test_classes),

@@ -25,6 +25,8 @@ static const reference_run runs[] = {
     { "qwen2-tied-train-accum2-smooth", "data/models/qwen2-tied", 2, 0.1, 4, 32, 8 },
     { "qwen2-tied-dora", "data/models/qwen2-tied", 1, 0, 2, 24, 1 },
     { "llama-embed-head", "data/models/llama", 1, 0, 2, 24, 1 },
+    { "mixtral-attention", "data/models/mixtral", 1, 0, 2, 24, 1 },
+    { "qwen3-moe-attention", "data/models/qwen3-moe", 1, 0, 2, 24, 1 },
 };
 
 /* The largest distance so far. Without fmax(): GCC 12 for aarch64 breaks down over a loop of it that it inlines. */
@@ -410,6 +412,9 @@ static void serving_bits(void **state) {
     serves_the_same(LLAMA, 2, EMBED | HEAD | 1u << WK_T_UP);
     serves_the_same("data/models/qwen2-tied", 1, EMBED | HEAD);
     serves_the_same("data/models/gemma2", 2, EMBED | HEAD);
+    serves_the_same("data/models/mixtral", 2, 0);
+    serves_the_same("data/models/qwen3-moe", 1, 0);
+    serves_the_same("data/models/gpt-oss", 2, 0);
 }
 
 /* ---- classification ---- */

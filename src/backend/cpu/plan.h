@@ -55,7 +55,7 @@ struct wk_step {
     bool adds;                     /* to what lies at out[0] already */
     int slot, slot2, table;        /* scratch: indices of wk_cpu_plan's slot[], rope[], sort[] */
     bool each;                     /* in mode ONE every thread does all of it, or has slot's operand to itself */
-    int copy;                      /* slot of each thread's own copy of a row, in mode ONE: what a norm makes, others' x; -1: none */
+    int copy;                      /* slot of each thread's copy of a row in mode ONE: what a norm makes, others' x; -1: none */
 };
 
 /* Scratch that outlives its step, used again when its last reader is done. */
