@@ -74,6 +74,7 @@ wick_status wk_guess_next(wk_guess *g, const int32_t *ids, int n, int room) {
     if (max < 1) return WICK_OK;
     if (g->draft) st = ask(g->draft, ids, n, max, g->id, &g->n);
     else g->n = wk_guess_lookup(ids, n, max, g->id);
+    if (st) g->n = 0;  /* they are not fed */
     g->n_made += g->n;
     return st;
 }

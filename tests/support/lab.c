@@ -41,13 +41,18 @@ wk_val lab_input(lab *l, int n, int cols) {
     return l->input[l->n_input++] = wk_graph_input(l->g, (wk_shape){ WK_ROWS_T, n, cols, false }, "input");
 }
 
-/* Types that nothing here writes: codes at random, under float16 scales that make values of about `size`. */
+/* Types that nothing here writes: 8-bit floats of a few exponents, or codes at random, under float16 scales that make values of
+ * about `size`. */
 static const struct { wk_dtype type; int d, min; float d_size, min_size; } coded[] = {
     { WK_Q2_K, 80, 82, 1.0f / 11, 1.0f / 8 }, { WK_Q3_K, 108, -1, 1.0f / 64, 0 }, { WK_IQ4_XS, 0, -1, 1.0f / 1024, 0 },
+    { WK_IQ3_S, 0, -1, 1.0f / 128, 0 },       { WK_TQ2_0, 64, -1, 1, 0 },
 };
 
 static void random_codes(lab_rng *r, wk_dtype type, float size, uint8_t *raw, uint64_t n_bytes) {
     size_t k = 0, n = sizeof coded / sizeof *coded;
+    for (uint64_t i = 0; type == WK_F8_E4M3 && i < n_bytes; i++)  /* to 0.23 */
+        raw[i] = (uint8_t)((lab_next(r) & 0x87) | (uint64_t)lab_pick(r, 1, 4) << 3);
+    if (type == WK_F8_E4M3) return;
     while (k < n && coded[k].type != type) k++;
     if (k == n) fail_msg("lab: no weights of %s", wk_dtypes[type].name);
     for (uint64_t i = 0; i < n_bytes; i++) raw[i] = (uint8_t)lab_next(r);

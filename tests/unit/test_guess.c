@@ -3,6 +3,7 @@
 #include "generate/generate.h"
 #include "support/lab.h"
 #include "support/run.h"
+#include <pthread.h>
 #include <string.h>
 
 #define CHAT "data/models/llama-chat"
@@ -219,6 +220,50 @@ static void refusals(void **state) {
     wick_model_free(classes);
 }
 
+typedef struct canceller { wick_session *draft; pthread_t thread; int turns; bool started; } canceller;
+
+static void *cancel_soon(void *arg) {
+    const canceller *c = arg;
+    for (volatile int i = 0; i < c->turns; i++) {}
+    wick_session_cancel(c->draft);
+    return NULL;
+}
+
+static bool start_cancelling(const wick_token *t, void *arg) {
+    canceller *c = arg;
+    if (t->index == 0) c->started = !pthread_create(&c->thread, NULL, cancel_soon, c);
+    return true;
+}
+
+/* A draft that another thread cancels while it guesses: what it had guessed was not fed, so nothing is taken back. */
+static void cancelled_draft(void **state) {
+    (void)state;
+    wick_model *m = run_open(LLAMA);
+    wick_session *s = run_session(m, 256, 0), *d = run_session(m, 256, 0);
+    wick_generate_options o = run_greedy(m, 100);
+    wick_prompt p = { .ids = (int32_t[]){ 5, 6 }, .n_ids = 2 };
+    int n_cancelled = 0;
+    o.n_draft = 64;
+    o.draft = d;
+    for (int k = 0; k < 20; k++) {
+        canceller c = { .draft = d, .turns = k * 50000 };
+        wick_result r;
+        wick_session_reset(s);
+        wick_session_reset(d);
+        wick_status st = wick_generate(s, &p, &o, start_cancelling, &c, &r);
+        assert_true(c.started);
+        pthread_join(c.thread, NULL);
+        if (!st) continue;
+        assert_int_equal(st, WICK_E_CANCELLED);
+        assert_int_equal(wick_session_n_used(s), 2 + r.n_generated - 1);
+        n_cancelled++;
+    }
+    assert_true(n_cancelled > 0);
+    wick_session_free(s);
+    wick_session_free(d);
+    wick_model_free(m);
+}
+
 static void no_allocation(void **state) {
     (void)state;
     wick_model *m = run_open(CHAT);
@@ -243,6 +288,7 @@ int main(void) {
         cmocka_unit_test(guesses_save_passes),
         cmocka_unit_test(stop_texts_and_streams),
         cmocka_unit_test(refusals),
+        cmocka_unit_test(cancelled_draft),
         cmocka_unit_test(no_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
-/* test_same_bits.c: a result depends on the request alone. A small random decoder (two layers, one with a window, one with
- * experts, head norms, capped scores and logits, two ropes that sequences choose from, adapters) runs sequences mixed at
- * random: rows of several in one pass, in any chunks, on any pages, with 1, 2 or 3 threads, other adapters beside, on keys and
- * values that are kept from earlier mixtures or computed again. Every row's logits equal, byte for byte, those of the row run
- * alone. Nothing is allocated while it runs.
+/* test_same_bits.c: a result depends on the request alone. A small random decoder (two layers: one sees all, in half of the
+ * networks with scores far apart; one has a window, capped scores, sinks and experts; head norms, capped logits, two ropes
+ * that sequences choose from, adapters) runs sequences mixed at random: rows of several in one pass, in any chunks, on any
+ * pages, with 1, 2 or 3 threads, other adapters beside, on keys and values that are kept from earlier mixtures or computed
+ * again. Every row's logits equal, byte for byte, those of the row run alone. Nothing is allocated while it runs.
  * The usual, short form mixes all weight types in each network. WICK_MIXTURES=N is the long form: N mixtures of every weight type
  * by itself on every instruction set, shared out among KV types and thread counts. */
 #include "base/cpu.h"
@@ -17,17 +17,19 @@
 #include <cmocka.h>
 
 /* Rows of D take K types (256); those of HEADS * HD and FF do not, as in many a real model. */
-enum { D = 256, FF = 32, HEADS = 4, KV_HEADS = 2, HD = 32, VOCAB = 56, EXPERTS = 3, MUCH = 530, ADAPTERS = 2, MAX_T = 90, LEN = 84,
+enum { D = 256, FF = 32, HEADS = 4, KV_HEADS = 2, HD = 32, VOCAB = 56, EXPERTS = 3, MUCH = 530, ADAPTERS = 2, MAX_T = 90, LEN = 140,
        WINDOW = 15, N_ROPE = 2, MAX_THREADS = 3 };
 enum { MIXTURES = 20, MIXTURES_C = 6 };  /* short form: of each KV type and thread count, on each set; plain C is slow */
 static const wk_dtype kv_types[] = { WK_F32, WK_F16, WK_Q8_0 };
 static const wk_dtype weight_types[] = { WK_F32, WK_F16, WK_BF16, WK_Q4_0, WK_Q4_1, WK_Q5_0, WK_Q5_1, WK_Q8_0, WK_Q2_K, WK_Q3_K,
-                                         WK_Q4_K, WK_Q5_K, WK_Q6_K, WK_IQ4_NL, WK_IQ4_XS, WK_MXFP4, WK_GPTQ, WK_AWQ };
+                                         WK_Q4_K, WK_Q5_K, WK_Q6_K, WK_IQ4_NL, WK_IQ4_XS, WK_MXFP4, WK_GPTQ, WK_AWQ, WK_IQ3_S,
+                                         WK_TQ2_0, WK_F8_E4M3 };
 enum { N_KV = sizeof kv_types / sizeof *kv_types, N_TYPE = sizeof weight_types / sizeof *weight_types, ALL_TYPES = -1 };
 
 typedef struct net {
     lab l;
     wk_val logits;
+    bool apart;  /* layer 0's scores, so that softmax's maximum rises from block to block */
     int type;    /* of matrices, in weight_types; ALL_TYPES: each in its turn */
     int n_matrix;
     wk_lora_term term[ADAPTERS][8];
@@ -64,9 +66,9 @@ static wk_val attention(net *n, wk_val x, int layer, wk_val freq) {
                   .n_head = HEADS,
                   .n_head_kv = KV_HEADS,
                   .head_dim = HD,
-                  .scale = 0.3f,
+                  .scale = n->apart && !layer ? 2.5f : 0.3f,
                   .causal = true,
-                  .cap = 2,
+                  .cap = layer ? 2 : 0,
                   .window = layer ? WINDOW : 0 };
     wk_val q = linear(n, x, HEADS * HD, D, layer * 4), k = linear(n, x, KV_HEADS * HD, D, -1),
            v = linear(n, x, KV_HEADS * HD, D, layer * 4 + 1);
@@ -75,7 +77,8 @@ static wk_val attention(net *n, wk_val x, int layer, wk_val freq) {
     q = LAB_OP(l, WK_OP_ROPE, &rope, q, freq);
     rope.n_head = KV_HEADS;
     k = LAB_OP(l, WK_OP_ROPE, &rope, k, freq);
-    return linear(n, LAB_OP(l, WK_OP_ATTENTION, &a, q, k, v), D, HEADS * HD, layer * 4 + 2);
+    wk_val y = layer ? LAB_OP(l, WK_OP_ATTENTION, &a, q, k, v, lab_vector(l, HEADS, 0)) : LAB_OP(l, WK_OP_ATTENTION, &a, q, k, v);
+    return linear(n, y, D, HEADS * HD, layer * 4 + 2);
 }
 
 static wk_val dense(net *n, wk_val x) {
@@ -100,6 +103,7 @@ static void net_new(net *n, int type, wk_dtype kv_type, int n_thread, int max_ro
     wk_attr norm = { .eps = 1e-5f }, embed = { .scale = 1.5f }, cap = { .cap = 3 };
     memset(n, 0, sizeof *n);
     n->type = type;
+    n->apart = seed % 2;
     n->n_matrix = (int)(seed * 7 % N_TYPE);  /* which types meet differs from network to network */
     assert_int_equal(wk_cpu_new(n_thread, &be), WICK_OK);
     lab *l = &n->l;
