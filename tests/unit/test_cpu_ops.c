@@ -302,17 +302,20 @@ static void random_rows(lab_rng *r, lab_rows *rows, const made *m, int max_t) {
     for (int i = 0; i < n; i++) if (lab_pick(r, 0, 1)) rows->out[rows->batch.n_out++] = i;
 }
 
-/* Was v made from a gradient that met weights, or keys and values, as bfloat16? Then it is off by what that rounds away. */
-static bool in_bf16(const lab *l, wk_val v) {
+/* How far gradients are off, of their norm, where they met weights, or keys and values, that they are rounded for; v may be made
+ * from such a one. 0: float32. */
+static double rounded(const lab *l, wk_val v) {
     const wk_graph *g = l->g;
     const wk_node *n = v >= 0 && g->value[v].node >= 0 ? &g->node[g->value[v].node] : NULL;
-    bool any = false;
-    if (!n || !(wk_cpu_features() & WK_CPU_AVX512_BF16)) return false;
+    bool pairs = wk_cpu_features() & WK_CPU_AVX512_BF16;
+    double most = 0;
+    if (!n) return 0;
     int w = n->op == WK_OP_CROSS_ENTROPY_GRAD ? 2 : n->op == WK_OP_LINEAR_INPUT_GRAD || n->op == WK_OP_EXPERT_INPUT_GRAD ? 1 : -1;
-    if (w >= 0 && g->value[n->in[w]].weight->dtype != WK_F32) return true;
-    if (n->op == WK_OP_ATTENTION_GRAD && l->kv->shape.dtype != WK_F32) return true;
-    for (int i = 0; i < n->n_in; i++) any |= in_bf16(l, n->in[i]);
-    return any;
+    wk_dtype type = w >= 0 ? g->value[n->in[w]].weight->dtype : WK_F32;
+    if (wk_dtypes[type].quantised) return 3e-2;
+    if (pairs && (type != WK_F32 || (n->op == WK_OP_ATTENTION_GRAD && l->kv->shape.dtype != WK_F32))) most = 5e-3;
+    for (int i = 0; i < n->n_in; i++) most = fmax(most, rounded(l, n->in[i]));
+    return most;
 }
 
 static void compare(lab *want, lab *got, wk_val v, const wk_batch *b, double tol, const char *what) {
@@ -334,7 +337,8 @@ static void compare(lab *want, lab *got, wk_val v, const wk_batch *b, double tol
         norm += (double)n;
         most += 1;
     }
-    if (in_bf16(want, v)) tol = got->kv ? 1e-2 : 5e-3;  /* attention's are such differences */
+    double off = rounded(want, v);
+    if (off > 0) tol = got->kv ? 2 * off : off;  /* attention's are such differences */
     if (!(sqrt(err) <= tol * sqrt(norm) + 1e-30) || !(worst <= 10 * tol * most + 1e-30))
         fail_msg("%s: output of %s [%lld, %lld]: relative error %.3g, worst element %.3g of %.3g", what,
                  x->node >= 0 ? wk_ops[want->g->node[x->node].op]->name : "input", (long long)rows, (long long)x->shape.cols,

@@ -358,37 +358,40 @@ static void check_grad(const test_case *c) {
     float *again = test_malloc(sizeof(float) * (size_t)(rows * ld));
     for (int64_t i = 0; i < rows * ldg; i++) g[i] = uniform();
     for (int64_t i = 0; i < rows * ld; i++) dx[i] = again[i] = 777;
-    bool bf16 = wk_grad_in_bf16(c->w);
-    int64_t ld16 = (c->n_out + 31) / 32 * 32, ldw = bf16 ? ld16 : ldg;
-    uint16_t *g16 = test_malloc(sizeof *g16 * (size_t)(rows * ld16));
-    const void *met = bf16 ? (const void *)g16 : g;
-    double tol = bf16 ? 8e-3 : 1e-5;  /* two factors, each off by 2^-8 at most */
-    if (bf16) wk_grad_round(g, ldg, rows, c->n_out, g16);
-    wk_linear_input_grad(c->w, met, ldw, rows, 0, c->n_out, 0, c->n_in, false, dx, ld);
+    bool rounds = wk_grad_rounds(c->w), bytes = rounds && !wk_holds_bf16(&c->w->l);
+    size_t stride = wk_grad_stride(c->w, c->n_out);
+    uint8_t *met = wk_alloc_aligned(stride * (size_t)rows);
+    double tol = rounds ? 8e-3 : 1e-5;  /* two factors, each off by 2^-8 at most */
+    double most = 0, step = 1.1 / 254;  /* bytes are off by half of 1/127 of the largest, 1 and `most` */
+    for (int64_t i = 0; i < (int64_t)c->n_out * c->n_in; i++) most = fmax(most, fabs((double)c->weight[i]));
+    wk_grad_prepare(c->w, g, ldg, rows, c->n_out, met);
+    wk_linear_input_grad(c->w, met, stride, rows, 0, c->n_out, 0, c->n_in, false, dx, ld);
     for (int r = 0; r < rows; r++) {
         for (int i = 0; i < c->n_in; i++) {
-            double want = 0, size = 0;
+            double want = 0, size = 0, rounding = 0;
             for (int o = 0; o < c->n_out; o++) {
                 double v = (double)g[r * ldg + o] * (double)c->weight[(int64_t)o * c->n_in + i];
                 want += v;
                 size += fabs(v);
+                rounding += step * (fabs((double)c->weight[(int64_t)o * c->n_in + i]) +
+                                    most * (fabs((double)g[r * ldg + o]) + step));
             }
             double e = fabs((double)dx[r * ld + i] - want);
-            CHECK(c, e <= tol * size + 1e-37);
+            CHECK(c, e <= (bytes ? rounding : tol * size) + 1e-37);
             err += e * e;
             norm += want * want;
         }
         CHECK(c, dx[r * ld + c->n_in] == 777.0f);
     }
-    CHECK(c, c->n_in * c->n_out < 4096 || sqrt(err) <= (bf16 ? 1e-2 : 1e-5) * sqrt(norm) + 1e-36);
-    wk_linear_input_grad(c->w, met, ldw, rows, 0, c->n_out, from, c->n_in, false, again, ld);
-    wk_linear_input_grad(c->w, met, ldw, rows, 0, c->n_out, 0, from, false, again, ld);
+    CHECK(c, c->n_in * c->n_out < 4096 || sqrt(err) <= (bytes ? 3e-2 : rounds ? 1e-2 : 1e-5) * sqrt(norm) + 1e-36);
+    wk_linear_input_grad(c->w, met, stride, rows, 0, c->n_out, from, c->n_in, false, again, ld);
+    wk_linear_input_grad(c->w, met, stride, rows, 0, c->n_out, 0, from, false, again, ld);
     CHECK(c, !memcmp(dx, again, sizeof(float) * (size_t)(rows * ld)));
     for (int r = 0; r < rows; r++)  /* a row alone */
-        wk_linear_input_grad(c->w, bf16 ? (const void *)(g16 + r * ld16) : g + r * ldg, ldw, 1, 0, c->n_out, 0, c->n_in, false,
-                             again + r * ld, ld);
+        wk_linear_input_grad(c->w, met + (size_t)r * stride, stride, 1, 0, c->n_out, 0, c->n_in, false, again + r * ld, ld);
     CHECK(c, !memcmp(dx, again, sizeof(float) * (size_t)(rows * ld)));
-    test_free(g), test_free(g16), test_free(dx), test_free(again);
+    wk_free_aligned(met);
+    test_free(g), test_free(dx), test_free(again);
 }
 
 static int unit_of(int kind) {
@@ -459,7 +462,18 @@ static void test_long_rows(void **unused) {
             }
 }
 
-/* The sets round activations, and multiply codes, to the same bits. */
+/* dx of gradients x. */
+static void grad_of_case(const test_case *c, float *dx) {
+    float *g = test_malloc(sizeof(float) * (size_t)(c->T * c->n_out));
+    for (int i = 0; i < c->T * c->n_out; i++) g[i] = c->x[i % (c->T * c->ldx)];
+    uint8_t *met = wk_alloc_aligned(wk_grad_stride(c->w, c->n_out) * (size_t)c->T);
+    wk_grad_prepare(c->w, g, c->n_out, c->T, c->n_out, met);
+    wk_linear_input_grad(c->w, met, wk_grad_stride(c->w, c->n_out), c->T, 0, c->n_out, 0, c->n_in, false, dx, c->n_in);
+    wk_free_aligned(met);
+    test_free(g);
+}
+
+/* The sets round activations, and multiply codes, to the same bits; gradients, too, where they meet codes as bytes. */
 static void test_sets_agree(void **unused) {
     (void)unused;
     for (int kind = 0; kind < N_KIND; kind++) {
@@ -470,13 +484,19 @@ static void test_sets_agree(void **unused) {
             sets_use(0);
             case_make(&c, seed, "c", kind, 9, 50, unit * (unit == 256 ? 1 : 5));
             wk_linear(c.w, c.act, c.T, 0, c.n_out, c.y, c.ldy, NULL);
+            size_t n_dx = sizeof(float) * (size_t)(c.T * c.n_in);
+            float *want = test_malloc(n_dx), *dx = test_malloc(n_dx);
+            grad_of_case(&c, want);
             for (int s = 1; sets_use(s); s++) {
                 case_make(&v, seed, wk_cpu_name(), kind, 9, 50, unit * (unit == 256 ? 1 : 5));
                 CHECK(&v, !memcmp(v.act, c.act, wk_act_bytes(c.w, 9)));
                 wk_linear(v.w, v.act, v.T, 0, v.n_out, v.y, v.ldy, NULL);
                 CHECK(&v, !memcmp(v.y, c.y, sizeof(float) * (size_t)(c.T * c.ldy)));
+                grad_of_case(&v, dx);
+                CHECK(&v, v.w->perm || !memcmp(dx, want, n_dx));
                 case_free(&v);
             }
+            test_free(want), test_free(dx);
             case_free(&c);
         }
     }
@@ -547,6 +567,49 @@ static void test_not_numbers(void **unused) {
     }
 }
 
+/* What 32 x 32 weights become when a gradient meets them as bytes, read off by gradients of one output each: off by half of 1/127
+ * of the largest, and a little more where a row has two values only; scales of any sign and size, none, and not a number. */
+static void test_grad_tiles(void **unused) {
+    (void)unused;
+    enum { N = 32 };
+    static const uint16_t scales[] = { 0x3c00, 0xbc00, 0, 0x0001, 0x2e66, 0xae66, 0x5640, 0x7e00 };  /* the last: NaN */
+    for (int s = 0; sets_use(s); s++)
+        for (uint64_t seed = 0; seed < 60; seed++) {
+            uint8_t raw[N][34];
+            float weight[N][N], g[N][N] = { { 0 } }, dx[N][N], most = 0;
+            int few = seed % 3 == 1, not_a_number = seed % 10 == 9;
+            state = seed;
+            for (int o = 0; o < N; o++) {
+                uint16_t d = scales[pick(0, 6 - (seed % 3 == 2))];
+                int one = pick(-128, 127), other = pick(-128, 127);
+                memcpy(raw[o], &d, 2);
+                for (int i = 0; i < N; i++) raw[o][2 + i] = (uint8_t)(few ? pick(0, 1) ? one : other : pick(-128, 127));
+                g[o][o] = 1;
+            }
+            if (not_a_number) memcpy(raw[7], &scales[7], 2);
+            wk_tensor t = { .name = WK_STR("w"), .dtype = WK_Q8_0, .n_dim = 2, .shape = { N, N, 1, 1 }, .data = raw[0],
+                            .n_bytes = sizeof raw };
+            wk_packed *w;
+            assert_int_equal(wk_pack(pool, &t, 0, NULL, false, &w), WICK_OK);
+            for (int o = 0; o < N; o++) {
+                wk_tensor_row(&t, o, weight[o]);
+                for (int i = 0; i < N; i++) most = fmaxf(most, fabsf(weight[o][i]));
+            }
+            uint8_t *met = wk_alloc_aligned(wk_grad_stride(w, N) * N);
+            wk_grad_prepare(w, g[0], N, N, N, met);
+            wk_linear_input_grad(w, met, wk_grad_stride(w, N), N, 0, N, 0, N, false, dx[0], N);
+            for (int o = 0; o < N; o++)
+                for (int i = 0; i < N; i++) {
+                    if (not_a_number) assert_true(!isfinite(dx[o][i]));
+                    else if (!(fabsf(dx[o][i] - weight[o][i]) <= most / 127 * (few ? 1.5f : 0.52f)))
+                        fail_msg("%s, seed %d: weight %d,%d is %g, became %g, of %g", wk_cpu_name(), (int)seed, o, i,
+                                 (double)weight[o][i], (double)dx[o][i], (double)most);
+                }
+            wk_free_aligned(met);
+            wk_packed_free(w);
+        }
+}
+
 /* Whatever part of what is here is said to be here, the best set that needs no more serves. */
 static void test_dispatch(void **unused) {
     (void)unused;
@@ -555,7 +618,7 @@ static void test_dispatch(void **unused) {
         if (mask & ~have) continue;
         wk_cpu_limit(mask);
         wk_linear_set s = wk_linear_fns();
-        assert_true(s.round && s.expand && s.mul && s.widen && s.mul_float && s.turn && s.grad);
+        assert_true(s.round && s.expand && s.mul && s.widen && s.mul_float && s.grad && s.turn_bytes);
         const wk_linear_set *best = &wk_linear_c, *pairs = NULL;
 #if defined(__x86_64__)
         if (!(wk_linear_avx2.need & ~mask)) best = &wk_linear_avx2;
@@ -595,6 +658,7 @@ int main(void) {
         cmocka_unit_test(test_products),
         cmocka_unit_test(test_long_rows),
         cmocka_unit_test(test_sets_agree),
+        cmocka_unit_test(test_grad_tiles),
         cmocka_unit_test(test_narrowed),
         cmocka_unit_test(test_bf16_rounding),
         cmocka_unit_test(test_not_numbers),

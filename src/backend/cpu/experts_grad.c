@@ -49,8 +49,13 @@ void wk_lower_combine_grad(wk_lowering *l, const wk_node *n) {
 
 static float *sorted_of(const wk_cpu_plan *p, int slot) { return (float *)(void *)(p->mem + p->slot[slot].at); }
 
-/* A sorted row of g has room for whole chunks: it is float32 or bfloat16, as its expert's weights take it. */
+/* Rows of g sorted, each expert's prepared as its weights take them, side by side from where its first would be if all were whole
+ * chunks of float32, which is the most. */
 static int64_t sorted_cols(int64_t n_out) { return (n_out + 31) / 32 * 32; }
+
+static void *expert_rows(const wk_step *s, const wk_cpu_plan *p, int64_t n_out, int64_t first) {
+    return sorted_of(p, s->slot) + first * sorted_cols(n_out);
+}
 
 /* g's rows by expert. */
 static void gather(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
@@ -60,11 +65,10 @@ static void gather(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     int64_t d = s->shape_in.cols, from, to, e = 0;
     wk_team_share(t, table->k * p->batch->n_row, 1, &from, &to);
     for (int64_t i = from; i < to; i++) {
-        const float *row = wk_in(p, s, 0) + item[i] * d;
-        float *place = sorted_of(p, s->slot) + i * sorted_cols(d);
         while (i >= start[e + 1]) e++;
-        if (wk_grad_in_bf16(s->weight->mat[e])) wk_grad_round(row, d, 1, d, (uint16_t *)(void *)place);
-        else memcpy(place, row, (size_t)d * sizeof *place);
+        const wk_packed *w = s->weight->mat[e];
+        wk_grad_prepare(w, wk_in(p, s, 0) + item[i] * d, d, 1, d,
+                        (uint8_t *)expert_rows(s, p, d, start[e]) + (size_t)(i - start[e]) * wk_grad_stride(w, d));
     }
 }
 
@@ -80,8 +84,8 @@ static void scatter(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     size_t n_bytes = (size_t)(to - from) * sizeof(float);
     for (int64_t e = 0; e < table->n_expert; e++) {
         const wk_packed *w = s->weight->mat[e];
-        wk_linear_input_grad(w, sorted_of(p, s->slot) + start[e] * sorted_cols(n_out), sorted_cols(n_out) << wk_grad_in_bf16(w),
-                             start[e + 1] - start[e], 0, n_out, from, to, false, back + start[e] * d, d);
+        wk_linear_input_grad(w, expert_rows(s, p, n_out, start[e]), wk_grad_stride(w, n_out), start[e + 1] - start[e], 0, n_out,
+                             from, to, false, back + start[e] * d, d);
     }
     if (share == 1) place = wk_out(p, s, 0);
     for (int64_t i = 0; i < k * p->batch->n_row; i++) memcpy(place + item[i] * d + from, back + i * d + from, n_bytes);

@@ -1,26 +1,55 @@
 /* grad_body.h: gradients with respect to inputs, compiled once per instruction set: linear_*.c includes it after simd.h.
- * Load: W^T g of every frozen weight a training step: weights are unpacked once for all rows, 64 outputs x 64 inputs at a time,
- * and stay in L1 while the rows' gradients go by. */
+ * Load: W^T g of every frozen weight a training step. Codes are turned and rounded once for all rows, for the products of codes to
+ * go on with; floats are unpacked 64 outputs x 64 inputs at a time, and stay in L1 while the rows' gradients go by. */
+#include "backend/cpu/bytes.h"
 
-/* A panel's weights, n chunks of 16 outputs, as float32: out [16][WK_GRAD_COLS]. */
-static void turn_codes(const wk_panel *p, const wk_layout *l, int n, float *out) {
-    const bool halves = wk_has_halves(l), min = wk_has_min(l), min_low = wk_has_min_low(l);
-    _Alignas(64) uint32_t turned[16][WK_CHUNK / 4];  /* a row's codes in order */
-    for (int c = 0; c < n; c++) {
-        for (int j = 0; j < WK_CHUNK / 4; j++)
-            for (int r = 0; r < 16; r++) memcpy(&turned[r][j], p->code[c] + 64 * j + 4 * r, 4);
-        for (int r = 0; r < 16; r++) {
-            const uint8_t *code = (const uint8_t *)turned[r];
-            float least = min ? p->min[c][r] : 0, least_low = min_low ? least + p->min_low[c][r] : least;
-            WK_UNROLL
-            for (int i = 0; i < WK_CHUNK; i += VW) {
-                vi v = (((vi)vu_from_u8(code + i) - p->offset) << 24) >> 24;  /* a signed byte */
-                vf_store(out + r * WK_GRAD_COLS + c * WK_CHUNK + i,
-                         __builtin_convertvector(v, vf) * p->scale[c][halves && i >= 16][r] +
-                             (i < 16 ? least_low : least));
-            }
+/* ---- 32 x 32 weights rounded to 8 bits: see bytes.h ---- */
+
+/* Code of input i, row r of a panel's first chunk, plus 128, turned round where its scale is below zero. */
+static uint8_t code_up(const wk_panel *p, int i, int r, bool flip) {
+    uint8_t c = (uint8_t)(p->code[0][i / 4 * 64 + 4 * r + i % 4] + 128 - p->offset);
+    return flip ? (uint8_t)~c : c;
+}
+
+static void find_steps(const wk_panel *p, const wk_layout *l, int half, wk_steps *s, wk_largest *most) {
+    for (int r = 0; r < 16; r++) {
+        float scale = p->scale[0][half && wk_has_halves(l)][r], min = wk_has_min(l) ? p->min[0][r] : 0;
+        if (!half && wk_has_min_low(l)) min += p->min_low[0][r];
+        int low = 255, high = 0;
+        for (int i = 16 * half; i < 16 * half + 16; i++) {
+            int c = code_up(p, i, r, scale < 0);
+            low = c < low ? c : low;
+            high = c > high ? c : high;
+        }
+        s->low[r] = (uint8_t)low;
+        s->step[r] = high > low ? fabsf(scale) : 0;
+        s->least[r] = fmaf(scale, (float)((scale < 0 ? 255 - low : low) - 128), min);
+        wk_raise(most, s->least[r]);
+        wk_raise(most, fmaf(s->step[r], (float)(high - low), s->least[r]));
+    }
+}
+
+static __attribute__((unused)) float turn_bytes(const wk_panel p[2], const wk_layout *l, uint8_t *out, int64_t apart) {
+    wk_largest most = { 0 };
+    wk_steps steps[2][2];
+    float widest = 0;
+    for (int k = 0; k < 4; k++) find_steps(&p[k / 2], l, k % 2, &steps[k / 2][k % 2], &most);
+    if (!wk_can_round(most.f)) return wk_fill_bytes(most.f, out, apart);
+    float inverse = 127 / most.f;
+    for (int i = 0; i < 64; i++) widest = fmaxf(widest, steps[i / 32][i / 16 % 2].step[i % 16]);
+    int bits = wk_bits_behind(widest * inverse);
+    for (int k = 0; k < 64; k++) {
+        int b = k / 32, half = k / 16 % 2, r = k % 16;
+        const wk_steps *s = &steps[b][half];
+        uint32_t step = wk_fixed_step(s->step[r], inverse, bits), least = wk_fixed_least(s->least[r], inverse, bits);
+        uint8_t *to = out + half * apart + (4 * b + r / 4) * 64 + r % 4;
+        bool flip = p[b].scale[0][half && wk_has_halves(l)][r] < 0;
+        for (int i = 0; i < 16; i++) {
+            uint32_t n = (uint32_t)(code_up(&p[b], 16 * half + i, r, flip) - s->low[r]);
+            to[4 * i] = (uint8_t)(((n * step >> 8) + least) >> bits);
         }
     }
+    return most.f / 127;
 }
 
 /* dx[mr][nv vectors] += the block's sum over o of g[mr][o] w[o]. */

@@ -59,6 +59,7 @@ void wk_lower_rms_norm_grad(wk_lowering *l, const wk_node *n) {
 bool wk_add_follows(const wk_cpu_plan *p, const wk_graph *g, int64_t k) {
     const wk_node *n = &g->node[k], *next = n + 1;
     if (k + 1 >= (int64_t)g->n_node || next->op != WK_OP_ADD || next->in[1] != n->out[0] || wk_dump_wanted()) return false;
+    for (int i = 0; i < n->n_in; i++) if (n->in[i] == next->in[0]) return false;
     if (n->op != WK_OP_LINEAR_INPUT_GRAD && (n->op != WK_OP_LORA_GRAD || n->attr.dropout > 0)) return false;
     return next->in[0] >= 0 && next->in[0] != n->out[0] && !is_read(g, n->out[0], (size_t)k + 2) && p->offset[next->in[0]] >= 0 &&
            p->offset[next->in[0]] == p->offset[next->out[0]];
@@ -76,14 +77,15 @@ void wk_lower_sum(wk_lowering *l, const wk_node *n, wk_split split, int64_t unit
     wk_lower_value(l, y, true, split, unit);
 }
 
-/* g as bfloat16, [R][n_out in whole chunks], for all threads. */
-static uint16_t *rounded(const wk_step *s, const wk_cpu_plan *p) { return (uint16_t *)(void *)(p->mem + p->slot[s->slot].at); }
-static int64_t rounded_cols(int64_t n_out) { return (n_out + 31) / 32 * 32; }
+/* g's rows prepared, for all threads. */
+static uint8_t *rounded(const wk_step *s, const wk_cpu_plan *p) { return p->mem + p->slot[s->slot].at; }
 
 static void round_rows(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    const wk_packed *w = s->weight->mat[0];
     int64_t n_out = s->shape_in.cols, from, to;
     wk_my_runs(p, t, s->shape_in, n_out, &from, &to);
-    wk_grad_round(wk_in(p, s, 0) + from * n_out, n_out, to - from, n_out, rounded(s, p) + from * rounded_cols(n_out));
+    wk_grad_prepare(w, wk_in(p, s, 0) + from * n_out, n_out, to - from, n_out,
+                    rounded(s, p) + (size_t)from * wk_grad_stride(w, n_out));
 }
 
 /* dx[R,i] = sum_o g[R,o] W[o,i], by columns. */
@@ -91,8 +93,8 @@ static void input_grad_rounded(const wk_step *s, const wk_cpu_plan *p, const wk_
     int64_t rows = wk_rows_of(p, s->shape_out), n_in = s->shape_out.cols, n_out = s->shape_in.cols, from, to;
     wk_my_cols(t, n_in, &from, &to);
     if (from < to && rows)
-        wk_linear_input_grad(s->weight->mat[0], rounded(s, p), rounded_cols(n_out), rows, 0, n_out, from, to, s->adds,
-                             wk_out(p, s, 0), n_in);
+        wk_linear_input_grad(s->weight->mat[0], rounded(s, p), wk_grad_stride(s->weight->mat[0], n_out), rows, 0, n_out, from, to,
+                             s->adds, wk_out(p, s, 0), n_in);
 }
 
 /* The same in float32: by rows where there are many, as columns come in whole tiles of weights; each thread then unpacks
@@ -103,16 +105,18 @@ static void input_grad(const wk_step *s, const wk_cpu_plan *p, const wk_team *t)
     if (rows >= 64 * t->n) wk_team_share(t, rows, 1, &r0, &r1);
     else wk_team_share(t, n_in, 64, &i0, &i1);
     if (i0 < i1 && r0 < r1)
-        wk_linear_input_grad(s->weight->mat[0], wk_in(p, s, 0) + r0 * n_out, n_out, r1 - r0, 0, n_out, i0, i1, s->adds,
+        wk_linear_input_grad(s->weight->mat[0], wk_in(p, s, 0) + r0 * n_out, (size_t)n_out * sizeof(float), r1 - r0, 0, n_out,
+                             i0, i1, s->adds,
                              wk_out(p, s, 0) + r0 * n_in, n_in);
 }
 
 static void lower_rounded(wk_lowering *l, const wk_node *n, const wk_cpu_weight *w) {
     wk_shape g = l->g->value[n->in[0]].shape;
     int64_t rows = wk_shape_rows(g, l->p->base.max_rows, l->p->base.max_rows);
-    int slot = wk_lower_slot(l, wk_bytes3(rows, rounded_cols(g.cols), sizeof(uint16_t)), l->k);
+    int slot = wk_lower_slot(l, wk_bytes3(rows, (int64_t)wk_grad_stride(w->mat[0], g.cols), 1), l->k);
     wk_step *s = wk_lower_step(l, round_rows);
     if (!s) return;
+    s->weight = w;
     s->slot = slot;
     wk_lower_value(l, n->in[0], false, WK_SPLIT_RUNS, g.cols);
     wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_NONE, 0);
@@ -127,7 +131,7 @@ static void lower_rounded(wk_lowering *l, const wk_node *n, const wk_cpu_weight 
 
 void wk_lower_linear_input_grad(wk_lowering *l, const wk_node *n) {
     const wk_cpu_weight *w = wk_lower_matrix(l, 1);
-    if (w && wk_grad_in_bf16(w->mat[0])) {
+    if (w && wk_grad_rounds(w->mat[0])) {
         lower_rounded(l, n, w);
         return;
     }

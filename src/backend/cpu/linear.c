@@ -33,10 +33,9 @@ static wk_linear_set choose(unsigned have) {
         if (s->mul_thin) f.mul_thin = s->mul_thin;
         if (s->mul_bf16) f.mul_bf16 = s->mul_bf16, f.pair_inputs = s->pair_inputs;
         if (s->few) f.few = s->few;
-        if (s->turn) f.turn = s->turn;
         if (s->grad) f.grad = s->grad;
-        if (s->turn_codes) f.turn_codes = s->turn_codes;
         if (s->turn_pairs) f.turn_pairs = s->turn_pairs;
+        if (s->turn_bytes) f.turn_bytes = s->turn_bytes;
         if (s->pairs.mul) f.pairs = s->pairs;
     }
     return f;
@@ -194,10 +193,6 @@ void wk_linear_add(const wk_packed *w, const void *act, size_t stride, int64_t n
 enum { GRAD_OUT = 64 };
 
 /* Weights of a block's 16 output rows, file inputs [i, i + n), as float32, out [16][WK_GRAD_COLS]. */
-static void codes_tile(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t i, int n, wk_panel *p, float *out) {
-    f->expand(w, block, i / WK_CHUNK, n / WK_CHUNK, p);
-    f->turn(p, &w->l, n / WK_CHUNK, out);
-}
 static void floats_tile(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t i, int n, float *wide, float *out) {
     const float *v = float_block(f, w, block, i, n, wide);
     for (int c = 0; c < n; c += 16)  /* sixteen rows' cache lines at a time */
@@ -219,12 +214,10 @@ static void find_places(const wk_packed *w, int64_t i, int n, int32_t *place) {
 static void weight_tile(const wk_linear_set *f, const wk_packed *w, int64_t o, int n_o, int64_t i, int n, const int32_t *place,
                         float *tile) {
     float wide[WK_GRAD_COLS * 16];
-    wk_panel panel;
     for (int k = 0; k < n_o; k += 16) {
         float *to = tile + k * WK_GRAD_COLS;
         if (w->perm) permuted_tile(w, (o + k) / 16, place, n, to);
-        else if (wk_holds_floats(&w->l)) floats_tile(f, w, (o + k) / 16, i, n, wide, to);
-        else codes_tile(f, w, (o + k) / 16, i, n, &panel, to);
+        else floats_tile(f, w, (o + k) / 16, i, n, wide, to);
     }
 }
 
@@ -242,34 +235,68 @@ static void grad_narrow(const wk_linear_set *f, const float *g, int64_t ldg, int
     }
 }
 
-bool wk_grad_in_bf16(const wk_packed *w) {
-    bool pairs = wk_holds_bf16(&w->l) && w->n_held >= WK_CHUNK, codes = !wk_holds_floats(&w->l) && !w->perm;
-    return (pairs || codes) && wk_linear_fns().turn_codes;
+/* What gradients meet w as. */
+typedef enum grad_kind { GRAD_FLOAT, GRAD_PAIRS, GRAD_BYTES } grad_kind;
+
+static grad_kind grad_kind_of(const wk_linear_set *f, const wk_packed *w) {
+    if (wk_holds_bf16(&w->l)) return w->n_held >= WK_CHUNK && f->turn_pairs ? GRAD_PAIRS : GRAD_FLOAT;
+    return wk_holds_floats(&w->l) || w->perm ? GRAD_FLOAT : GRAD_BYTES;
 }
 
-void wk_grad_round(const float *g, int64_t ldg, int64_t n_row, int64_t n, uint16_t *out) {
+static int64_t chunks_of(int64_t n) { return (n + WK_CHUNK - 1) / WK_CHUNK; }
+
+static size_t grad_stride(grad_kind kind, int64_t n) {
+    if (kind == GRAD_FLOAT) return (size_t)n * sizeof(float);
+    return (size_t)chunks_of(n) * (kind == GRAD_BYTES ? sizeof(wk_act) : WK_CHUNK * sizeof(uint16_t));
+}
+
+bool wk_grad_rounds(const wk_packed *w) {
     wk_linear_set f = wk_linear_fns();
-    int64_t ld = (n + WK_CHUNK - 1) / WK_CHUNK * WK_CHUNK;
+    return grad_kind_of(&f, w) != GRAD_FLOAT;
+}
+
+size_t wk_grad_stride(const wk_packed *w, int64_t n) {
+    wk_linear_set f = wk_linear_fns();
+    return grad_stride(grad_kind_of(&f, w), n);
+}
+
+void wk_round_rows(const float *x, int64_t ldx, int64_t n_row, int64_t n, uint16_t *out) {
+    wk_linear_set f = wk_linear_fns();
+    int64_t ld = chunks_of(n) * WK_CHUNK;
     for (int64_t r = 0; r < n_row; r++, out += ld) {
-        f.round_bf16(g + r * ldg, n, out);
+        if (f.round_bf16) f.round_bf16(x + r * ldx, n, out);
+        else for (int64_t i = 0; i < n; i++) out[i] = wk_f32_to_bf16(x[r * ldx + i]);
         memset(out + n, 0, (size_t)(ld - n) * sizeof *out);
+    }
+}
+
+/* A row as activations are rounded, zeros up to a whole chunk. */
+static void round_bytes(const wk_linear_set *f, const float *g, int64_t n, wk_act *out) {
+    float last[WK_CHUNK] = { 0 };
+    f->round(g, n / WK_CHUNK, out);
+    if (n % WK_CHUNK == 0) return;
+    memcpy(last, g + n / WK_CHUNK * WK_CHUNK, (size_t)(n % WK_CHUNK) * sizeof *last);
+    f->round(last, 1, out + n / WK_CHUNK);
+}
+
+void wk_grad_prepare(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t n, void *out) {
+    wk_linear_set f = wk_linear_fns();
+    grad_kind kind = grad_kind_of(&f, w);
+    size_t stride = grad_stride(kind, n);
+    if (kind == GRAD_PAIRS) wk_round_rows(g, ldg, n_row, n, out);
+    for (int64_t r = 0; kind != GRAD_PAIRS && r < n_row; r++) {
+        void *row = (uint8_t *)out + (size_t)r * stride;
+        if (kind == GRAD_BYTES) round_bytes(&f, g + r * ldg, n, row);
+        else memcpy(row, g + r * ldg, stride);
     }
 }
 
 /* Outputs [o, o + n_o) of 32 inputs from i on, in pairs of outputs, zeros up to whole chunks of them: tile [2][..][16][2]. */
 static void pairs_tile(const wk_linear_set *f, const wk_packed *w, int64_t o, int n_o, int64_t i, uint16_t *tile) {
     enum { APART = WK_GRAD_OUTPUTS * 16 };
-    wk_panel panel;
+    const uint16_t *plane = (const uint16_t *)(const void *)w->code;
     int k = 0;
-    for (; k < n_o; k += 16) {
-        int64_t block = (o + k) / 16;
-        if (wk_holds_bf16(&w->l)) {
-            f->turn_pairs((const uint16_t *)(const void *)w->code + (block * w->n_held + i) * 16, tile + k * 16, APART);
-            continue;
-        }
-        f->expand(w, block, i / WK_CHUNK, 1, &panel);
-        f->turn_codes(&panel, &w->l, tile + k * 16, APART);
-    }
+    for (; k < n_o; k += 16) f->turn_pairs(plane + ((o + k) / 16 * w->n_held + i) * 16, tile + k * 16, APART);
     for (int h = 0; k % WK_CHUNK && h < 2; h++) memset(tile + h * APART + k * 16, 0, 16 * 16 * sizeof *tile);
 }
 
@@ -293,16 +320,67 @@ static void grad_by_pairs(const wk_linear_set *f, const wk_packed *w, const uint
         }
 }
 
-void wk_linear_input_grad(const wk_packed *w, const void *g, int64_t ldg, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
+/* A panel's first chunk becomes zeros. */
+static void clear_panel(wk_panel *p, int offset) {
+    p->offset = offset;
+    memset(p->code[0], offset, sizeof p->code[0]);
+    memset(p->scale[0], 0, sizeof p->scale[0]);
+    memset(p->min[0], 0, sizeof p->min[0]);
+    memset(p->min_low[0], 0, sizeof p->min_low[0]);
+}
+
+/* Chunks of outputs [c, c + n) of 32 inputs from i on, as a matrix of 8 bits that has outputs for inputs. */
+static void bytes_tile(const wk_linear_set *f, const wk_packed *w, int64_t c, int64_t n, int64_t i, wk_packed *tile) {
+    static const wk_layout layout = { .bits = 8, .group = WK_CHUNK, .scale = WK_SCALE_F32, .zero = WK_ZERO_MID };
+    float *scale = (float *)(void *)tile->scale;
+    tile->l = layout;
+    tile->n_in = tile->n_held = n * WK_CHUNK;
+    tile->n_chunk = tile->n_group = n;
+    for (int64_t k = 0; k < n; k++) {
+        wk_panel panel[2];
+        for (int b = 0; b < 2; b++) {
+            int64_t block = 2 * (c + k) + b;
+            if (block < w->n_block) f->expand(w, block, i / WK_CHUNK, 1, &panel[b]);
+            else clear_panel(&panel[b], panel[0].offset);
+        }
+        float s = f->turn_bytes(panel, &w->l, tile->code + k * 512, n * 512);
+        for (int r = 0; r < 16; r++) scale[k * 16 + r] = scale[(n + k) * 16 + r] = s;
+    }
+}
+
+/* The forward pass's product of codes likewise. */
+static void grad_by_bytes(const wk_linear_set *f, const wk_packed *w, const wk_act *g, int64_t ldg, int64_t n_row, int64_t o0,
+                          int64_t o1, int64_t i0, int64_t i1, bool add, float *dx, int64_t ldx) {
+    _Alignas(64) uint8_t code[WK_GRAD_CHUNKS * 2 * 512];
+    _Alignas(64) float scale[WK_GRAD_CHUNKS * 2 * 16];
+    int64_t end = chunks_of(o1);
+    for (int64_t i = i0; i < i1; i += WK_CHUNK)
+        for (int64_t c = o0 / WK_CHUNK; c < end; c += WK_GRAD_CHUNKS) {
+            wk_packed tile = { .n_out = least(i1 - i, WK_CHUNK), .n_block = 2, .code = code, .scale = (uint8_t *)scale };
+            bytes_tile(f, w, c, least(end - c, WK_GRAD_CHUNKS), i, &tile);
+            linear_rows(f, &tile, g + (c - o0 / WK_CHUNK), ldg, n_row, 0, tile.n_out, dx + i, ldx, NULL, add || c > o0 / WK_CHUNK);
+        }
+}
+
+void wk_linear_input_grad(const wk_packed *w, const void *g, size_t stride, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
                           int64_t i1, bool add, float *dx, int64_t ldx) {
     wk_linear_set f = wk_linear_fns();
-    if (wk_grad_in_bf16(w)) grad_by_pairs(&f, w, g, ldg, n_row, o0, o1, i0, i1, add, dx, ldx);
-    else wk_linear_input_grad_f32(w, g, ldg, n_row, o0, o1, i0, i1, add, dx, ldx);
+    switch (grad_kind_of(&f, w)) {
+    case GRAD_BYTES:
+        grad_by_bytes(&f, w, g, (int64_t)(stride / sizeof(wk_act)), n_row, o0, o1, i0, i1, add, dx, ldx);
+        break;
+    case GRAD_PAIRS:
+        grad_by_pairs(&f, w, g, (int64_t)(stride / sizeof(uint16_t)), n_row, o0, o1, i0, i1, add, dx, ldx);
+        break;
+    default:
+        wk_linear_input_grad_f32(w, g, (int64_t)(stride / sizeof(float)), n_row, o0, o1, i0, i1, add, dx, ldx);
+    }
 }
 
 void wk_linear_input_grad_f32(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
                               int64_t i1, bool add, float *dx, int64_t ldx) {
     wk_linear_set f = wk_linear_fns();
+    assert(wk_holds_floats(&w->l) || w->perm);
     _Alignas(64) float tile[GRAD_OUT * WK_GRAD_COLS] = { 0 };
     int32_t place[WK_GRAD_COLS];
     for (int64_t i = i0; i < i1; i += WK_GRAD_COLS) {

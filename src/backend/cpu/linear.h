@@ -34,6 +34,7 @@ enum {
     WK_PANEL_INPUTS = 512,   /* the same for floats */
     WK_GRAD_COLS = 64,       /* inputs of a tile of weights that gradients go through */
     WK_GRAD_OUTPUTS = 1024,  /* outputs of such a tile of bfloat16, 32 inputs wide: 64 kB, they stay in L2 and are read in order */
+    WK_GRAD_CHUNKS = 64,     /* the same of 8 bits, in 32 outputs */
     WK_FEW_ROWS = 16,        /* so many rows are bound by memory: codes go straight into the product */
 };
 
@@ -192,14 +193,14 @@ typedef struct wk_linear_set {
     /* at most WK_FEW_ROWS rows against whole blocks, without panels */
     void (*few)(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy,
                 int n_col, const float *bias);
-    /* For gradients of inputs: a panel's n chunks, of layout l, as float32 [16][WK_GRAD_COLS]; and dx[n_row][n_col] += the
-     * block's sum of g[n_row][n_o] times w[n_o][WK_GRAD_COLS]; n_col in sixteens. */
-    void (*turn)(const wk_panel *p, const wk_layout *l, int n, float *out);
+    /* For gradients of inputs in float32: dx[n_row][n_col] += the sum of g[n_row][n_o] times w[n_o][WK_GRAD_COLS]; n_col in
+     * sixteens. */
     void (*grad)(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, int n_col, float *dx, int64_t ldx);
-    /* The same for mul_bf16, which then takes a gradient's rows and 32 inputs for outputs: a block's chunk as pairs of outputs
-     * [2][8][16 inputs][2], the halves `apart` numbers from each other; of a panel's first chunk, and of a plane of bfloat16.
-     * NULL: float32 serves. */
-    void (*turn_codes)(const wk_panel *p, const wk_layout *l, uint16_t *out, int64_t apart);
+    /* For mul, which then takes a gradient's rows and 32 inputs for outputs: the first chunks of two panels, of 32 outputs, rounded
+     * to 8 bits: out [2][8][16 inputs][4 outputs] plus 128, the halves `apart` bytes from each other. Returns the tile's scale. */
+    float (*turn_bytes)(const wk_panel p[2], const wk_layout *l, uint8_t *out, int64_t apart);
+    /* For mul_bf16 likewise: a chunk of a plane of bfloat16 as pairs of outputs [2][8][16 inputs][2], the halves `apart` numbers
+     * from each other. NULL: float32 serves. */
     void (*turn_pairs)(const uint16_t *plane, uint16_t *out, int64_t apart);
     wk_pair_fns pairs;  /* NULL: float32 serves */
 } wk_linear_set;

@@ -507,9 +507,93 @@ VNNI static void few_avx512(const wk_packed *w, const void *act, int64_t n_row, 
 #include "backend/cpu/grad_body.h"
 WK_SIMD_END
 
+/* Codes of half a chunk, turned round where their scale is below zero; lowest and highest of each dword. */
+VNNI_PART void load_half(const wk_panel *p, int half, __m512 scale, __m512i *low, __m512i *high) {
+    __m512i flip = _mm512_srai_epi32(_mm512_castps_si512(scale), 31), c[4];
+    UNROLL for (int j = 0; j < 4; j++) c[j] = _mm512_xor_si512(_mm512_load_si512(p->code[0] + 256 * half + 64 * j), flip);
+    __m512i a = _mm512_min_epu8(_mm512_min_epu8(c[0], c[1]), _mm512_min_epu8(c[2], c[3])),
+            b = _mm512_max_epu8(_mm512_max_epu8(c[0], c[1]), _mm512_max_epu8(c[2], c[3]));
+    a = _mm512_min_epu8(a, _mm512_srli_epi32(a, 16)), b = _mm512_max_epu8(b, _mm512_srli_epi32(b, 16));
+    a = _mm512_min_epu8(a, _mm512_srli_epi32(a, 8)), b = _mm512_max_epu8(b, _mm512_srli_epi32(b, 8));
+    *low = _mm512_and_si512(a, _mm512_set1_epi32(255));
+    *high = _mm512_and_si512(b, _mm512_set1_epi32(255));
+}
+VNNI_PART __m512 half_scale(const wk_panel *p, const wk_layout *l, int half) {
+    return _mm512_load_ps(p->scale[0][half && wk_has_halves(l)]);
+}
+
+typedef struct half_steps { __m512i low; __m512 step, least; } half_steps;
+
+/* As grad_body.h's find_steps(); the magnitudes that largest ones come from are returned. */
+VNNI_PART __m512i steps_of_half(const wk_panel *p, const wk_layout *l, int half, half_steps *s) {
+    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+    __m512 scale = half_scale(p, l, half), min = wk_has_min(l) ? _mm512_load_ps(p->min[0]) : _mm512_setzero_ps();
+    __m512i high;
+    if (!half && wk_has_min_low(l)) min = _mm512_add_ps(min, _mm512_load_ps(p->min_low[0]));
+    load_half(p, half, scale, &s->low, &high);
+    __mmask16 below = _mm512_movepi32_mask(_mm512_castps_si512(scale));
+    __m512i lowest = _mm512_mask_sub_epi32(s->low, below, _mm512_set1_epi32(255), s->low);
+    s->least = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(_mm512_sub_epi32(lowest, _mm512_set1_epi32(128))), min);
+    s->step = _mm512_maskz_and_ps(_mm512_cmpgt_epi32_mask(high, s->low), scale, _mm512_castsi512_ps(magnitude));
+    __m512 top = _mm512_fmadd_ps(s->step, _mm512_cvtepi32_ps(_mm512_sub_epi32(high, s->low)), s->least);
+    return _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(s->least), magnitude),
+                            _mm512_and_si512(_mm512_castps_si512(top), magnitude));
+}
+
+/* Half a chunk: least + step * n in words of 16 bits; bytes of 4 inputs become bytes of 4 outputs, and sixteens of bytes then come
+ * together: out [4][16 inputs][4 outputs]. */
+VNNI_PART void round_half(const wk_panel *p, int half, __m512 scale, const half_steps *s, float inverse, int bits, uint8_t *out) {
+    const __m512i turn = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    const __m512i upper = _mm512_set1_epi16(-256);
+    const __m128i n_bits = _mm_cvtsi32_si128(bits);
+    __m512 inv = _mm512_set1_ps(inverse);
+    __m512i flip = _mm512_srai_epi32(_mm512_castps_si512(scale), 31);
+    __m512i low = _mm512_mullo_epi32(s->low, _mm512_set1_epi32(0x01010101));
+    __m512i step = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_mul_ps(s->step, inv), _mm512_set1_ps((float)(256 << bits))));
+    __m512i least = _mm512_cvtps_epi32(
+        _mm512_mul_ps(_mm512_fmadd_ps(s->least, inv, _mm512_set1_ps(128)), _mm512_set1_ps((float)(1 << bits))));
+    step = _mm512_min_epu32(step, _mm512_set1_epi32(65535));
+    least = _mm512_add_epi32(least, _mm512_set1_epi32(1 << bits >> 1));
+    step = _mm512_or_si512(step, _mm512_slli_epi32(step, 16));
+    least = _mm512_or_si512(least, _mm512_slli_epi32(least, 16));
+    __m512i v[4];
+    UNROLL for (int j = 0; j < 4; j++) {
+        __m512i c = _mm512_xor_si512(_mm512_load_si512(p->code[0] + 256 * half + 64 * j), flip), n = _mm512_sub_epi8(c, low);
+        __m512i even = _mm512_mulhi_epu16(_mm512_slli_epi16(n, 8), step);
+        __m512i odd = _mm512_mulhi_epu16(_mm512_and_si512(n, upper), step);
+        even = _mm512_srl_epi16(_mm512_add_epi16(even, least), n_bits);
+        odd = _mm512_srl_epi16(_mm512_add_epi16(odd, least), n_bits);
+        v[j] = _mm512_shuffle_epi8(_mm512_or_si512(even, _mm512_slli_epi16(odd, 8)), turn);
+    }
+    __m512i a = _mm512_shuffle_i64x2(v[0], v[1], 0x44), b = _mm512_shuffle_i64x2(v[0], v[1], 0xee),
+            c = _mm512_shuffle_i64x2(v[2], v[3], 0x44), d = _mm512_shuffle_i64x2(v[2], v[3], 0xee);
+    _mm512_store_si512(out, _mm512_shuffle_i64x2(a, c, 0x88));
+    _mm512_store_si512(out + 64, _mm512_shuffle_i64x2(a, c, 0xdd));
+    _mm512_store_si512(out + 128, _mm512_shuffle_i64x2(b, d, 0x88));
+    _mm512_store_si512(out + 192, _mm512_shuffle_i64x2(b, d, 0xdd));
+}
+
+VNNI static float turn_bytes_avx512(const wk_panel p[2], const wk_layout *l, uint8_t *out, int64_t apart) {
+    half_steps s[2][2];
+    __m512i most = _mm512_setzero_si512();
+    __m512 widest = _mm512_setzero_ps();
+    UNROLL for (int k = 0; k < 4; k++) {
+        most = _mm512_max_epu32(most, steps_of_half(&p[k / 2], l, k % 2, &s[k / 2][k % 2]));
+        widest = _mm512_max_ps(widest, s[k / 2][k % 2].step);
+    }
+    wk_largest largest = { .u = _mm512_reduce_max_epu32(most) };
+    if (!wk_can_round(largest.f)) return wk_fill_bytes(largest.f, out, apart);
+    float inverse = 127 / largest.f;
+    int bits = wk_bits_behind(_mm512_reduce_max_ps(widest) * inverse);
+    UNROLL for (int k = 0; k < 4; k++)
+        round_half(&p[k / 2], k % 2, half_scale(&p[k / 2], l, k % 2), &s[k / 2][k % 2], inverse, bits,
+                   out + k % 2 * apart + k / 2 * 256);
+    return largest.f / 127;
+}
+
 const wk_linear_set wk_linear_avx512 = {
     .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI, .name = "avx512-vnni",
     .round = round_avx512, .expand = expand_avx512, .mul = mul_avx512, .widen = widen_avx512, .widen_f8 = widen_f8,
-    .mul_float = mul_float_avx512, .few = few_avx512, .turn = turn_codes, .grad = grad_rows,
+    .mul_float = mul_float_avx512, .few = few_avx512, .grad = grad_rows, .turn_bytes = turn_bytes_avx512,
 };
 #endif

@@ -106,31 +106,6 @@ BF16_PART void turn_eight(__m512i v[8]) {
     }
 }
 
-/* Sixteen inputs: four vectors of codes, lanes being outputs. Two inputs' values rounded are 8 pairs of outputs each, which are
- * put side by side, and those of a pair of outputs then gathered. */
-BF16_PART void turn_half(const uint8_t *code, int offset, __m512 scale, __m512 least, uint16_t *out) {
-    const __m512i side = _mm512_set_epi32(15, 7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0);
-    __m512i pair[8];
-    UNROLL for (int j = 0; j < 4; j++) {
-        __m512i c = _mm512_sub_epi8(_mm512_load_si512(code + 64 * j), _mm512_set1_epi8((char)offset));
-        __m512 v[4];
-        UNROLL for (int b = 0; b < 4; b++) {
-            __m512i q = _mm512_srai_epi32(_mm512_slli_epi32(c, (unsigned)(24 - 8 * b)), 24);
-            v[b] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(q), scale, least);
-        }
-        UNROLL for (int b = 0; b < 2; b++)
-            pair[2 * j + b] = _mm512_permutexvar_epi32(side, (__m512i)_mm512_cvtne2ps_pbh(v[2 * b + 1], v[2 * b]));
-    }
-    turn_eight(pair);
-    UNROLL for (int p = 0; p < 8; p++) _mm512_store_si512(out + 32 * p, pair[p]);
-}
-BF16 static void turn_codes(const wk_panel *p, const wk_layout *l, uint16_t *out, int64_t apart) {
-    __m512 least = wk_has_min(l) ? _mm512_load_ps(p->min[0]) : _mm512_setzero_ps();
-    __m512 least_low = wk_has_min_low(l) ? _mm512_add_ps(least, _mm512_load_ps(p->min_low[0])) : least;
-    turn_half(p->code[0], p->offset, _mm512_load_ps(p->scale[0][0]), least_low, out);
-    turn_half(p->code[0] + 256, p->offset, _mm512_load_ps(p->scale[0][wk_has_halves(l)]), least, out + apart);
-}
-
 BF16 static void turn_pairs(const uint16_t *plane, uint16_t *out, int64_t apart) {
     const __m512i side = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15));
     for (int h = 0; h < 2; h++, plane += 256, out += apart) {
@@ -192,6 +167,6 @@ BF16 static void mul_pairs(int64_t n_m, int64_t n_n, bool add, int64_t n_k, cons
 const wk_linear_set wk_linear_avx512bf16 = {
     .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI | WK_CPU_AVX512_BF16, .name = "avx512-bf16",
     .round_bf16 = round_bf16, .mul_bf16 = mul_bf16, .mul_thin = mul_thin, .pair_inputs = 2048,
-    .turn_codes = turn_codes, .turn_pairs = turn_pairs, .pairs = { round_bf16, pair_rows, mul_pairs },
+    .turn_pairs = turn_pairs, .pairs = { round_bf16, pair_rows, mul_pairs },
 };
 #endif

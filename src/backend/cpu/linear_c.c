@@ -117,6 +117,6 @@ const wk_linear_set wk_linear_c = {
     .widen = widen_c,
     .widen_f8 = widen_f8,
     .mul_float = mul_float_c,
-    .turn = turn_codes,
     .grad = grad_rows,
+    .turn_bytes = turn_bytes,
 };

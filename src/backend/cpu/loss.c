@@ -2,7 +2,7 @@
  * gradients make them again. Threads divide rows (outputs, for the weight's gradient), and each row goes through the outputs in
  * tiles of a fixed size. Load: three products with the output projection a training step, a fifth of a small model's work.
  *
- * Where gradients are rounded to bfloat16 anyway, and no adapter or cap comes between, two do: the loss keeps e^(z - top) of some
+ * Where gradients are rounded anyway, and no adapter or cap comes between, two do: the loss keeps e^(z - top) of some
  * rows' logits in bfloat16, and when it knows their sum makes those rows' dx for a gradient of 1, which the gradient scales. */
 #include "backend/cpu/plan.h"
 #include <math.h>
@@ -12,16 +12,16 @@ enum { TILE_ROWS = 256, TILE_OUTPUTS = 384 };  /* 384 kB of logits: they stay in
 
 enum { KEPT_BYTES = 32 << 20, LEAST_KEPT = 96 };  /* of a thread; with fewer rows weights are turned too often for it to pay */
 
-/* A thread's room: an operand of TILE_ROWS rows, then logits [TILE_ROWS][TILE_OUTPUTS], their gradients as bfloat16, then
+/* A thread's room: an operand of TILE_ROWS rows, then logits [TILE_ROWS][TILE_OUTPUTS], their gradients prepared, then
  * s A x [TILE_ROWS][rank]. */
-typedef struct loss_room { void *act; float *z; uint16_t *z16; float *mid; } loss_room;
+typedef struct loss_room { void *act; float *z; void *g; float *mid; } loss_room;
 enum { LOGIT_BYTES = TILE_ROWS * TILE_OUTPUTS * 4, TILE_BYTES = TILE_ROWS * TILE_OUTPUTS * 6 };
 
 static size_t operand_bytes(const wk_packed *w) { return (wk_act_bytes(w, TILE_ROWS) + 63) / 64 * 64; }
 
 static loss_room room_of(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     uint8_t *at = wk_room(p, t), *z = at + operand_bytes(s->weight->mat[0]);
-    return (loss_room){ at, (float *)(void *)z, (uint16_t *)(void *)(z + LOGIT_BYTES), (float *)(void *)(z + TILE_BYTES) };
+    return (loss_room){ at, (float *)(void *)z, z + LOGIT_BYTES, (float *)(void *)(z + TILE_BYTES) };
 }
 
 /* An adapter of the head: its A x and B are inputs i and i + 1. */
@@ -82,13 +82,14 @@ static void keep(const wk_step *s, const wk_cpu_plan *p, const loss_room *room, 
         to.top[at + i] = sum[i].top;
         p->kernels->logits_grad(0, sum[i].top, 1, 0, room->z + i * TILE_OUTPUTS, end - o);
     }
-    wk_grad_round(room->z, TILE_OUTPUTS, n, end - o, to.e + at * TILE_OUTPUTS);
+    wk_round_rows(room->z, TILE_OUTPUTS, n, end - o, to.e + at * TILE_OUTPUTS);
 }
 
 /* dx [n, d] of rows from r on, whose logits were kept, for a gradient of 1 of each loss. */
 static void grads_of_kept(const wk_step *s, const wk_cpu_plan *p, const loss_room *room, const float *lse, int64_t r, int64_t n,
                           float *dx) {
     const wk_attr *a = &s->node->attr;
+    const wk_packed *w = s->weight->mat[0];
     kept from = kept_of(s, room);
     int64_t d = s->shape_in.cols, n_out = s->weight->base.n_row;
     for (int64_t o = 0; o < n_out; o += TILE_OUTPUTS) {
@@ -100,8 +101,8 @@ static void grads_of_kept(const wk_step *s, const wk_cpu_plan *p, const loss_roo
                               end - o, z);
             if (label >= o && label < end) z[label - o] -= 1 - a->smoothing;
         }
-        wk_grad_round(room->z, TILE_OUTPUTS, n, end - o, room->z16);
-        wk_linear_input_grad(s->weight->mat[0], room->z16, ld, n, o, end, 0, d, o > 0, dx, d);
+        wk_grad_prepare(w, room->z, TILE_OUTPUTS, n, end - o, room->g);
+        wk_linear_input_grad(w, room->g, wk_grad_stride(w, end - o), n, o, end, 0, d, o > 0, dx, d);
     }
 }
 
@@ -172,7 +173,7 @@ static void logit_grads(const wk_step *s, const wk_cpu_plan *p, const loss_room 
 static void input_grads(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const wk_packed *w = s->weight->mat[0], *b = b_of(s, p, 4);
     int64_t d = s->shape_out.cols, n_out = s->weight->base.n_row, rank = b ? wk_packed_n_in(b) : 0, from, to;
-    bool bf16 = wk_grad_in_bf16(w);
+    bool rounds = wk_grad_rounds(w);
     loss_room room = room_of(s, p, t);
     wk_my_runs(p, t, s->shape_out, d, &from, &to);
     for (int64_t r = from; r < to; r += TILE_ROWS) {
@@ -182,9 +183,9 @@ static void input_grads(const wk_step *s, const wk_cpu_plan *p, const wk_team *t
         for (int64_t o = 0; o < n_out; o += TILE_OUTPUTS) {
             int64_t end = least(n_out, o + TILE_OUTPUTS);
             logit_grads(s, p, &room, r, n, o, end);
-            if (bf16) wk_grad_round(room.z, TILE_OUTPUTS, n, end - o, room.z16);
-            wk_linear_input_grad(w, bf16 ? (const void *)room.z16 : room.z, bf16 ? (end - o + 31) / 32 * 32 : TILE_OUTPUTS, n, o,
-                                 end, 0, d, o > 0, wk_out(p, s, 0) + r * d, d);
+            if (rounds) wk_grad_prepare(w, room.z, TILE_OUTPUTS, n, end - o, room.g);
+            wk_linear_input_grad(w, rounds ? room.g : room.z, rounds ? wk_grad_stride(w, end - o) : TILE_OUTPUTS * sizeof(float), n,
+                                 o, end, 0, d, o > 0, wk_out(p, s, 0) + r * d, d);
             if (b) wk_linear_input_grad_f32(b, room.z, TILE_OUTPUTS, n, o, end, 0, rank, o > 0, dmid, rank);
         }
         if (b) p->kernels->scale(s->node->attr.scale, dmid, n * rank, dmid);
@@ -233,7 +234,7 @@ static void make_dx_too(wk_lowering *l, const wk_node *n, const wk_cpu_weight *w
     wk_cpu_plan *p = l->p;
     const wk_node *grad = grad_of(l->g, n);
     int64_t n_out = w->base.n_row, rows = KEPT_BYTES / (int64_t)kept_bytes(1, n_out);
-    if (!grad || n->in[3] >= 0 || n->attr.cap > 0 || !wk_grad_in_bf16(w->mat[0]) || rows < LEAST_KEPT) return;
+    if (!grad || n->in[3] >= 0 || n->attr.cap > 0 || !wk_grad_rounds(w->mat[0]) || rows < LEAST_KEPT) return;
     if (rows > TILE_ROWS) rows = TILE_ROWS;
     int slot = wk_lower_slot(l, wk_bytes3(p->base.max_rows, w->base.n_col, sizeof(float)), grad - l->g->node);
     if (slot < 0) return;

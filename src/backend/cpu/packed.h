@@ -80,19 +80,24 @@ void wk_packed_row(const wk_packed *w, int64_t o, float *out);
 /* Overwrites row o of a float32 or bfloat16 weight. */
 void wk_packed_write(wk_packed *w, int64_t o, const float *in);
 
-/* Do gradients meet w as bfloat16? Where the processor multiplies pairs of it, codes' values and gradients are rounded to
- * bfloat16, which a forward pass with activations of 8 bits has no more than either; other floats and processors keep float32. */
-bool wk_grad_in_bf16(const wk_packed *w);
-/* Rounds n_row rows of n numbers of g [n_row, ldg] to bfloat16, out [n_row, ld], zeros up to ld = n rounded up to 32. */
-void wk_grad_round(const float *g, int64_t ldg, int64_t n_row, int64_t n, uint16_t *out);
+/* The left operand of gradients with respect to inputs. For codes, g's rows are rounded as activations are, and the weights to 8
+ * bits once more, with one scale for 32 outputs x 32 inputs; for bfloat16 weights g is rounded to it where the processor multiplies
+ * its pairs. Else, and where inputs are permuted, all stays float32. */
+bool wk_grad_rounds(const wk_packed *w);
+/* Bytes from one prepared row of n numbers to the next; at most 4 (n rounded up to 32). */
+size_t wk_grad_stride(const wk_packed *w, int64_t n);
+/* Prepares n_row rows of n numbers of g [n_row, ldg]. */
+void wk_grad_prepare(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t n, void *out);
+/* Rounds n_row rows of n numbers of x [n_row, ldx] to bfloat16, out [n_row, ld], zeros up to ld = n rounded up to 32. */
+void wk_round_rows(const float *x, int64_t ldx, int64_t n_row, int64_t n, uint16_t *out);
 
 /* dx[r][i] (+)= sum over o in [o0, o1) (o0 a multiple of 64) of g[r][o - o0] W[o][i] for input columns [i0, i1) (multiples of
- * 32, i1 or n_in). g [n_row, ldg]: as wk_grad_round() leaves it where wk_grad_in_bf16(w), and o in pairs in order; else float32,
- * the weights' values as they are, and o in blocks of 64, each summed by itself and added in order. dx [n_row, ldx]: rows and
- * columns may be shared out in any way. */
-void wk_linear_input_grad(const wk_packed *w, const void *g, int64_t ldg, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
+ * 32, i1 or n_in). g: prepared rows, stride bytes apart; or float32 rows if not wk_grad_rounds(w). Rounded ones are summed as a
+ * forward pass sums; others in blocks of 64 outputs, added in order. dx [n_row, ldx]: rows and columns may be shared out in any
+ * way. */
+void wk_linear_input_grad(const wk_packed *w, const void *g, size_t stride, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
                           int64_t i1, bool add, float *dx, int64_t ldx);
-/* With g of float32 whatever w is: for an adapter's matrices, whose gradients are to keep all bits. */
+/* With g of float32, for w of floats, an adapter's matrices above all, whose gradients are to keep all bits; or permuted codes. */
 void wk_linear_input_grad_f32(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
                               int64_t i1, bool add, float *dx, int64_t ldx);
 
