@@ -16,7 +16,7 @@ test:  ## installs what is missing, builds, fetches test data, runs every test (
 check:  ## Clang, sanitizers, fuzz corpora, Valgrind, coverage, tidy, examples, install; PART=name runs one
 	@scripts/check.sh $(PART)
 
-bench:  ## speed and memory beside other programs, into docs/benchmarks.md; SECTION="tokenizer memory" runs some
+bench:  ## speed and memory beside other programs, into docs/benchmarks.md; SECTION="--rounds 3 speed avx2" runs some
 	@scripts/deps.sh bench
 	@scripts/build.sh
 	@python3 bench/bench.py $(SECTION)

@@ -739,6 +739,8 @@ def main():
                             if not (n == "peft" and have_peft) and not os.path.exists(os.path.join(CACHE, there[n])))
     if "llama.cpp" in missing or "llama.cpp-avx2" in missing:
         missing.pop("llama.cpp-src", None)
+    if not missing.keys() & {"qwen", "quantised"} and "tokenizer" not in sections:
+        missing.pop("venv", None)  # what it would make is there
     if missing:
         download, disk = (sum(NEEDS[n][k] for n in missing) for k in (0, 1))
         say(f"This brings into {CACHE}: {download} MB of downloads, {disk} MB of disk:")
