@@ -28,16 +28,11 @@ static size_t place(taken *t, size_t *n_taken, size_t n, int64_t k, int64_t unti
     return at;
 }
 
-/* Where v's node may put it in place of its first input: that one, if this is its only reader; else WK_NO_VAL. */
-static wk_val replaced(const wk_graph *g, wk_val v, const int32_t *readers) {
+/* Where v's node may put it in place of its first input: that one, if nobody reads it later; else WK_NO_VAL. */
+static wk_val replaced(const wk_graph *g, wk_val v, const int64_t *last) {
     const wk_node *n = g->value[v].node >= 0 ? &g->node[g->value[v].node] : NULL;
     wk_val x = n && n->out[0] == v && wk_ops[n->op]->in_place ? n->in[0] : WK_NO_VAL;
-    return x >= 0 && g->value[x].kind == WK_VALUE_RESULT && !g->value[x].keep && readers[x] == 1 ? x : WK_NO_VAL;
-}
-
-static void count_readers(const wk_graph *g, int32_t *readers) {
-    for (size_t k = 0; k < g->n_node; k++)
-        for (int i = 0; i < g->node[k].n_in; i++) if (g->node[k].in[i] >= 0) readers[g->node[k].in[i]]++;
+    return x >= 0 && g->value[x].kind == WK_VALUE_RESULT && last[x] == g->value[v].node ? x : WK_NO_VAL;
 }
 
 /* The stretch that begins at `at` goes on living. */
@@ -57,12 +52,10 @@ static wick_status bytes_of(const wk_value *x, int64_t max_rows, size_t elem, si
 wick_status wk_graph_layout(const wk_graph *g, int64_t max_rows, size_t elem, size_t align, int64_t *offset, size_t *total) {
     int64_t *last = wk_alloc_array(g->n_value, sizeof *last);
     taken *t = wk_alloc_array(g->n_value + 1, sizeof *t);
-    int32_t *readers = wk_alloc_array(g->n_value, sizeof *readers);
     size_t n_taken = 0;
-    wick_status st = last && t && readers ? WICK_OK : wk_fail_memory(g->n_value * sizeof *t, "a memory plan");
+    wick_status st = last && t ? WICK_OK : wk_fail_memory(g->n_value * sizeof *t, "a memory plan");
     *total = 0;
     if (!st) last_uses(g, last);
-    if (!st) count_readers(g, readers);
     for (int pass = 0; pass < 2; pass++) {  /* inputs first: they are written before the first node runs */
         for (size_t v = 0; !st && v < g->n_value; v++) {
             const wk_value *x = &g->value[v];
@@ -71,7 +64,7 @@ wick_status wk_graph_layout(const wk_graph *g, int64_t max_rows, size_t elem, si
             if (x->kind == WK_VALUE_PARAM || (x->kind == WK_VALUE_INPUT) != (pass == 0)) continue;
             st = bytes_of(x, max_rows, elem, align, &n);
             if (st) break;
-            wk_val old = replaced(g, (wk_val)v, readers);
+            wk_val old = replaced(g, (wk_val)v, last);
             if (old >= 0) {
                 offset[v] = offset[old];
                 prolong(t, n_taken, (size_t)offset[old], last[v]);
@@ -82,7 +75,6 @@ wick_status wk_graph_layout(const wk_graph *g, int64_t max_rows, size_t elem, si
         }
     }
     wk_free(last);
-    wk_free(readers);
     wk_free(t);
     return st;
 }

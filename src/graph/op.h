@@ -36,7 +36,7 @@ typedef struct wk_op_info {
     const char *name;
     int n_in, n_optional;        /* inputs, of which the last n_optional may be WK_NO_VAL */
     int n_out, n_save;           /* outputs, and further ones kept for the gradient */
-    bool in_place;               /* output 0 may lie where input 0 did, if nobody else reads that */
+    bool in_place;               /* output 0 may lie where input 0 did, if nobody reads that later */
     bool cheap;                  /* a pass over its inputs: output 0 may be made again for a gradient, to the same bits */
     unsigned grad_reads;         /* bits of inputs whose values the gradient rule reads and that may be remade */
     double tol;                  /* backends against the reference, relative */

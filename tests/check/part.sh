@@ -39,6 +39,11 @@ asan-clang)
     need clang llvm-symbolizer
     configure -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWICK_SANITIZE=address,undefined
     build_and_test ;;
+tsan)  # what runs steps on several threads: a meeting too few is a race
+    need clang llvm-symbolizer
+    configure -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWICK_SANITIZE=thread -DWICK_BUILD_EXAMPLES=OFF
+    ninja -C "$build" --quiet
+    ctest --test-dir "$build" --output-on-failure --no-tests=error -R '^test_(cpu_ops|cpu_plan|same_bits|stream|trainer)$' ;;
 fuzz)  # each corpus again, then a short run from it; new inputs stay in build/fuzz/found
     need clang llvm-symbolizer
     configure -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWICK_FUZZ=ON -DWICK_BUILD_TESTS=OFF \

@@ -75,7 +75,7 @@ static void attend(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const wk_attr *a = &s->node->attr;
     wk_attn_room room = room_of(p, t, a->head_dim);
     int64_t group = a->n_head / a->n_head_kv, n = (int64_t)p->n_tile * a->n_head_kv;
-    if (n < 4 * t->n) {
+    if (n < 4 * t->n || p->mode & WK_MODE_ONE) {  /* of one row the plan counts on a share of heads */
         int64_t from, to;
         wk_team_share(t, a->n_head, 1, &from, &to);
         for (int i = 0; i < p->n_tile; i++) attend_heads(s, p, &room, &p->tile[i], from, to);
@@ -88,20 +88,34 @@ static void attend(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     }
 }
 
+/* A layer's keys and values: of one row by query heads, of which `unit` share a part. */
+static void lower_kv(wk_lowering *l, const wk_attr *a, bool write, int64_t unit) {
+    l->when = WK_WITH_ONE;
+    wk_lower_scratch_cols(l, WK_SPACE_KV, a->layer, write, WK_SPLIT_RUNS, unit, a->n_head);
+    l->when = WK_ALL_MODES & ~WK_WITH_ONE;
+    wk_lower_scratch(l, WK_SPACE_KV, a->layer, write, WK_SPLIT_NONE, 0);
+    l->when = WK_ALL_MODES;
+}
+
 void wk_lower_attention(wk_lowering *l, const wk_node *n) {
     wk_cpu_plan *p = l->p;
     const wk_attr *a = &n->attr;
     if (!wk_lower_step(l, store)) return;
     wk_lower_value(l, n->in[1], false, WK_SPLIT_RUNS, a->head_dim);
     wk_lower_value(l, n->in[2], false, WK_SPLIT_RUNS, a->head_dim);
-    wk_lower_scratch(l, WK_SPACE_KV, a->layer, true, WK_SPLIT_NONE, 0);
+    lower_kv(l, a, true, a->n_head / a->n_head_kv);
     const wk_cpu_weight *sinks = n->in[3] >= 0 ? wk_lower_vector(l, 3) : NULL;
     wk_step *s = wk_lower_step(l, attend);
     if (!s) return;
     s->weight = sinks;
-    wk_lower_scratch(l, WK_SPACE_KV, a->layer, false, WK_SPLIT_NONE, 0);
+    lower_kv(l, a, false, 1);
+    l->when = WK_WITH_ONE;
+    wk_lower_value(l, n->in[0], false, WK_SPLIT_RUNS, a->head_dim);
+    wk_lower_value(l, n->out[0], true, WK_SPLIT_RUNS, a->head_dim);
+    l->when = WK_ALL_MODES & ~WK_WITH_ONE;
     wk_lower_value(l, n->in[0], false, WK_SPLIT_NONE, 0);
     wk_lower_value(l, n->out[0], true, WK_SPLIT_NONE, 0);
+    l->when = WK_ALL_MODES;
     if (n->n_out > 1) wk_lower_value(l, n->out[1], true, WK_SPLIT_NONE, 0);
     int rows = WK_TILE_ROWS / (a->n_head / a->n_head_kv);
     if (rows > 6) rows -= rows % 6;  /* as most register tiles have rows */

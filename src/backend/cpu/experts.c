@@ -144,11 +144,7 @@ static int ready_slot(wk_lowering *l, const wk_node *n, const wk_cpu_weight *w, 
     wk_lower_value(l, n->in[0], false, WK_SPLIT_NONE, 0);
     wk_lower_scratch(l, WK_SPACE_SORT, table, false, WK_SPLIT_NONE, 0);
     wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_NONE, 0);
-    if (kind >= 0) {
-        if (!wk_grow((void **)&p->ready, &p->cap_ready, p->n_ready + 1, sizeof *p->ready))
-            l->status = wk_fail_memory(sizeof *p->ready, "a plan");
-        else p->ready[p->n_ready++] = (wk_ready){ n->in[0], n->in[2], kind, slot };
-    }
+    if (kind >= 0) wk_lower_ready(l, (wk_ready){ n->in[0], n->in[2], kind, slot });
     return slot;
 }
 

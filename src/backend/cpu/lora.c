@@ -36,6 +36,7 @@ static void need_room(wk_lowering *l, int64_t n_in) {
 typedef struct part {
     const wk_step *s;
     const wk_cpu_plan *p;
+    const wk_team *t;
     lora_room room;
     int64_t r, n, c0, c1;
     const uint8_t *ready;
@@ -48,7 +49,7 @@ static const wk_lora_term *term_at(int slot, const wk_lora_set *set) {
 static const wk_lora_term *term_of(const part *x, const wk_lora_set *set) { return term_at(x->s->node->attr.slot, set); }
 static const wk_packed *matrix(const wk_weight *w) { return ((const wk_cpu_weight *)w)->mat[0]; }
 static float *y_of(const part *x, int64_t i) { return wk_out(x->p, x->s, 0) + (x->r + i) * x->s->shape_out.cols; }
-static const float *x_of(const part *x) { return wk_in(x->p, x->s, 1) + x->r * x->s->lora_in; }
+static const float *x_of(const part *x) { return wk_in_or_copy(x->p, x->s, x->t, 1) + x->r * x->s->lora_in; }
 static bool by_token(const part *x) { return x->s->node->in[1] < 0; }
 static int64_t row_of(const wk_cpu_plan *p, const wk_step *s, int64_t i) {
     return s->shape_out.kind == WK_ROWS_OUT ? p->batch->out_row[i] : i;
@@ -90,15 +91,16 @@ static bool rescale(const part *x, const wk_lora_set *first, int64_t c0, int64_t
 }
 
 /* A x of rows [r, r + n) of x, into mid: of x as the product beside it takes it, or made ready in `ready`. */
-static void times_a(const wk_step *s, const wk_cpu_plan *p, const wk_packed *a, int64_t r, int64_t n, uint8_t *ready, float *mid) {
-    const float *x = wk_in(p, s, 1) + r * s->lora_in;
+static void times_a(const wk_step *s, const wk_cpu_plan *p, const wk_team *t, const wk_packed *a, int64_t r, int64_t n,
+                    uint8_t *ready, float *mid) {
+    const float *x = wk_in_or_copy(p, s, t, 1) + r * s->lora_in;
     const void *act = ready;
     int64_t rank = wk_packed_n_out(a);
     if (!wk_packed_rounds(a)) {
         wk_linear_plain(a, x, s->lora_in, n, 0, rank, mid, rank);
         return;
     }
-    if (s->weight && wk_act_kind(s->weight->mat[0]) == wk_act_kind(a)) act = p->mem + p->slot[s->slot].at + wk_act_bytes(a, r);
+    if (s->weight && wk_act_kind(s->weight->mat[0]) == wk_act_kind(a)) act = wk_operand(p, s, t) + wk_act_bytes(a, r);
     else wk_act_prepare(a, x, s->lora_in, 0, n, n, ready);
     wk_linear(a, act, n, 0, rank, mid, rank, NULL);
 }
@@ -117,7 +119,7 @@ static void add_sum(const part *x, const wk_lora_term *t, float scale, const uin
     size_t stride = ready ? x->stride : wk_act_bytes(b, 1);
     if (!ready && by_token(x))
         for (int64_t i = 0; i < x->n; i++) wk_packed_row(a, token_of(x, i), x->room.mid + i * rank);
-    else if (!ready) times_a(x->s, x->p, a, x->r, x->n, x->room.x, x->room.mid);
+    else if (!ready) times_a(x->s, x->p, x->t, a, x->r, x->n, x->room.x, x->room.mid);
     if (!ready) operand_of_b(x->p, b, scale, x->room.mid, x->n, x->room.ready, stride);
     wk_linear_add(b, ready ? ready : x->room.ready, stride, x->n, x->c0, x->c1, y_of(x, 0), x->s->shape_out.cols);
 }
@@ -163,13 +165,13 @@ static size_t stride_of(const wk_batch *b, int slot, bool *all) {
 }
 
 /* Operands of rows [r, r + n) with one adapter at a lora, from as many rows of the operand of A. */
-static void ready_rows(const wk_step *s, const wk_cpu_plan *p, const lora_room *room, const wk_lora_ahead *l, int64_t r, int64_t n,
-                       const wk_lora_set *first, size_t stride) {
+static void ready_rows(const wk_step *s, const wk_cpu_plan *p, const wk_team *team, const lora_room *room, const wk_lora_ahead *l,
+                       int64_t r, int64_t n, const wk_lora_set *first, size_t stride) {
     uint8_t *to = p->mem + p->slot[l->slot].at + (size_t)r * stride;
     for (const wk_lora_set *set = first; set; set = set->also) {
         const wk_lora_term *t = term_at(l->term, set);
         if (!t || !t->a) continue;
-        times_a(s, p, matrix(t->a), r, n, room->x, room->mid);
+        times_a(s, p, team, matrix(t->a), r, n, room->x, room->mid);
         operand_of_b(p, matrix(t->b), t->scale * set->scale, room->mid, n, to, stride);
         to += operand_bytes(t);
     }
@@ -189,7 +191,7 @@ static void make_ahead(const wk_step *s, const wk_cpu_plan *p, const wk_team *t)
             n = run_of(p, s, r, to, &k);
             if (n > WK_LORA_ROWS) n = WK_LORA_ROWS;
             if (k >= 0 && row_bytes(b->adapters[k], l->term) <= READY_BYTES)
-                ready_rows(s, p, &room, l, r, n, b->adapters[k], stride);
+                ready_rows(s, p, t, &room, l, r, n, b->adapters[k], stride);
         }
     }
 }
@@ -215,29 +217,27 @@ static void adapted_product(const wk_step *s, const wk_cpu_plan *p, const wk_tea
     const wk_packed *w = s->weight->mat[0];
     int64_t rows = wk_rows_of(p, s->shape_out), n_out = s->shape_out.cols, from, to, width = COLS;
     const uint8_t *ahead = p->mode & WK_MODE_FEW ? NULL : p->mem + p->slot[s->slot2].at;
-    part x = { .s = s, .p = p, .room = room_of(p, t) };
+    part x = { .s = s, .p = p, .t = t, .room = room_of(p, t) };
     bool all = false;
     wk_my_cols(t, n_out, &from, &to);
     if (ahead) x.stride = stride_of(p->batch, s->node->attr.slot, &all);
     if (!all) width = to - from;
     for (x.c0 = from; rows && x.c0 < to; x.c0 = x.c1) {
         x.c1 = to - x.c0 < width ? to : x.c0 + width;
-        wk_linear(w, p->mem + p->slot[s->slot].at, rows, x.c0, x.c1, wk_out(p, s, 0), n_out, s->bias);
+        wk_linear(w, wk_operand(p, s, t), rows, x.c0, x.c1, wk_out(p, s, 0), n_out, s->bias);
         adapt_rows(&x, 0, rows, ahead);
     }
 }
 
 /* A lora by itself, by rows: the embedding's. */
 static void lora(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
-    part x = { .s = s, .p = p, .room = room_of(p, t), .c1 = s->shape_out.cols };
+    part x = { .s = s, .p = p, .t = t, .room = room_of(p, t), .c1 = s->shape_out.cols };
     int64_t from, to;
     wk_my_runs(p, t, s->shape_out, s->shape_out.cols, &from, &to);
     adapt_rows(&x, from, to, NULL);
 }
 
 /* ---- lowering ---- */
-
-static const unsigned with_lora = 1u << WK_MODE_LORA | 1u << (WK_MODE_LORA | WK_MODE_FEW);
 
 bool wk_lora_follows(const wk_cpu_plan *p, const wk_graph *g, int64_t k) {
     const wk_node *n = &g->node[k], *next = n + 1;
@@ -248,7 +248,7 @@ bool wk_lora_follows(const wk_cpu_plan *p, const wk_graph *g, int64_t k) {
 static wk_step *lora_step(wk_lowering *l, wk_step_fn run, const wk_node *n) {
     wk_step *s = wk_lower_step(l, run);
     if (!s) return NULL;
-    s->when = with_lora;
+    s->when = WK_WITH_LORA;
     s->lora_in = n->in[1] >= 0 ? l->g->value[n->in[1]].shape.cols : 0;
     need_room(l, s->lora_in);
     return s;
@@ -288,7 +288,7 @@ static int ahead_slot(wk_lowering *l, const wk_node *n, const wk_step *product) 
 static void lower_adapted_product(wk_lowering *l, const wk_node *n) {
     wk_cpu_plan *p = l->p;
     wk_step product = p->step[p->n_step - 1];
-    p->step[p->n_step - 1].when &= ~with_lora;
+    p->step[p->n_step - 1].when &= ~(unsigned)WK_WITH_LORA;
     int slot = ahead_slot(l, n, &product);
     wk_step *s = lora_step(l, adapted_product, n);
     if (!s) return;
@@ -296,8 +296,9 @@ static void lower_adapted_product(wk_lowering *l, const wk_node *n) {
     s->bias = product.bias;
     s->slot = product.slot;
     s->slot2 = slot;
-    wk_lower_value(l, n->in[1], false, WK_SPLIT_NONE, 0);
-    wk_lower_scratch(l, WK_SPACE_SLOT, s->slot, false, WK_SPLIT_NONE, 0);
+    s->each = product.each;
+    s->copy = wk_lower_value_or_copy(l, n->in[1], WK_SPLIT_NONE, 0);
+    wk_lower_operand(l, s);
     wk_lower_scratch(l, WK_SPACE_SLOT, s->slot2, false, WK_SPLIT_NONE, 0);
     wk_lower_value(l, n->out[0], true, WK_SPLIT_COLS, 0);
 }

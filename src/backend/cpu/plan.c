@@ -67,7 +67,8 @@ wk_step *wk_lower_step(wk_lowering *l, wk_step_fn run) {
     }
     l->access[p->n_step].n = 0;
     wk_step *s = &p->step[p->n_step++];
-    *s = (wk_step){ .run = run, .node = n, .when = (1u << WK_N_MODE) - 1, .slot = -1, .slot2 = -1, .table = -1 };
+    *s = (wk_step){ .run = run, .node = n, .when = WK_ALL_MODES, .slot = -1, .slot2 = -1, .table = -1, .copy = -1 };
+    l->when = WK_ALL_MODES;
     for (int i = 0; i < n->n_in; i++) s->in[i] = n->in[i] >= 0 && p->offset[n->in[i]] >= 0 ? (size_t)p->offset[n->in[i]] : 0;
     for (int i = 0; i < n->n_out; i++) s->out[i] = (size_t)p->offset[n->out[i]];
     s->shape_in = wk_in_shape(l->g, n, 0);
@@ -79,6 +80,7 @@ static void touch(wk_lowering *l, wk_access a) {
     struct wk_accesses *list;
     if (l->status) return;
     list = &l->access[l->p->n_step - 1];
+    a.when = l->when;
     list->a[list->n++] = a;
 }
 
@@ -91,11 +93,14 @@ void wk_lower_value(wk_lowering *l, wk_val v, bool write, wk_split split, int64_
     if (l->status || v < 0 || l->g->value[v].kind == WK_VALUE_PARAM) return;
     wk_shape s = l->g->value[v].shape;
     size_t at = (size_t)l->p->offset[v];
-    touch(l, (wk_access){ WK_SPACE_VALUE, at, at + bytes_of(l->p, &l->g->value[v]), write, split, unit, s.cols, s });
+    touch(l, (wk_access){ 0, WK_SPACE_VALUE, at, at + bytes_of(l->p, &l->g->value[v]), write, split, unit, s.cols, s });
 }
 
+void wk_lower_scratch_cols(wk_lowering *l, wk_space space, int64_t i, bool write, wk_split split, int64_t unit, int64_t cols) {
+    touch(l, (wk_access){ 0, space, (size_t)i, (size_t)i + 1, write, split, unit, cols, { WK_ROWS_T, 1, cols, false } });
+}
 void wk_lower_scratch(wk_lowering *l, wk_space space, int64_t i, bool write, wk_split split, int64_t unit) {
-    touch(l, (wk_access){ space, (size_t)i, (size_t)i + 1, write, split, unit, unit, { 0 } });
+    wk_lower_scratch_cols(l, space, i, write, split, unit, unit);
 }
 
 int wk_lower_slot(wk_lowering *l, size_t n_bytes, int64_t until) {
@@ -114,6 +119,35 @@ int wk_lower_slot(wk_lowering *l, size_t n_bytes, int64_t until) {
     p->slot[i].until = until;
     if (p->slot[i].n_bytes < n_bytes) p->slot[i].n_bytes = n_bytes;
     return (int)i;
+}
+
+void wk_lower_own(wk_lowering *l, int slot, size_t n_bytes) {
+    if (slot >= 0 && l->p->slot[slot].own_bytes < n_bytes) l->p->slot[slot].own_bytes = after(n_bytes, 0);
+}
+
+void wk_lower_ready(wk_lowering *l, wk_ready r) {
+    wk_cpu_plan *p = l->p;
+    if (wk_grow((void **)&p->ready, &p->cap_ready, p->n_ready + 1, sizeof *p->ready)) p->ready[p->n_ready++] = r;
+    else no_memory(l);
+}
+
+int wk_lower_copy(const wk_lowering *l, wk_val v) {
+    const wk_cpu_plan *p = l->p;
+    for (size_t i = 0; i < p->n_ready; i++) if (p->ready[i].x == v && p->ready[i].kind == WK_READY_COPY) return p->ready[i].slot;
+    return -1;
+}
+
+int wk_lower_value_or_copy(wk_lowering *l, wk_val v, wk_split split, int64_t unit) {
+    unsigned when = l->when;
+    int copy = wk_lower_copy(l, v);
+    if (copy >= 0) {
+        l->when = when & WK_WITH_ONE;
+        wk_lower_scratch(l, WK_SPACE_SLOT, copy, false, WK_SPLIT_EACH, 0);
+        l->when = when & ~(unsigned)WK_WITH_ONE;
+    }
+    wk_lower_value(l, v, false, split, unit);
+    l->when = when;
+    return copy;
 }
 
 size_t wk_lower_place(wk_lowering *l, size_t n_bytes) {
@@ -135,19 +169,40 @@ static const wk_cpu_weight *weight_of(wk_lowering *l, int i, bool vector) {
 const wk_cpu_weight *wk_lower_matrix(wk_lowering *l, int i) { return weight_of(l, i, false); }
 const wk_cpu_weight *wk_lower_vector(wk_lowering *l, int i) { return weight_of(l, i, true); }
 
-/* Do two steps have to be kept apart? Not when every thread touches the same part in both; whoever takes a group's piece
+/* In parts of how much is a single row shared out? 0: it is not, or there are several. */
+static int64_t part_of_row(const wk_access *a) {
+    if (wk_shape_rows(a->shape, 1, 1) != 1) return 0;
+    return a->split == WK_SPLIT_COLS ? WK_COL_STEP : a->split == WK_SPLIT_RUNS ? a->unit : 0;
+}
+
+/* Has every thread the same share of a single row in both? By columns and by heads it has where these come out even. */
+static bool same_share(const wk_cpu_plan *p, const wk_access *a, const wk_access *b) {
+    int64_t part_a = part_of_row(a), part_b = part_of_row(b), from_a, from_b, to;
+    if (!part_a || !part_b || a->cols != b->cols) return false;
+    for (wk_team t = { NULL, 1, p->n_thread }; t.i < t.n; t.i++) {
+        wk_team_share(&t, a->cols, part_a, &from_a, &to);
+        wk_team_share(&t, b->cols, part_b, &from_b, &to);
+        if (from_a != from_b) return false;
+    }
+    return true;
+}
+
+/* Do two steps have to be kept apart in mode m? Not when every thread touches the same part in both; whoever takes a group's piece
  * is known within the group alone. */
-static bool conflict(const wk_access *a, const wk_access *b, bool same_cols) {
+static bool conflict(const wk_cpu_plan *p, unsigned m, const wk_access *a, const wk_access *b, bool same_cols) {
+    if (!(a->when >> m & 1) || !(b->when >> m & 1)) return false;
     if (a->space != b->space || a->from >= b->to || b->from >= a->to || !(a->write || b->write)) return false;
-    if (a->split == WK_SPLIT_NONE || a->split != b->split || a->from != b->from || a->unit != b->unit || a->cols != b->cols)
-        return true;
+    if (a->split == WK_SPLIT_NONE || b->split == WK_SPLIT_NONE || a->from != b->from) return true;
+    if (m & WK_MODE_ONE && same_share(p, a, b)) return false;
+    if (a->split != b->split || a->unit != b->unit || a->cols != b->cols) return true;
     if (a->split == WK_SPLIT_COLS) return !same_cols;
     return a->split == WK_SPLIT_RUNS && (a->shape.kind != b->shape.kind || a->shape.n != b->shape.n);
 }
 
-static bool steps_conflict(const struct wk_accesses *a, const struct wk_accesses *b, bool same_cols) {
+static bool steps_conflict(const wk_cpu_plan *p, unsigned m, const struct wk_accesses *a, const struct wk_accesses *b,
+                           bool same_cols) {
     for (int i = 0; i < a->n; i++)
-        for (int j = 0; j < b->n; j++) if (conflict(&a->a[i], &b->a[j], same_cols)) return true;
+        for (int j = 0; j < b->n; j++) if (conflict(p, m, &a->a[i], &b->a[j], same_cols)) return true;
     return false;
 }
 
@@ -159,7 +214,8 @@ static bool grouped(const wk_step *s, unsigned m) { return s->by_cols && !(m & (
 static bool has_to_wait(const wk_lowering *l, unsigned m, size_t met, size_t group, size_t i) {
     const wk_step *s = l->p->step;
     for (size_t j = met; j < i; j++)
-        if (s[j].when >> m & 1 && steps_conflict(&l->access[i], &l->access[j], grouped(&s[i], m) ? j >= group : !grouped(&s[j], m)))
+        if (s[j].when >> m & 1 &&
+            steps_conflict(l->p, m, &l->access[i], &l->access[j], grouped(&s[i], m) ? j >= group : !grouped(&s[j], m)))
             return true;
     return false;
 }
@@ -191,7 +247,10 @@ static wick_status lower_all(wk_lowering *l) {
     }
     if (l->status) return l->status;
     find_waits(l);
-    for (size_t i = 0; i < p->n_slot; i++) p->slot[i].at = wk_lower_place(l, p->slot[i].n_bytes);
+    for (size_t i = 0; i < p->n_slot; i++) {
+        size_t own = wk_bytes3((int64_t)p->slot[i].own_bytes, p->n_thread, 1);
+        p->slot[i].at = wk_lower_place(l, own > p->slot[i].n_bytes ? own : p->slot[i].n_bytes);
+    }
     p->mem_bytes = after(p->mem_bytes, 4096);
     p->room_bytes = after(p->room_bytes, 4096 - 64);  /* threads do not share cache lines or pages that adjoin */
     p->room_at = wk_lower_place(l, wk_bytes3((int64_t)p->room_bytes, p->n_thread, 1));

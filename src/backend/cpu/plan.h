@@ -5,6 +5,9 @@
  * writes and how threads divide it; from that the plan knows before which steps threads must wait for each other. A
  * thread goes on without waiting when what it needs is its own part of what was just made: rows normed, then rounded.
  *
+ * A single row is normed and rounded in less time than a meeting takes: each thread does both for itself, into a copy of its
+ * own. And the parts that it is shared out in are known: where they come out even, a thread's columns are its heads.
+ *
  * Steps by columns that follow each other without waiting (a product and the residual added to it; gate, up and glu) are
  * a group: a thread takes pieces of its columns through all of the group, and when it has no more, pieces of others'.
  * Load: most of a pass is products, and a thread whose core is shared with another guest of the host falls behind in all. */
@@ -28,8 +31,10 @@ typedef struct wk_cpu_kv {
     size_t layer_bytes, page_bytes;
 } wk_cpu_kv;
 
-/* What a run is like; a step is in some of these and waits in some. */
-enum { WK_MODE_LORA = 1, WK_MODE_FEW = 2, WK_N_MODE = 4 };  /* FEW: fewer rows than there is work for by rows */
+/* What a run is like; a step is in some of these and waits in some. FEW: fewer rows than there is work for by rows. ONE, which is
+ * FEW too: a single row, and no more than one wanted. */
+enum { WK_MODE_LORA = 1, WK_MODE_FEW = 2, WK_MODE_ONE = 4, WK_N_MODE = 8 };
+enum { WK_WITH_LORA = 0xaa, WK_WITH_ONE = 0xf0, WK_ALL_MODES = 0xff };  /* bit m: in mode m */
 
 typedef struct wk_cpu_plan wk_cpu_plan;
 typedef struct wk_step wk_step;
@@ -49,11 +54,17 @@ struct wk_step {
     size_t first, n;               /* operands made ahead: of wk_cpu_plan's ahead[]; of a loss, n rows whose logits it keeps */
     bool adds;                     /* to what lies at out[0] already */
     int slot, slot2, table;        /* scratch: indices of wk_cpu_plan's slot[], rope[], sort[] */
+    bool each;                     /* in mode ONE every thread does all of it, or has slot's operand to itself */
+    int copy;                      /* slot of each thread's copy of a row in mode ONE: what a norm makes, others' x; -1: none */
 };
 
 /* Scratch that outlives its step, used again when its last reader is done. */
-typedef struct wk_slot { size_t at, n_bytes; int64_t until; } wk_slot;
-/* An operand made ready for products: which value, how, in which slot. */
+typedef struct wk_slot {
+    size_t at, n_bytes, own_bytes;  /* own_bytes: from a thread's copy to the next's */
+    int64_t until;
+} wk_slot;
+/* An operand made ready for products: which value, how, in which slot. WK_READY_COPY: as it is, for each thread. */
+enum { WK_READY_COPY = -2 };
 typedef struct wk_ready { wk_val x, ids; int kind; int slot; } wk_ready;
 /* Operands that a lora's B is multiplied with: whose x, which of an adapter's terms, in which slot. */
 typedef struct wk_lora_ahead { wk_val x; int term; int slot; } wk_lora_ahead;
@@ -100,9 +111,11 @@ typedef enum wk_split {
     WK_SPLIT_NONE,   /* any thread may touch any of it */
     WK_SPLIT_COLS,   /* by columns: wk_my_cols() */
     WK_SPLIT_RUNS,   /* by runs of `unit` numbers (a row, a head): wk_my_runs() */
+    WK_SPLIT_EACH,   /* a slot's copies: each thread its own */
 } wk_split;
 typedef enum wk_space { WK_SPACE_VALUE, WK_SPACE_SLOT, WK_SPACE_KV, WK_SPACE_ROPE, WK_SPACE_SORT } wk_space;
 typedef struct wk_access {
+    unsigned when;   /* bit m: in mode m */
     wk_space space;
     size_t from, to;
     bool write;
@@ -115,6 +128,7 @@ typedef struct wk_lowering {
     wk_cpu_plan *p;
     const wk_graph *g;
     int64_t k;         /* the node being lowered */
+    unsigned when;     /* what is said of touching holds in these modes; all, for each new step */
     struct wk_accesses { wk_access a[WK_MAX_ACCESS]; int n; } *access; size_t cap_access;  /* [n_step] */
     wick_status status;
 } wk_lowering;
@@ -124,8 +138,18 @@ wk_step *wk_lower_step(wk_lowering *l, wk_step_fn run);
 /* What the last step touches: a value (nothing for WK_NO_VAL and params), or scratch i of a space. */
 void wk_lower_value(wk_lowering *l, wk_val v, bool write, wk_split split, int64_t unit);
 void wk_lower_scratch(wk_lowering *l, wk_space space, int64_t i, bool write, wk_split split, int64_t unit);
+/* The same of a row of `cols` parts. */
+void wk_lower_scratch_cols(wk_lowering *l, wk_space space, int64_t i, bool write, wk_split split, int64_t unit, int64_t cols);
 /* Scratch from now until node `until` is done; -1: no memory (status is set). */
 int wk_lower_slot(wk_lowering *l, size_t n_bytes, int64_t until);
+/* In mode ONE each thread has n_bytes of the slot for a copy. */
+void wk_lower_own(wk_lowering *l, int slot, size_t n_bytes);
+/* The slot has that now. */
+void wk_lower_ready(wk_lowering *l, wk_ready r);
+/* The slot with each thread's copy of v in mode ONE; -1: v has no copies. */
+int wk_lower_copy(const wk_lowering *l, wk_val v);
+/* That the last step reads v, by `split` where it has no copies; returns the slot of these, or -1. */
+int wk_lower_value_or_copy(wk_lowering *l, wk_val v, wk_split split, int64_t unit);
 /* Scratch for the whole plan. */
 size_t wk_lower_place(wk_lowering *l, size_t n_bytes);
 /* The node's input i as a packed matrix, or a vector; NULL: it is not (status is set). */
@@ -144,6 +168,19 @@ static inline void wk_my_cols(const wk_team *t, int64_t cols, int64_t *from, int
 }
 static inline void wk_my_runs(const wk_cpu_plan *p, const wk_team *t, wk_shape s, int64_t unit, int64_t *from, int64_t *to) {
     wk_team_share(t, wk_rows_of(p, s) * (s.cols / unit), 1, from, to);
+}
+/* Scratch of slot i: of all threads, or in mode ONE this thread's copy. */
+static inline uint8_t *wk_slot_at(const wk_cpu_plan *p, int i) { return p->mem + p->slot[i].at; }
+static inline uint8_t *wk_own_slot(const wk_cpu_plan *p, const wk_team *t, int i) {
+    return wk_slot_at(p, i) + (size_t)t->i * p->slot[i].own_bytes;
+}
+static inline bool wk_each(const wk_cpu_plan *p, const wk_step *s) { return s->each && p->mode & WK_MODE_ONE; }
+static inline uint8_t *wk_operand(const wk_cpu_plan *p, const wk_step *s, const wk_team *t) {
+    return wk_each(p, s) ? wk_own_slot(p, t, s->slot) : wk_slot_at(p, s->slot);
+}
+/* Rows of input i, or this thread's copy of the only one. */
+static inline float *wk_in_or_copy(const wk_cpu_plan *p, const wk_step *s, const wk_team *t, int i) {
+    return s->copy >= 0 && p->mode & WK_MODE_ONE ? (float *)(void *)wk_own_slot(p, t, s->copy) : wk_in(p, s, i);
 }
 static inline void *wk_room(const wk_cpu_plan *p, const wk_team *t) { return p->mem + p->room_at + (size_t)t->i * p->room_bytes; }
 
@@ -186,6 +223,10 @@ void wk_lower_expert_input_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_expert_weight_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_expert_bias_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_combine_grad(wk_lowering *l, const wk_node *n);
+/* The last node of those that read v, if all are linears, and loras after them; else -1. */
+int64_t wk_last_product(const wk_lowering *l, wk_val v);
+/* That the last step, s, reads the operand in its slot: that of a product, all of it. */
+void wk_lower_operand(wk_lowering *l, const wk_step *s);
 /* Is node k a linear whose result, and whose input, the lora after it takes, in place? One step then makes both. */
 bool wk_lora_follows(const wk_cpu_plan *p, const wk_graph *g, int64_t k);
 /* Is node k's first output a gradient that the node after it adds, in place, to what is there of it? Then node k may do so. */

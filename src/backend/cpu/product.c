@@ -5,17 +5,30 @@
 /* ---- linear: y[R,o] = W[o,i] x[R,i] (+ bias) ---- */
 
 static void make_ready(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
-    int64_t rows = wk_rows_of(p, s->shape_in), from, to;
-    wk_my_runs(p, t, s->shape_in, s->shape_in.cols, &from, &to);
-    if (from < to)
-        wk_act_prepare(s->weight->mat[0], wk_in(p, s, 0), s->shape_in.cols, from, to, rows, p->mem + p->slot[s->slot].at);
+    int64_t rows = wk_rows_of(p, s->shape_in), d = s->shape_in.cols, from = 0, to = rows;
+    if (!wk_each(p, s)) wk_my_runs(p, t, s->shape_in, d, &from, &to);
+    if (from < to) wk_act_prepare(s->weight->mat[0], wk_in_or_copy(p, s, t, 0), d, from, to, rows, wk_operand(p, s, t));
 }
 
 static void product(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     int64_t rows = wk_rows_of(p, s->shape_in), n_out = s->shape_out.cols, from, to;
     wk_my_cols(t, n_out, &from, &to);
     if (from < to && rows)
-        wk_linear(s->weight->mat[0], p->mem + p->slot[s->slot].at, rows, from, to, wk_out(p, s, 0), n_out, s->bias);
+        wk_linear(s->weight->mat[0], wk_operand(p, s, t), rows, from, to, wk_out(p, s, 0), n_out, s->bias);
+}
+
+/* One row in mode ONE: every thread makes the operand for itself. */
+static bool is_row(wk_shape s) { return wk_shape_rows(s, 1, 1) == 1; }
+
+void wk_lower_operand(wk_lowering *l, const wk_step *s) {
+    unsigned when = l->when;
+    if (s->each) {
+        l->when = when & WK_WITH_ONE;
+        wk_lower_scratch(l, WK_SPACE_SLOT, s->slot, false, WK_SPLIT_EACH, 0);
+        l->when = when & ~(unsigned)WK_WITH_ONE;
+    }
+    wk_lower_scratch(l, WK_SPACE_SLOT, s->slot, false, WK_SPLIT_NONE, 0);
+    l->when = when;
 }
 
 /* The last linear that takes x in the form that w does. */
@@ -26,6 +39,20 @@ static int64_t last_reader(const wk_lowering *l, wk_val x, const wk_packed *w) {
         if (n->op != WK_OP_LINEAR || n->in[0] != x) continue;
         const wk_cpu_weight *v = (const wk_cpu_weight *)l->g->value[n->in[1]].weight;
         if (v && v->mat && wk_act_kind(v->mat[0]) == wk_act_kind(w)) last = k + wk_lora_follows(l->p, l->g, k);
+    }
+    return last;
+}
+
+int64_t wk_last_product(const wk_lowering *l, wk_val v) {
+    int64_t last = -1;
+    for (int64_t k = 0; !l->g->value[v].keep && k < (int64_t)l->g->n_node; k++) {
+        const wk_node *n = &l->g->node[k];
+        int x = n->op == WK_OP_LINEAR ? 0 : n->op == WK_OP_LORA && k > 0 && wk_lora_follows(l->p, l->g, k - 1) ? 1 : -1;
+        for (int i = 0; i < n->n_in; i++) {
+            if (n->in[i] != v) continue;
+            if (i != x) return -1;
+            last = k;
+        }
     }
     return last;
 }
@@ -43,13 +70,17 @@ static int ready_slot(wk_lowering *l, wk_val x, const wk_cpu_weight *w) {
     if (!s) return -1;
     s->weight = w;
     s->slot = slot;
+    s->each = is_row(shape);
+    if (s->each) {
+        wk_lower_own(l, slot, wk_act_bytes(w->mat[0], 1));
+        l->when = WK_WITH_ONE;
+        s->copy = wk_lower_value_or_copy(l, x, WK_SPLIT_NONE, 0);
+        wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_EACH, 0);
+        l->when = WK_ALL_MODES & ~WK_WITH_ONE;
+    }
     wk_lower_value(l, x, false, WK_SPLIT_RUNS, shape.cols);
     wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_RUNS, shape.cols);
-    if (kind >= 0) {
-        if (!wk_grow((void **)&p->ready, &p->cap_ready, p->n_ready + 1, sizeof *p->ready))
-            l->status = wk_fail_memory(sizeof *p->ready, "a plan");
-        else p->ready[p->n_ready++] = (wk_ready){ x, WK_NO_VAL, kind, slot };
-    }
+    if (kind >= 0) wk_lower_ready(l, (wk_ready){ x, WK_NO_VAL, kind, slot });
     return slot;
 }
 
@@ -62,6 +93,7 @@ void wk_lower_linear(wk_lowering *l, const wk_node *n) {
     s->bias = bias ? bias->vec : NULL;
     s->slot = slot;
     s->by_cols = true;
-    wk_lower_scratch(l, WK_SPACE_SLOT, slot, false, WK_SPLIT_NONE, 0);
+    s->each = is_row(s->shape_in);
+    wk_lower_operand(l, s);
     wk_lower_value(l, n->out[0], true, WK_SPLIT_COLS, 0);
 }

@@ -27,20 +27,40 @@ void wk_lower_embed(wk_lowering *l, const wk_node *n) {
 
 /* x and y [R, n * group], w [group]; saved: rstd [R, n] */
 static void rms_norm(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
-    int64_t group = s->weight->base.n_col, from, to;
-    wk_my_runs(p, t, s->shape_in, group, &from, &to);
+    int64_t group = s->weight->base.n_col, from = 0, to = wk_rows_of(p, s->shape_in);
+    float *y = wk_each(p, s) ? (float *)(void *)wk_own_slot(p, t, s->copy) : wk_out(p, s, 0);
+    if (!wk_each(p, s)) wk_my_runs(p, t, s->shape_in, group, &from, &to);
     for (int64_t r = from; r < to; r++) {
-        float rstd = p->kernels->rms_norm(wk_in(p, s, 0) + r * group, s->weight->vec, s->node->attr.eps, group,
-                                          wk_out(p, s, 0) + r * group);
+        float rstd = p->kernels->rms_norm(wk_in(p, s, 0) + r * group, s->weight->vec, s->node->attr.eps, group, y + r * group);
         if (s->node->n_out > 1) wk_out(p, s, 1)[r] = rstd;
     }
 }
 
+/* A slot for each thread's copy of what the norm makes, if it is a row of which products alone are made; else -1. */
+static int copy_slot(wk_lowering *l, const wk_node *n) {
+    wk_shape y = l->g->value[n->out[0]].shape;
+    int64_t last = l->status || n->n_out > 1 || n->attr.group ? -1 : wk_last_product(l, n->out[0]);
+    if (last < 0 || wk_shape_rows(y, 1, 1) != 1) return -1;
+    int slot = wk_lower_slot(l, 0, last);
+    wk_lower_own(l, slot, wk_bytes3(y.cols, sizeof(float), 1));
+    if (slot >= 0) wk_lower_ready(l, (wk_ready){ n->out[0], WK_NO_VAL, WK_READY_COPY, slot });
+    return slot;
+}
+
 void wk_lower_rms_norm(wk_lowering *l, const wk_node *n) {
     const wk_cpu_weight *w = wk_lower_vector(l, 1);
+    int copy = copy_slot(l, n);
     wk_step *s = wk_lower_step(l, rms_norm);
     if (!s) return;
     s->weight = w;
+    s->copy = copy;
+    s->each = copy >= 0;
+    if (s->each) {
+        l->when = WK_WITH_ONE;
+        wk_lower_value(l, n->in[0], false, WK_SPLIT_NONE, 0);
+        wk_lower_scratch(l, WK_SPACE_SLOT, copy, true, WK_SPLIT_EACH, 0);
+        l->when = WK_ALL_MODES & ~WK_WITH_ONE;
+    }
     wk_lower_value(l, n->in[0], false, WK_SPLIT_RUNS, w->base.n_col);
     wk_lower_value(l, n->out[0], true, WK_SPLIT_RUNS, w->base.n_col);
     if (n->n_out > 1) wk_lower_value(l, n->out[1], true, WK_SPLIT_RUNS, 1);

@@ -99,5 +99,5 @@ static void rope(const float *x, const float *cs, const float *sn, bool back, in
         put(y + j, a * c - b * s, half - j);
         put(y + half + j, b * c + a * s, half - j);
     }
-    memcpy(y + 2 * half, x + 2 * half, (size_t)(head_dim - 2 * half) * sizeof *y);
+    if (y != x) memcpy(y + 2 * half, x + 2 * half, (size_t)(head_dim - 2 * half) * sizeof *y);
 }

@@ -131,7 +131,8 @@ wick_status wk_cpu_run(wk_plan *plan, const wk_batch *b, wk_kv *kv) {
     wk_cpu_plan *p = (wk_cpu_plan *)plan;
     p->batch = b;
     p->kv = (wk_cpu_kv *)kv;
-    p->mode = (b->adapter ? WK_MODE_LORA : 0u) | (b->n_row < 4 * p->n_thread ? WK_MODE_FEW : 0u);
+    bool dump = wk_dump_wanted(), one = b->n_row == 1 && b->n_out <= 1 && !dump;  /* copies are not where values are looked for */
+    p->mode = (b->adapter ? WK_MODE_LORA : 0u) | (b->n_row < 4 * p->n_thread ? WK_MODE_FEW : 0u) | (one ? WK_MODE_ONE : 0u);
     wick_status st = check(p, b);
     if (st || b->n_row <= 0) return st;
     if (kv) group_rows(p, b);
@@ -139,6 +140,6 @@ wick_status wk_cpu_run(wk_plan *plan, const wk_batch *b, wk_kv *kv) {
     for (size_t k = 0; kv && k < p->base.graph->n_node; k++)
         if (p->base.graph->node[k].op == WK_OP_ATTENTION_GRAD && (st = check_gaps(p, b))) return st;
     p->turn = !p->turn;
-    wk_pool_run(plan->backend->pool, wk_dump_wanted() ? run_and_dump : run_steps, p);
+    wk_pool_run(plan->backend->pool, dump ? run_and_dump : run_steps, p);
     return WICK_OK;
 }

@@ -44,5 +44,5 @@ static wick_status grad(wk_graph *g, const wk_node *n, const wk_val *g_out, cons
 }
 
 const wk_op_info wk_op_rope = {
-    .name = "rope", .n_in = 2, .n_out = 1, .tol = 1e-5, .shape = shape, .reference = reference, .grad = grad,
+    .name = "rope", .n_in = 2, .n_out = 1, .in_place = true, .tol = 1e-5, .shape = shape, .reference = reference, .grad = grad,
 };
