@@ -198,8 +198,10 @@ static int finish(screen *s, wick_train *t, const wick_train_options *o, const w
     }
     if (s->o->quiet) return EXIT_DONE;
     if (e->stopped_early)
-        fprintf(stderr, "wick: stopped early: %d evaluations without a better loss; the best %s is in %s/best\n",
-                o->early_stopping, full ? "model" : "adapter", o->adapter_path);
+        fprintf(stderr, "wick: stopped early: %d evaluations without a better loss; ", o->early_stopping);
+    if (e->stopped_early && e->best_saved)
+        fprintf(stderr, "the best %s is in %s/best\n", full ? "model" : "adapter", o->adapter_path);
+    else if (e->stopped_early) fprintf(stderr, "none was better than before training\n");
     fprintf(stderr, "wick: saved in %s; the report is %s/report.html; try it: wick run ", o->adapter_path, o->adapter_path);
     if (full) fprintf(stderr, "%s/%s\n", o->adapter_path, is_gguf ? "model.gguf" : "model");
     else fprintf(stderr, "%s --lora %s\n", o->model, o->adapter_path);
@@ -251,7 +253,10 @@ static int run(const opts *o, wick_train *t, const wick_train_options *to) {
         status(&s, &e);
     }
     if (!code && (interrupted || !heard) && !st && !e.finished) code = stop(&s, t, to, &e);
-    else if (!code && (e.finished || st == WICK_E_END)) code = finish(&s, t, to, &e);
+    else if (!code && (e.finished || st == WICK_E_END)) {
+        if (st && !o->quiet) fprintf(stderr, "wick: %s; raise iters to go on\n", wick_last_error());
+        code = finish(&s, t, to, &e);
+    }
     else if (!code) {
         erase(&s);
         code = train_status(st);

@@ -475,6 +475,7 @@ typedef struct wick_train_event {
     wick_train_point point;         /* the newest numbers; train_loss is NaN between reports */
     bool reported, evaluated, saved; /* point went into the log; it has a val_loss; adapter and checkpoint were written */
     bool finished, stopped_early;   /* this was the last step; because the loss got no better */
+    bool best_saved;                /* with early_stopping: "best" in adapter_path has what had the least validation loss */
 } wick_train_event;
 
 /* Reads the data, makes what trains, and with o->resume goes on from adapter_path's checkpoint. dry: writes nothing, for

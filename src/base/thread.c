@@ -8,6 +8,7 @@
 
 struct wk_pool {
     int n;
+    int n_spin;                 /* looks before a waiting thread sleeps */
     pthread_t *thread;          /* [n - 1] */
     struct worker { wk_pool *pool; int i; } *worker;
     pthread_mutex_t callers;    /* one run at a time */
@@ -30,10 +31,13 @@ static inline void relax(void) {
 #endif
 }
 
-/* Waits until *a differs from old: spins for some 20 us, then sleeps on the condition. */
+enum { SPINS = 1000 };
+
+/* Waits until *a differs from old: spins for some 20 us, then sleeps on the condition. Where there are more threads than cores
+ * whoever spins keeps from its core those that it waits for: there it sleeps at once. */
 static unsigned wait_change(wk_pool *p, atomic_uint *a, unsigned old) {
     unsigned now;
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < p->n_spin; i++) {
         if ((now = atomic_load_explicit(a, memory_order_acquire)) != old) return now;
         relax();
     }
@@ -120,6 +124,7 @@ wick_status wk_pool_new(int n, wk_pool **out) {
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->wake, NULL);
     if (!n) n = n_cores();
+    p->n_spin = n > n_cores() ? 0 : SPINS;
     if (n > 1) {
         p->thread = wk_alloc_array((size_t)n - 1, sizeof *p->thread);
         p->worker = wk_alloc_array((size_t)n - 1, sizeof *p->worker);

@@ -41,7 +41,7 @@ const wk_train_key wk_train_keys[] = {
     { "lr_schedule.warmup_init", WK_KEY_REAL, 0, 1e3, AT(warmup_init), 0, NULL },
     { "seed", WK_KEY_U64, 0, 0, AT(seed), 0, NULL },
     { "batch_size", WK_KEY_INT, 1, 1 << 16, AT(batch_size), 0, NULL },
-    { "iters", WK_KEY_INT, 0, BIG, AT(iters), 0, NULL },
+    { "iters", WK_KEY_INT, 1, BIG, AT(iters), 0, NULL },
     { "grad_accumulation_steps", WK_KEY_INT, 1, 1 << 20, AT(grad_accumulation_steps), 0, NULL },
     { "max_seq_length", WK_KEY_INT, 2, 1 << 24, AT(max_seq_length), 0, NULL },
     { "long_samples", WK_KEY_CHOICE, 0, 0, AT(long_samples), 0, "cut|refuse" },

@@ -132,16 +132,37 @@ static wick_status read_numbers(const json_t *line, const char *key, int64_t lea
     return WICK_OK;
 }
 
+/* Tokenizers write padding with a 0 in "attention_mask"; it is no part of a sample. labels: empty where there are none. */
+static wick_status drop_padding(const json_t *line, wk_ids *ids, wk_ids *labels) {
+    const json_t *mask = json_object_get(line, "attention_mask"), *v;
+    size_t n = 0, i;
+    if (!mask) return WICK_OK;
+    if (json_array_size(mask) != ids->len)
+        return wk_fail(WICK_E_FORMAT, "\"attention_mask\" has %zu entries, \"input_ids\" %zu: there has to be one for each",
+                       json_array_size(mask), ids->len);
+    json_array_foreach(mask, i, v) {
+        int64_t x = json_is_integer(v) ? (int64_t)json_integer_value(v) : -1;
+        if (x != 0 && x != 1) return wk_fail(WICK_E_FORMAT, "\"attention_mask\"[%zu] is neither 0 nor 1", i);
+        if (!x) continue;
+        if (labels->len) labels->ptr[n] = labels->ptr[i];
+        ids->ptr[n++] = ids->ptr[i];
+    }
+    if (labels->len) labels->len = n;
+    ids->len = n;
+    return WICK_OK;
+}
+
 static wick_status from_ids(const wick_model *m, const json_t *line, wk_ids *ids, wk_ids *labels) {
     int64_t n_vocab = m->m->hp.n_vocab;
     if (!n_vocab && m->m->tokenizer) n_vocab = wk_tokenizer_n_vocab(m->m->tokenizer);
     wick_status st = read_numbers(line, "input_ids", 0, n_vocab, ids);
-    if (!st && !json_object_get(line, "labels")) return label_rest(ids, 0, labels);
-    if (!st) st = read_numbers(line, "labels", WK_NO_LABEL, n_vocab, labels);
-    if (!st && ids->len != labels->len)
+    bool given = json_object_get(line, "labels");
+    if (!st && given) st = read_numbers(line, "labels", WK_NO_LABEL, n_vocab, labels);
+    if (!st && given && ids->len != labels->len)
         st = wk_fail(WICK_E_FORMAT, "%zu \"input_ids\" but %zu \"labels\": there has to be one for each (they are not shifted; "
                      "-100: no loss)", ids->len, labels->len);
-    return st;
+    if (!st) st = drop_padding(line, ids, labels);
+    return st || given ? st : label_rest(ids, 0, labels);
 }
 
 static wick_status read_class(const wick_model *m, const json_t *v, int32_t *cls) {
@@ -164,7 +185,11 @@ static wick_status read_class(const wick_model *m, const json_t *v, int32_t *cls
 static wick_status from_class(const wick_model *m, json_t *line, wk_ids *ids, int32_t *cls) {
     wk_span text;
     wick_status st = read_class(m, json_object_get(line, "label"), cls);
-    if (st || json_object_get(line, "input_ids")) return st ? st : read_numbers(line, "input_ids", 0, m->m->hp.n_vocab, ids);
+    if (!st && json_object_get(line, "input_ids")) {
+        st = read_numbers(line, "input_ids", 0, m->m->hp.n_vocab, ids);
+        return st ? st : drop_padding(line, ids, &(wk_ids){ 0 });
+    }
+    if (st) return st;
     st = wk_need_tokenizer(m);
     if (!st) st = text_field(line, "text", &text);
     return st ? st : wk_tokenize(m->m->tokenizer, &text, 1, true, ids);

@@ -172,6 +172,7 @@ static wick_status validate(wick_train *t, double *loss) {
         char *best = wk_path_join(t->o.adapter_path, "best");
         st = best ? wk_train_write_result(t, best) : wk_fail_memory(64, "a folder's name");
         wk_free(best);
+        t->best_saved |= !st;
         return st;
     }
     t->at.n_worse++;
@@ -218,6 +219,7 @@ static wick_status what_is_due(wick_train *t, wick_train_event *e) {
     e->saved &= !st;
     e->finished = last && !st;
     e->stopped_early = t->stopped_early;
+    e->best_saved = t->best_saved;
     return st;
 }
 

@@ -41,6 +41,7 @@ struct wick_train {
     bool compared;            /* all other options of a resumed run are those that it began with */
     size_t beside;            /* bytes that the process holds beside weights and trainer: the vocabulary, the data, the program */
     bool dry, began, finished, answered, stopped_early, failed;
+    bool best_saved;          /* adapter_path/best is this run's */
     double started_s;         /* wk_now() less at.seconds */
 };
 

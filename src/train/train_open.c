@@ -289,6 +289,12 @@ wick_status wk_train_open(wick_train *t) {
     t->started_s = wk_now() - t->at.seconds;
     t->run_from_s = t->at.seconds;
     if (st || t->dry) return st;
+    /* A run that is begun anew takes the checkpoint of the one before away, which --resume would go on with if this one is killed
+     * before its first save. The adapter stays until there is another. */
+    if (!t->o.resume) wk_folder_clear(t->o.adapter_path, "checkpoint.wick", "");
+    char *best = t->o.resume ? wk_path_join(t->o.adapter_path, "best") : NULL;
+    t->best_saved = best && wk_is_folder(best);
+    wk_free(best);
     st = wk_train_log_open(&t->log, t->o.adapter_path, t->at.iteration, t->o.report_to);
     if (!st) enter_run(t);
     return st;

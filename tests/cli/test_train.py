@@ -309,6 +309,28 @@ def test_failed_save(tmp):
     assert files(f"{tmp}/out") == files(f"{tmp}/whole")
 
 
+def test_overwritten(tmp):
+    """A run that begins anew over another and is killed before its first save does not go on with that one's checkpoint."""
+    write_data(tmp)
+    write_options(tmp, samples=0, steps_per_report=1)
+    wick(tmp, "train", "train.yaml")
+    before = files(f"{tmp}/out")
+    err = wick(tmp, "train", "train.yaml", "--resume")[1]
+    assert "the training is over: 12 of 12 iterations are done; raise iters to go on" in err, err
+    p = subprocess.Popen([PROGRAM, "train", "train.yaml", "--overwrite", "--iters", "100000", "--save-every", "0"],
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(tmp), cwd=tmp)
+    for line in p.stdout:
+        if line.startswith(b"Iter 2/"):
+            break
+    p.kill()
+    p.communicate()
+    assert files(f"{tmp}/out") == before
+    err = wick(tmp, "train", "train.yaml", "--resume", code=1)[1]
+    assert "there is no run to go on with" in err, err
+    wick(tmp, "train", "train.yaml")
+    assert files(f"{tmp}/out") == before
+
+
 def test_micro_batches(tmp):
     """Micro-batches that make no update are told of."""
     write_data(tmp)
@@ -323,7 +345,11 @@ def test_early_stopping(tmp):
     write_data(tmp)
     write_options(tmp, samples=0, learning_rate=0, steps_per_eval=2, early_stopping=2, iters=40)
     err = wick(tmp, "train", "train.yaml")[1]
-    assert "stopped early" in err
+    assert "stopped early: 2 evaluations without a better loss; none was better than before training" in err, err
+    err = wick(tmp, "train", "train.yaml", "--overwrite", "--learning-rate", "0.02", "--iters", "100000")[1]
+    assert "the best adapter is in out/best" in err and os.path.exists(f"{tmp}/out/best/adapter_config.json"), err
+    err = wick(tmp, "train", "train.yaml", "--overwrite")[1]
+    assert "none was better" in err, err
     assert log_of(tmp)[-1]["iteration"] == 4
     assert json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"][-1]["status"] == "stopped"
 
@@ -371,14 +397,15 @@ def test_wrong(tmp):
 def test_not_finite(tmp):
     """A rate that blows the weights up: the step is named, the last checkpoint and adapter stay."""
     write_data(tmp)
-    write_options(tmp, samples=0, iters=2)
-    wick(tmp, "train", "train.yaml")
-    before = {**files(f"{tmp}/out"), "checkpoint": read(f"{tmp}/out/checkpoint.wick")}
     write_options(tmp, samples=0, iters=200, save_every=0, learning_rate=1e3, optimizer="sgd", lora_parameters={"scale": 1e6})
-    shutil.copytree(f"{tmp}/out", f"{tmp}/other")
-    err = wick(tmp, "train", "train.yaml", "--overwrite", code=1)[1]
+    err = wick(tmp, "train", "train.yaml", "--adapter-path", "none", code=1)[1]
+    assert "no checkpoint had been written" in err, err
+    wick(tmp, "train", "train.yaml", "--iters", "2", "--learning-rate", "0")
+    before = {**files(f"{tmp}/out"), "checkpoint": read(f"{tmp}/out/checkpoint.wick")}
+    err = wick(tmp, "train", "train.yaml", "--resume", code=1)[1]
     assert re.search(r"iteration \d+: the (loss|gradient) is not a finite number", err), err
     assert "the last checkpoint" in err and read(f"{tmp}/out/checkpoint.wick") == before["checkpoint"]
+    assert files(f"{tmp}/out") == {k: v for k, v in before.items() if k != "checkpoint"}
     assert json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"][-1]["status"] == "failed"
 
 

@@ -125,7 +125,8 @@ static void test_wrong_yaml(void **state) {
         { "iters: 1\nrank: 8\n", "line 2: there is no key \"rank\"; did you mean lora_parameters.rank?" },
         { "lora_parameters: { rnk: 8 }\n", "did you mean lora_parameters.rank?" },
         { "iters: 1\niters: 2\n", "line 2: iters is there twice" },
-        { "iters: many\n", "iters is a whole number from 0 to" },
+        { "iters: many\n", "iters is a whole number from 1 to" },
+        { "iters: 0\n", "iters is a whole number from 1 to" },
         { "iters: 2.5\n", "iters is a whole number" },
         { "iters: [1]\n", "" },  /* a list of one is one */
         { "iters: [1, 2]\n", "iters takes one value, not a list" },

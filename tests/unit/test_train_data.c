@@ -108,6 +108,17 @@ static void test_forms(void **state) {
     ok(wick_train_sample_read(m, "{\"input_ids\":[5,6,7]}", true, &s));
     assert_int_equal(s.labels[0], 5);
     wick_train_sample_free(&s);
+    /* Padding is left out, on either side, with its labels. */
+    ok(wick_train_sample_read(m, "{\"input_ids\":[0,5,6,7,0,0],\"attention_mask\":[0,1,1,1,0,0]}", true, &s));
+    assert_int_equal(s.n, 3);
+    assert_int_equal(s.ids[0], 5);
+    assert_int_equal(s.labels[2], 7);
+    wick_train_sample_free(&s);
+    ok(wick_train_sample_read(m, "{\"input_ids\":[0,5,6],\"labels\":[-100,-100,6],\"attention_mask\":[0,1,1]}", true, &s));
+    assert_int_equal(s.n, 2);
+    assert_int_equal(s.labels[0], WK_NO_LABEL);
+    assert_int_equal(s.labels[1], 6);
+    wick_train_sample_free(&s);
     /* The request's words form no control token. */
     ok(wick_train_sample_read(m, "{\"prompt\":\"<|end|>\",\"completion\":\"x\"}", true, &s));
     assert_true(s.n > 5);
@@ -188,6 +199,8 @@ static void test_wrong_lines(void **state) {
         { "{\"input_ids\":[1,2.5]}", "\"input_ids\"[1]", WICK_E_FORMAT },
         { "{\"input_ids\":[1,2],\"labels\":[1]}", "2 \"input_ids\" but 1 \"labels\"", WICK_E_FORMAT },
         { "{\"input_ids\":[1,2],\"labels\":[1,-99]}", "\"labels\"[1]", WICK_E_FORMAT },
+        { "{\"input_ids\":[1,2],\"attention_mask\":[1]}", "\"attention_mask\" has 1 entries, \"input_ids\" 2", WICK_E_FORMAT },
+        { "{\"input_ids\":[1,2],\"attention_mask\":[1,2]}", "\"attention_mask\"[1] is neither", WICK_E_FORMAT },
         { "{\"text\":\"a\",\"label\":-1}", "\"label\" is neither", WICK_E_FORMAT },
         { "{", "not JSON", WICK_E_FORMAT },
     };
@@ -208,6 +221,10 @@ static void test_wrong_lines(void **state) {
     wick_model_free(m);
     m = run_open("data/models/qwen2-classify");
     refused(wick_train_sample_read(m, "{\"text\":\"a\",\"label\":1}", true, &s), WICK_E_UNSUPPORTED, "no tokenizer");
+    ok(wick_train_sample_read(m, "{\"input_ids\":[0,9,8],\"attention_mask\":[0,1,1],\"label\":2}", true, &s));
+    assert_int_equal(s.n, 2);
+    assert_int_equal(s.ids[0], 9);
+    wick_train_sample_free(&s);
     ok(wick_train_sample_read(m, "{\"input_ids\":[],\"label\":1}", true, &s));
     assert_int_equal(s.label, 1);
     wick_train_sample_free(&s);
