@@ -213,7 +213,7 @@ static void find_places(const wk_packed *w, int64_t i, int n, int32_t *place) {
 /* Outputs [o, o + n_o) times inputs [i, i + n), as float32: tile [n_o][WK_GRAD_COLS]. */
 static void weight_tile(const wk_linear_set *f, const wk_packed *w, int64_t o, int n_o, int64_t i, int n, const int32_t *place,
                         float *tile) {
-    float wide[WK_GRAD_COLS * 16];
+    _Alignas(64) float wide[WK_GRAD_COLS * 16];
     for (int k = 0; k < n_o; k += 16) {
         float *to = tile + k * WK_GRAD_COLS;
         if (w->perm) permuted_tile(w, (o + k) / 16, place, n, to);
