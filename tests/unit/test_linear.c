@@ -363,7 +363,10 @@ static void check_grad(const test_case *c) {
     uint8_t *met = wk_alloc_aligned(stride * (size_t)rows);
     double tol = rounds ? 8e-3 : 1e-5;  /* two factors, each off by 2^-8 at most */
     double most = 0, step = 1.1 / 254;  /* bytes are off by half of 1/127 of the largest, 1 and `most` */
-    for (int64_t i = 0; i < (int64_t)c->n_out * c->n_in; i++) most = fmax(most, fabs((double)c->weight[i]));
+    for (int64_t i = 0; i < (int64_t)c->n_out * c->n_in; i++) {  /* not fmax(): GCC 12 fails on such a loop for Arm */
+        double v = fabs((double)c->weight[i]);
+        if (v > most) most = v;
+    }
     wk_grad_prepare(c->w, g, ldg, rows, c->n_out, met);
     wk_linear_input_grad(c->w, met, stride, rows, 0, c->n_out, 0, c->n_in, false, dx, ld);
     for (int r = 0; r < rows; r++) {
