@@ -354,8 +354,8 @@ static void grad_by_bytes(const wk_linear_set *f, const wk_packed *w, const wk_a
     _Alignas(64) uint8_t code[WK_GRAD_CHUNKS * 2 * 512];
     _Alignas(64) float scale[WK_GRAD_CHUNKS * 2 * 16];
     int64_t end = chunks_of(o1);
-    for (int64_t i = i0; i < i1; i += WK_CHUNK)
-        for (int64_t c = o0 / WK_CHUNK; c < end; c += WK_GRAD_CHUNKS) {
+    for (int64_t c = o0 / WK_CHUNK; c < end; c += WK_GRAD_CHUNKS)
+        for (int64_t i = i0; i < i1; i += WK_CHUNK) {
             wk_packed tile = { .n_out = least(i1 - i, WK_CHUNK), .n_block = 2, .code = code, .scale = (uint8_t *)scale };
             bytes_tile(f, w, c, least(end - c, WK_GRAD_CHUNKS), i, &tile);
             linear_rows(f, &tile, g + (c - o0 / WK_CHUNK), ldg, n_row, 0, tile.n_out, dx + i, ldx, NULL, add || c > o0 / WK_CHUNK);

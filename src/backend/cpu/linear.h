@@ -34,7 +34,7 @@ enum {
     WK_PANEL_INPUTS = 512,   /* the same for floats */
     WK_GRAD_COLS = 64,       /* inputs of a tile of weights that gradients go through */
     WK_GRAD_OUTPUTS = 1024,  /* outputs of such a tile of bfloat16, 32 inputs wide: 64 kB, they stay in L2 and are read in order */
-    WK_GRAD_CHUNKS = 64,     /* the same of 8 bits, in 32 outputs */
+    WK_GRAD_CHUNKS = 24,     /* the same of 8 bits, in 32 outputs: 512 rows of g, too, are to stay in L2 */
     WK_FEW_ROWS = 16,        /* so many rows are bound by memory: codes go straight into the product */
 };
 
