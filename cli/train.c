@@ -182,14 +182,17 @@ static void status(screen *s, const wick_train_event *e) {
     out_write("\033[K", 3);
 }
 
-static void put_text(wk_buf *b, const wick_train_point *p, int iters) {
-    char s[2][32];
+/* less: how many of the numbers that a narrow line can do without are left out; the log has them all. */
+static void put_text(wk_buf *b, const wick_train_point *p, int iters, int less) {
+    char s[32];
     wk_buf_printf(b, "Iter %d/%d:", p->iteration, iters);
     if (isfinite(p->train_loss)) {
-        wk_buf_printf(b, " train loss %.4f, lr %.3e", p->train_loss, p->learning_rate);
-        if (isfinite(p->grad_norm)) wk_buf_printf(b, ", grad norm %.3g", p->grad_norm);
-        wk_buf_printf(b, ", %.1f tok/s, %s labels, peak %s", p->tokens_per_second, show_count(p->trained_tokens, s[0]),
-                      show_bytes(p->peak_memory, s[1]));
+        wk_buf_printf(b, " train loss %.4f", p->train_loss);
+        if (less < 5) wk_buf_printf(b, ", lr %.3e", p->learning_rate);
+        if (less < 3 && isfinite(p->grad_norm)) wk_buf_printf(b, ", grad norm %.3g", p->grad_norm);
+        if (less < 4) wk_buf_printf(b, ", %.1f tok/s", p->tokens_per_second);
+        if (less < 2) wk_buf_printf(b, ", %s labels", show_count(p->trained_tokens, s));
+        if (less < 1) wk_buf_printf(b, ", peak %s", show_bytes(p->peak_memory, s));
     }
     if (isfinite(p->val_loss)) wk_buf_printf(b, "%s val loss %.4f", isfinite(p->train_loss) ? "," : "", p->val_loss);
 }
@@ -218,7 +221,13 @@ static bool show_report(screen *s, const wick_train_point *p) {
     if (s->o->quiet && !s->jsonl) return true;
     erase(s);
     if (s->jsonl) put_json(&b, p);
-    else put_text(&b, p, s->iters);
+    else {
+        int width = isatty(STDOUT_FILENO) ? term_width() - 1 : 0, less = 0;
+        do {
+            wk_buf_free(&b);
+            put_text(&b, p, s->iters, less);
+        } while (width && b.len > (size_t)width && less++ < 5);
+    }
     bool fine = out_buf(&b);
     draw(s);
     return fine;

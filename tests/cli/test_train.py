@@ -535,6 +535,7 @@ def test_terminal(tmp):
     write_data(tmp)
     write_options(tmp, samples=0)
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 25, 80, 0, 0))
     p = subprocess.Popen([PROGRAM, "train", "train.yaml"], stdin=slave, stdout=slave, stderr=slave, env=environment(tmp), cwd=tmp)
     os.close(slave)
     seen = b""
@@ -551,7 +552,9 @@ def test_terminal(tmp):
     text = seen.decode()
     assert "\u2502" in text and any("\u2800" < c <= "\u28ff" for c in text), text
     assert "iteration 3 of 12" in text and "\x1b[J" in text
-    assert "Iter 12/12: train loss" in text
+    reports = re.findall(r"Iter \d+/12:[^\r\n]*", text)
+    assert len(reports) == 5 and all(len(report) < 80 for report in reports), reports
+    assert re.search(r"^Iter 12/12: train loss .* tok/s, val loss", reports[-1]), reports
     # In a narrow one the line that tells of the step stays one line.
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 20, 0, 0))
@@ -566,6 +569,9 @@ def test_terminal(tmp):
             break
     assert p.wait(timeout=60) == 0
     os.close(master)
+    # Reports leave out what does not fit, down to the two losses.
+    report = re.findall(r"Iter 12/12:[^\r\n]*", text.decode())[0]
+    assert re.fullmatch(r"Iter 12/12: train loss \d\.\d{4}, val loss \d\.\d{4}", report), report
     lines = re.findall(r"\riteration[^\x1b]*", text.decode())
     assert lines and all(len(line) <= 20 for line in lines), lines
 
