@@ -79,7 +79,7 @@ const verb verbs[N_VERB] = {
         "learning_rate, lora_parameters, lr_schedule and so on; a flag of a key's name wins over it. A line of data holds "
         "messages, prompt and completion, text, text and label, or input_ids and labels; loss is on what the assistant says. "
         "adapter_path gets the adapter as a PEFT folder (of full fine-tuning the model), log.jsonl, log.csv, report.html and a "
-        "checkpoint; Ctrl-C saves, --resume goes on.",
+        "checkpoint; Ctrl-C saves, --resume goes on. Paths are relative to the folder that wick is started in.",
         { "wick train train.yaml --dry-run", "wick train -c train.yaml -m model.gguf --iters 4 --overwrite" }, true },
     [VERB_RUNS] = { "runs", NULL, "[list | show RUN | compare RUN RUN...]", "list, show and compare trainings",
         "Every wick train is kept in a list ($XDG_DATA_HOME/wick/runs.db, an SQLite file) with its options and its log. Without "

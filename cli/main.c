@@ -14,6 +14,21 @@ static int (*const run_verb[N_VERB])(const opts *o) = {
     [VERB_TRAIN] = verb_train, [VERB_RUNS] = verb_runs,
 };
 
+/* Verbs of other programs whose users try them here, and what does the same. */
+static const struct { const char *name, *instead; } foreign[] = {
+    { "quantize", "wick convert MODEL -o OUT.gguf --type q8_0 (or q4_0) makes smaller weights" },
+    { "perplexity", "wick eval MODEL -f FILE measures it" },
+    { "finetune", "wick train FILE does that" },
+    { "export-lora", "wick merge MODEL ADAPTER -o OUT does that" },
+    { "cli", "wick run MODEL answers one prompt, wick chat MODEL talks" },
+    { "generate", "wick run MODEL answers one prompt, with --raw it continues a text" },
+    { "pull", "wick opens local files: download the model and give its path, as in wick run MODEL" },
+    { "list", "wick keeps no list of models: give a file's or folder's path, as in wick run MODEL" },
+    { "ls", "wick keeps no list of models: give a file's or folder's path, as in wick run MODEL" },
+    { "serve", "there is no server here: wick run answers one prompt, wick chat talks, and libwick is for programs" },
+    { "server", "there is no server here: wick run answers one prompt, wick chat talks, and libwick is for programs" },
+};
+
 static int unknown_verb(const char *word) {
     const char *names[2 * N_VERB];
     size_t n = 0;
@@ -21,6 +36,8 @@ static int unknown_verb(const char *word) {
         names[n++] = verbs[v].name;
         if (verbs[v].alias) names[n++] = verbs[v].alias;
     }
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
+        if (!strcmp(word, foreign[i].name)) return cli_usage("there is no verb \"%s\"; %s", word, foreign[i].instead);
     const char *near = wk_nearest(word, names, n);
     if (near) return cli_usage("there is no verb \"%s\"; did you mean %s?", word, near);
     if (wk_file_exists(word)) return cli_usage("which verb? To use %s: wick run %s", word, word);

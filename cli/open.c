@@ -71,6 +71,14 @@ static bool on_progress(const char *what, uint64_t done, uint64_t total, void *u
     return !interrupted;
 }
 
+/* Does a model that is not there look like a name that other programs would download, as llama3 or owner/name? */
+static bool is_hub_name(const char *model) {
+    size_t n = strlen(model);
+    const char *slash = strchr(model, '/');
+    bool path = *model == '/' || *model == '.' || *model == '~' || (slash && strchr(slash + 1, '/'));
+    return n && !path && !(n > 5 && !strcmp(model + n - 5, ".gguf")) && !wk_file_exists(model) && errno == ENOENT;
+}
+
 int cli_open(const opts *o, bool vocab_only, cli_model *m) {
     loading l = { o, wk_now() };
     wick_model_options mo;
@@ -92,6 +100,11 @@ int cli_open(const opts *o, bool vocab_only, cli_model *m) {
                             MAX_TEMPLATE);
         if (code) { cli_close(m); return code; }
         mo.chat_template = m->template_text.ptr;
+    }
+    if (is_hub_name(o->model)) {
+        cli_close(m);
+        return cli_fail("%s: No such file or directory; wick opens local files and downloads none: give the path of a GGUF file or "
+                        "Hugging Face folder", o->model);
     }
     int code = cli_status(wick_model_open(o->model, &mo, &m->model));
     term_status(o, "%s", "");

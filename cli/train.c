@@ -12,6 +12,11 @@
 
 enum { CURVE_HEIGHT = 8 };
 
+/* What is too long here is a sample, and its message says which key that is: -c is no context. */
+static int train_status(wick_status st) {
+    return st == WICK_E_LENGTH && !interrupted ? cli_fail("%s", wick_last_error()) : cli_status(st);
+}
+
 /* ---- options ---- */
 
 /* "--learning-rate" is the key learning_rate; --lr-schedule names the schedule. */
@@ -36,13 +41,47 @@ static wick_status take_flags(const opts *o, wick_train_options *t) {
     return WICK_OK;
 }
 
+static const char *options_file(const opts *o) { return o->config ? o->config : o->n_word ? o->word[0] : NULL; }
+
+/* A model in the place of the file of options: a GGUF file or a Hugging Face folder. */
+static bool is_model(const char *path) {
+    wk_file f;
+    char *config = wk_is_folder(path) ? wk_path_join(path, "config.json") : NULL;
+    bool yes = config && wk_file_exists(config);
+    if (!config && !wk_file_map(&f, path)) {
+        yes = f.size >= 4 && !memcmp(f.data, "GGUF", 4);
+        wk_file_unmap(&f);
+    }
+    wk_free(config);
+    return yes;
+}
+
+/* A path of the options that is not there, while it is where their file lies: it was meant from there. */
+static int check_beside(const char *file, const char *path) {
+    const char *slash = file ? strrchr(file, '/') : NULL;
+    char *folder = slash && *path != '/' && !wk_file_exists(path) ? wk_strdup(file) : NULL;
+    if (!folder) return EXIT_DONE;
+    folder[slash - file + (slash == file)] = 0;
+    char *beside = wk_path_join(folder, path);
+    int code = EXIT_DONE;
+    if (beside && wk_file_exists(beside))
+        code = cli_fail("%s: No such file or directory; there is %s, but paths are relative to the folder that wick is started in: "
+                        "cd %s", path, beside, folder);
+    wk_free(beside);
+    wk_free(folder);
+    return code;
+}
+
 static int read_options(const opts *o, wick_train_options *t) {
-    const char *file = o->config ? o->config : o->n_word ? o->word[0] : NULL;
+    const char *file = options_file(o);
     wick_train_defaults(t);
     if (o->n_word > 1 || (o->config && o->n_word))
         return cli_usage("train takes one file of options, so what is \"%s\" for?", o->word[o->n_word - 1]);
+    if (file && is_model(file))
+        return cli_usage("%s: is a model, and train takes a file of options (YAML); the model is its \"model\", or -m: wick train "
+                         "-m %s --data FOLDER", file, file);
     wick_status st = file ? wick_train_options_read(t, file) : WICK_OK;
-    if (st) return cli_status(st);
+    if (st) return train_status(st);
     if (o->model) st = wick_train_options_set(t, "model", o->model);
     if (!st) st = take_flags(o, t);
     t->resume = o->resume;
@@ -50,7 +89,8 @@ static int read_options(const opts *o, wick_train_options *t) {
     if (st) return cli_usage("%s", wick_last_error());
     if (!t->model)
         return cli_usage("train needs a model: \"model: PATH\" in the file of options, or -m PATH; wick train --help shows both");
-    return EXIT_DONE;
+    int code = check_beside(file, t->model);
+    return code ? code : check_beside(file, t->data);
 }
 
 /* ---- dry run ---- */
@@ -75,7 +115,11 @@ static int describe(const wick_train *t, const wick_train_options *o, const cli_
     }
     wk_buf_printf(&b, "data       %s: %llu samples, %s tokens, %.0f %% of them learnt", o->data, (unsigned long long)x.n_train,
                   show_count(x.n_token, s[0]), 100.0 * (double)x.n_label / (double)(x.n_token ? x.n_token : 1));
-    wk_buf_printf(&b, "; %llu for validation, %llu for test\n", (unsigned long long)x.n_valid, (unsigned long long)x.n_test);
+    char *test = wk_path_join(o->data, "test.jsonl");
+    wk_buf_printf(&b, "; %llu for validation, ", (unsigned long long)x.n_valid);
+    if (o->test) wk_buf_printf(&b, "%llu for test\n", (unsigned long long)x.n_test);
+    else wk_buf_str(&b, test && wk_file_exists(test) ? "no test asked for (--test)\n" : "none for test\n");
+    wk_free(test);
     if (x.n_cut || x.n_masked)
         wk_buf_printf(&b, "           %llu are cut (the longest has %d tokens), %llu are left out: no label is left in them\n",
                       (unsigned long long)x.n_cut, x.longest, (unsigned long long)x.n_masked);
@@ -138,14 +182,17 @@ static void status(screen *s, const wick_train_event *e) {
     out_write("\033[K", 3);
 }
 
-static void put_text(wk_buf *b, const wick_train_point *p, int iters) {
-    char s[2][32];
+/* less: how many of the numbers that a narrow line can do without are left out; the log has them all. */
+static void put_text(wk_buf *b, const wick_train_point *p, int iters, int less) {
+    char s[32];
     wk_buf_printf(b, "Iter %d/%d:", p->iteration, iters);
     if (isfinite(p->train_loss)) {
-        wk_buf_printf(b, " train loss %.4f, lr %.3e", p->train_loss, p->learning_rate);
-        if (isfinite(p->grad_norm)) wk_buf_printf(b, ", grad norm %.3g", p->grad_norm);
-        wk_buf_printf(b, ", %.1f tok/s, %s labels, peak %s", p->tokens_per_second, show_count(p->trained_tokens, s[0]),
-                      show_bytes(p->peak_memory, s[1]));
+        wk_buf_printf(b, " train loss %.4f", p->train_loss);
+        if (less < 5) wk_buf_printf(b, ", lr %.3e", p->learning_rate);
+        if (less < 3 && isfinite(p->grad_norm)) wk_buf_printf(b, ", grad norm %.3g", p->grad_norm);
+        if (less < 4) wk_buf_printf(b, ", %.1f tok/s", p->tokens_per_second);
+        if (less < 2) wk_buf_printf(b, ", %s labels", show_count(p->trained_tokens, s));
+        if (less < 1) wk_buf_printf(b, ", peak %s", show_bytes(p->peak_memory, s));
     }
     if (isfinite(p->val_loss)) wk_buf_printf(b, "%s val loss %.4f", isfinite(p->train_loss) ? "," : "", p->val_loss);
 }
@@ -174,18 +221,19 @@ static bool show_report(screen *s, const wick_train_point *p) {
     if (s->o->quiet && !s->jsonl) return true;
     erase(s);
     if (s->jsonl) put_json(&b, p);
-    else put_text(&b, p, s->iters);
+    else {
+        int width = isatty(STDOUT_FILENO) ? term_width() - 1 : 0, less = 0;
+        do {
+            wk_buf_free(&b);
+            put_text(&b, p, s->iters, less);
+        } while (width && b.len > (size_t)width && less++ < 5);
+    }
     bool fine = out_buf(&b);
     draw(s);
     return fine;
 }
 
 /* ---- the run ---- */
-
-/* What is too long here is a sample, and its message says which key that is: -c is no context. */
-static int train_status(wick_status st) {
-    return st == WICK_E_LENGTH && !interrupted ? cli_fail("%s", wick_last_error()) : cli_status(st);
-}
 
 static int finish(screen *s, wick_train *t, const wick_train_options *o, const wick_train_event *e) {
     double loss;

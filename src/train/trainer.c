@@ -60,9 +60,13 @@ static wick_status add(wk_trainer *t, const wk_train_param *p) {
 static wick_status add_whole(wk_trainer *t, int layer, wk_role role, const wk_weight *w, bool bias) {
     for (size_t i = 0; w && i < t->n_swap; i++) if (t->swap[i].of == w) return WICK_OK;
     if (!w) return WICK_OK;
-    if (wk_dtypes[w->dtype].quantised)
-        return wk_fail(WICK_E_UNSUPPORTED, "%s of layer %d is %s: quantised weights cannot be trained whole; train an adapter, or "
-                       "convert the model to floats", wk_roles[role].gguf, layer, wk_dtypes[w->dtype].name);
+    if (wk_dtypes[w->dtype].quantised) {
+        char of[32] = "";
+        if (layer >= 0) snprintf(of, sizeof of, " of layer %d", layer);
+        return wk_fail(WICK_E_UNSUPPORTED, "%s%s is %s: quantised weights cannot be trained whole; train an adapter, or convert "
+                       "the model to floats (wick convert MODEL -o FOLDER --type f32)", wk_roles[role].gguf, of,
+                       wk_dtypes[w->dtype].name);
+    }
     if (!wk_grow((void **)&t->swap, &t->cap_swap, t->n_swap + 1, sizeof *t->swap))
         return wk_fail_memory(t->n_swap * sizeof *t->swap, "the trained parameters");
     t->swap[t->n_swap++] = (wk_swap){ w, NULL };

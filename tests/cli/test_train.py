@@ -374,6 +374,23 @@ def test_wrong(tmp):
     fails("lora_parameters.rank is a whole number from 1", "train.yaml", "--rank", "0", code=2)
     fails('there is no "q_prj"; did you mean q_proj', "train.yaml", "--keys", "q_prj")
     fails("is no folder; data names", "train.yaml", "--data", "nowhere")
+    # A model in the place of the options, a file that is too long for them, and paths that were meant from where the file lies.
+    err = wick(tmp, "train", MODEL, code=2)[1]
+    assert f"{MODEL}: is a model, and train takes a file of options (YAML)" in err, err
+    with open(f"{tmp}/long.yaml", "wb") as f:
+        f.write(b"#" * (1 << 20) + b"\n")
+    fails("at most 1048576 are read\n", "long.yaml")
+    os.mkdir(f"{tmp}/away")
+    shutil.copytree(f"{tmp}/data", f"{tmp}/away/corpus")
+    shutil.copy(f"{tmp}/train.yaml", f"{tmp}/away/train.yaml")
+    fails("corpus: No such file or directory; there is away/corpus, but paths are relative to the folder that wick is started in: "
+          "cd away\n", "away/train.yaml", "--data", "corpus")
+    # Of test.jsonl a dry run says whether it is there unasked for.
+    assert "4 for validation, none for test\n" in wick(tmp, "train", "train.yaml", "--dry-run")[0]
+    shutil.copy(f"{tmp}/data/valid.jsonl", f"{tmp}/data/test.jsonl")
+    assert "4 for validation, no test asked for (--test)\n" in wick(tmp, "train", "train.yaml", "--dry-run")[0]
+    assert "4 for validation, 4 for test\n" in wick(tmp, "train", "train.yaml", "--dry-run", "--test")[0]
+    os.remove(f"{tmp}/data/test.jsonl")
     fails("max_seq_length is 8: raise it, or set long_samples: cut\n", "train.yaml", "--max-seq-length", "8", "--long-samples",
           "refuse")
     fails("so what is", "train.yaml", "other.yaml", code=2)
@@ -518,6 +535,7 @@ def test_terminal(tmp):
     write_data(tmp)
     write_options(tmp, samples=0)
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 25, 80, 0, 0))
     p = subprocess.Popen([PROGRAM, "train", "train.yaml"], stdin=slave, stdout=slave, stderr=slave, env=environment(tmp), cwd=tmp)
     os.close(slave)
     seen = b""
@@ -534,7 +552,9 @@ def test_terminal(tmp):
     text = seen.decode()
     assert "\u2502" in text and any("\u2800" < c <= "\u28ff" for c in text), text
     assert "iteration 3 of 12" in text and "\x1b[J" in text
-    assert "Iter 12/12: train loss" in text
+    reports = re.findall(r"Iter \d+/12:[^\r\n]*", text)
+    assert len(reports) == 5 and all(len(report) < 80 for report in reports), reports
+    assert re.search(r"^Iter 12/12: train loss .* tok/s, val loss", reports[-1]), reports
     # In a narrow one the line that tells of the step stays one line.
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 20, 0, 0))
@@ -549,6 +569,9 @@ def test_terminal(tmp):
             break
     assert p.wait(timeout=60) == 0
     os.close(master)
+    # Reports leave out what does not fit, down to the two losses.
+    report = re.findall(r"Iter 12/12:[^\r\n]*", text.decode())[0]
+    assert re.fullmatch(r"Iter 12/12: train loss \d\.\d{4}, val loss \d\.\d{4}", report), report
     lines = re.findall(r"\riteration[^\x1b]*", text.decode())
     assert lines and all(len(line) <= 20 for line in lines), lines
 

@@ -531,7 +531,7 @@ static void refusals(void **state) {
     wk_trainer_free(t);
     o.fine_tune = WK_TUNE_FULL;
     wk_model *q = train_model("data/models/llama-256-gptq-g64", 1);
-    refused(wk_trainer_new(q, &o, NULL, &t), WICK_E_UNSUPPORTED, "quantised weights cannot be trained whole");
+    refused(wk_trainer_new(q, &o, NULL, &t), WICK_E_UNSUPPORTED, "(wick convert MODEL -o FOLDER --type f32)");
     t = train_new(m, &o, NULL);
     const wk_lora_data *d;
     refused(wk_trainer_lora(t, &d), WICK_E_ARG, "full fine-tuning makes no adapter");
