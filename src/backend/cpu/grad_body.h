@@ -3,6 +3,8 @@
  * go on with; floats are unpacked 64 outputs x 64 inputs at a time, and stay in L1 while the rows' gradients go by. */
 #include "backend/cpu/bytes.h"
 
+#ifndef WK_SIMD_AVX512  /* which has its own */
+
 /* ---- 32 x 32 weights rounded to 8 bits: see bytes.h ---- */
 
 /* Code of input i, row r of a panel's first chunk, plus 128, turned round where its scale is below zero. */
@@ -29,7 +31,7 @@ static void find_steps(const wk_panel *p, const wk_layout *l, int half, wk_steps
     }
 }
 
-static __attribute__((unused)) float turn_bytes(const wk_panel p[2], const wk_layout *l, uint8_t *out, int64_t apart) {
+static float turn_bytes(const wk_panel p[2], const wk_layout *l, uint8_t *out, int64_t apart) {
     wk_largest most = { 0 };
     wk_steps steps[2][2];
     float widest = 0;
@@ -51,6 +53,8 @@ static __attribute__((unused)) float turn_bytes(const wk_panel p[2], const wk_la
     }
     return most.f / 127;
 }
+
+#endif
 
 /* dx[mr][nv vectors] += the block's sum over o of g[mr][o] w[o]. */
 INLINE void grad_tile(const int mr, const int nv, const float *g, int64_t ldg, const float *w, int n_o, float *dx, int64_t ldx) {

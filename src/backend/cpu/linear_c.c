@@ -1,20 +1,17 @@
 /* linear_c.c: the kernels in plain C: what any machine runs, and what the others are checked against.
  * Products of codes use fma as the vector sets do, and give their bits; float weights are multiplied and added in two steps.
  * Load: machines without AVX2 or NEON; tests. */
+#include "backend/cpu/bytes.h"
 #include "backend/cpu/linear.h"
 #include <math.h>
 #include <string.h>
 
 /* 127 / max|x|, and d = max|x| / 127; a row's NaN or infinity makes d NaN or infinite, and so the outputs. */
 static void round_c(const float *x, int64_t n_chunk, wk_act *a) {
-    union { float f; uint32_t u; } v, most;
+    union { float f; uint32_t u; } v;
     for (; n_chunk > 0; n_chunk--, a++, x += WK_CHUNK) {
-        most.u = 0;
-        for (int i = 0; i < WK_CHUNK; i++) {
-            v.f = x[i];
-            v.u &= 0x7fffffff;  /* magnitudes order as integers do, NaN above all */
-            most.u = v.u > most.u ? v.u : most.u;
-        }
+        wk_largest most = { 0 };
+        for (int i = 0; i < WK_CHUNK; i++) wk_raise(&most, x[i]);
         bool tiny = most.f < 1e-36f;  /* 127 / max would overflow */
         float inverse = tiny ? 0 : 127 / most.f;
         int32_t low = 0, all = 0;
