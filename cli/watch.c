@@ -1,6 +1,7 @@
 /* watch.c: says how far a long prompt has been read, since nothing else is seen until the first token. The library calls
  * back for tokens only, so a thread of its own looks at the session; there is none unless standard error is a terminal. */
 #include "cli.h"
+#include "base/thread.h"
 #include <pthread.h>
 #include <unistd.h>
 
@@ -32,15 +33,11 @@ static void *look(void *arg) {
 }
 
 void watch_begin(const opts *o, const wick_session *s) {
-    sigset_t all, old;
     if (o->quiet || !isatty(STDERR_FILENO)) return;
     watch.o = o;
     watch.s = s;
     watch.done = false;
-    sigfillset(&all);  /* signals are the main thread's */
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    watch.on = !pthread_create(&watch.thread, NULL, look, NULL);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    watch.on = !wk_thread_new(&watch.thread, look, NULL);
 }
 
 void watch_end(void) {

@@ -14,7 +14,8 @@
  * - Options are structs filled by their _defaults() function; NULL in place of options means the defaults.
  *   Their first field is their own size, so that a program built with another version's header is told so
  *   (WICK_E_ARG) where the struct has grown since.
- * - A model may be used from several threads. A session serves one call at a time. */
+ * - A model may be used from several threads. A session serves one call at a time. Threads that the library starts
+ *   leave the process's signals to those of the program. */
 #ifndef WICK_H
 #define WICK_H
 #include <stdbool.h>

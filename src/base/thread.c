@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 struct wk_pool {
@@ -22,6 +23,18 @@ struct wk_pool {
     atomic_int sleepers;
     atomic_bool stop;
 };
+
+int wk_thread_new(pthread_t *out, void *(*fn)(void *arg), void *arg) {
+    /* Those that a thread brings on itself, and a profiler's, must reach it: blocked, a fault ends the process unheard. */
+    static const int own[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF };
+    sigset_t others, before;
+    sigfillset(&others);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) sigdelset(&others, own[i]);
+    pthread_sigmask(SIG_BLOCK, &others, &before);
+    int failed = pthread_create(out, NULL, fn, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed;
+}
 
 static inline void relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -134,7 +147,7 @@ wick_status wk_pool_new(int n, wk_pool **out) {
     int started = 0;
     for (; ok && started < n - 1; started++) {
         p->worker[started] = (struct worker){ p, started + 1 };
-        if (pthread_create(&p->thread[started], NULL, work, &p->worker[started])) break;
+        if (wk_thread_new(&p->thread[started], work, &p->worker[started])) break;
     }
     if (started == n - 1) {
         *out = p;
@@ -171,7 +184,7 @@ static void *run_aside(void *arg) {
 
 void wk_aside_start(wk_aside *a, wick_status (*fn)(void *arg), void *arg) {
     *a = (wk_aside){ .fn = fn, .arg = arg };
-    a->apart = !pthread_create(&a->thread, NULL, run_aside, a);
+    a->apart = !wk_thread_new(&a->thread, run_aside, a);
     if (!a->apart) run_aside(a);
 }
 

@@ -1,9 +1,13 @@
-/* thread.h: the one thread pool. All threads run the same function on their own share; inside it they
+/* thread.h: threads, and the one pool of them. All threads of the pool run the same function on their own share; inside it they
  * meet at barriers. Waiting spins briefly, then sleeps, so that an idle program costs nothing. */
 #ifndef WK_THREAD_H
 #define WK_THREAD_H
 #include "base/status.h"
 #include <pthread.h>
+
+/* As pthread_create with default attributes. Signals that a process gets from outside are left to the threads of the program:
+ * a thread that waits for one would sleep on if a worker of ours ran the handler. */
+int wk_thread_new(pthread_t *out, void *(*fn)(void *arg), void *arg);
 
 typedef struct wk_pool wk_pool;
 /* One thread's place in a run. */

@@ -2,6 +2,7 @@
  * conditions; whoever waits sleeps on one. Slots own their text and trade it with the reader's by pointer, so a token is
  * copied once and a slot is free the moment it was taken. Load: 10 to 1000 tokens a second, a few bytes each. */
 #include "base/clock.h"
+#include "base/thread.h"
 #include "generate/generate.h"
 #include <errno.h>
 #include <pthread.h>
@@ -164,7 +165,7 @@ wick_status wick_stream_new(wick_session *s, const wick_prompt *p, const wick_ge
     if (!status) status = wk_job_new(&st->job, s, p, o);
     if (!status) status = make_ring(st, n_ring, (size_t)st->job.o.n_top_logprobs);
     if (!status) status = wk_session_enter(s);
-    if (!status && (errno = pthread_create(&st->thread, NULL, generate, st))) {
+    if (!status && (errno = wk_thread_new(&st->thread, generate, st))) {
         wk_session_leave(s);
         status = wk_fail(WICK_E_MEMORY, "no thread for a stream: %s", strerror(errno));
     }

@@ -4,6 +4,7 @@
 #include "support/run.h"
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -246,6 +247,41 @@ static void what_was_given_is_copied(void **state) {
     wick_model_free(m);
 }
 
+static volatile sig_atomic_t heard;
+static void hear(int sig) { heard = sig; }
+
+/* None of the library's threads takes a signal: a program that waits for it in ppoll() would not wake. */
+static void signals_are_left_to_the_program(void **state) {
+    (void)state;
+    wick_model_options mo;
+    wick_model *m;
+    wick_stream *st;
+    wick_token t;
+    sigset_t one, before;
+    wick_model_defaults(&mo);
+    mo.n_threads = 4;
+    struct sigaction a = { .sa_handler = hear }, was;
+    sigaction(SIGUSR1, &a, &was);
+    ok(wick_model_open(CHAT, &mo, &m));
+    wick_session *s = run_session(m, 0, 0);
+    wick_generate_options o = sampled(m, 60);
+    wick_prompt p = prompt();
+    ok(wick_stream_new(s, &p, &o, 4, &st));
+    ok(wick_stream_next(st, -1, &t));  /* every thread runs */
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &one, &before);
+    kill(getpid(), SIGUSR1);
+    while (!wick_stream_next(st, -1, &t)) {}
+    assert_int_equal(heard, 0);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    assert_int_equal(heard, SIGUSR1);
+    sigaction(SIGUSR1, &was, NULL);
+    wick_stream_free(st);
+    wick_session_free(s);
+    wick_model_free(m);
+}
+
 static void no_allocation_for_a_token(void **state) {
     (void)state;
     wick_model *m = run_open(CHAT);
@@ -303,6 +339,7 @@ int main(void) {
         cmocka_unit_test(closed_early),
         cmocka_unit_test(cancelled_and_wrong), cmocka_unit_test(closing_stops_a_long_prompt),
         cmocka_unit_test(what_was_given_is_copied),
+        cmocka_unit_test(signals_are_left_to_the_program),
         cmocka_unit_test(no_allocation_for_a_token),
         cmocka_unit_test(failed_allocations),
     };
