@@ -60,6 +60,7 @@ static void make_lora(lab *l, made *m) {
     m->lora_out = lab_pick(&l->rng, 1, 200);
     m->lora_kind = lab_pick(&l->rng, 0, 2);
     if (lab_pick(&l->rng, 0, 5) == 0) m->lora_out = 2100;  /* more columns than are taken at a time */
+    if (lab_pick(&l->rng, 0, 2) == 0) m->lora_in = 600;    /* in parts */
     if (m->lora_kind == 1) {
         m->vocab = m->lora_in;
         wk_attr a = { .scale = 1 };

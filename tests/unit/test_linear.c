@@ -349,6 +349,32 @@ static void check_plain(const test_case *c) {
     test_free(want);
 }
 
+/* Inputs in parts: one row's, made by two threads, add up to the bytes that it has among all, and to the product. */
+static void check_parts(const test_case *c, int r) {
+    if (!wk_holds_floats(&c->w->l) || c->w->l.eight) return;
+    int64_t n_part = wk_linear_n_part(c->n_in), cut = pick(0, (int)n_part), ld = c->n_out + 5;
+    size_t n = (size_t)(c->T * c->n_out), stride = wk_act_bytes(c->w, 1);
+    float *all = test_malloc(sizeof(float) * n), *room = test_malloc(sizeof(float) * n);
+    float *part = test_malloc(sizeof(float) * (size_t)(n_part * ld));
+    const uint8_t *row = (const uint8_t *)c->act + (size_t)r * stride;
+    double off = 0, size = 0;
+    wk_linear_in_parts(c->w, c->act, stride, c->T, room, all);
+    wk_linear_parts(c->w, row, 0, cut, part, ld);
+    wk_linear_parts(c->w, row, cut, n_part, part + cut * ld, ld);
+    wk_linear(c->w, c->act, c->T, 0, c->n_out, c->y, c->ldy, NULL);
+    for (int o = 0; o < c->n_out; o++) {
+        float sum = part[o], want = all[r * c->n_out + o], whole = c->y[r * c->ldy + o];
+        for (int64_t i = 1; i < n_part; i++) sum += part[i * ld + o];
+        CHECK(c, !memcmp(&sum, &want, sizeof sum));
+        off += (double)(want - whole) * (double)(want - whole);
+        size += (double)whole * (double)whole;
+    }
+    CHECK(c, off <= 1e-10 * size + 1e-300);
+    test_free(part);
+    test_free(room);
+    test_free(all);
+}
+
 /* dx against sums in double. */
 static void check_grad(const test_case *c) {
     int rows = c->T < 13 ? c->T : 13, from = pick(0, c->n_in / 32) * 32;
@@ -417,6 +443,7 @@ static void check_kind(const char *set, int kind, uint64_t seed) {
     check_guards(&c, 0, c.n_out);
     check_added(&c, pick(0, c.T - 1));
     check_plain(&c);
+    check_parts(&c, pick(0, c.T - 1));
     check_grad(&c);
     case_free(&c);
 }
@@ -620,7 +647,7 @@ static void test_dispatch(void **unused) {
     for (unsigned mask = 0; mask <= have; mask++) {
         if (mask & ~have) continue;
         wk_cpu_limit(mask);
-        wk_linear_set s = wk_linear_fns();
+        wk_linear_set s = *wk_linear_fns();
         assert_true(s.round && s.expand && s.mul && s.widen && s.mul_float && s.grad && s.turn_bytes);
         const wk_linear_set *best = &wk_linear_c, *pairs = NULL;
 #if defined(__x86_64__)

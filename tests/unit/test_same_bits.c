@@ -16,8 +16,9 @@
 #include <string.h>
 #include <cmocka.h>
 
-/* Rows of D take K types (256); those of HEADS * HD and FF do not, as in many a real model. */
-enum { D = 256, FF = 32, HEADS = 4, KV_HEADS = 2, HD = 32, VOCAB = 56, EXPERTS = 3, MUCH = 530, ADAPTERS = 2, MAX_T = 90, LEN = 140,
+/* Rows of D take K types (256), and are two parts for an adapter's A; those of HEADS * HD and FF do not, as in many a real
+ * model. */
+enum { D = 512, FF = 32, HEADS = 4, KV_HEADS = 2, HD = 32, VOCAB = 56, EXPERTS = 3, MUCH = 530, ADAPTERS = 2, MAX_T = 90, LEN = 140,
        WINDOW = 15, N_ROPE = 2, MAX_THREADS = 3 };
 enum { MIXTURES = 20, MIXTURES_C = 6 };  /* short form: of each KV type and thread count, on each set; plain C is slow */
 static const wk_dtype kv_types[] = { WK_F32, WK_F16, WK_Q8_0 };

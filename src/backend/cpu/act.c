@@ -50,14 +50,14 @@ static void to_bf16(const wk_linear_set *f, const wk_packed *w, const float *x, 
 }
 
 void wk_act_prepare(const wk_packed *w, const float *x, int64_t ldx, int64_t r0, int64_t r1, int64_t n_row, void *act) {
-    wk_linear_set f = wk_linear_fns();
+    const wk_linear_set *f = wk_linear_fns();
     size_t row_bytes = wk_act_bytes(w, 1);
     (void)n_row;
     for (int64_t r = r0; r < r1; r++) {
         uint8_t *row = (uint8_t *)act + (size_t)r * row_bytes;
-        if (wk_holds_bf16(&w->l)) to_bf16(&f, w, x + r * ldx, row);
+        if (wk_holds_bf16(&w->l)) to_bf16(f, w, x + r * ldx, row);
         else if (wk_holds_floats(&w->l)) memcpy(row, x + r * ldx, (size_t)w->n_in * sizeof(float));
-        else if (w->perm) round_permuted(&f, w, x + r * ldx, (wk_act *)(void *)row);
-        else f.round(x + r * ldx, w->n_chunk, (wk_act *)(void *)row);
+        else if (w->perm) round_permuted(f, w, x + r * ldx, (wk_act *)(void *)row);
+        else f->round(x + r * ldx, w->n_chunk, (wk_act *)(void *)row);
     }
 }

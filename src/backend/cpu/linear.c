@@ -42,17 +42,17 @@ static wk_linear_set choose(unsigned have) {
 }
 
 /* Of one row an adapter's products are so short that choosing anew took a twentieth of their time. */
-wk_linear_set wk_linear_fns(void) {
+const wk_linear_set *wk_linear_fns(void) {
     static _Thread_local wk_linear_set chosen;
     static _Thread_local unsigned chosen_for;
     unsigned have = wk_cpu_features();
     if (!chosen.name || have != chosen_for) chosen = choose(have), chosen_for = have;
-    return chosen;
+    return &chosen;
 }
 
-wk_pair_fns wk_pairs_here(void) { return wk_linear_fns().pairs; }
+wk_pair_fns wk_pairs_here(void) { return wk_linear_fns()->pairs; }
 
-bool wk_act_in_bf16(const wk_packed *w) { return wk_holds_bf16(&w->l) && wk_linear_fns().mul_bf16; }
+bool wk_act_in_bf16(const wk_packed *w) { return wk_holds_bf16(&w->l) && wk_linear_fns()->mul_bf16; }
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -156,12 +156,12 @@ static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *
 
 void wk_linear_part(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
                     const float *bias) {
-    wk_linear_set f = wk_linear_fns();
+    const wk_linear_set *f = wk_linear_fns();
     if (n_row < 1 || o0 >= o1) return;
     assert(o0 % WK_PACK_ROWS == 0 && (o1 % WK_PACK_ROWS == 0 || o1 == w->n_out) && o1 <= w->n_out);
-    if (n_row <= WK_FEW_ROWS && f.few && !w->l.eight && !(wk_holds_bf16(&w->l) && f.mul_bf16))
-        f.few(w, act, n_row, o0 / 16, (o1 - o0 + 15) / 16, y, ldy, (int)(o1 - o0), bias ? bias + o0 : NULL);
-    else linear_rows(&f, w, act, wk_act_ld(w), n_row, o0, o1, y, ldy, bias, false);
+    if (n_row <= WK_FEW_ROWS && f->few && !w->l.eight && !(wk_holds_bf16(&w->l) && f->mul_bf16))
+        f->few(w, act, n_row, o0 / 16, (o1 - o0 + 15) / 16, y, ldy, (int)(o1 - o0), bias ? bias + o0 : NULL);
+    else linear_rows(f, w, act, wk_act_ld(w), n_row, o0, o1, y, ldy, bias, false);
 }
 
 void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
@@ -171,21 +171,56 @@ void wk_linear(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, i
 
 void wk_linear_add_part(const wk_packed *w, const void *act, size_t stride, int64_t n_row, int64_t o0, int64_t o1, float *y,
                         int64_t ldy) {
-    wk_linear_set f = wk_linear_fns();
-    if (n_row > 0 && o0 < o1) linear_rows(&f, w, act, wk_act_items(w, stride), n_row, o0, o1, y, ldy, NULL, true);
+    const wk_linear_set *f = wk_linear_fns();
+    if (n_row > 0 && o0 < o1) linear_rows(f, w, act, wk_act_items(w, stride), n_row, o0, o1, y, ldy, NULL, true);
 }
 
 void wk_linear_plain(const wk_packed *w, const float *x, int64_t ldx, int64_t n_row, int64_t o0, int64_t o1, float *y,
                      int64_t ldy) {
-    wk_linear_set f = wk_linear_fns();
+    const wk_linear_set *f = wk_linear_fns();
     assert(!wk_packed_rounds(w));
     if (n_row == 1 || ldx == wk_act_ld(w)) wk_linear(w, x, n_row, o0, o1, y, ldy, NULL);
-    else if (n_row > 0 && o0 < o1) linear_rows(&f, w, x, ldx, n_row, o0, o1, y + o0, ldy, NULL, false);
+    else if (n_row > 0 && o0 < o1) linear_rows(f, w, x, ldx, n_row, o0, o1, y + o0, ldy, NULL, false);
 }
 
 void wk_linear_add(const wk_packed *w, const void *act, size_t stride, int64_t n_row, int64_t o0, int64_t o1, float *y,
                    int64_t ldy) {
     wk_linear_add_part(w, act, stride, n_row, o0, o1, y + o0, ldy);
+}
+
+/* ---- sums in parts ---- */
+
+enum { PART_INPUTS = 256 };
+
+int64_t wk_linear_n_part(int64_t n_in) { return (n_in + PART_INPUTS - 1) / PART_INPUTS; }
+
+/* All outputs of part i, of rows act_ld numbers apart. */
+static void part_product(const wk_linear_set *f, const wk_packed *w, int64_t i, const void *act, int64_t act_ld, int64_t n_row,
+                         float *y, int64_t ldy) {
+    _Alignas(64) float wide[2 * WK_PANEL_INPUTS * 16];
+    bool pairs = wk_act_in_bf16(w);
+    int64_t step = even_step(w->n_in, wk_linear_n_part(w->n_in), WK_CHUNK), k = i * step;
+    int64_t n = least((pairs ? w->n_held : w->n_in) - k, step);
+    for (int64_t o = 0; o < w->n_out; o += 32) {
+        int n_col = (int)least(w->n_out - o, 32);
+        wk_tile t = { .first = true, .act_ld = act_ld, .n_row = n_row, .y = y + o, .ldy = ldy, .n_col = n_col };
+        if (pairs) t.x16 = (const uint16_t *)act + k, pairs_step(f, w, &t, o, k, n);
+        else t.x = (const float *)act + k, floats_step(f, w, &t, wide, o, k, n);
+    }
+}
+
+void wk_linear_parts(const wk_packed *w, const void *act, int64_t from, int64_t to, float *y, int64_t ldy) {
+    const wk_linear_set *f = wk_linear_fns();
+    for (int64_t i = from; i < to; i++) part_product(f, w, i, act, 0, 1, y + (i - from) * ldy, ldy);
+}
+
+void wk_linear_in_parts(const wk_packed *w, const void *act, size_t stride, int64_t n_row, float *room, float *y) {
+    const wk_linear_set *f = wk_linear_fns();
+    assert(wk_holds_floats(&w->l));
+    for (int64_t i = 0; i < wk_linear_n_part(w->n_in); i++) {
+        part_product(f, w, i, act, wk_act_items(w, stride), n_row, i ? room : y, w->n_out);
+        for (int64_t k = 0; i && k < n_row * w->n_out; k++) y[k] += room[k];
+    }
 }
 
 /* ---- the gradient with respect to the input ---- */
@@ -251,20 +286,20 @@ static size_t grad_stride(grad_kind kind, int64_t n) {
 }
 
 bool wk_grad_rounds(const wk_packed *w) {
-    wk_linear_set f = wk_linear_fns();
-    return grad_kind_of(&f, w) != GRAD_FLOAT;
+    const wk_linear_set *f = wk_linear_fns();
+    return grad_kind_of(f, w) != GRAD_FLOAT;
 }
 
 size_t wk_grad_stride(const wk_packed *w, int64_t n) {
-    wk_linear_set f = wk_linear_fns();
-    return grad_stride(grad_kind_of(&f, w), n);
+    const wk_linear_set *f = wk_linear_fns();
+    return grad_stride(grad_kind_of(f, w), n);
 }
 
 void wk_round_rows(const float *x, int64_t ldx, int64_t n_row, int64_t n, uint16_t *out) {
-    wk_linear_set f = wk_linear_fns();
+    const wk_linear_set *f = wk_linear_fns();
     int64_t ld = chunks_of(n) * WK_CHUNK;
     for (int64_t r = 0; r < n_row; r++, out += ld) {
-        if (f.round_bf16) f.round_bf16(x + r * ldx, n, out);
+        if (f->round_bf16) f->round_bf16(x + r * ldx, n, out);
         else for (int64_t i = 0; i < n; i++) out[i] = wk_f32_to_bf16(x[r * ldx + i]);
         memset(out + n, 0, (size_t)(ld - n) * sizeof *out);
     }
@@ -280,13 +315,13 @@ static void round_bytes(const wk_linear_set *f, const float *g, int64_t n, wk_ac
 }
 
 void wk_grad_prepare(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t n, void *out) {
-    wk_linear_set f = wk_linear_fns();
-    grad_kind kind = grad_kind_of(&f, w);
+    const wk_linear_set *f = wk_linear_fns();
+    grad_kind kind = grad_kind_of(f, w);
     size_t stride = grad_stride(kind, n);
     if (kind == GRAD_PAIRS) wk_round_rows(g, ldg, n_row, n, out);
     for (int64_t r = 0; kind != GRAD_PAIRS && r < n_row; r++) {
         void *row = (uint8_t *)out + (size_t)r * stride;
-        if (kind == GRAD_BYTES) round_bytes(&f, g + r * ldg, n, row);
+        if (kind == GRAD_BYTES) round_bytes(f, g + r * ldg, n, row);
         else memcpy(row, g + r * ldg, stride);
     }
 }
@@ -364,13 +399,13 @@ static void grad_by_bytes(const wk_linear_set *f, const wk_packed *w, const wk_a
 
 void wk_linear_input_grad(const wk_packed *w, const void *g, size_t stride, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
                           int64_t i1, bool add, float *dx, int64_t ldx) {
-    wk_linear_set f = wk_linear_fns();
-    switch (grad_kind_of(&f, w)) {
+    const wk_linear_set *f = wk_linear_fns();
+    switch (grad_kind_of(f, w)) {
     case GRAD_BYTES:
-        grad_by_bytes(&f, w, g, (int64_t)(stride / sizeof(wk_act)), n_row, o0, o1, i0, i1, add, dx, ldx);
+        grad_by_bytes(f, w, g, (int64_t)(stride / sizeof(wk_act)), n_row, o0, o1, i0, i1, add, dx, ldx);
         break;
     case GRAD_PAIRS:
-        grad_by_pairs(&f, w, g, (int64_t)(stride / sizeof(uint16_t)), n_row, o0, o1, i0, i1, add, dx, ldx);
+        grad_by_pairs(f, w, g, (int64_t)(stride / sizeof(uint16_t)), n_row, o0, o1, i0, i1, add, dx, ldx);
         break;
     default:
         wk_linear_input_grad_f32(w, g, (int64_t)(stride / sizeof(float)), n_row, o0, o1, i0, i1, add, dx, ldx);
@@ -379,7 +414,7 @@ void wk_linear_input_grad(const wk_packed *w, const void *g, size_t stride, int6
 
 void wk_linear_input_grad_f32(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
                               int64_t i1, bool add, float *dx, int64_t ldx) {
-    wk_linear_set f = wk_linear_fns();
+    const wk_linear_set *f = wk_linear_fns();
     assert(wk_holds_floats(&w->l) || w->perm);
     _Alignas(64) float tile[GRAD_OUT * WK_GRAD_COLS] = { 0 };
     int32_t place[WK_GRAD_COLS];
@@ -389,9 +424,9 @@ void wk_linear_input_grad_f32(const wk_packed *w, const float *g, int64_t ldg, i
         for (int64_t r = 0; !add && r < n_row; r++) memset(dx + r * ldx + i, 0, (size_t)n * sizeof *dx);
         for (int64_t o = o0; o < o1; o += GRAD_OUT) {
             int n_o = (int)least(o1 - o, GRAD_OUT);
-            weight_tile(&f, w, o, n_o, i, n, place, tile);
-            if (n % 16) grad_narrow(&f, g + o - o0, ldg, n_row, tile, n_o, n, dx + i, ldx);
-            else f.grad(g + o - o0, ldg, n_row, tile, n_o, n, dx + i, ldx);
+            weight_tile(f, w, o, n_o, i, n, place, tile);
+            if (n % 16) grad_narrow(f, g + o - o0, ldg, n_row, tile, n_o, n, dx + i, ldx);
+            else f->grad(g + o - o0, ldg, n_row, tile, n_o, n, dx + i, ldx);
         }
     }
 }

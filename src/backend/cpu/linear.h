@@ -209,7 +209,7 @@ extern const wk_linear_set wk_linear_c, wk_linear_avx2, wk_linear_avx512, wk_lin
     wk_linear_dotprod, wk_linear_i8mm;
 
 /* The parts for this machine (as wk_cpu_features() has it now). */
-wk_linear_set wk_linear_fns(void);
+const wk_linear_set *wk_linear_fns(void);
 /* Are w's activations laid out as bfloat16, n_held a row? */
 bool wk_act_in_bf16(const wk_packed *w);
 /* From one prepared row of n numbers to the next. A tile reads a dozen rows side by side: 4096 bytes apart they would all want the

@@ -16,10 +16,11 @@
 BF16_PART __mmask16 mask_of(int64_t n) { return (__mmask16)(n >= 16 ? 0xffff : (1u << n) - 1); }
 
 BF16 static void round_bf16(const float *x, int64_t n, uint16_t *out) {
-    for (int64_t i = 0; i < n; i += 16) {
-        __m256i v = (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask_of(n - i), x + i));
-        _mm256_mask_storeu_epi16(out + i, mask_of(n - i), v);
-    }
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        _mm256_storeu_si256((__m256i *)(void *)(out + i), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(x + i)));
+    __m256i rest = (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask_of(n - i), x + i));
+    _mm256_mask_storeu_epi16(out + i, mask_of(n - i), rest);
 }
 
 BF16_PART __m512bh broadcast_pair(const uint16_t *p) {
@@ -36,20 +37,28 @@ BF16_PART void fetch_next(const wk_tile *t, int64_t turn) {
     UNROLL for (int b = 0; b < 2; b++) _mm_prefetch((const char *)t->next[b] + turn * 8, _MM_HINT_T1);
 }
 
+/* Row r's columns [c, c + 16): what their sums begin with, and where they go. */
+BF16_PART __m512 load_sums(const wk_tile *t, int64_t r, int c) {
+    return t->first ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask_of(t->n_col - c), t->y + r * t->ldy + c);
+}
+BF16_PART void store_sums(const wk_tile *t, int64_t r, int c, __m512 v) {
+    __mmask16 m = mask_of(t->n_col - c);
+    if (t->bias) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(m, t->bias + c));
+    _mm512_mask_storeu_ps(t->y + r * t->ldy + c, m, v);
+}
+
 /* NB blocks of 16 outputs, NT rows from r on. */
 BF16_PART void tile_pairs(const wk_tile *t, int64_t r, const int NB, const int NT) {
     const uint16_t *x = t->x16 + r * t->act_ld;
     __m512 y[12][2];
     UNROLL for (int i = 0; i < NT; i++)
-        UNROLL for (int b = 0; b < NB; b++)
-        y[i][b] = t->first ? _mm512_setzero_ps()
-                           : _mm512_maskz_loadu_ps(mask_of(t->n_col - 16 * b), t->y + (r + i) * t->ldy + 16 * b);
+        UNROLL for (int b = 0; b < NB; b++) y[i][b] = load_sums(t, r + i, 16 * b);
     int64_t turn = r / 12 * (t->n_k / 2);
     for (int k = 0; k < t->n_k; k += 2) {
         __m512bh w[2];
         if (NT == 12) wk_ahead_numbers(t, x, t->act_ld * 2, r, k / 2, NT), fetch_next(t, turn++);
         UNROLL for (int b = 0; b < NB; b++) {
-            if (NT < 4) _mm_prefetch((const char *)(t->pair[b] + 16 * k) + AHEAD, _MM_HINT_T0);
+            if (NT < 4) _mm_prefetch((const char *)(t->pair[b] + 16 * k) + AHEAD, _MM_HINT_T1);
             w[b] = (__m512bh)_mm512_load_si512(t->pair[b] + 16 * k);
         }
         UNROLL for (int i = 0; i < NT; i++) {
@@ -58,11 +67,7 @@ BF16_PART void tile_pairs(const wk_tile *t, int64_t r, const int NB, const int N
         }
     }
     UNROLL for (int i = 0; i < NT; i++)
-        UNROLL for (int b = 0; b < NB; b++) {
-            __mmask16 m = mask_of(t->n_col - 16 * b);
-            if (t->bias) y[i][b] = _mm512_add_ps(y[i][b], _mm512_maskz_loadu_ps(m, t->bias + 16 * b));
-            _mm512_mask_storeu_ps(t->y + (r + i) * t->ldy + 16 * b, m, y[i][b]);
-        }
+        UNROLL for (int b = 0; b < NB; b++) store_sums(t, r + i, 16 * b, y[i][b]);
 }
 BF16_PART void rows_pairs(const wk_tile *t, const int NB) {
     int64_t r = 0, n = t->n_row;
@@ -75,9 +80,22 @@ BF16 static void mul_bf16(const wk_tile *t) {
     if (t->pair[1]) rows_pairs(t, 2);
     else rows_pairs(t, 1);
 }
+
+/* One row with a block of few inputs, from output c on: blocks one by one, so that a matrix is read front to back. */
+BF16_PART void thin_block(const wk_tile *t, int c) {
+    const uint16_t *w = t->pair[0] + c * t->n_k;
+    __m512 y = load_sums(t, 0, c);
+    for (int k = 0; k < t->n_k; k += 2) {
+        _mm_prefetch((const char *)(w + 16 * k) + AHEAD, _MM_HINT_T1);  /* into L2: L1 has few places for lines on their way */
+        y = _mm512_dpbf16_ps(y, (__m512bh)_mm512_load_si512(w + 16 * k), broadcast_pair(t->x16 + k));
+    }
+    store_sums(t, 0, c, y);
+}
 /* The same for all columns of a matrix whose inputs are so few that calling a tile would take longer than the tile. */
 BF16 static void mul_thin(const wk_tile *t) {
-    for (int c = 0; c < t->n_col; c += 32) {
+    int c = 0;
+    for (; t->n_row == 1 && c < t->n_col; c += 16) thin_block(t, c);
+    for (; c < t->n_col; c += 32) {
         wk_tile u = { .n_k = t->n_k, .x16 = t->x16, .act_ld = t->act_ld, .n_row = t->n_row, .y = t->y + c, .ldy = t->ldy,
                       .n_col = t->n_col - c < 32 ? t->n_col - c : 32, .first = t->first, .bias = t->bias ? t->bias + c : NULL };
         u.pair[0] = t->pair[0] + c * t->n_k;

@@ -1,7 +1,8 @@
 /* lora.c: steps of lora: y = gain * base + offset + scale * B (A x), by each row's adapter and those stacked on it.
  * In a model base is a linear's product with the same x, and one step makes both: threads divide columns of y, and take so many
- * at a time that B's product meets them in the cache. What B is multiplied with, s A x, is made one step earlier by rows, for
- * all projections of one x, since these need no meeting of threads between them; of few rows each thread makes it for itself.
+ * at a time that B's product meets them in the cache. What B is multiplied with, s A x, is made one step earlier for all
+ * projections of one x, since these need no meeting of threads between them: by rows, or of a single row by parts of A's inputs,
+ * which whoever goes on to B adds up. Of a few rows each thread makes it for itself.
  * Load: for each projection of each row that has an adapter, a few per cent of the product beside it. Rows without one cost
  * nothing: base lies where y will. */
 #include "backend/cpu/plan.h"
@@ -32,7 +33,7 @@ static void need_room(wk_lowering *l, int64_t n_in) {
 }
 
 /* Rows [r, r + n) of y, which have the same adapter, and columns [c0, c1) of them. ready: their operands of B, stride bytes from
- * row to row; NULL: to be made, for at most WK_LORA_ROWS. */
+ * row to row, or (in_parts) a single row's parts of A x; NULL: to be made from x. Operands are made for at most WK_LORA_ROWS. */
 typedef struct part {
     const wk_step *s;
     const wk_cpu_plan *p;
@@ -41,6 +42,7 @@ typedef struct part {
     int64_t r, n, c0, c1;
     const uint8_t *ready;
     size_t stride;
+    bool in_parts;
 } part;
 
 static const wk_lora_term *term_at(int slot, const wk_lora_set *set) {
@@ -90,19 +92,25 @@ static bool rescale(const part *x, const wk_lora_set *first, int64_t c0, int64_t
     return any;
 }
 
-/* A x of rows [r, r + n) of x, into mid: of x as the product beside it takes it, or made ready in `ready`. */
-static void times_a(const wk_step *s, const wk_cpu_plan *p, const wk_team *t, const wk_packed *a, int64_t r, int64_t n,
-                    uint8_t *ready, float *mid) {
+/* Rows of x as an adapter's A takes them, stride bytes apart. */
+typedef struct a_operand {
+    const void *at;
+    size_t stride;
+    const wk_packed *a;  /* for this and all others that take them in the same form; NULL: for none yet */
+} a_operand;
+
+/* Makes it rows [r, r + n) of x for a, unless it is: where they lie, or as the product beside takes them, or made ready in room. */
+static void take_x(const wk_step *s, const wk_cpu_plan *p, const wk_team *t, const wk_packed *a, int64_t r, int64_t n,
+                   uint8_t *room, a_operand *to) {
     const float *x = wk_in_or_copy(p, s, t, 1) + r * s->lora_in;
-    const void *act = ready;
-    int64_t rank = wk_packed_n_out(a);
-    if (!wk_packed_rounds(a)) {
-        wk_linear_plain(a, x, s->lora_in, n, 0, rank, mid, rank);
-        return;
-    }
-    if (s->weight && wk_act_kind(s->weight->mat[0]) == wk_act_kind(a)) act = wk_operand(p, s, t) + wk_act_bytes(a, r);
-    else wk_act_prepare(a, x, s->lora_in, 0, n, n, ready);
-    wk_linear(a, act, n, 0, rank, mid, rank, NULL);
+    int kind = wk_act_kind(a);
+    if (to->a && wk_act_kind(to->a) == kind) return;
+    *to = (a_operand){ x, (size_t)s->lora_in * sizeof *x, a };
+    if (!wk_packed_rounds(a)) return;
+    to->stride = wk_act_bytes(a, 1);
+    to->at = room;
+    if (s->weight && wk_act_kind(s->weight->mat[0]) == kind) to->at = wk_operand(p, s, t) + (size_t)r * to->stride;
+    else wk_act_prepare(a, x, s->lora_in, 0, n, n, room);
 }
 
 /* What B of a term is multiplied with, from n rows of A x in mid; stride bytes from one to the next. */
@@ -112,35 +120,64 @@ static void operand_of_b(const wk_cpu_plan *p, const wk_packed *b, float scale, 
     for (int64_t i = 0; i < n; i++) wk_act_prepare(b, mid + i * rank, rank, 0, 1, 1, to + (size_t)i * stride);
 }
 
-/* y += B (scale * A x); ready: the operands of B, or NULL. */
-static void add_sum(const part *x, const wk_lora_term *t, float scale, const uint8_t *ready) {
-    const wk_packed *a = matrix(t->a), *b = matrix(t->b);
-    int64_t rank = wk_packed_n_in(b);
-    size_t stride = ready ? x->stride : wk_act_bytes(b, 1);
-    if (!ready && by_token(x))
-        for (int64_t i = 0; i < x->n; i++) wk_packed_row(a, token_of(x, i), x->room.mid + i * rank);
-    else if (!ready) times_a(x->s, x->p, x->t, a, x->r, x->n, x->room.x, x->room.mid);
-    if (!ready) operand_of_b(x->p, b, scale, x->room.mid, x->n, x->room.ready, stride);
-    wk_linear_add(b, ready ? ready : x->room.ready, stride, x->n, x->c0, x->c1, y_of(x, 0), x->s->shape_out.cols);
-}
-
 /* A row's operand of a term's B begins on a line of its own. */
 static size_t operand_bytes(const wk_lora_term *t) { return (wk_act_bytes(matrix(t->b), 1) + 63) / 64 * 64; }
 
-static void adapt(const part *x, const wk_lora_set *first) {
+/* So does each part of its A x. Those are float32, operands 16 bits at least: parts take at most twice the bytes. */
+static int64_t part_numbers(const wk_lora_term *t) { return (wk_packed_n_out(matrix(t->a)) + 15) / 16 * 16; }
+static size_t parts_bytes(const wk_lora_term *t) {
+    return (size_t)(wk_linear_n_part(wk_packed_n_in(matrix(t->a))) * part_numbers(t)) * sizeof(float);
+}
+
+static void add_parts(const wk_lora_term *t, const uint8_t *parts, float *mid) {
+    const wk_packed *a = matrix(t->a);
+    const float *from = (const float *)(const void *)parts;
+    int64_t rank = wk_packed_n_out(a), n_part = wk_linear_n_part(wk_packed_n_in(a)), ld = part_numbers(t);
+    for (int64_t k = 0; k < rank; k++) mid[k] = from[k];
+    for (int64_t i = 1; i < n_part; i++)
+        for (int64_t k = 0; k < rank; k++) mid[k] += from[i * ld + k];
+}
+
+/* A x of the rows, from their tokens, from parts that are there, or from x. */
+static void make_mid(const part *x, const wk_lora_term *t) {
+    const wk_packed *a = matrix(t->a);
+    float *mid = x->room.mid;
+    a_operand act = { 0 };
+    if (x->ready) add_parts(t, x->ready, mid);
+    else if (by_token(x)) for (int64_t i = 0; i < x->n; i++) wk_packed_row(a, token_of(x, i), mid + i * wk_packed_n_in(a));
+    else {
+        take_x(x->s, x->p, x->t, a, x->r, x->n, x->room.x, &act);
+        wk_linear_in_parts(a, act.at, act.stride, x->n, (float *)(void *)x->room.ready, mid);
+    }
+}
+
+/* y += B (scale * A x). */
+static void add_sum(const part *x, const wk_lora_term *t, float scale) {
+    const wk_packed *b = matrix(t->b);
+    const uint8_t *operand = x->ready;
+    size_t stride = x->stride;
+    if (!x->ready || x->in_parts) {
+        operand = x->room.ready;
+        stride = wk_act_bytes(b, 1);
+        make_mid(x, t);
+        operand_of_b(x->p, b, scale, x->room.mid, x->n, x->room.ready, stride);
+    }
+    wk_linear_add(b, operand, stride, x->n, x->c0, x->c1, y_of(x, 0), x->s->shape_out.cols);
+}
+
+static void adapt(part *x, const wk_lora_set *first) {
     const wk_lora_term *t = NULL, *whole = NULL;
-    const uint8_t *ready = x->ready;
     for (const wk_lora_set *set = first; set && !whole; set = set->also) if ((t = term_of(x, set)) && t->w) whole = t;
     if (whole) replace(x, matrix(whole->w));
     for (int64_t c = x->c0; c < x->c1 && rescale(x, first, c, x->c1 - c < GAIN_COLS ? x->c1 : c + GAIN_COLS);) c += GAIN_COLS;
     for (const wk_lora_set *set = first; set; set = set->also) {
         if (!(t = term_of(x, set)) || !t->a) continue;
-        add_sum(x, t, t->scale * set->scale, ready);
-        if (ready) ready += operand_bytes(t);
+        add_sum(x, t, t->scale * set->scale);
+        if (x->ready) x->ready += x->in_parts ? parts_bytes(t) : operand_bytes(t);
     }
 }
 
-/* ---- operands made ahead ---- */
+/* ---- made ahead ---- */
 
 /* Bytes of a row's operands for all of an adapter's B at a slot. */
 static size_t row_bytes(const wk_lora_set *first, int slot) {
@@ -164,14 +201,17 @@ static size_t stride_of(const wk_batch *b, int slot, bool *all) {
     return most;
 }
 
-/* Operands of rows [r, r + n) with one adapter at a lora, from as many rows of the operand of A. */
+/* Operands of rows [r, r + n) with one adapter at a lora. */
 static void ready_rows(const wk_step *s, const wk_cpu_plan *p, const wk_team *team, const lora_room *room, const wk_lora_ahead *l,
-                       int64_t r, int64_t n, const wk_lora_set *first, size_t stride) {
-    uint8_t *to = p->mem + p->slot[l->slot].at + (size_t)r * stride;
+                       int64_t r, int64_t n, const wk_lora_set *first, a_operand *x) {
+    bool all;
+    size_t stride = stride_of(p->batch, l->term, &all);
+    uint8_t *to = wk_slot_at(p, l->slot) + (size_t)r * stride;
     for (const wk_lora_set *set = first; set; set = set->also) {
         const wk_lora_term *t = term_at(l->term, set);
         if (!t || !t->a) continue;
-        times_a(s, p, team, matrix(t->a), r, n, room->x, room->mid);
+        take_x(s, p, team, matrix(t->a), r, n, room->x, x);
+        wk_linear_in_parts(matrix(t->a), x->at, x->stride, n, (float *)(void *)room->ready, room->mid);
         operand_of_b(p, matrix(t->b), t->scale * set->scale, room->mid, n, to, stride);
         to += operand_bytes(t);
     }
@@ -183,15 +223,34 @@ static void make_ahead(const wk_step *s, const wk_cpu_plan *p, const wk_team *t)
     lora_room room = room_of(p, t);
     int64_t from, to, n;
     int32_t k;
-    bool all;
     wk_my_runs(p, t, s->shape_x, s->lora_in, &from, &to);
-    for (const wk_lora_ahead *l = p->ahead + s->first, *end = l + s->n; l < end; l++) {
-        size_t stride = stride_of(b, l->term, &all);
-        for (int64_t r = from; r < to; r += n) {
-            n = run_of(p, s, r, to, &k);
-            if (n > WK_LORA_ROWS) n = WK_LORA_ROWS;
-            if (k >= 0 && row_bytes(b->adapters[k], l->term) <= READY_BYTES)
-                ready_rows(s, p, t, &room, l, r, n, b->adapters[k], stride);
+    for (int64_t r = from; r < to; r += n) {
+        a_operand x = { 0 };
+        n = run_of(p, s, r, to, &k);
+        if (n > WK_LORA_ROWS) n = WK_LORA_ROWS;
+        for (const wk_lora_ahead *l = p->ahead + s->first, *end = l + s->n; k >= 0 && l < end; l++)
+            if (row_bytes(b->adapters[k], l->term) <= READY_BYTES) ready_rows(s, p, t, &room, l, r, n, b->adapters[k], &x);
+    }
+}
+
+/* Of a single row: threads share out the parts of all. */
+static void make_parts(const wk_step *s, const wk_cpu_plan *p, const wk_team *team) {
+    lora_room room = room_of(p, team);
+    int64_t n_part = wk_linear_n_part(s->lora_in), from, to;
+    int32_t k = wk_rows_of(p, s->shape_x) ? p->batch->adapter[row_of(p, s, 0)] : -1;
+    a_operand x = { 0 };
+    wk_team_share(team, (int64_t)s->n * n_part, 1, &from, &to);
+    for (size_t i = 0; k >= 0 && i < s->n; i++, from -= n_part, to -= n_part) {
+        const wk_lora_ahead *l = &p->ahead[s->first + i];
+        int64_t first = from > 0 ? from : 0, end = to < n_part ? to : n_part;
+        uint8_t *y = wk_slot_at(p, l->slot);
+        if (first >= end || row_bytes(p->batch->adapters[k], l->term) > READY_BYTES) continue;
+        for (const wk_lora_set *set = p->batch->adapters[k]; set; set = set->also) {
+            const wk_lora_term *t = term_at(l->term, set);
+            if (!t || !t->a) continue;
+            take_x(s, p, team, matrix(t->a), 0, 1, room.x, &x);
+            wk_linear_parts(matrix(t->a), x.at, first, end, (float *)(void *)y + first * part_numbers(t), part_numbers(t));
+            y += parts_bytes(t);
         }
     }
 }
@@ -211,16 +270,16 @@ static void adapt_rows(part *x, int64_t from, int64_t to, const uint8_t *ahead) 
     }
 }
 
-/* The linear before it and the lora, by columns. Where an adapter's operands are not made ahead, each thread makes them, and once:
- * for all of its columns. */
+/* The linear before it and the lora, by columns. Where operands are not made ahead, or in parts alone, each thread makes them, and
+ * once: for all of its columns. */
 static void adapted_product(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const wk_packed *w = s->weight->mat[0];
     int64_t rows = wk_rows_of(p, s->shape_out), n_out = s->shape_out.cols, from, to, width = COLS;
-    const uint8_t *ahead = p->mode & WK_MODE_FEW ? NULL : p->mem + p->slot[s->slot2].at;
-    part x = { .s = s, .p = p, .t = t, .room = room_of(p, t) };
+    part x = { .s = s, .p = p, .t = t, .room = room_of(p, t), .in_parts = p->mode & WK_MODE_ONE };
+    const uint8_t *ahead = p->mode & WK_MODE_FEW && !x.in_parts ? NULL : wk_slot_at(p, s->slot2);
     bool all = false;
     wk_my_cols(t, n_out, &from, &to);
-    if (ahead) x.stride = stride_of(p->batch, s->node->attr.slot, &all);
+    if (!(p->mode & WK_MODE_FEW)) x.stride = stride_of(p->batch, s->node->attr.slot, &all);
     if (!all) width = to - from;
     for (x.c0 = from; rows && x.c0 < to; x.c0 = x.c1) {
         x.c1 = to - x.c0 < width ? to : x.c0 + width;
@@ -254,33 +313,48 @@ static wk_step *lora_step(wk_lowering *l, wk_step_fn run, const wk_node *n) {
     return s;
 }
 
-/* The slot of a lora's operands. The first of those that share x gives each of them one, with a step that makes all. */
+/* Room for the operands of rows, or the parts of one. */
+static size_t ahead_bytes(const wk_cpu_plan *p, int64_t n_in) {
+    size_t rows = wk_bytes3(p->base.max_rows, READY_BYTES, 1), parts = wk_bytes3(wk_linear_n_part(n_in), READY_BYTES, 2);
+    return rows > parts ? rows : parts;
+}
+
+/* A step that fills slots from `first` on: by rows in one mode, by parts in another. */
+static void lower_ahead(wk_lowering *l, const wk_node *n, const wk_step *product, size_t first, bool one) {
+    wk_cpu_plan *p = l->p;
+    wk_step *s = lora_step(l, one ? make_parts : make_ahead, n);
+    if (!s) return;
+    s->when = 1u << (one ? WK_MODE_LORA | WK_MODE_FEW | WK_MODE_ONE : WK_MODE_LORA);
+    s->weight = product->weight;
+    s->slot = product->slot;
+    s->each = product->each;
+    s->shape_x = l->g->value[n->in[1]].shape;
+    s->first = first;
+    s->n = p->n_ahead - first;
+    s->copy = wk_lower_value_or_copy(l, n->in[1], one ? WK_SPLIT_NONE : WK_SPLIT_RUNS, s->lora_in);
+    if (one) wk_lower_operand(l, s);
+    else wk_lower_scratch(l, WK_SPACE_SLOT, s->slot, false, WK_SPLIT_RUNS, s->lora_in);
+    for (size_t i = first; i < p->n_ahead; i++) wk_lower_scratch(l, WK_SPACE_SLOT, p->ahead[i].slot, true, WK_SPLIT_NONE, 0);
+}
+
+/* The slot of a lora's operands. The first of those that share x gives each of them one, with steps that make all. */
 static int ahead_slot(wk_lowering *l, const wk_node *n, const wk_step *product) {
     wk_cpu_plan *p = l->p;
     const wk_graph *g = l->g;
     size_t first = p->n_ahead;
     for (size_t i = 0; i < p->n_ahead; i++)
         if (p->ahead[i].x == n->in[1] && p->ahead[i].term == n->attr.slot) return p->ahead[i].slot;
-    for (int64_t k = l->k; k < (int64_t)g->n_node && p->n_ahead < first + WK_MAX_ACCESS - 2; k++) {
+    for (int64_t k = l->k; k < (int64_t)g->n_node && p->n_ahead < first + WK_MAX_ACCESS - 4; k++) {
         if (g->node[k].op != WK_OP_LORA || g->node[k].in[1] != n->in[1] || !wk_lora_follows(p, g, k - 1)) continue;
         if (!wk_grow((void **)&p->ahead, &p->cap_ahead, p->n_ahead + 1, sizeof *p->ahead)) {
             l->status = wk_fail_memory(sizeof *p->ahead, "a plan");
             return -1;
         }
-        int slot = wk_lower_slot(l, wk_bytes3(p->base.max_rows, READY_BYTES, 1), k);
+        int slot = wk_lower_slot(l, ahead_bytes(p, g->value[n->in[1]].shape.cols), k);
         p->ahead[p->n_ahead++] = (wk_lora_ahead){ n->in[1], g->node[k].attr.slot, slot };
     }
-    wk_step *s = lora_step(l, make_ahead, n);
-    if (!s) return -1;
-    s->when = 1u << WK_MODE_LORA;
-    s->weight = product->weight;
-    s->slot = product->slot;
-    s->shape_x = g->value[n->in[1]].shape;
-    s->first = first;
-    s->n = p->n_ahead - first;
-    wk_lower_value(l, n->in[1], false, WK_SPLIT_RUNS, s->lora_in);
-    wk_lower_scratch(l, WK_SPACE_SLOT, s->slot, false, WK_SPLIT_RUNS, s->lora_in);
-    for (size_t i = first; i < p->n_ahead; i++) wk_lower_scratch(l, WK_SPACE_SLOT, p->ahead[i].slot, true, WK_SPLIT_NONE, 0);
+    lower_ahead(l, n, product, first, false);
+    lower_ahead(l, n, product, first, true);
     return p->ahead[first].slot;
 }
 

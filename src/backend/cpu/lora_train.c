@@ -74,7 +74,7 @@ static void forward(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
             x = room.row;
         }
         wk_act_prepare(a, x, n_in, 0, n, n, room.act);
-        wk_linear(a, room.act, n, 0, rank, mid, rank, NULL);
+        wk_linear_in_parts(a, room.act, wk_act_bytes(a, 1), n, room.row, mid);
         if (s->in[0] != s->out[0]) memcpy(y, wk_in(p, s, 0) + r * n_out, (size_t)(n * n_out) * sizeof *y);
         p->kernels->scale(s->node->attr.scale, mid, n * rank, room.row);
         wk_act_prepare(b, room.row, rank, 0, n, n, room.act);

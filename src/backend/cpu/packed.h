@@ -74,6 +74,13 @@ void wk_linear_add_part(const wk_packed *w, const void *act, size_t stride, int6
 void wk_linear_part(const wk_packed *w, const void *act, int64_t n_row, int64_t o0, int64_t o1, float *y, int64_t ldy,
                     const float *bias);
 
+/* The product with float weights of few outputs, an adapter's A, as sums over parts of its inputs that threads can share out: how
+ * many there are; parts [from, to) of one prepared row, y [to - from][ldy]; and n_row rows, stride bytes apart: each output the sum
+ * of its parts in order, y [n_row][n_out], room for as much. */
+int64_t wk_linear_n_part(int64_t n_in);
+void wk_linear_parts(const wk_packed *w, const void *act, int64_t from, int64_t to, float *y, int64_t ldy);
+void wk_linear_in_parts(const wk_packed *w, const void *act, size_t stride, int64_t n_row, float *room, float *y);
+
 /* Row o as float32 [n_in] (embedding rows; the input order is the file's own). */
 void wk_packed_row(const wk_packed *w, int64_t o, float *out);
 

@@ -66,7 +66,7 @@ typedef struct wk_slot {
 /* An operand made ready for products: which value, how, in which slot. WK_READY_COPY: as it is, for each thread. */
 enum { WK_READY_COPY = -2 };
 typedef struct wk_ready { wk_val x, ids; int kind; int slot; } wk_ready;
-/* Operands that a lora's B is multiplied with: whose x, which of an adapter's terms, in which slot. */
+/* Operands that a lora's B is multiplied with, or parts of them: whose x, which of an adapter's terms, in which slot. */
 typedef struct wk_lora_ahead { wk_val x; int term; int slot; } wk_lora_ahead;
 /* cos and sin of a run's positions: each [max_rows][half]. */
 typedef struct wk_rope_table { wk_val freq; int half; float mscale; size_t at, sin_at; } wk_rope_table;
