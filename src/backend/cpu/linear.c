@@ -33,7 +33,7 @@ static wk_linear_set choose(unsigned have) {
         if (s->mul_thin) f.mul_thin = s->mul_thin;
         if (s->mul_bf16) f.mul_bf16 = s->mul_bf16, f.pair_inputs = s->pair_inputs;
         if (s->few) f.few = s->few;
-        if (s->grad) f.grad = s->grad;
+        if (s->grad) f.grad = s->grad, f.grad_thin = s->grad_thin;
         if (s->turn_pairs) f.turn_pairs = s->turn_pairs;
         if (s->turn_bytes) f.turn_bytes = s->turn_bytes;
         if (s->pairs.mul) f.pairs = s->pairs;
@@ -192,11 +192,12 @@ void wk_linear_add(const wk_packed *w, const void *act, size_t stride, int64_t n
 
 enum { GRAD_OUT = 64 };
 
-/* Weights of a block's 16 output rows, file inputs [i, i + n), as float32, out [16][WK_GRAD_COLS]. */
-static void floats_tile(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t i, int n, float *wide, float *out) {
+/* Weights of a block's first n_o output rows, file inputs [i, i + n), as float32, out [n_o][WK_GRAD_COLS]. */
+static void floats_tile(const wk_linear_set *f, const wk_packed *w, int64_t block, int n_o, int64_t i, int n, float *wide,
+                        float *out) {
     const float *v = float_block(f, w, block, i, n, wide);
     for (int c = 0; c < n; c += 16)  /* sixteen rows' cache lines at a time */
-        for (int r = 0; r < 16; r++)
+        for (int r = 0; r < n_o; r++)
             for (int k = c; k < c + 16 && k < n; k++) out[r * WK_GRAD_COLS + k] = v[k * 16 + r];
 }
 static void permuted_tile(const wk_packed *w, int64_t block, const int32_t *place, int n, float *out) {
@@ -217,21 +218,37 @@ static void weight_tile(const wk_linear_set *f, const wk_packed *w, int64_t o, i
     for (int k = 0; k < n_o; k += 16) {
         float *to = tile + k * WK_GRAD_COLS;
         if (w->perm) permuted_tile(w, (o + k) / 16, place, n, to);
-        else floats_tile(f, w, (o + k) / 16, i, n, wide, to);
+        else floats_tile(f, w, (o + k) / 16, (int)least(n_o - k, 16), i, n, wide, to);
     }
 }
 
 /* Rows whose columns are no whole vectors: through a copy. */
 static void grad_narrow(const wk_linear_set *f, const float *g, int64_t ldg, int64_t n_row, const float *tile, int n_o, int n,
-                        float *dx, int64_t ldx) {
+                        bool add, float *dx, int64_t ldx) {
     enum { ROWS = 24 };
     _Alignas(64) float copy[ROWS * WK_GRAD_COLS];
     for (int64_t r = 0; r < n_row; r += ROWS) {
         int64_t rows = least(n_row - r, ROWS);
         memset(copy, 0, sizeof copy);
-        for (int64_t k = 0; k < rows; k++) memcpy(copy + k * WK_GRAD_COLS, dx + (r + k) * ldx, (size_t)n * sizeof *copy);
-        f->grad(g + r * ldg, ldg, rows, tile, n_o, (n + 15) / 16 * 16, copy, WK_GRAD_COLS);
+        for (int64_t k = 0; add && k < rows; k++) memcpy(copy + k * WK_GRAD_COLS, dx + (r + k) * ldx, (size_t)n * sizeof *copy);
+        f->grad(g + r * ldg, ldg, rows, tile, n_o, (n + 15) / 16 * 16, add, copy, WK_GRAD_COLS);
         for (int64_t k = 0; k < rows; k++) memcpy(dx + (r + k) * ldx, copy + k * WK_GRAD_COLS, (size_t)n * sizeof *copy);
+    }
+}
+
+/* Matrices of few inputs, whose planes hold their outputs side by side already. */
+static void grad_of_few(const wk_linear_set *f, const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t o0,
+                        int64_t o1, bool add, float *dx, int64_t ldx) {
+    enum { NUMBERS = GRAD_OUT * WK_GRAD_COLS };
+    _Alignas(64) float plane[NUMBERS];
+    int n = (int)w->n_in, step = NUMBERS / n / 16 * 16;
+    for (int64_t o = o0; o < o1; o += step) {
+        int n_o = (int)least(o1 - o, step);
+        for (int k = 0; k < n_o; k += 16) {
+            const float *v = float_block(f, w, (o + k) / 16, 0, n, plane + k * n);
+            if (w->l.bits == 32) memcpy(plane + k * n, v, (size_t)n * 16 * sizeof *v);
+        }
+        f->grad_thin(g + o - o0, ldg, n_row, plane, n_o, n, add || o > o0, dx, ldx);
     }
 }
 
@@ -383,15 +400,19 @@ void wk_linear_input_grad_f32(const wk_packed *w, const float *g, int64_t ldg, i
     assert(wk_holds_floats(&w->l) || w->perm);
     _Alignas(64) float tile[GRAD_OUT * WK_GRAD_COLS] = { 0 };
     int32_t place[WK_GRAD_COLS];
+    if (w->n_in < WK_CHUNK && !w->perm && i0 < i1) {
+        assert(i0 == 0 && i1 == w->n_in);
+        grad_of_few(&f, w, g, ldg, n_row, o0, o1, add, dx, ldx);
+        return;
+    }
     for (int64_t i = i0; i < i1; i += WK_GRAD_COLS) {
         int n = (int)least(i1 - i, WK_GRAD_COLS);
         if (w->perm) find_places(w, i, n, place);
-        for (int64_t r = 0; !add && r < n_row; r++) memset(dx + r * ldx + i, 0, (size_t)n * sizeof *dx);
         for (int64_t o = o0; o < o1; o += GRAD_OUT) {
             int n_o = (int)least(o1 - o, GRAD_OUT);
             weight_tile(&f, w, o, n_o, i, n, place, tile);
-            if (n % 16) grad_narrow(&f, g + o - o0, ldg, n_row, tile, n_o, n, dx + i, ldx);
-            else f.grad(g + o - o0, ldg, n_row, tile, n_o, n, dx + i, ldx);
+            if (n % 16) grad_narrow(&f, g + o - o0, ldg, n_row, tile, n_o, n, add || o > o0, dx + i, ldx);
+            else f.grad(g + o - o0, ldg, n_row, tile, n_o, n, add || o > o0, dx + i, ldx);
         }
     }
 }

@@ -193,9 +193,12 @@ typedef struct wk_linear_set {
     /* at most WK_FEW_ROWS rows against whole blocks, without panels */
     void (*few)(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy,
                 int n_col, const float *bias);
-    /* For gradients of inputs in float32: dx[n_row][n_col] += the sum of g[n_row][n_o] times w[n_o][WK_GRAD_COLS]; n_col in
+    /* For gradients of inputs in float32: dx[n_row][n_col] (+)= the sum of g[n_row][n_o] times w[n_o][WK_GRAD_COLS]; n_col in
      * sixteens. */
-    void (*grad)(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, int n_col, float *dx, int64_t ldx);
+    void (*grad)(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, int n_col, bool add, float *dx, int64_t ldx);
+    /* The same of a plane w [n_o / 16][n][16] with few inputs, n < WK_CHUNK: dx[n_row][n]. */
+    void (*grad_thin)(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, int n, bool add, float *dx,
+                      int64_t ldx);
     /* For mul, which then takes a gradient's rows and 32 inputs for outputs: the first chunks of two panels, of 32 outputs, rounded
      * to 8 bits: out [2][8][16 inputs][4 outputs] plus 128, the halves `apart` bytes from each other. Returns the tile's scale. */
     float (*turn_bytes)(const wk_panel p[2], const wk_layout *l, uint8_t *out, int64_t apart);

@@ -594,6 +594,6 @@ VNNI static float turn_bytes_avx512(const wk_panel p[2], const wk_layout *l, uin
 const wk_linear_set wk_linear_avx512 = {
     .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI, .name = "avx512-vnni",
     .round = round_avx512, .expand = expand_avx512, .mul = mul_avx512, .widen = widen_avx512, .widen_f8 = widen_f8,
-    .mul_float = mul_float_avx512, .few = few_avx512, .grad = grad_rows, .turn_bytes = turn_bytes_avx512,
+    .mul_float = mul_float_avx512, .few = few_avx512, .grad = grad_rows, .grad_thin = grad_thin, .turn_bytes = turn_bytes_avx512,
 };
 #endif

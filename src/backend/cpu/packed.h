@@ -93,7 +93,7 @@ void wk_round_rows(const float *x, int64_t ldx, int64_t n_row, int64_t n, uint16
 
 /* dx[r][i] (+)= sum over o in [o0, o1) (o0 a multiple of 64) of g[r][o - o0] W[o][i] for input columns [i0, i1) (multiples of
  * 32, i1 or n_in). g: prepared rows, stride bytes apart; or float32 rows if not wk_grad_rounds(w). Rounded ones are summed as a
- * forward pass sums; others in blocks of 64 outputs, added in order. dx [n_row, ldx]: rows and columns may be shared out in any
+ * forward pass sums; others in an order that follows from W. dx [n_row, ldx]: rows and columns may be shared out in any
  * way. */
 void wk_linear_input_grad(const wk_packed *w, const void *g, size_t stride, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
                           int64_t i1, bool add, float *dx, int64_t ldx);
