@@ -54,6 +54,20 @@ static float turn_bytes(const wk_panel p[2], const wk_layout *l, uint8_t *out, i
     return most.f / 127;
 }
 
+/* The same of floats. */
+static float turn_floats(const float *w, uint8_t *out, int64_t apart) {
+    wk_largest most = { 0 };
+    for (int k = 0; k < 2 * 32 * 16; k++) wk_raise(&most, w[k]);
+    if (!wk_can_round(most.f)) return wk_fill_bytes(most.f, out, apart);
+    float inverse = 127 / most.f;
+    for (int k = 0; k < 64; k++) {
+        int b = k / 32, half = k / 16 % 2, i = k % 16;
+        for (int r = 0; r < 16; r++)
+            out[half * apart + (4 * b + r / 4) * 64 + 4 * i + r % 4] = (uint8_t)(nearbyintf(w[k * 16 + r] * inverse) + 128);
+    }
+    return most.f / 127;
+}
+
 #endif
 
 /* dx[mr][nv vectors] (+)= the block's sum over o of g[mr][o] w[o]. */

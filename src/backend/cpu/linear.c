@@ -34,8 +34,7 @@ static wk_linear_set choose(unsigned have) {
         if (s->mul_bf16) f.mul_bf16 = s->mul_bf16, f.pair_inputs = s->pair_inputs;
         if (s->few) f.few = s->few;
         if (s->grad) f.grad = s->grad, f.grad_thin = s->grad_thin;
-        if (s->turn_pairs) f.turn_pairs = s->turn_pairs;
-        if (s->turn_bytes) f.turn_bytes = s->turn_bytes;
+        if (s->turn_bytes) f.turn_bytes = s->turn_bytes, f.turn_floats = s->turn_floats;
         if (s->pairs.mul) f.pairs = s->pairs;
     }
     return f;
@@ -252,29 +251,15 @@ static void grad_of_few(const wk_linear_set *f, const wk_packed *w, const float 
     }
 }
 
-/* What gradients meet w as. */
-typedef enum grad_kind { GRAD_FLOAT, GRAD_PAIRS, GRAD_BYTES } grad_kind;
-
-static grad_kind grad_kind_of(const wk_linear_set *f, const wk_packed *w) {
-    if (wk_holds_bf16(&w->l)) return w->n_held >= WK_CHUNK && f->turn_pairs ? GRAD_PAIRS : GRAD_FLOAT;
-    return wk_holds_floats(&w->l) || w->perm ? GRAD_FLOAT : GRAD_BYTES;
-}
-
 static int64_t chunks_of(int64_t n) { return (n + WK_CHUNK - 1) / WK_CHUNK; }
 
-static size_t grad_stride(grad_kind kind, int64_t n) {
-    if (kind == GRAD_FLOAT) return (size_t)n * sizeof(float);
-    return (size_t)chunks_of(n) * (kind == GRAD_BYTES ? sizeof(wk_act) : WK_CHUNK * sizeof(uint16_t));
-}
-
 bool wk_grad_rounds(const wk_packed *w) {
-    wk_linear_set f = wk_linear_fns();
-    return grad_kind_of(&f, w) != GRAD_FLOAT;
+    if (wk_holds_bf16(&w->l)) return w->n_in >= WK_CHUNK;
+    return !wk_holds_floats(&w->l) && !w->perm;
 }
 
 size_t wk_grad_stride(const wk_packed *w, int64_t n) {
-    wk_linear_set f = wk_linear_fns();
-    return grad_stride(grad_kind_of(&f, w), n);
+    return wk_grad_rounds(w) ? (size_t)chunks_of(n) * sizeof(wk_act) : (size_t)n * sizeof(float);
 }
 
 void wk_round_rows(const float *x, int64_t ldx, int64_t n_row, int64_t n, uint16_t *out) {
@@ -298,43 +283,12 @@ static void round_bytes(const wk_linear_set *f, const float *g, int64_t n, wk_ac
 
 void wk_grad_prepare(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t n, void *out) {
     wk_linear_set f = wk_linear_fns();
-    grad_kind kind = grad_kind_of(&f, w);
-    size_t stride = grad_stride(kind, n);
-    if (kind == GRAD_PAIRS) wk_round_rows(g, ldg, n_row, n, out);
-    for (int64_t r = 0; kind != GRAD_PAIRS && r < n_row; r++) {
+    size_t stride = wk_grad_stride(w, n);
+    for (int64_t r = 0; r < n_row; r++) {
         void *row = (uint8_t *)out + (size_t)r * stride;
-        if (kind == GRAD_BYTES) round_bytes(&f, g + r * ldg, n, row);
+        if (wk_grad_rounds(w)) round_bytes(&f, g + r * ldg, n, row);
         else memcpy(row, g + r * ldg, stride);
     }
-}
-
-/* Outputs [o, o + n_o) of 32 inputs from i on, in pairs of outputs, zeros up to whole chunks of them: tile [2][..][16][2]. */
-static void pairs_tile(const wk_linear_set *f, const wk_packed *w, int64_t o, int n_o, int64_t i, uint16_t *tile) {
-    enum { APART = WK_GRAD_OUTPUTS * 16 };
-    const uint16_t *plane = (const uint16_t *)(const void *)w->code;
-    int k = 0;
-    for (; k < n_o; k += 16) f->turn_pairs(plane + ((o + k) / 16 * w->n_held + i) * 16, tile + k * 16, APART);
-    for (int h = 0; k % WK_CHUNK && h < 2; h++) memset(tile + h * APART + k * 16, 0, 16 * 16 * sizeof *tile);
-}
-
-/* The forward pass's product, with a gradient's rows for activations and inputs for outputs. */
-static void grad_by_pairs(const wk_linear_set *f, const wk_packed *w, const uint16_t *g, int64_t ldg, int64_t n_row, int64_t o0,
-                          int64_t o1, int64_t i0, int64_t i1, bool add, float *dx, int64_t ldx) {
-    _Alignas(64) uint16_t tile[2 * WK_GRAD_OUTPUTS * 16];
-    for (int64_t i = i0; i < i1; i += WK_CHUNK)
-        for (int64_t o = o0; o < o1; o += WK_GRAD_OUTPUTS) {
-            int n_o = (int)least(o1 - o, WK_GRAD_OUTPUTS), n_col = (int)least(i1 - i, WK_CHUNK);
-            pairs_tile(f, w, o, n_o, i, tile);
-            f->mul_bf16(&(wk_tile){ .pair = { tile, n_col > 16 ? tile + WK_GRAD_OUTPUTS * 16 : NULL },
-                                    .n_k = (n_o + WK_CHUNK - 1) / WK_CHUNK * WK_CHUNK,
-                                    .x16 = g + (o - o0),
-                                    .act_ld = ldg,
-                                    .n_row = n_row,
-                                    .y = dx + i,
-                                    .ldy = ldx,
-                                    .n_col = n_col,
-                                    .first = o == o0 && !add });
-        }
 }
 
 /* A panel's first chunk becomes zeros. */
@@ -346,6 +300,26 @@ static void clear_panel(wk_panel *p, int offset) {
     memset(p->min_low[0], 0, sizeof p->min_low[0]);
 }
 
+/* 32 outputs x 32 inputs of codes: turned and rounded, by way of their panels. Returns their scale. */
+static float turn_codes(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t i, uint8_t *out, int64_t apart) {
+    wk_panel panel[2];
+    f->expand(w, block, i / WK_CHUNK, 1, &panel[0]);
+    if (block + 1 < w->n_block) f->expand(w, block + 1, i / WK_CHUNK, 1, &panel[1]);
+    else clear_panel(&panel[1], panel[0].offset);
+    return f->turn_bytes(panel, &w->l, out, apart);
+}
+/* The same of floats. */
+static float turn_floats(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t i, uint8_t *out, int64_t apart) {
+    _Alignas(64) float wide[2][WK_CHUNK * 16];
+    int n = (int)least(w->n_in - i, WK_CHUNK);
+    for (int b = 0; b < 2; b++) {
+        if (block + b < w->n_block) f->widen(w, block + b, i, n, wide[b]);
+        int have = block + b < w->n_block ? n : 0;
+        memset(wide[b] + 16 * have, 0, (size_t)(WK_CHUNK - have) * 16 * sizeof **wide);
+    }
+    return f->turn_floats(wide[0], out, apart);
+}
+
 /* Chunks of outputs [c, c + n) of 32 inputs from i on, as a matrix of 8 bits that has outputs for inputs. */
 static void bytes_tile(const wk_linear_set *f, const wk_packed *w, int64_t c, int64_t n, int64_t i, wk_packed *tile) {
     static const wk_layout layout = { .bits = 8, .group = WK_CHUNK, .scale = WK_SCALE_F32, .zero = WK_ZERO_MID };
@@ -354,18 +328,12 @@ static void bytes_tile(const wk_linear_set *f, const wk_packed *w, int64_t c, in
     tile->n_in = tile->n_held = n * WK_CHUNK;
     tile->n_chunk = tile->n_group = n;
     for (int64_t k = 0; k < n; k++) {
-        wk_panel panel[2];
-        for (int b = 0; b < 2; b++) {
-            int64_t block = 2 * (c + k) + b;
-            if (block < w->n_block) f->expand(w, block, i / WK_CHUNK, 1, &panel[b]);
-            else clear_panel(&panel[b], panel[0].offset);
-        }
-        float s = f->turn_bytes(panel, &w->l, tile->code + k * 512, n * 512);
+        float s = (wk_holds_floats(&w->l) ? turn_floats : turn_codes)(f, w, 2 * (c + k), i, tile->code + k * 512, n * 512);
         for (int r = 0; r < 16; r++) scale[k * 16 + r] = scale[(n + k) * 16 + r] = s;
     }
 }
 
-/* The forward pass's product of codes likewise. */
+/* The forward pass's product of codes, with a gradient's rows for activations and inputs for outputs. */
 static void grad_by_bytes(const wk_linear_set *f, const wk_packed *w, const wk_act *g, int64_t ldg, int64_t n_row, int64_t o0,
                           int64_t o1, int64_t i0, int64_t i1, bool add, float *dx, int64_t ldx) {
     _Alignas(64) uint8_t code[WK_GRAD_CHUNKS * 2 * 512];
@@ -382,16 +350,8 @@ static void grad_by_bytes(const wk_linear_set *f, const wk_packed *w, const wk_a
 void wk_linear_input_grad(const wk_packed *w, const void *g, size_t stride, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
                           int64_t i1, bool add, float *dx, int64_t ldx) {
     wk_linear_set f = wk_linear_fns();
-    switch (grad_kind_of(&f, w)) {
-    case GRAD_BYTES:
-        grad_by_bytes(&f, w, g, (int64_t)(stride / sizeof(wk_act)), n_row, o0, o1, i0, i1, add, dx, ldx);
-        break;
-    case GRAD_PAIRS:
-        grad_by_pairs(&f, w, g, (int64_t)(stride / sizeof(uint16_t)), n_row, o0, o1, i0, i1, add, dx, ldx);
-        break;
-    default:
-        wk_linear_input_grad_f32(w, g, (int64_t)(stride / sizeof(float)), n_row, o0, o1, i0, i1, add, dx, ldx);
-    }
+    if (wk_grad_rounds(w)) grad_by_bytes(&f, w, g, (int64_t)(stride / sizeof(wk_act)), n_row, o0, o1, i0, i1, add, dx, ldx);
+    else wk_linear_input_grad_f32(w, g, (int64_t)(stride / sizeof(float)), n_row, o0, o1, i0, i1, add, dx, ldx);
 }
 
 void wk_linear_input_grad_f32(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,

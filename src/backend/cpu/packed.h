@@ -80,9 +80,9 @@ void wk_packed_row(const wk_packed *w, int64_t o, float *out);
 /* Overwrites row o of a float32 or bfloat16 weight. */
 void wk_packed_write(wk_packed *w, int64_t o, const float *in);
 
-/* The left operand of gradients with respect to inputs. For codes, g's rows are rounded as activations are, and the weights to 8
- * bits once more, with one scale for 32 outputs x 32 inputs; for bfloat16 weights g is rounded to it where the processor multiplies
- * its pairs. Else, and where inputs are permuted, all stays float32. */
+/* The left operand of gradients with respect to inputs. For codes and bfloat16 weights, g's rows are rounded to 8 bits as
+ * activations are, and so are the weights (codes once more), with one scale for 32 outputs x 32 inputs. For other floats, matrices
+ * of fewer than 32 inputs and permuted codes all stays float32. */
 bool wk_grad_rounds(const wk_packed *w);
 /* Bytes from one prepared row of n numbers to the next; at most 4 (n rounded up to 32). */
 size_t wk_grad_stride(const wk_packed *w, int64_t n);
