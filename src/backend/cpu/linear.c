@@ -300,35 +300,39 @@ static void clear_panel(wk_panel *p, int offset) {
     memset(p->min_low[0], 0, sizeof p->min_low[0]);
 }
 
-/* 32 outputs x 32 inputs of codes: turned and rounded, by way of their panels. Returns their scale. */
-static float turn_codes(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t i, uint8_t *out, int64_t apart) {
-    wk_panel panel[2];
+/* What 32 outputs x 32 inputs are turned from. */
+typedef union tile_room { wk_panel codes[2]; float floats[2][WK_CHUNK * 16]; } tile_room;
+
+/* Codes, by way of their panels; returns their scale. */
+static float turn_codes(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t i, tile_room *room, uint8_t *out,
+                        int64_t apart) {
+    wk_panel *panel = room->codes;
     f->expand(w, block, i / WK_CHUNK, 1, &panel[0]);
     if (block + 1 < w->n_block) f->expand(w, block + 1, i / WK_CHUNK, 1, &panel[1]);
     else clear_panel(&panel[1], panel[0].offset);
     return f->turn_bytes(panel, &w->l, out, apart);
 }
 /* The same of floats. */
-static float turn_floats(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t i, uint8_t *out, int64_t apart) {
-    _Alignas(64) float wide[2][WK_CHUNK * 16];
-    int n = (int)least(w->n_in - i, WK_CHUNK);
+static float turn_floats(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t i, tile_room *room, uint8_t *out,
+                         int64_t apart) {
     for (int b = 0; b < 2; b++) {
-        if (block + b < w->n_block) f->widen(w, block + b, i, n, wide[b]);
-        int have = block + b < w->n_block ? n : 0;
-        memset(wide[b] + 16 * have, 0, (size_t)(WK_CHUNK - have) * 16 * sizeof **wide);
+        int n = block + b < w->n_block ? (int)least(w->n_in - i, WK_CHUNK) : 0;
+        if (n) f->widen(w, block + b, i, n, room->floats[b]);
+        memset(room->floats[b] + 16 * n, 0, (size_t)(WK_CHUNK - n) * 16 * sizeof(float));
     }
-    return f->turn_floats(wide[0], out, apart);
+    return f->turn_floats(room->floats[0], out, apart);
 }
 
 /* Chunks of outputs [c, c + n) of 32 inputs from i on, as a matrix of 8 bits that has outputs for inputs. */
 static void bytes_tile(const wk_linear_set *f, const wk_packed *w, int64_t c, int64_t n, int64_t i, wk_packed *tile) {
     static const wk_layout layout = { .bits = 8, .group = WK_CHUNK, .scale = WK_SCALE_F32, .zero = WK_ZERO_MID };
     float *scale = (float *)(void *)tile->scale;
+    tile_room room;
     tile->l = layout;
     tile->n_in = tile->n_held = n * WK_CHUNK;
     tile->n_chunk = tile->n_group = n;
     for (int64_t k = 0; k < n; k++) {
-        float s = (wk_holds_floats(&w->l) ? turn_floats : turn_codes)(f, w, 2 * (c + k), i, tile->code + k * 512, n * 512);
+        float s = (wk_holds_floats(&w->l) ? turn_floats : turn_codes)(f, w, 2 * (c + k), i, &room, tile->code + k * 512, n * 512);
         for (int r = 0; r < 16; r++) scale[k * 16 + r] = scale[(n + k) * 16 + r] = s;
     }
 }

@@ -313,10 +313,6 @@ static void copy_base(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) 
 void wk_lower_lora(wk_lowering *l, const wk_node *n) {
     wk_cpu_plan *p = l->p;
     if (l->status) return;
-    if (n->in[2] >= 0) {
-        wk_lower_lora_trained(l, n);
-        return;
-    }
     if (l->k > 0 && wk_lora_follows(p, l->g, l->k - 1)) {
         lower_adapted_product(l, n);
         return;
@@ -324,6 +320,10 @@ void wk_lower_lora(wk_lowering *l, const wk_node *n) {
     if (p->offset[n->in[0]] != p->offset[n->out[0]] && wk_lower_step(l, copy_base)) {
         wk_lower_value(l, n->in[0], false, WK_SPLIT_COLS, 0);
         wk_lower_value(l, n->out[0], true, WK_SPLIT_COLS, 0);
+    }
+    if (n->in[2] >= 0) {
+        wk_lower_lora_trained(l, n);
+        return;
     }
     if (!lora_step(l, lora, n)) return;
     wk_lower_value(l, n->in[1], false, WK_SPLIT_NONE, 0);

@@ -63,8 +63,9 @@ typedef struct wk_slot {
     size_t at, n_bytes, own_bytes;  /* own_bytes: from a thread's copy to the next's */
     int64_t until;
 } wk_slot;
-/* An operand made ready for products: which value, how, in which slot. WK_READY_COPY: as it is, for each thread. */
-enum { WK_READY_COPY = -2 };
+/* An operand made ready for products: which value, how, in which slot. WK_READY_COPY: as it is, for each thread; WK_READY_MIDS:
+ * what the B of the trained lora is multiplied with that makes the value. */
+enum { WK_READY_COPY = -2, WK_READY_MIDS = -3 };
 typedef struct wk_ready { wk_val x, ids; int kind; int slot; } wk_ready;
 /* Operands that a lora's B is multiplied with: whose x, which of an adapter's terms, in which slot. */
 typedef struct wk_lora_ahead { wk_val x; int term; int slot; } wk_lora_ahead;
@@ -208,6 +209,8 @@ void wk_lower_linear_weight_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_linear_bias_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_embed_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_lora_trained(wk_lowering *l, const wk_node *n);
+/* Before a linear's product: A x of the trained lora that follows it, if one does. */
+void wk_lower_lora_ahead(wk_lowering *l, const wk_node *linear);
 void wk_lower_lora_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_dropout(wk_lowering *l, const wk_node *n);
 void wk_lower_attention_grad(wk_lowering *l, const wk_node *n);

@@ -87,6 +87,7 @@ static int ready_slot(wk_lowering *l, wk_val x, const wk_cpu_weight *w) {
 void wk_lower_linear(wk_lowering *l, const wk_node *n) {
     const wk_cpu_weight *w = wk_lower_matrix(l, 1), *bias = n->in[2] >= 0 ? wk_lower_vector(l, 2) : NULL;
     int slot = l->status ? -1 : ready_slot(l, n->in[0], w);
+    if (!l->status) wk_lower_lora_ahead(l, n);
     wk_step *s = wk_lower_step(l, product);
     if (!s) return;
     s->weight = w;
