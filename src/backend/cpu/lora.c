@@ -298,7 +298,7 @@ static void lower_adapted_product(wk_lowering *l, const wk_node *n) {
     s->slot2 = slot;
     s->each = product.each;
     s->copy = wk_lower_value_or_copy(l, n->in[1], WK_SPLIT_NONE, 0);
-    wk_lower_operand(l, s);
+    wk_lower_operand(l, s, WK_SPLIT_NONE, 0);
     wk_lower_scratch(l, WK_SPACE_SLOT, s->slot2, false, WK_SPLIT_NONE, 0);
     wk_lower_value(l, n->out[0], true, WK_SPLIT_COLS, 0);
 }

@@ -87,10 +87,11 @@ static void mids(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
             drop(&key, value_of(p, node->in[1]), n_in, r, n, 0, n_in, room.row);
             x = room.row;
         }
-        wk_act_prepare(a, x, n_in, 0, n, n, room.act);
-        wk_linear(a, room.act, n, 0, rank, mid, rank, NULL);
+        const void *act = s->slot < 0 || drops(node, p) ? room.act : wk_operand(p, s, t) + wk_act_bytes(a, r);
+        if (act == room.act) wk_act_prepare(a, x, n_in, 0, n, n, room.act);
+        wk_linear(a, act, n, 0, rank, mid, rank, NULL);
         p->kernels->scale(node->attr.scale, mid, n * rank, room.row);
-        wk_act_prepare(b, room.row, rank, 0, n, n, wk_slot_at(p, s->slot) + wk_act_bytes(b, r));
+        wk_act_prepare(b, room.row, rank, 0, n, n, wk_slot_at(p, s->slot2) + wk_act_bytes(b, r));
     }
 }
 
@@ -102,14 +103,18 @@ static void add_b(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     if (from < to) wk_linear_add(b, wk_slot_at(p, s->slot), wk_act_bytes(b, 1), rows, from, to, wk_out(p, s, 0), n_out);
 }
 
-/* The slot with what B is multiplied with, which a step of the node being lowered makes; -1: none. */
-static int lower_mids(wk_lowering *l, const wk_node *lora, int64_t until) {
+/* The slot with what B is multiplied with, which a step of the node being lowered makes; -1: none. x: the slot where x is ready
+ * for A; -1: nowhere. */
+static int lower_mids(wk_lowering *l, const wk_node *lora, int x, int64_t until) {
     const wk_cpu_weight *a = (const wk_cpu_weight *)l->g->value[lora->in[2]].weight;
     const wk_cpu_weight *b = (const wk_cpu_weight *)l->g->value[lora->in[3]].weight;
     int slot = wk_lower_slot(l, wk_act_bytes(b->mat[0], l->p->base.max_rows), until);
     wk_step *s = wk_lower_step(l, mids);
     if (!s) return -1;
-    s->slot = slot;
+    s->slot = x;
+    s->slot2 = slot;
+    s->each = true;
+    if (x >= 0) wk_lower_operand(l, s, WK_SPLIT_RUNS, a->base.n_col);
     wk_lower_value(l, lora->in[1], false, WK_SPLIT_RUNS, a->base.n_col);
     if (lora->n_out > 1) wk_lower_value(l, lora->out[1], true, WK_SPLIT_RUNS, b->base.n_col);
     wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_NONE, 0);
@@ -129,8 +134,10 @@ static bool has_matrices(const wk_lowering *l, const wk_node *lora) {
 void wk_lower_lora_ahead(wk_lowering *l, const wk_node *linear) {
     const wk_node *next = linear + 1;
     if (l->k + 1 < (int64_t)l->g->n_node && next->op == WK_OP_LORA && next->in[0] == linear->out[0] &&
-        next->in[1] == linear->in[0] && has_matrices(l, next))
-        lower_mids(l, next, l->k + 1);
+        next->in[1] == linear->in[0] && has_matrices(l, next)) {
+        const wk_cpu_weight *a = (const wk_cpu_weight *)l->g->value[next->in[2]].weight;
+        lower_mids(l, next, wk_lower_made_ready(l, a), l->k + 1);
+    }
 }
 
 void wk_lower_lora_trained(wk_lowering *l, const wk_node *n) {
@@ -143,7 +150,7 @@ void wk_lower_lora_trained(wk_lowering *l, const wk_node *n) {
     }
     for (size_t i = 0; i < l->p->n_ready; i++)
         if (l->p->ready[i].x == n->out[0] && l->p->ready[i].kind == WK_READY_MIDS) slot = l->p->ready[i].slot;
-    if (slot < 0) slot = lower_mids(l, n, l->k);
+    if (slot < 0) slot = lower_mids(l, n, -1, l->k);
     wk_step *s = wk_lower_step(l, add_b);
     if (!s) return;
     s->slot = slot;

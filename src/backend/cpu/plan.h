@@ -228,8 +228,10 @@ void wk_lower_expert_bias_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_combine_grad(wk_lowering *l, const wk_node *n);
 /* The last node of those that read v, if all are linears, and loras after them; else -1. */
 int64_t wk_last_product(const wk_lowering *l, wk_val v);
-/* That the last step, s, reads the operand in its slot: that of a product, all of it. */
-void wk_lower_operand(wk_lowering *l, const wk_step *s);
+/* The slot that has the node's first input ready for w, with a step that fills it unless an earlier one did; -1: no memory. */
+int wk_lower_made_ready(wk_lowering *l, const wk_cpu_weight *w);
+/* That the last step, s, reads the operand in its slot. */
+void wk_lower_operand(wk_lowering *l, const wk_step *s, wk_split split, int64_t unit);
 /* Is node k a linear whose result, and whose input, the lora after it takes, in place? One step then makes both. */
 bool wk_lora_follows(const wk_cpu_plan *p, const wk_graph *g, int64_t k);
 /* Is node k's first output a gradient that the node after it adds, in place, to what is there of it? Then node k may do so. */
