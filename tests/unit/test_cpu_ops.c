@@ -313,8 +313,8 @@ static double rounded(const lab *l, wk_val v) {
     if (!n) return 0;
     int w = n->op == WK_OP_CROSS_ENTROPY_GRAD ? 2 : n->op == WK_OP_LINEAR_INPUT_GRAD || n->op == WK_OP_EXPERT_INPUT_GRAD ? 1 : -1;
     wk_dtype type = w >= 0 ? g->value[n->in[w]].weight->dtype : WK_F32;
-    if (wk_dtypes[type].quantised) return 3e-2;
-    if (pairs && (type != WK_F32 || (n->op == WK_OP_ATTENTION_GRAD && l->kv->shape.dtype != WK_F32))) most = 5e-3;
+    if (wk_dtypes[type].quantised || type == WK_BF16) return 3e-2;
+    if (pairs && n->op == WK_OP_ATTENTION_GRAD && l->kv->shape.dtype != WK_F32) most = 5e-3;
     for (int i = 0; i < n->n_in; i++) most = fmax(most, rounded(l, n->in[i]));
     return most;
 }

@@ -54,10 +54,25 @@ static float turn_bytes(const wk_panel p[2], const wk_layout *l, uint8_t *out, i
     return most.f / 127;
 }
 
+/* The same of floats. */
+static float turn_floats(const float *w, uint8_t *out, int64_t apart) {
+    wk_largest most = { 0 };
+    for (int k = 0; k < 2 * 32 * 16; k++) wk_raise(&most, w[k]);
+    if (!wk_can_round(most.f)) return wk_fill_bytes(most.f, out, apart);
+    float inverse = 127 / most.f;
+    for (int k = 0; k < 64; k++) {
+        int b = k / 32, half = k / 16 % 2, i = k % 16;
+        for (int r = 0; r < 16; r++)
+            out[half * apart + (4 * b + r / 4) * 64 + 4 * i + r % 4] = (uint8_t)(nearbyintf(w[k * 16 + r] * inverse) + 128);
+    }
+    return most.f / 127;
+}
+
 #endif
 
-/* dx[mr][nv vectors] += the block's sum over o of g[mr][o] w[o]. */
-INLINE void grad_tile(const int mr, const int nv, const float *g, int64_t ldg, const float *w, int n_o, float *dx, int64_t ldx) {
+/* dx[mr][nv vectors] (+)= the block's sum over o of g[mr][o] w[o]. */
+INLINE void grad_tile(const int mr, const int nv, const float *g, int64_t ldg, const float *w, int n_o, bool add, float *dx,
+                      int64_t ldx) {
     vf s[TILE_M][TILE_N];
     WK_UNROLL
     for (int m = 0; m < mr; m++) {
@@ -77,24 +92,76 @@ INLINE void grad_tile(const int mr, const int nv, const float *g, int64_t ldg, c
     WK_UNROLL
     for (int m = 0; m < mr; m++) {
         WK_UNROLL
-        for (int j = 0; j < nv; j++) vf_store(dx + m * ldx + j * VW, vf_load(dx + m * ldx + j * VW) + s[m][j]);
+        for (int j = 0; j < nv; j++) {
+            float *to = dx + m * ldx + j * VW;
+            vf_store(to, add ? vf_load(to) + s[m][j] : s[m][j]);
+        }
     }
 }
 
-static void grad_rows(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, int n_col, float *dx, int64_t ldx) {
-    int c = 0;
-    for (; c + TILE_N * VW <= n_col; c += TILE_N * VW) {
-        int64_t r = 0;
-        for (; r + TILE_M <= n_row; r += TILE_M) grad_tile(TILE_M, TILE_N, g + r * ldg, ldg, w + c, n_o, dx + r * ldx + c, ldx);
-        if (r + TILE_M / 2 <= n_row) {
-            grad_tile(TILE_M / 2, TILE_N, g + r * ldg, ldg, w + c, n_o, dx + r * ldx + c, ldx);
-            r += TILE_M / 2;
+/* Few inputs, as an adapter's B has: outputs lie side by side in the plane w [n_o / 16][n][16] and in g, and so do their products;
+ * dx[mr][nk] (+)= the sum of all lanes. */
+INLINE void thin_tile(const int mr, const int nk, const float *g, int64_t ldg, const float *w, int n_o, int n, bool add,
+                      float *dx, int64_t ldx) {
+    vf s[3][8];
+    WK_UNROLL
+    for (int m = 0; m < mr; m++) {
+        WK_UNROLL
+        for (int k = 0; k < nk; k++) s[m][k] = vf_zero();
+    }
+    for (int o = 0; o < n_o; o += VW) {
+        const float *at = w + o / 16 * n * 16 + o % 16;
+        vf v[3];
+        WK_UNROLL
+        for (int m = 0; m < mr; m++) v[m] = n_o - o < VW ? vf_load_n(g + m * ldg + o, n_o - o) : vf_load(g + m * ldg + o);
+        WK_UNROLL
+        for (int k = 0; k < nk; k++) {
+            vf x = vf_load(at + k * 16);
+            WK_UNROLL
+            for (int m = 0; m < mr; m++) s[m][k] = vf_fma(x, v[m], s[m][k]);
         }
-        for (; r < n_row; r++) grad_tile(1, TILE_N, g + r * ldg, ldg, w + c, n_o, dx + r * ldx + c, ldx);
     }
-    for (; c < n_col; c += VW) {
-        int64_t r = 0;
-        for (; r + TILE_M <= n_row; r += TILE_M) grad_tile(TILE_M, 1, g + r * ldg, ldg, w + c, n_o, dx + r * ldx + c, ldx);
-        for (; r < n_row; r++) grad_tile(1, 1, g + r * ldg, ldg, w + c, n_o, dx + r * ldx + c, ldx);
+    WK_UNROLL
+    for (int m = 0; m < mr; m++) {
+        WK_UNROLL
+        for (int k = 0; k < nk; k++) dx[m * ldx + k] = vf_sum(s[m][k]) + (add ? dx[m * ldx + k] : 0);
     }
+}
+
+static void grad_thin(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, int n, bool add, float *dx,
+                      int64_t ldx) {
+    enum { M = 3, K = VW == 8 ? 4 : 8 };  /* as many sums as there are registers for */
+    for (int64_t r = 0; r < n_row;) {
+        const float *gr = g + r * ldg;
+        float *to = dx + r * ldx;
+        int k = 0;
+        if (n_row - r >= M) {
+            for (; k + K <= n; k += K) thin_tile(M, K, gr, ldg, w + k * 16, n_o, n, add, to + k, ldx);
+            for (; k < n; k++) thin_tile(M, 1, gr, ldg, w + k * 16, n_o, n, add, to + k, ldx);
+            r += M;
+        } else {
+            for (; k + K <= n; k += K) thin_tile(1, K, gr, ldg, w + k * 16, n_o, n, add, to + k, ldx);
+            for (; k < n; k++) thin_tile(1, 1, gr, ldg, w + k * 16, n_o, n, add, to + k, ldx);
+            r++;
+        }
+    }
+}
+
+/* A strip of nv vectors of columns. */
+INLINE void grad_strip(const int nv, const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, bool add, float *dx,
+                       int64_t ldx) {
+    int64_t r = 0;
+    for (; r + TILE_M <= n_row; r += TILE_M) grad_tile(TILE_M, nv, g + r * ldg, ldg, w, n_o, add, dx + r * ldx, ldx);
+    if (r + TILE_M / 2 <= n_row) {
+        grad_tile(TILE_M / 2, nv, g + r * ldg, ldg, w, n_o, add, dx + r * ldx, ldx);
+        r += TILE_M / 2;
+    }
+    for (; r < n_row; r++) grad_tile(1, nv, g + r * ldg, ldg, w, n_o, add, dx + r * ldx, ldx);
+}
+
+static void grad_rows(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, int n_col, bool add, float *dx,
+                      int64_t ldx) {
+    int c = 0;
+    for (; c + TILE_N * VW <= n_col; c += TILE_N * VW) grad_strip(TILE_N, g, ldg, n_row, w + c, n_o, add, dx + c, ldx);
+    for (; c < n_col; c += VW) grad_strip(1, g, ldg, n_row, w + c, n_o, add, dx + c, ldx);
 }

@@ -33,9 +33,8 @@ static wk_linear_set choose(unsigned have) {
         if (s->mul_thin) f.mul_thin = s->mul_thin;
         if (s->mul_bf16) f.mul_bf16 = s->mul_bf16, f.pair_inputs = s->pair_inputs;
         if (s->few) f.few = s->few;
-        if (s->grad) f.grad = s->grad;
-        if (s->turn_pairs) f.turn_pairs = s->turn_pairs;
-        if (s->turn_bytes) f.turn_bytes = s->turn_bytes;
+        if (s->grad) f.grad = s->grad, f.grad_thin = s->grad_thin;
+        if (s->turn_bytes) f.turn_bytes = s->turn_bytes, f.turn_floats = s->turn_floats;
         if (s->pairs.mul) f.pairs = s->pairs;
     }
     return f;
@@ -194,44 +193,54 @@ enum { PART_INPUTS = 256 };
 
 int64_t wk_linear_n_part(int64_t n_in) { return (n_in + PART_INPUTS - 1) / PART_INPUTS; }
 
-/* All outputs of part i, of rows act_ld numbers apart. */
-static void part_product(const wk_linear_set *f, const wk_packed *w, int64_t i, const void *act, int64_t act_ld, int64_t n_row,
-                         float *y, int64_t ldy) {
+/* Up to 32 outputs of part i, from o on, of rows act_ld numbers apart. */
+static void part_tile(const wk_linear_set *f, const wk_packed *w, int64_t i, int64_t o, const void *act, int64_t act_ld,
+                      int64_t n_row, float *y, int64_t ldy) {
     _Alignas(64) float wide[2 * WK_PANEL_INPUTS * 16];
     bool pairs = wk_act_in_bf16(w);
     int64_t step = even_step(w->n_in, wk_linear_n_part(w->n_in), WK_CHUNK), k = i * step;
     int64_t n = least((pairs ? w->n_held : w->n_in) - k, step);
-    for (int64_t o = 0; o < w->n_out; o += 32) {
-        int n_col = (int)least(w->n_out - o, 32);
-        wk_tile t = { .first = true, .act_ld = act_ld, .n_row = n_row, .y = y + o, .ldy = ldy, .n_col = n_col };
-        if (pairs) t.x16 = (const uint16_t *)act + k, pairs_step(f, w, &t, o, k, n);
-        else t.x = (const float *)act + k, floats_step(f, w, &t, wide, o, k, n);
-    }
+    wk_tile t = { .first = true, .act_ld = act_ld, .n_row = n_row, .y = y, .ldy = ldy, .n_col = (int)least(w->n_out - o, 32) };
+    if (pairs) t.x16 = (const uint16_t *)act + k, pairs_step(f, w, &t, o, k, n);
+    else t.x = (const float *)act + k, floats_step(f, w, &t, wide, o, k, n);
 }
 
 void wk_linear_parts(const wk_packed *w, const void *act, int64_t from, int64_t to, float *y, int64_t ldy) {
     const wk_linear_set *f = wk_linear_fns();
-    for (int64_t i = from; i < to; i++) part_product(f, w, i, act, 0, 1, y + (i - from) * ldy, ldy);
+    for (int64_t i = from; i < to; i++)
+        for (int64_t o = 0; o < w->n_out; o += 32) part_tile(f, w, i, o, act, 0, 1, y + (i - from) * ldy + o, ldy);
 }
 
-void wk_linear_in_parts(const wk_packed *w, const void *act, size_t stride, int64_t n_row, float *room, float *y) {
+void wk_linear_in_parts(const wk_packed *w, const void *act, size_t stride, int64_t n_row, float *y) {
+    enum { ROWS = 48 };
     const wk_linear_set *f = wk_linear_fns();
+    int64_t act_ld = wk_act_items(w, stride);
+    float part[ROWS][32];
     assert(wk_holds_floats(&w->l));
-    for (int64_t i = 0; i < wk_linear_n_part(w->n_in); i++) {
-        part_product(f, w, i, act, wk_act_items(w, stride), n_row, i ? room : y, w->n_out);
-        for (int64_t k = 0; i && k < n_row * w->n_out; k++) y[k] += room[k];
-    }
+    for (int64_t r = 0; r < n_row; r += ROWS)
+        for (int64_t o = 0; o < w->n_out; o += 32) {
+            const uint8_t *x = (const uint8_t *)act + (size_t)r * stride;
+            float *to = y + r * w->n_out + o;
+            int64_t rows = least(n_row - r, ROWS), cols = least(w->n_out - o, 32);
+            part_tile(f, w, 0, o, x, act_ld, rows, to, w->n_out);
+            for (int64_t i = 1; i < wk_linear_n_part(w->n_in); i++) {
+                part_tile(f, w, i, o, x, act_ld, rows, part[0], 32);
+                for (int64_t k = 0; k < rows; k++)
+                    for (int64_t c = 0; c < cols; c++) to[k * w->n_out + c] += part[k][c];
+            }
+        }
 }
 
 /* ---- the gradient with respect to the input ---- */
 
 enum { GRAD_OUT = 64 };
 
-/* Weights of a block's 16 output rows, file inputs [i, i + n), as float32, out [16][WK_GRAD_COLS]. */
-static void floats_tile(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t i, int n, float *wide, float *out) {
+/* Weights of a block's first n_o output rows, file inputs [i, i + n), as float32, out [n_o][WK_GRAD_COLS]. */
+static void floats_tile(const wk_linear_set *f, const wk_packed *w, int64_t block, int n_o, int64_t i, int n, float *wide,
+                        float *out) {
     const float *v = float_block(f, w, block, i, n, wide);
     for (int c = 0; c < n; c += 16)  /* sixteen rows' cache lines at a time */
-        for (int r = 0; r < 16; r++)
+        for (int r = 0; r < n_o; r++)
             for (int k = c; k < c + 16 && k < n; k++) out[r * WK_GRAD_COLS + k] = v[k * 16 + r];
 }
 static void permuted_tile(const wk_packed *w, int64_t block, const int32_t *place, int n, float *out) {
@@ -252,47 +261,49 @@ static void weight_tile(const wk_linear_set *f, const wk_packed *w, int64_t o, i
     for (int k = 0; k < n_o; k += 16) {
         float *to = tile + k * WK_GRAD_COLS;
         if (w->perm) permuted_tile(w, (o + k) / 16, place, n, to);
-        else floats_tile(f, w, (o + k) / 16, i, n, wide, to);
+        else floats_tile(f, w, (o + k) / 16, (int)least(n_o - k, 16), i, n, wide, to);
     }
 }
 
 /* Rows whose columns are no whole vectors: through a copy. */
 static void grad_narrow(const wk_linear_set *f, const float *g, int64_t ldg, int64_t n_row, const float *tile, int n_o, int n,
-                        float *dx, int64_t ldx) {
+                        bool add, float *dx, int64_t ldx) {
     enum { ROWS = 24 };
     _Alignas(64) float copy[ROWS * WK_GRAD_COLS];
     for (int64_t r = 0; r < n_row; r += ROWS) {
         int64_t rows = least(n_row - r, ROWS);
         memset(copy, 0, sizeof copy);
-        for (int64_t k = 0; k < rows; k++) memcpy(copy + k * WK_GRAD_COLS, dx + (r + k) * ldx, (size_t)n * sizeof *copy);
-        f->grad(g + r * ldg, ldg, rows, tile, n_o, (n + 15) / 16 * 16, copy, WK_GRAD_COLS);
+        for (int64_t k = 0; add && k < rows; k++) memcpy(copy + k * WK_GRAD_COLS, dx + (r + k) * ldx, (size_t)n * sizeof *copy);
+        f->grad(g + r * ldg, ldg, rows, tile, n_o, (n + 15) / 16 * 16, add, copy, WK_GRAD_COLS);
         for (int64_t k = 0; k < rows; k++) memcpy(dx + (r + k) * ldx, copy + k * WK_GRAD_COLS, (size_t)n * sizeof *copy);
     }
 }
 
-/* What gradients meet w as. */
-typedef enum grad_kind { GRAD_FLOAT, GRAD_PAIRS, GRAD_BYTES } grad_kind;
-
-static grad_kind grad_kind_of(const wk_linear_set *f, const wk_packed *w) {
-    if (wk_holds_bf16(&w->l)) return w->n_held >= WK_CHUNK && f->turn_pairs ? GRAD_PAIRS : GRAD_FLOAT;
-    return wk_holds_floats(&w->l) || w->perm ? GRAD_FLOAT : GRAD_BYTES;
+/* Matrices of few inputs, whose planes hold their outputs side by side already. */
+static void grad_of_few(const wk_linear_set *f, const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t o0,
+                        int64_t o1, bool add, float *dx, int64_t ldx) {
+    enum { NUMBERS = GRAD_OUT * WK_GRAD_COLS };
+    _Alignas(64) float plane[NUMBERS];
+    int n = (int)w->n_in, step = NUMBERS / n / 16 * 16;
+    for (int64_t o = o0; o < o1; o += step) {
+        int n_o = (int)least(o1 - o, step);
+        for (int k = 0; k < n_o; k += 16) {
+            const float *v = float_block(f, w, (o + k) / 16, 0, n, plane + k * n);
+            if (w->l.bits == 32) memcpy(plane + k * n, v, (size_t)n * 16 * sizeof *v);
+        }
+        f->grad_thin(g + o - o0, ldg, n_row, plane, n_o, n, add || o > o0, dx, ldx);
+    }
 }
 
 static int64_t chunks_of(int64_t n) { return (n + WK_CHUNK - 1) / WK_CHUNK; }
 
-static size_t grad_stride(grad_kind kind, int64_t n) {
-    if (kind == GRAD_FLOAT) return (size_t)n * sizeof(float);
-    return (size_t)chunks_of(n) * (kind == GRAD_BYTES ? sizeof(wk_act) : WK_CHUNK * sizeof(uint16_t));
-}
-
 bool wk_grad_rounds(const wk_packed *w) {
-    const wk_linear_set *f = wk_linear_fns();
-    return grad_kind_of(f, w) != GRAD_FLOAT;
+    if (wk_holds_bf16(&w->l)) return w->n_in >= WK_CHUNK;
+    return !wk_holds_floats(&w->l) && !w->perm;
 }
 
 size_t wk_grad_stride(const wk_packed *w, int64_t n) {
-    const wk_linear_set *f = wk_linear_fns();
-    return grad_stride(grad_kind_of(f, w), n);
+    return wk_grad_rounds(w) ? (size_t)chunks_of(n) * sizeof(wk_act) : (size_t)n * sizeof(float);
 }
 
 void wk_round_rows(const float *x, int64_t ldx, int64_t n_row, int64_t n, uint16_t *out) {
@@ -316,43 +327,12 @@ static void round_bytes(const wk_linear_set *f, const float *g, int64_t n, wk_ac
 
 void wk_grad_prepare(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t n, void *out) {
     const wk_linear_set *f = wk_linear_fns();
-    grad_kind kind = grad_kind_of(f, w);
-    size_t stride = grad_stride(kind, n);
-    if (kind == GRAD_PAIRS) wk_round_rows(g, ldg, n_row, n, out);
-    for (int64_t r = 0; kind != GRAD_PAIRS && r < n_row; r++) {
+    size_t stride = wk_grad_stride(w, n);
+    for (int64_t r = 0; r < n_row; r++) {
         void *row = (uint8_t *)out + (size_t)r * stride;
-        if (kind == GRAD_BYTES) round_bytes(f, g + r * ldg, n, row);
+        if (wk_grad_rounds(w)) round_bytes(f, g + r * ldg, n, row);
         else memcpy(row, g + r * ldg, stride);
     }
-}
-
-/* Outputs [o, o + n_o) of 32 inputs from i on, in pairs of outputs, zeros up to whole chunks of them: tile [2][..][16][2]. */
-static void pairs_tile(const wk_linear_set *f, const wk_packed *w, int64_t o, int n_o, int64_t i, uint16_t *tile) {
-    enum { APART = WK_GRAD_OUTPUTS * 16 };
-    const uint16_t *plane = (const uint16_t *)(const void *)w->code;
-    int k = 0;
-    for (; k < n_o; k += 16) f->turn_pairs(plane + ((o + k) / 16 * w->n_held + i) * 16, tile + k * 16, APART);
-    for (int h = 0; k % WK_CHUNK && h < 2; h++) memset(tile + h * APART + k * 16, 0, 16 * 16 * sizeof *tile);
-}
-
-/* The forward pass's product, with a gradient's rows for activations and inputs for outputs. */
-static void grad_by_pairs(const wk_linear_set *f, const wk_packed *w, const uint16_t *g, int64_t ldg, int64_t n_row, int64_t o0,
-                          int64_t o1, int64_t i0, int64_t i1, bool add, float *dx, int64_t ldx) {
-    _Alignas(64) uint16_t tile[2 * WK_GRAD_OUTPUTS * 16];
-    for (int64_t i = i0; i < i1; i += WK_CHUNK)
-        for (int64_t o = o0; o < o1; o += WK_GRAD_OUTPUTS) {
-            int n_o = (int)least(o1 - o, WK_GRAD_OUTPUTS), n_col = (int)least(i1 - i, WK_CHUNK);
-            pairs_tile(f, w, o, n_o, i, tile);
-            f->mul_bf16(&(wk_tile){ .pair = { tile, n_col > 16 ? tile + WK_GRAD_OUTPUTS * 16 : NULL },
-                                    .n_k = (n_o + WK_CHUNK - 1) / WK_CHUNK * WK_CHUNK,
-                                    .x16 = g + (o - o0),
-                                    .act_ld = ldg,
-                                    .n_row = n_row,
-                                    .y = dx + i,
-                                    .ldy = ldx,
-                                    .n_col = n_col,
-                                    .first = o == o0 && !add });
-        }
 }
 
 /* A panel's first chunk becomes zeros. */
@@ -364,26 +344,44 @@ static void clear_panel(wk_panel *p, int offset) {
     memset(p->min_low[0], 0, sizeof p->min_low[0]);
 }
 
+/* What 32 outputs x 32 inputs are turned from. */
+typedef union tile_room { wk_panel codes[2]; float floats[2][WK_CHUNK * 16]; } tile_room;
+
+/* Codes, by way of their panels; returns their scale. */
+static float turn_codes(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t i, tile_room *room, uint8_t *out,
+                        int64_t apart) {
+    wk_panel *panel = room->codes;
+    f->expand(w, block, i / WK_CHUNK, 1, &panel[0]);
+    if (block + 1 < w->n_block) f->expand(w, block + 1, i / WK_CHUNK, 1, &panel[1]);
+    else clear_panel(&panel[1], panel[0].offset);
+    return f->turn_bytes(panel, &w->l, out, apart);
+}
+/* The same of floats. */
+static float turn_floats(const wk_linear_set *f, const wk_packed *w, int64_t block, int64_t i, tile_room *room, uint8_t *out,
+                         int64_t apart) {
+    for (int b = 0; b < 2; b++) {
+        int n = block + b < w->n_block ? (int)least(w->n_in - i, WK_CHUNK) : 0;
+        if (n) f->widen(w, block + b, i, n, room->floats[b]);
+        memset(room->floats[b] + 16 * n, 0, (size_t)(WK_CHUNK - n) * 16 * sizeof(float));
+    }
+    return f->turn_floats(room->floats[0], out, apart);
+}
+
 /* Chunks of outputs [c, c + n) of 32 inputs from i on, as a matrix of 8 bits that has outputs for inputs. */
 static void bytes_tile(const wk_linear_set *f, const wk_packed *w, int64_t c, int64_t n, int64_t i, wk_packed *tile) {
     static const wk_layout layout = { .bits = 8, .group = WK_CHUNK, .scale = WK_SCALE_F32, .zero = WK_ZERO_MID };
     float *scale = (float *)(void *)tile->scale;
+    tile_room room;
     tile->l = layout;
     tile->n_in = tile->n_held = n * WK_CHUNK;
     tile->n_chunk = tile->n_group = n;
     for (int64_t k = 0; k < n; k++) {
-        wk_panel panel[2];
-        for (int b = 0; b < 2; b++) {
-            int64_t block = 2 * (c + k) + b;
-            if (block < w->n_block) f->expand(w, block, i / WK_CHUNK, 1, &panel[b]);
-            else clear_panel(&panel[b], panel[0].offset);
-        }
-        float s = f->turn_bytes(panel, &w->l, tile->code + k * 512, n * 512);
+        float s = (wk_holds_floats(&w->l) ? turn_floats : turn_codes)(f, w, 2 * (c + k), i, &room, tile->code + k * 512, n * 512);
         for (int r = 0; r < 16; r++) scale[k * 16 + r] = scale[(n + k) * 16 + r] = s;
     }
 }
 
-/* The forward pass's product of codes likewise. */
+/* The forward pass's product of codes, with a gradient's rows for activations and inputs for outputs. */
 static void grad_by_bytes(const wk_linear_set *f, const wk_packed *w, const wk_act *g, int64_t ldg, int64_t n_row, int64_t o0,
                           int64_t o1, int64_t i0, int64_t i1, bool add, float *dx, int64_t ldx) {
     _Alignas(64) uint8_t code[WK_GRAD_CHUNKS * 2 * 512];
@@ -400,16 +398,8 @@ static void grad_by_bytes(const wk_linear_set *f, const wk_packed *w, const wk_a
 void wk_linear_input_grad(const wk_packed *w, const void *g, size_t stride, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
                           int64_t i1, bool add, float *dx, int64_t ldx) {
     const wk_linear_set *f = wk_linear_fns();
-    switch (grad_kind_of(f, w)) {
-    case GRAD_BYTES:
-        grad_by_bytes(f, w, g, (int64_t)(stride / sizeof(wk_act)), n_row, o0, o1, i0, i1, add, dx, ldx);
-        break;
-    case GRAD_PAIRS:
-        grad_by_pairs(f, w, g, (int64_t)(stride / sizeof(uint16_t)), n_row, o0, o1, i0, i1, add, dx, ldx);
-        break;
-    default:
-        wk_linear_input_grad_f32(w, g, (int64_t)(stride / sizeof(float)), n_row, o0, o1, i0, i1, add, dx, ldx);
-    }
+    if (wk_grad_rounds(w)) grad_by_bytes(f, w, g, (int64_t)(stride / sizeof(wk_act)), n_row, o0, o1, i0, i1, add, dx, ldx);
+    else wk_linear_input_grad_f32(w, g, (int64_t)(stride / sizeof(float)), n_row, o0, o1, i0, i1, add, dx, ldx);
 }
 
 void wk_linear_input_grad_f32(const wk_packed *w, const float *g, int64_t ldg, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
@@ -418,15 +408,19 @@ void wk_linear_input_grad_f32(const wk_packed *w, const float *g, int64_t ldg, i
     assert(wk_holds_floats(&w->l) || w->perm);
     _Alignas(64) float tile[GRAD_OUT * WK_GRAD_COLS] = { 0 };
     int32_t place[WK_GRAD_COLS];
+    if (w->n_in < WK_CHUNK && !w->perm && i0 < i1) {
+        assert(i0 == 0 && i1 == w->n_in);
+        grad_of_few(f, w, g, ldg, n_row, o0, o1, add, dx, ldx);
+        return;
+    }
     for (int64_t i = i0; i < i1; i += WK_GRAD_COLS) {
         int n = (int)least(i1 - i, WK_GRAD_COLS);
         if (w->perm) find_places(w, i, n, place);
-        for (int64_t r = 0; !add && r < n_row; r++) memset(dx + r * ldx + i, 0, (size_t)n * sizeof *dx);
         for (int64_t o = o0; o < o1; o += GRAD_OUT) {
             int n_o = (int)least(o1 - o, GRAD_OUT);
             weight_tile(f, w, o, n_o, i, n, place, tile);
-            if (n % 16) grad_narrow(f, g + o - o0, ldg, n_row, tile, n_o, n, dx + i, ldx);
-            else f->grad(g + o - o0, ldg, n_row, tile, n_o, n, dx + i, ldx);
+            if (n % 16) grad_narrow(f, g + o - o0, ldg, n_row, tile, n_o, n, add || o > o0, dx + i, ldx);
+            else f->grad(g + o - o0, ldg, n_row, tile, n_o, n, add || o > o0, dx + i, ldx);
         }
     }
 }

@@ -33,8 +33,7 @@ enum {
     WK_PANEL_CHUNKS = 64,    /* most chunks that are expanded at a time: panels stream from L2; fewer pass over y more often */
     WK_PANEL_INPUTS = 512,   /* the same for floats */
     WK_GRAD_COLS = 64,       /* inputs of a tile of weights that gradients go through */
-    WK_GRAD_OUTPUTS = 1024,  /* outputs of such a tile of bfloat16, 32 inputs wide: 64 kB, they stay in L2 and are read in order */
-    WK_GRAD_CHUNKS = 24,     /* the same of 8 bits, in 32 outputs: 512 rows of g, too, are to stay in L2 */
+    WK_GRAD_CHUNKS = 24,     /* the same of 8 bits, in 32 outputs and 32 inputs wide: 512 rows of g, too, are to stay in L2 */
     WK_FEW_ROWS = 16,        /* so many rows are bound by memory: codes go straight into the product */
 };
 
@@ -193,15 +192,17 @@ typedef struct wk_linear_set {
     /* at most WK_FEW_ROWS rows against whole blocks, without panels */
     void (*few)(const wk_packed *w, const void *act, int64_t n_row, int64_t block, int64_t n_block, float *y, int64_t ldy,
                 int n_col, const float *bias);
-    /* For gradients of inputs in float32: dx[n_row][n_col] += the sum of g[n_row][n_o] times w[n_o][WK_GRAD_COLS]; n_col in
+    /* For gradients of inputs in float32: dx[n_row][n_col] (+)= the sum of g[n_row][n_o] times w[n_o][WK_GRAD_COLS]; n_col in
      * sixteens. */
-    void (*grad)(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, int n_col, float *dx, int64_t ldx);
+    void (*grad)(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, int n_col, bool add, float *dx, int64_t ldx);
+    /* The same of a plane w [n_o / 16][n][16] with few inputs, n < WK_CHUNK: dx[n_row][n]. */
+    void (*grad_thin)(const float *g, int64_t ldg, int64_t n_row, const float *w, int n_o, int n, bool add, float *dx,
+                      int64_t ldx);
     /* For mul, which then takes a gradient's rows and 32 inputs for outputs: the first chunks of two panels, of 32 outputs, rounded
      * to 8 bits: out [2][8][16 inputs][4 outputs] plus 128, the halves `apart` bytes from each other. Returns the tile's scale. */
     float (*turn_bytes)(const wk_panel p[2], const wk_layout *l, uint8_t *out, int64_t apart);
-    /* For mul_bf16 likewise: a chunk of a plane of bfloat16 as pairs of outputs [2][8][16 inputs][2], the halves `apart` numbers
-     * from each other. NULL: float32 serves. */
-    void (*turn_pairs)(const uint16_t *plane, uint16_t *out, int64_t apart);
+    /* The same of floats [2][32 inputs][16 outputs]. */
+    float (*turn_floats)(const float *w, uint8_t *out, int64_t apart);
     wk_pair_fns pairs;  /* NULL: float32 serves */
 } wk_linear_set;
 

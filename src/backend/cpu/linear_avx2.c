@@ -545,6 +545,6 @@ WK_SIMD_END
 const wk_linear_set wk_linear_avx2 = {
     .need = WK_CPU_AVX2, .name = "avx2", .round = round_avx2, .expand = expand_avx2, .mul = mul_avx2, .widen = widen_avx2,
     .widen_f8 = widen_f8, .mul_float = mul_float_avx2, .few = few_avx2,
-    .grad = grad_rows, .turn_bytes = turn_bytes,
+    .grad = grad_rows, .grad_thin = grad_thin, .turn_bytes = turn_bytes, .turn_floats = turn_floats,
 };
 #endif

@@ -540,8 +540,18 @@ VNNI_PART __m512i steps_of_half(const wk_panel *p, const wk_layout *l, int half,
                             _mm512_and_si512(_mm512_castps_si512(top), magnitude));
 }
 
-/* Half a chunk: least + step * n in words of 16 bits; bytes of 4 inputs become bytes of 4 outputs, and sixteens of bytes then come
- * together: out [4][16 inputs][4 outputs]. */
+/* Four vectors of [4 inputs][4 outputs], a quarter for each four outputs, become four of [16 inputs][4 outputs]. */
+VNNI_PART void store_turned(const __m512i v[4], uint8_t *out) {
+    __m512i a = _mm512_shuffle_i64x2(v[0], v[1], 0x44), b = _mm512_shuffle_i64x2(v[0], v[1], 0xee),
+            c = _mm512_shuffle_i64x2(v[2], v[3], 0x44), d = _mm512_shuffle_i64x2(v[2], v[3], 0xee);
+    _mm512_store_si512(out, _mm512_shuffle_i64x2(a, c, 0x88));
+    _mm512_store_si512(out + 64, _mm512_shuffle_i64x2(a, c, 0xdd));
+    _mm512_store_si512(out + 128, _mm512_shuffle_i64x2(b, d, 0x88));
+    _mm512_store_si512(out + 192, _mm512_shuffle_i64x2(b, d, 0xdd));
+}
+
+/* Half a chunk: least + step * n in words of 16 bits; bytes of 4 inputs become bytes of 4 outputs: out [4][16 inputs][4
+ * outputs]. */
 VNNI_PART void round_half(const wk_panel *p, int half, __m512 scale, const half_steps *s, float inverse, int bits, uint8_t *out) {
     const __m512i turn = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     const __m512i upper = _mm512_set1_epi16(-256);
@@ -565,12 +575,7 @@ VNNI_PART void round_half(const wk_panel *p, int half, __m512 scale, const half_
         odd = _mm512_srl_epi16(_mm512_add_epi16(odd, least), n_bits);
         v[j] = _mm512_shuffle_epi8(_mm512_or_si512(even, _mm512_slli_epi16(odd, 8)), turn);
     }
-    __m512i a = _mm512_shuffle_i64x2(v[0], v[1], 0x44), b = _mm512_shuffle_i64x2(v[0], v[1], 0xee),
-            c = _mm512_shuffle_i64x2(v[2], v[3], 0x44), d = _mm512_shuffle_i64x2(v[2], v[3], 0xee);
-    _mm512_store_si512(out, _mm512_shuffle_i64x2(a, c, 0x88));
-    _mm512_store_si512(out + 64, _mm512_shuffle_i64x2(a, c, 0xdd));
-    _mm512_store_si512(out + 128, _mm512_shuffle_i64x2(b, d, 0x88));
-    _mm512_store_si512(out + 192, _mm512_shuffle_i64x2(b, d, 0xdd));
+    store_turned(v, out);
 }
 
 VNNI static float turn_bytes_avx512(const wk_panel p[2], const wk_layout *l, uint8_t *out, int64_t apart) {
@@ -591,9 +596,35 @@ VNNI static float turn_bytes_avx512(const wk_panel p[2], const wk_layout *l, uin
     return largest.f / 127;
 }
 
+/* Half a chunk of a block, 16 inputs of 16 outputs: out as in round_half(). */
+VNNI_PART void round_floats(const float *w, float inverse, uint8_t *out) {
+    const __m512 inv = _mm512_set1_ps(inverse);
+    __m512i v[4];
+    UNROLL for (int j = 0; j < 4; j++) {
+        __m512i n[4];
+        UNROLL for (int i = 0; i < 4; i++) n[i] = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_load_ps(w + 64 * j + 16 * i), inv));
+        v[j] = _mm512_packs_epi16(_mm512_packs_epi32(n[0], n[1]), _mm512_packs_epi32(n[2], n[3]));
+        v[j] = _mm512_xor_si512(v[j], _mm512_set1_epi8(-128));
+    }
+    store_turned(v, out);
+}
+
+VNNI static float turn_floats_avx512(const float *w, uint8_t *out, int64_t apart) {
+    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+    __m512i most = _mm512_setzero_si512();
+    for (int k = 0; k < 2 * 32 * 16; k += 16)
+        most = _mm512_max_epu32(most, _mm512_and_si512(_mm512_load_si512(w + k), magnitude));
+    wk_largest largest = { .u = _mm512_reduce_max_epu32(most) };
+    if (!wk_can_round(largest.f)) return wk_fill_bytes(largest.f, out, apart);
+    float inverse = 127 / largest.f;
+    UNROLL for (int k = 0; k < 4; k++) round_floats(w + 256 * k, inverse, out + k % 2 * apart + k / 2 * 256);
+    return largest.f / 127;
+}
+
 const wk_linear_set wk_linear_avx512 = {
     .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI, .name = "avx512-vnni",
     .round = round_avx512, .expand = expand_avx512, .mul = mul_avx512, .widen = widen_avx512, .widen_f8 = widen_f8,
-    .mul_float = mul_float_avx512, .few = few_avx512, .grad = grad_rows, .turn_bytes = turn_bytes_avx512,
+    .mul_float = mul_float_avx512, .few = few_avx512, .grad = grad_rows, .grad_thin = grad_thin, .turn_bytes = turn_bytes_avx512,
+    .turn_floats = turn_floats_avx512,
 };
 #endif

@@ -105,35 +105,6 @@ BF16 static void mul_thin(const wk_tile *t) {
     }
 }
 
-/* ---- gradients: weights turned to pairs of outputs ---- */
-
-/* Eight vectors of eight 64-bit numbers, rows for columns. */
-BF16_PART void turn_eight(__m512i v[8]) {
-    __m512i t[8];
-    UNROLL for (int k = 0; k < 8; k += 2) {
-        t[k] = _mm512_unpacklo_epi64(v[k], v[k + 1]);
-        t[k + 1] = _mm512_unpackhi_epi64(v[k], v[k + 1]);
-    }
-    UNROLL for (int k = 0; k < 2; k++) {  /* even columns, odd ones: four by four quarters */
-        __m512i a = _mm512_shuffle_i64x2(t[k], t[k + 2], 0x44), b = _mm512_shuffle_i64x2(t[k], t[k + 2], 0xee),
-                c = _mm512_shuffle_i64x2(t[k + 4], t[k + 6], 0x44), d = _mm512_shuffle_i64x2(t[k + 4], t[k + 6], 0xee);
-        v[k] = _mm512_shuffle_i64x2(a, c, 0x88);
-        v[k + 2] = _mm512_shuffle_i64x2(a, c, 0xdd);
-        v[k + 4] = _mm512_shuffle_i64x2(b, d, 0x88);
-        v[k + 6] = _mm512_shuffle_i64x2(b, d, 0xdd);
-    }
-}
-
-BF16 static void turn_pairs(const uint16_t *plane, uint16_t *out, int64_t apart) {
-    const __m512i side = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15));
-    for (int h = 0; h < 2; h++, plane += 256, out += apart) {
-        __m512i pair[8];
-        UNROLL for (int k = 0; k < 8; k++) pair[k] = _mm512_shuffle_epi8(_mm512_load_si512(plane + 32 * k), side);
-        turn_eight(pair);
-        UNROLL for (int p = 0; p < 8; p++) _mm512_store_si512(out + 32 * p, pair[p]);
-    }
-}
-
 /* ---- products of float32 numbers, rounded ---- */
 
 BF16 static void pair_rows(const float *a, int64_t lda, int64_t n_k, int64_t n, uint32_t *out) {
@@ -185,6 +156,6 @@ BF16 static void mul_pairs(int64_t n_m, int64_t n_n, bool add, int64_t n_k, cons
 const wk_linear_set wk_linear_avx512bf16 = {
     .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI | WK_CPU_AVX512_BF16, .name = "avx512-bf16",
     .round_bf16 = round_bf16, .mul_bf16 = mul_bf16, .mul_thin = mul_thin, .pair_inputs = 2048,
-    .turn_pairs = turn_pairs, .pairs = { round_bf16, pair_rows, mul_pairs },
+    .pairs = { round_bf16, pair_rows, mul_pairs },
 };
 #endif

@@ -114,6 +114,6 @@ const wk_linear_set wk_linear_c = {
     .widen = widen_c,
     .widen_f8 = widen_f8,
     .mul_float = mul_float_c,
-    .grad = grad_rows,
-    .turn_bytes = turn_bytes,
+    .grad = grad_rows, .grad_thin = grad_thin,
+    .turn_bytes = turn_bytes, .turn_floats = turn_floats,
 };

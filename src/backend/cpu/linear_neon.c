@@ -202,6 +202,6 @@ WK_SIMD_END
 const wk_linear_set wk_linear_neon = {
     .need = WK_CPU_NEON, .name = "neon", .round = round_neon, .expand = expand_neon, .mul = mul_codes, .widen = widen_neon,
     .widen_f8 = widen_f8, .mul_float = mul_float_neon,
-    .grad = grad_rows, .turn_bytes = turn_bytes,
+    .grad = grad_rows, .grad_thin = grad_thin, .turn_bytes = turn_bytes, .turn_floats = turn_floats,
 };
 #endif

@@ -147,7 +147,7 @@ static void make_mid(const part *x, const wk_lora_term *t) {
     else if (by_token(x)) for (int64_t i = 0; i < x->n; i++) wk_packed_row(a, token_of(x, i), mid + i * wk_packed_n_in(a));
     else {
         take_x(x->s, x->p, x->t, a, x->r, x->n, x->room.x, &act);
-        wk_linear_in_parts(a, act.at, act.stride, x->n, (float *)(void *)x->room.ready, mid);
+        wk_linear_in_parts(a, act.at, act.stride, x->n, mid);
     }
 }
 
@@ -211,7 +211,7 @@ static void ready_rows(const wk_step *s, const wk_cpu_plan *p, const wk_team *te
         const wk_lora_term *t = term_at(l->term, set);
         if (!t || !t->a) continue;
         take_x(s, p, team, matrix(t->a), r, n, room->x, x);
-        wk_linear_in_parts(matrix(t->a), x->at, x->stride, n, (float *)(void *)room->ready, room->mid);
+        wk_linear_in_parts(matrix(t->a), x->at, x->stride, n, room->mid);
         operand_of_b(p, matrix(t->b), t->scale * set->scale, room->mid, n, to, stride);
         to += operand_bytes(t);
     }
@@ -332,8 +332,7 @@ static void lower_ahead(wk_lowering *l, const wk_node *n, const wk_step *product
     s->first = first;
     s->n = p->n_ahead - first;
     s->copy = wk_lower_value_or_copy(l, n->in[1], one ? WK_SPLIT_NONE : WK_SPLIT_RUNS, s->lora_in);
-    if (one) wk_lower_operand(l, s);
-    else wk_lower_scratch(l, WK_SPACE_SLOT, s->slot, false, WK_SPLIT_RUNS, s->lora_in);
+    wk_lower_operand(l, s, one ? WK_SPLIT_NONE : WK_SPLIT_RUNS, s->lora_in);
     for (size_t i = first; i < p->n_ahead; i++) wk_lower_scratch(l, WK_SPACE_SLOT, p->ahead[i].slot, true, WK_SPLIT_NONE, 0);
 }
 
@@ -372,7 +371,7 @@ static void lower_adapted_product(wk_lowering *l, const wk_node *n) {
     s->slot2 = slot;
     s->each = product.each;
     s->copy = wk_lower_value_or_copy(l, n->in[1], WK_SPLIT_NONE, 0);
-    wk_lower_operand(l, s);
+    wk_lower_operand(l, s, WK_SPLIT_NONE, 0);
     wk_lower_scratch(l, WK_SPACE_SLOT, s->slot2, false, WK_SPLIT_NONE, 0);
     wk_lower_value(l, n->out[0], true, WK_SPLIT_COLS, 0);
 }
@@ -387,10 +386,6 @@ static void copy_base(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) 
 void wk_lower_lora(wk_lowering *l, const wk_node *n) {
     wk_cpu_plan *p = l->p;
     if (l->status) return;
-    if (n->in[2] >= 0) {
-        wk_lower_lora_trained(l, n);
-        return;
-    }
     if (l->k > 0 && wk_lora_follows(p, l->g, l->k - 1)) {
         lower_adapted_product(l, n);
         return;
@@ -398,6 +393,10 @@ void wk_lower_lora(wk_lowering *l, const wk_node *n) {
     if (p->offset[n->in[0]] != p->offset[n->out[0]] && wk_lower_step(l, copy_base)) {
         wk_lower_value(l, n->in[0], false, WK_SPLIT_COLS, 0);
         wk_lower_value(l, n->out[0], true, WK_SPLIT_COLS, 0);
+    }
+    if (n->in[2] >= 0) {
+        wk_lower_lora_trained(l, n);
+        return;
     }
     if (!lora_step(l, lora, n)) return;
     wk_lower_value(l, n->in[1], false, WK_SPLIT_NONE, 0);

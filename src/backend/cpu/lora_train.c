@@ -1,16 +1,17 @@
-/* lora_train.c: steps of lora where A and B are inputs, for training, of its gradient, and of dropout. Forward, threads divide
- * rows; the sums are those of an adapter that is served. Sums over rows belong to one thread each and run in order. */
+/* lora_train.c: steps of lora where A and B are inputs, for training, of its gradient, and of dropout. Forward, threads divide rows
+ * for A, made ahead of the linear that the lora follows, and columns for B, which then meets what the linear made in the cache; the
+ * sums are those of an adapter that is served. Sums over rows belong to one thread each and run in order. */
 #include "backend/cpu/plan.h"
 #include "graph/dropout.h"
 #include <string.h>
 
 enum { ROWS = 64 };  /* rows that go through a thread's room together */
 
-static wk_dropout dropout_of(const wk_step *s, const wk_cpu_plan *p) {
+static wk_dropout dropout_of(const wk_node *n, const wk_cpu_plan *p) {
     const wk_batch *b = p->batch;
-    return wk_dropout_new(b->drop_seed, b->drop_step, s->node->attr.slot, s->node->attr.dropout);
+    return wk_dropout_new(b->drop_seed, b->drop_step, n->attr.slot, n->attr.dropout);
 }
-static bool drops(const wk_step *s, const wk_cpu_plan *p) { return p->batch->drop && s->node->attr.dropout > 0; }
+static bool drops(const wk_node *n, const wk_cpu_plan *p) { return p->batch->drop && n->attr.dropout > 0; }
 
 /* y[n][c1 - c0] = columns [c0, c1) of rows [r, r + n) of x [.][d], less what is dropped. */
 static void drop(const wk_dropout *key, const float *x, int64_t d, int64_t r, int64_t n, int64_t c0, int64_t c1, float *y) {
@@ -41,9 +42,9 @@ static const wk_packed *matrix(const wk_cpu_plan *p, wk_val v) {
     return ((const wk_cpu_weight *)p->base.graph->value[v].weight)->mat[0];
 }
 
-static float *mid_of(const wk_step *s, const wk_cpu_plan *p) {
-    return s->slot < 0 ? wk_out(p, s, 1) : (float *)(void *)(p->mem + p->slot[s->slot].at);
-}
+/* ---- y = base + scale * B mid, mid = A x; inputs base, x, A, B ---- */
+
+static float *value_of(const wk_cpu_plan *p, wk_val v) { return (float *)(void *)(p->mem + p->offset[v]); }
 
 /* The same where x is the row's token: mid[r] = scale * A's row of it, as the gradient wants it. */
 static void forward_by_token(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
@@ -51,34 +52,91 @@ static void forward_by_token(const wk_step *s, const wk_cpu_plan *p, const wk_te
     int64_t rank = wk_packed_n_in(a), n_out = s->shape_out.cols, from, to;
     wk_my_runs(p, t, s->shape_out, n_out, &from, &to);
     if (from >= to) return;
-    float *mid = mid_of(s, p) + from * rank, *y = wk_out(p, s, 0) + from * n_out;
+    float *mid = (s->slot < 0 ? wk_out(p, s, 1) : (float *)(void *)wk_slot_at(p, s->slot)) + from * rank;
     for (int64_t r = from; r < to; r++) wk_packed_row(a, p->batch->token[r], mid + (r - from) * rank);
     p->kernels->scale(s->node->attr.scale, mid, (to - from) * rank, mid);
-    if (s->in[0] != s->out[0]) memcpy(y, wk_in(p, s, 0) + from * n_out, (size_t)((to - from) * n_out) * sizeof *y);
-    wk_linear_add(b, mid, (size_t)rank * sizeof *mid, to - from, 0, n_out, y, n_out);
+    wk_linear_add(b, mid, (size_t)rank * sizeof *mid, to - from, 0, n_out, wk_out(p, s, 0) + from * n_out, n_out);
 }
 
-/* y[r] = base[r] + scale * B mid[r], mid[r] = A x[r]; inputs base, x, A, B. */
-static void forward(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
-    const wk_packed *a = matrix(p, s->node->in[2]), *b = matrix(p, s->node->in[3]);
-    int64_t rank = wk_packed_n_out(a), n_in = wk_packed_n_in(a), n_out = s->shape_out.cols, from, to;
-    lora_room room = room_of(p, t, n_in, n_out);
-    wk_dropout key = dropout_of(s, p);
-    wk_my_runs(p, t, s->shape_out, n_out, &from, &to);
+static void lower_by_token(wk_lowering *l, const wk_node *n, int64_t rank) {
+    int slot = n->n_out > 1 ? -1 : wk_lower_slot(l, wk_bytes3(l->p->base.max_rows, rank, sizeof(float)), l->k);
+    wk_step *s = wk_lower_step(l, forward_by_token);
+    if (!s) return;
+    s->slot = slot;
+    wk_lower_value(l, n->out[0], true, WK_SPLIT_RUNS, s->shape_out.cols);
+    if (slot < 0) wk_lower_value(l, n->out[1], true, WK_SPLIT_RUNS, rank);
+    else wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_NONE, 0);
+}
+
+/* The step belongs to the lora, or to the linear before it. */
+static const wk_node *lora_of(const wk_step *s) { return s->node->op == WK_OP_LORA ? s->node : s->node + 1; }
+
+/* mid, and what B is multiplied with, by rows. */
+static void mids(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    const wk_node *node = lora_of(s);
+    const wk_packed *a = matrix(p, node->in[2]), *b = matrix(p, node->in[3]);
+    int64_t rank = wk_packed_n_out(a), n_in = wk_packed_n_in(a), from, to;
+    lora_room room = room_of(p, t, n_in, wk_packed_n_out(b));
+    wk_dropout key = dropout_of(node, p);
+    wk_my_runs(p, t, p->base.graph->value[node->in[1]].shape, n_in, &from, &to);
     for (int64_t r = from; r < to; r += ROWS) {
         int64_t n = to - r < ROWS ? to - r : ROWS;
-        const float *x = wk_in(p, s, 1) + r * n_in;
-        float *mid = mid_of(s, p) + r * rank, *y = wk_out(p, s, 0) + r * n_out;
-        if (drops(s, p)) {
-            drop(&key, wk_in(p, s, 1), n_in, r, n, 0, n_in, room.row);
+        const float *x = value_of(p, node->in[1]) + r * n_in;
+        float *mid = node->n_out > 1 ? value_of(p, node->out[1]) + r * rank : room.row;
+        if (drops(node, p)) {
+            drop(&key, value_of(p, node->in[1]), n_in, r, n, 0, n_in, room.row);
             x = room.row;
         }
-        wk_act_prepare(a, x, n_in, 0, n, n, room.act);
-        wk_linear_in_parts(a, room.act, wk_act_bytes(a, 1), n, room.row, mid);
-        if (s->in[0] != s->out[0]) memcpy(y, wk_in(p, s, 0) + r * n_out, (size_t)(n * n_out) * sizeof *y);
-        p->kernels->scale(s->node->attr.scale, mid, n * rank, room.row);
-        wk_act_prepare(b, room.row, rank, 0, n, n, room.act);
-        wk_linear_add(b, room.act, wk_act_bytes(b, 1), n, 0, n_out, y, n_out);
+        const void *act = s->slot < 0 || drops(node, p) ? room.act : wk_operand(p, s, t) + wk_act_bytes(a, r);
+        if (act == room.act) wk_act_prepare(a, x, n_in, 0, n, n, room.act);
+        wk_linear_in_parts(a, act, wk_act_bytes(a, 1), n, mid);
+        p->kernels->scale(node->attr.scale, mid, n * rank, room.row);
+        wk_act_prepare(b, room.row, rank, 0, n, n, wk_slot_at(p, s->slot2) + wk_act_bytes(b, r));
+    }
+}
+
+/* y += B times what was made for it, by columns: in a group with the product that made base. */
+static void add_b(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    const wk_packed *b = matrix(p, s->node->in[3]);
+    int64_t rows = wk_rows_of(p, s->shape_out), n_out = s->shape_out.cols, from, to;
+    wk_my_cols(t, n_out, &from, &to);
+    if (from < to) wk_linear_add(b, wk_slot_at(p, s->slot), wk_act_bytes(b, 1), rows, from, to, wk_out(p, s, 0), n_out);
+}
+
+/* The slot with what B is multiplied with, which a step of the node being lowered makes; -1: none. x: the slot where x is ready
+ * for A; -1: nowhere. */
+static int lower_mids(wk_lowering *l, const wk_node *lora, int x, int64_t until) {
+    const wk_cpu_weight *a = (const wk_cpu_weight *)l->g->value[lora->in[2]].weight;
+    const wk_cpu_weight *b = (const wk_cpu_weight *)l->g->value[lora->in[3]].weight;
+    int slot = wk_lower_slot(l, wk_act_bytes(b->mat[0], l->p->base.max_rows), until);
+    wk_step *s = wk_lower_step(l, mids);
+    if (!s) return -1;
+    s->slot = x;
+    s->slot2 = slot;
+    s->each = true;
+    if (x >= 0) wk_lower_operand(l, s, WK_SPLIT_RUNS, a->base.n_col);
+    wk_lower_value(l, lora->in[1], false, WK_SPLIT_RUNS, a->base.n_col);
+    if (lora->n_out > 1) wk_lower_value(l, lora->out[1], true, WK_SPLIT_RUNS, b->base.n_col);
+    wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_NONE, 0);
+    need_room(l, a->base.n_col, b->base.n_row);
+    wk_lower_ready(l, (wk_ready){ lora->out[0], WK_NO_VAL, WK_READY_MIDS, slot });
+    return slot;
+}
+
+static bool has_matrices(const wk_lowering *l, const wk_node *lora) {
+    for (int i = 2; i < 4; i++) {
+        const wk_value *v = lora->in[i] < 0 ? NULL : &l->g->value[lora->in[i]];
+        if (!v || v->kind != WK_VALUE_PARAM || !((const wk_cpu_weight *)v->weight)->mat) return false;
+    }
+    return true;
+}
+
+void wk_lower_lora_ahead(wk_lowering *l, const wk_node *linear) {
+    const wk_node *next = linear + 1;
+    if (l->k + 1 < (int64_t)l->g->n_node && next->op == WK_OP_LORA && next->in[0] == linear->out[0] &&
+        next->in[1] == linear->in[0] && has_matrices(l, next)) {
+        const wk_cpu_weight *a = (const wk_cpu_weight *)l->g->value[next->in[2]].weight;
+        lower_mids(l, next, wk_lower_made_ready(l, a), l->k + 1);
     }
 }
 
@@ -86,27 +144,29 @@ void wk_lower_lora_trained(wk_lowering *l, const wk_node *n) {
     const wk_cpu_weight *a = wk_lower_matrix(l, 2), *b = wk_lower_matrix(l, 3);
     int slot = -1;
     if (!a || !b) return;
-    int64_t rank = b->base.n_col;
-    if (n->n_out < 2) slot = wk_lower_slot(l, wk_bytes3(l->p->base.max_rows, rank, sizeof(float)), l->k);
-    wk_step *s = wk_lower_step(l, n->in[1] < 0 ? forward_by_token : forward);
+    if (n->in[1] < 0) {
+        lower_by_token(l, n, b->base.n_col);
+        return;
+    }
+    for (size_t i = 0; i < l->p->n_ready; i++)
+        if (l->p->ready[i].x == n->out[0] && l->p->ready[i].kind == WK_READY_MIDS) slot = l->p->ready[i].slot;
+    if (slot < 0) slot = lower_mids(l, n, -1, l->k);
+    wk_step *s = wk_lower_step(l, add_b);
     if (!s) return;
     s->slot = slot;
-    wk_lower_value(l, n->in[0], false, WK_SPLIT_RUNS, s->shape_out.cols);
-    wk_lower_value(l, n->in[1], false, WK_SPLIT_RUNS, a->base.n_col);
-    wk_lower_value(l, n->out[0], true, WK_SPLIT_RUNS, s->shape_out.cols);
-    if (slot < 0) wk_lower_value(l, n->out[1], true, WK_SPLIT_RUNS, rank);
-    else wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_NONE, 0);
-    if (n->in[1] >= 0) need_room(l, a->base.n_col, b->base.n_row);
+    s->by_cols = true;
+    wk_lower_scratch(l, WK_SPACE_SLOT, slot, false, WK_SPLIT_NONE, 0);
+    wk_lower_value(l, n->out[0], true, WK_SPLIT_COLS, 0);
 }
 
 /* ---- dropout by itself, of a head's input ---- */
 
 static void dropout(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     int64_t d = s->shape_out.cols, from, to;
-    wk_dropout key = dropout_of(s, p);
+    wk_dropout key = dropout_of(s->node, p);
     wk_my_runs(p, t, s->shape_out, d, &from, &to);
     if (from >= to) return;
-    if (drops(s, p)) drop(&key, wk_in(p, s, 0), d, from, to - from, 0, d, wk_out(p, s, 0) + from * d);
+    if (drops(s->node, p)) drop(&key, wk_in(p, s, 0), d, from, to - from, 0, d, wk_out(p, s, 0) + from * d);
     else memcpy(wk_out(p, s, 0) + from * d, wk_in(p, s, 0) + from * d, (size_t)((to - from) * d) * sizeof(float));
 }
 
@@ -125,14 +185,14 @@ static float *d_of(const wk_step *s, const wk_cpu_plan *p) { return (float *)(vo
 static void rows_back(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const wk_packed *a = matrix(p, s->node->in[2]), *b = matrix(p, s->node->in[3]);
     int64_t rank = wk_packed_n_out(a), n_in = wk_packed_n_in(a), n_out = wk_packed_n_out(b), from, to;
-    wk_dropout key = dropout_of(s, p);
+    wk_dropout key = dropout_of(s->node, p);
     wk_my_runs(p, t, s->shape_out, n_in, &from, &to);
     if (from >= to) return;
     float *d = d_of(s, p) + from * rank, *dx = wk_out(p, s, 0) + from * n_in;
     wk_linear_input_grad_f32(b, wk_in(p, s, 0) + from * n_out, n_out, to - from, 0, n_out, 0, rank, false, d, rank);
     p->kernels->scale(s->node->attr.scale, d, (to - from) * rank, d);
     wk_linear_input_grad_f32(a, d, rank, to - from, 0, rank, 0, n_in, s->adds, dx, n_in);
-    for (int64_t r = from; drops(s, p) && r < to; r++) {
+    for (int64_t r = from; drops(s->node, p) && r < to; r++) {
         uint32_t row = wk_dropout_row(&key, r);
         for (int64_t c = 0; c < n_in; c++) wk_out(p, s, 0)[r * n_in + c] *= wk_dropout_at(&key, row, (uint32_t)c);
     }
@@ -143,12 +203,12 @@ static void sum_a(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     int64_t rank = wk_packed_n_out(matrix(p, s->node->in[2])), n_in = s->shape_out.cols, rows = wk_rows_of(p, s->shape_out);
     int64_t from, to;
     lora_room room = room_of(p, t, n_in, s->shape_in.cols);
-    wk_dropout key = dropout_of(s, p);
+    wk_dropout key = dropout_of(s->node, p);
     wk_my_cols(t, n_in, &from, &to);
     if (from >= to) return;
     const float *x = wk_in(p, s, 1) + from;
     float *da = wk_out(p, s, 1) + from;
-    if (!drops(s, p)) {
+    if (!drops(s->node, p)) {
         p->kernels->cross(rank, to - from, false, rows, d_of(s, p), rank, x, n_in, da, n_in);
         return;
     }

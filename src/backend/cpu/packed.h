@@ -76,10 +76,10 @@ void wk_linear_part(const wk_packed *w, const void *act, int64_t n_row, int64_t 
 
 /* The product with float weights of few outputs, an adapter's A, as sums over parts of its inputs that threads can share out: how
  * many there are; parts [from, to) of one prepared row, y [to - from][ldy]; and n_row rows, stride bytes apart: each output the sum
- * of its parts in order, y [n_row][n_out], room for as much. */
+ * of its parts in order, y [n_row][n_out]. */
 int64_t wk_linear_n_part(int64_t n_in);
 void wk_linear_parts(const wk_packed *w, const void *act, int64_t from, int64_t to, float *y, int64_t ldy);
-void wk_linear_in_parts(const wk_packed *w, const void *act, size_t stride, int64_t n_row, float *room, float *y);
+void wk_linear_in_parts(const wk_packed *w, const void *act, size_t stride, int64_t n_row, float *y);
 
 /* Row o as float32 [n_in] (embedding rows; the input order is the file's own). */
 void wk_packed_row(const wk_packed *w, int64_t o, float *out);
@@ -87,9 +87,9 @@ void wk_packed_row(const wk_packed *w, int64_t o, float *out);
 /* Overwrites row o of a float32 or bfloat16 weight. */
 void wk_packed_write(wk_packed *w, int64_t o, const float *in);
 
-/* The left operand of gradients with respect to inputs. For codes, g's rows are rounded as activations are, and the weights to 8
- * bits once more, with one scale for 32 outputs x 32 inputs; for bfloat16 weights g is rounded to it where the processor multiplies
- * its pairs. Else, and where inputs are permuted, all stays float32. */
+/* The left operand of gradients with respect to inputs. For codes and bfloat16 weights, g's rows are rounded to 8 bits as
+ * activations are, and so are the weights (codes once more), with one scale for 32 outputs x 32 inputs. For other floats, matrices
+ * of fewer than 32 inputs and permuted codes all stays float32. */
 bool wk_grad_rounds(const wk_packed *w);
 /* Bytes from one prepared row of n numbers to the next; at most 4 (n rounded up to 32). */
 size_t wk_grad_stride(const wk_packed *w, int64_t n);
@@ -100,7 +100,7 @@ void wk_round_rows(const float *x, int64_t ldx, int64_t n_row, int64_t n, uint16
 
 /* dx[r][i] (+)= sum over o in [o0, o1) (o0 a multiple of 64) of g[r][o - o0] W[o][i] for input columns [i0, i1) (multiples of
  * 32, i1 or n_in). g: prepared rows, stride bytes apart; or float32 rows if not wk_grad_rounds(w). Rounded ones are summed as a
- * forward pass sums; others in blocks of 64 outputs, added in order. dx [n_row, ldx]: rows and columns may be shared out in any
+ * forward pass sums; others in an order that follows from W. dx [n_row, ldx]: rows and columns may be shared out in any
  * way. */
 void wk_linear_input_grad(const wk_packed *w, const void *g, size_t stride, int64_t n_row, int64_t o0, int64_t o1, int64_t i0,
                           int64_t i1, bool add, float *dx, int64_t ldx);

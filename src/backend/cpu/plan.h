@@ -63,8 +63,9 @@ typedef struct wk_slot {
     size_t at, n_bytes, own_bytes;  /* own_bytes: from a thread's copy to the next's */
     int64_t until;
 } wk_slot;
-/* An operand made ready for products: which value, how, in which slot. WK_READY_COPY: as it is, for each thread. */
-enum { WK_READY_COPY = -2 };
+/* An operand made ready for products: which value, how, in which slot. WK_READY_COPY: as it is, for each thread; WK_READY_MIDS:
+ * what the B of the trained lora is multiplied with that makes the value. */
+enum { WK_READY_COPY = -2, WK_READY_MIDS = -3 };
 typedef struct wk_ready { wk_val x, ids; int kind; int slot; } wk_ready;
 /* Operands that a lora's B is multiplied with, or parts of them: whose x, which of an adapter's terms, in which slot. */
 typedef struct wk_lora_ahead { wk_val x; int term; int slot; } wk_lora_ahead;
@@ -208,6 +209,8 @@ void wk_lower_linear_weight_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_linear_bias_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_embed_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_lora_trained(wk_lowering *l, const wk_node *n);
+/* Before a linear's product: A x of the trained lora that follows it, if one does. */
+void wk_lower_lora_ahead(wk_lowering *l, const wk_node *linear);
 void wk_lower_lora_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_dropout(wk_lowering *l, const wk_node *n);
 void wk_lower_attention_grad(wk_lowering *l, const wk_node *n);
@@ -225,8 +228,10 @@ void wk_lower_expert_bias_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_combine_grad(wk_lowering *l, const wk_node *n);
 /* The last node of those that read v, if all are linears, and loras after them; else -1. */
 int64_t wk_last_product(const wk_lowering *l, wk_val v);
-/* That the last step, s, reads the operand in its slot: that of a product, all of it. */
-void wk_lower_operand(wk_lowering *l, const wk_step *s);
+/* The slot that has the node's first input ready for w, with a step that fills it unless an earlier one did; -1: no memory. */
+int wk_lower_made_ready(wk_lowering *l, const wk_cpu_weight *w);
+/* That the last step, s, reads the operand in its slot. */
+void wk_lower_operand(wk_lowering *l, const wk_step *s, wk_split split, int64_t unit);
 /* Is node k a linear whose result, and whose input, the lora after it takes, in place? One step then makes both. */
 bool wk_lora_follows(const wk_cpu_plan *p, const wk_graph *g, int64_t k);
 /* Is node k's first output a gradient that the node after it adds, in place, to what is there of it? Then node k may do so. */

@@ -20,26 +20,31 @@ static void product(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
 /* One row in mode ONE: every thread makes the operand for itself. */
 static bool is_row(wk_shape s) { return wk_shape_rows(s, 1, 1) == 1; }
 
-void wk_lower_operand(wk_lowering *l, const wk_step *s) {
+void wk_lower_operand(wk_lowering *l, const wk_step *s, wk_split split, int64_t unit) {
     unsigned when = l->when;
     if (s->each) {
         l->when = when & WK_WITH_ONE;
         wk_lower_scratch(l, WK_SPACE_SLOT, s->slot, false, WK_SPLIT_EACH, 0);
         l->when = when & ~(unsigned)WK_WITH_ONE;
     }
-    wk_lower_scratch(l, WK_SPACE_SLOT, s->slot, false, WK_SPLIT_NONE, 0);
+    wk_lower_scratch(l, WK_SPACE_SLOT, s->slot, false, split, unit);
     l->when = when;
 }
 
-/* The last linear that takes x in the form that w does. */
+/* Does node k take x in the form that w does: a linear, or a trained lora's A? */
+static bool takes(const wk_lowering *l, int64_t k, wk_val x, const wk_packed *w) {
+    const wk_node *n = &l->g->node[k];
+    int i = n->op == WK_OP_LINEAR ? 0 : n->op == WK_OP_LORA && n->in[2] >= 0 ? 1 : -1;
+    if (i < 0 || n->in[i] != x) return false;
+    const wk_cpu_weight *v = (const wk_cpu_weight *)l->g->value[n->in[i + 1]].weight;
+    return v && v->mat && wk_act_kind(v->mat[0]) == wk_act_kind(w);
+}
+
+/* The last node that does. */
 static int64_t last_reader(const wk_lowering *l, wk_val x, const wk_packed *w) {
     int64_t last = l->k + wk_lora_follows(l->p, l->g, l->k);
-    for (int64_t k = l->k + 1; wk_act_kind(w) >= 0 && k < (int64_t)l->g->n_node; k++) {
-        const wk_node *n = &l->g->node[k];
-        if (n->op != WK_OP_LINEAR || n->in[0] != x) continue;
-        const wk_cpu_weight *v = (const wk_cpu_weight *)l->g->value[n->in[1]].weight;
-        if (v && v->mat && wk_act_kind(v->mat[0]) == wk_act_kind(w)) last = k + wk_lora_follows(l->p, l->g, k);
-    }
+    for (int64_t k = l->k + 1; wk_act_kind(w) >= 0 && k < (int64_t)l->g->n_node; k++)
+        if (takes(l, k, x, w)) last = k + wk_lora_follows(l->p, l->g, k);
     return last;
 }
 
@@ -57,8 +62,8 @@ int64_t wk_last_product(const wk_lowering *l, wk_val v) {
     return last;
 }
 
-/* The slot that has x ready for w, with a step that fills it unless an earlier one did. */
-static int ready_slot(wk_lowering *l, wk_val x, const wk_cpu_weight *w) {
+int wk_lower_made_ready(wk_lowering *l, const wk_cpu_weight *w) {
+    wk_val x = l->g->node[l->k].in[0];
     wk_cpu_plan *p = l->p;
     int kind = wk_act_kind(w->mat[0]);
     for (size_t i = 0; kind >= 0 && i < p->n_ready; i++)
@@ -86,7 +91,8 @@ static int ready_slot(wk_lowering *l, wk_val x, const wk_cpu_weight *w) {
 
 void wk_lower_linear(wk_lowering *l, const wk_node *n) {
     const wk_cpu_weight *w = wk_lower_matrix(l, 1), *bias = n->in[2] >= 0 ? wk_lower_vector(l, 2) : NULL;
-    int slot = l->status ? -1 : ready_slot(l, n->in[0], w);
+    int slot = l->status ? -1 : wk_lower_made_ready(l, w);
+    if (!l->status) wk_lower_lora_ahead(l, n);
     wk_step *s = wk_lower_step(l, product);
     if (!s) return;
     s->weight = w;
@@ -94,6 +100,6 @@ void wk_lower_linear(wk_lowering *l, const wk_node *n) {
     s->slot = slot;
     s->by_cols = true;
     s->each = is_row(s->shape_in);
-    wk_lower_operand(l, s);
+    wk_lower_operand(l, s, WK_SPLIT_NONE, 0);
     wk_lower_value(l, n->out[0], true, WK_SPLIT_COLS, 0);
 }
