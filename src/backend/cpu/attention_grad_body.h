@@ -163,30 +163,33 @@ static void grad_tile_of_rows(const wk_attn_grad *t, const wk_attn_grad_room *ro
     for (int64_t i = 0; i < n; i++) axpy(a->scale, room->q + i * pad, hd, t->dq + t->row[r0 + i] * t->ldq);
 }
 
+/* The rows [*from, *to) that may see keys of block b; positions follow each other. */
+static void rows_of_block(const wk_attn_grad *t, int64_t b, int64_t *from, int64_t *to) {
+    int64_t begin = b * WK_PAGE_LEN - t->pos[t->row[0]], end = begin + WK_PAGE_LEN + t->attr->window - 1;
+    *from = t->attr->causal && begin > 0 ? begin : 0;
+    *to = t->attr->window && end < t->n_row ? end : t->n_row;
+}
+
 static void attend_grad(const wk_attn_grad *t, const wk_attn_grad_room *room) {
-    const wk_attr *a = t->attr;
-    int64_t hd = a->head_dim, pad = (hd + 15) / 16 * 16, first_pos = t->pos[t->row[0]];
+    int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16, first_pos = t->pos[t->row[0]];
     for (int64_t r = 0; r < t->n_row; r++) memset(t->dq + t->row[r] * t->ldq, 0, (size_t)hd * sizeof(float));
     for (int64_t b = 0; b * WK_PAGE_LEN < t->n_key; b++) {
-        bool first = true;
-        for (int64_t r = 0; r < t->n_row; r += WK_GRAD_ROWS) {
-            int64_t n = t->n_row - r < WK_GRAD_ROWS ? t->n_row - r : WK_GRAD_ROWS, base = b * WK_PAGE_LEN;
-            if (a->causal && t->pos[t->row[r + n - 1]] < base) continue;
-            if (a->window && t->pos[t->row[r]] - a->window + 1 >= base + WK_PAGE_LEN) continue;
-            if (first) unpack_block(t, room, b);
-            grad_tile_of_rows(t, room, b, r, n, first);
-            first = false;
-        }
+        int64_t from, to;
+        if (wk_grad_half(b) != t->half) continue;
+        rows_of_block(t, b, &from, &to);
+        if (from < to) unpack_block(t, room, b);
+        for (int64_t r = from; r < to; r += WK_GRAD_ROWS)
+            grad_tile_of_rows(t, room, b, r, to - r < WK_GRAD_ROWS ? to - r : WK_GRAD_ROWS, r == from);
         for (int64_t j = 0; j < WK_PAGE_LEN; j++) {  /* keys of this pass; nobody may have seen them */
             int64_t r = b * WK_PAGE_LEN + j - first_pos;
             if (r < 0 || r >= t->n_row) continue;
             float *dk = t->dk + t->row[r] * t->ldk, *dv = t->dv + t->row[r] * t->ldk;
-            if (first) {
-                memset(dk, 0, (size_t)hd * sizeof *dk);
-                memset(dv, 0, (size_t)hd * sizeof *dv);
-            } else {
+            if (from < to) {
                 memcpy(dk, room->dk + j * pad, (size_t)hd * sizeof *dk);
                 memcpy(dv, room->dv + j * pad, (size_t)hd * sizeof *dv);
+            } else {
+                memset(dk, 0, (size_t)hd * sizeof *dk);
+                memset(dv, 0, (size_t)hd * sizeof *dv);
             }
         }
     }

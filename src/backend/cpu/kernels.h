@@ -50,10 +50,13 @@ typedef struct wk_attn_grad {
     int64_t ldq, ldlse, ldk;
     const int32_t *row, *pos;                  /* the sequence's rows, in order of position, without gaps */
     int n_row, n_key;
+    int half;                                  /* blocks of keys that are looked at: those of this wk_grad_half() */
     const uint8_t *kv; size_t page_bytes, v_at; const int32_t *page; wk_kv_block block;  /* as in wk_attn_tile */
 } wk_attn_grad;
 
 enum { WK_GRAD_ROWS = 48 };
+/* Which half a block of keys belongs to: under a causal mask either has as many pairs of rows and keys, 0 + 3 = 1 + 2. */
+static inline int wk_grad_half(int64_t block) { return (int)((block + 1) / 2 % 2); }
 
 /* One thread's room for it; a tile has WK_GRAD_ROWS rows, a block WK_PAGE_LEN positions. */
 typedef struct wk_attn_grad_room {
