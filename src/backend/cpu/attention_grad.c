@@ -25,14 +25,15 @@ static wk_attn_grad_room lay_out(space *s, int64_t hd) {
     for (int i = 0; i < 2; i++) *of_tile[i] = part(s, TILE, pad, sizeof(float));
     for (int i = 0; i < 2; i++) *of_both[i] = part(s, TILE, BLOCK, sizeof(float));
     for (int i = 0; i < 6; i++) *of_block[i] = part(s, BLOCK, pad, sizeof(float));
-    r.g16 = part(s, TILE, pad, sizeof *r.g16);
+    r.rows16 = part(s, TILE, pad, sizeof *r.rows16);
     r.ds16 = part(s, TILE, BLOCK, sizeof *r.ds16);
     r.g_rows = part(s, TILE / 2, pad, sizeof *r.g_rows);
     r.q_rows = part(s, TILE / 2, pad, sizeof *r.q_rows);
     r.p_rows = part(s, TILE / 2, BLOCK, sizeof *r.p_rows);
     r.ds_rows = part(s, TILE / 2, BLOCK, sizeof *r.ds_rows);
     r.k_rows = part(s, BLOCK / 2, pad, sizeof *r.k_rows);
-    r.v_rows = part(s, pad / 2, BLOCK, sizeof *r.v_rows);
+    r.kt_rows = part(s, pad / 2, BLOCK, sizeof *r.kt_rows);
+    r.vt_rows = part(s, pad / 2, BLOCK, sizeof *r.vt_rows);
     return r;
 }
 

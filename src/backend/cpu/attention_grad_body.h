@@ -89,19 +89,21 @@ static void unpack_block(const wk_attn_grad *t, const wk_attn_grad_room *room, i
         memset(room->k_turned + i * WK_PAGE_LEN + n, 0, (size_t)(WK_PAGE_LEN - n) * sizeof(float));
     if (!room->pairs.mul) return;
     room->pairs.rows(room->k, pad, WK_PAGE_LEN, pad, room->k_rows);
-    room->pairs.rows(room->v_turned, WK_PAGE_LEN, hd, WK_PAGE_LEN, room->v_rows);
+    room->pairs.rows(room->v_turned, WK_PAGE_LEN, hd, WK_PAGE_LEN, room->vt_rows);
+    room->pairs.rows(room->k_turned, WK_PAGE_LEN, hd, WK_PAGE_LEN, room->kt_rows);
 }
 
-/* n rows' gradients of weights: ds = g v^T. */
-static void grad_of_weights(const wk_attn_grad_room *room, int64_t hd, int64_t pad, int64_t n) {
-    const right values = { .at = room->v_turned, .ld = WK_PAGE_LEN };
+/* Scores q k^T of n rows, or gradients of their weights g v^T: out [n][block]. */
+static void times_turned(const wk_attn_grad_room *room, int64_t hd, int64_t pad, int64_t n, const float *rows, const float *turned,
+                         const uint32_t *pairs, float *out) {
+    const right plain = { .at = turned, .ld = WK_PAGE_LEN };
     if (!room->pairs.mul) {
-        multiply(PLAIN, n, WK_PAGE_LEN, NULL, hd, room->g, pad, &values, room->ds, WK_PAGE_LEN);
+        multiply(PLAIN, n, WK_PAGE_LEN, NULL, hd, rows, pad, &plain, out, WK_PAGE_LEN);
         return;
     }
-    room->pairs.round(room->g, n * pad, room->g16);
-    room->pairs.mul(n, WK_PAGE_LEN, false, (hd + 1) / 2, (const uint32_t *)(const void *)room->g16, pad / 2, 1, room->v_rows,
-                    WK_PAGE_LEN, room->ds, WK_PAGE_LEN);
+    room->pairs.round(rows, n * pad, room->rows16);
+    room->pairs.mul(n, WK_PAGE_LEN, false, (hd + 1) / 2, (const uint32_t *)(const void *)room->rows16, pad / 2, 1, pairs,
+                    WK_PAGE_LEN, out, WK_PAGE_LEN);
 }
 
 /* dv (+)= p^T g, dk (+)= ds^T q; then q = ds k. */
@@ -129,7 +131,6 @@ static void grad_of_operands(const wk_attn_grad_room *room, int64_t hd, int64_t 
 static void grad_tile_of_rows(const wk_attn_grad *t, const wk_attn_grad_room *room, int64_t b, int64_t r0, int64_t n, bool first) {
     const wk_attr *a = t->attr;
     int64_t hd = a->head_dim, pad = (hd + 15) / 16 * 16;
-    const right keys = { .at = room->k_turned, .ld = WK_PAGE_LEN };
     for (int64_t i = 0; i < n; i++) {
         int64_t row = t->row[r0 + i];
         memset(room->q + i * pad + hd, 0, (size_t)(pad - hd) * sizeof(float));
@@ -137,8 +138,8 @@ static void grad_tile_of_rows(const wk_attn_grad *t, const wk_attn_grad_room *ro
         scale(a->scale, t->q + row * t->ldq, hd, room->q + i * pad);
         memcpy(room->g + i * pad, t->g + row * t->ldq, (size_t)hd * sizeof(float));
     }
-    multiply(PLAIN, n, WK_PAGE_LEN, NULL, hd, room->q, pad, &keys, room->p, WK_PAGE_LEN);
-    grad_of_weights(room, hd, pad, n);
+    times_turned(room, hd, pad, n, room->q, room->k_turned, room->kt_rows, room->p);
+    times_turned(room, hd, pad, n, room->g, room->v_turned, room->vt_rows, room->ds);
     for (int64_t i = 0; i < n; i++) {
         int64_t row = t->row[r0 + i], base = b * WK_PAGE_LEN, pos = t->pos[row], lo = 0, hi = t->n_key - base;
         float lse = t->lse[row * t->ldlse], d = dot(t->g + row * t->ldq, t->y + row * t->ldq, NULL, hd);
