@@ -1,5 +1,6 @@
-/* attention_grad.c: the steps of attention's gradient. Threads divide sequences times query heads; heads that share keys and
- * values leave their shares of dk and dv beside each other, and a second step adds them in order. */
+/* attention_grad.c: the steps of attention's gradient. Threads take sequences times query heads times two halves of the key blocks,
+ * so that they come out even whatever the number of heads. The halves leave shares of dq, and heads that share keys and values
+ * shares of dk and dv; a second step adds them in order. */
 #include "backend/cpu/plan.h"
 #include <math.h>
 #include <string.h>
@@ -24,54 +25,73 @@ static wk_attn_grad_room lay_out(space *s, int64_t hd) {
     for (int i = 0; i < 2; i++) *of_tile[i] = part(s, TILE, pad, sizeof(float));
     for (int i = 0; i < 2; i++) *of_both[i] = part(s, TILE, BLOCK, sizeof(float));
     for (int i = 0; i < 6; i++) *of_block[i] = part(s, BLOCK, pad, sizeof(float));
-    r.g16 = part(s, TILE, pad, sizeof *r.g16);
+    r.rows16 = part(s, TILE, pad, sizeof *r.rows16);
     r.ds16 = part(s, TILE, BLOCK, sizeof *r.ds16);
     r.g_rows = part(s, TILE / 2, pad, sizeof *r.g_rows);
     r.q_rows = part(s, TILE / 2, pad, sizeof *r.q_rows);
     r.p_rows = part(s, TILE / 2, BLOCK, sizeof *r.p_rows);
     r.ds_rows = part(s, TILE / 2, BLOCK, sizeof *r.ds_rows);
     r.k_rows = part(s, BLOCK / 2, pad, sizeof *r.k_rows);
-    r.v_rows = part(s, pad / 2, BLOCK, sizeof *r.v_rows);
+    r.kt_rows = part(s, pad / 2, BLOCK, sizeof *r.kt_rows);
+    r.vt_rows = part(s, pad / 2, BLOCK, sizeof *r.vt_rows);
     return r;
 }
 
-/* Inputs g, q, k, v, y, lse. */
+/* Shares that are added up when all are there, each [max_rows][n_head * head_dim]: of dq, from the second half of key blocks; of dk
+ * and dv where query heads share keys. */
+enum { SHARE_DQ, SHARE_DK, SHARE_DV };
+static float *share_of(const wk_step *s, const wk_cpu_plan *p, int i) {
+    const wk_attr *a = &s->node->attr;
+    return (float *)(void *)wk_slot_at(p, s->slot) + i * p->base.max_rows * (int64_t)a->n_head * a->head_dim;
+}
+
+/* Inputs g, q, k, v, y, lse. Threads take sequences times heads times halves. */
 static void heads(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const wk_attr *a = &s->node->attr;
     const wk_batch *b = p->batch;
-    int64_t hd = a->head_dim, group = a->n_head / a->n_head_kv;
+    int64_t hd = a->head_dim, group = a->n_head / a->n_head_kv, ld = a->n_head * hd;
     wk_attn_grad_room room = lay_out(&(space){ wk_room(p, t), 0 }, hd);
     if (p->kv->block.dtype == WK_F32) room.pairs.mul = NULL;
-    float *dk = s->slot < 0 ? wk_out(p, s, 1) : (float *)(void *)(p->mem + p->slot[s->slot].at);
-    float *dv = s->slot < 0 ? wk_out(p, s, 2) : (float *)(void *)(p->mem + p->slot[s->slot2].at);
-    int64_t item = 0;
+    float *dk = group > 1 ? share_of(s, p, SHARE_DK) : wk_out(p, s, 1);
+    float *dv = group > 1 ? share_of(s, p, SHARE_DV) : wk_out(p, s, 2);
+    atomic_int *taken = &p->taken[s->node - p->base.graph->node];
+    int64_t item = 0, mine = atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
+    (void)t;
     for (int64_t first = 0, end; first < b->n_row; first = end) {
         int32_t seq = b->seq[p->order[first]];
         for (end = first + 1; end < b->n_row && b->seq[p->order[end]] == seq;) end++;
-        for (int64_t h = 0; h < a->n_head; h++, item++) {
-            if (item % t->n != t->i) continue;
+        for (int64_t i = 0; i < 2 * a->n_head; i++, item++) {
+            if (item != mine) continue;
+            int64_t h = i / 2, half = i % 2;
             uint8_t *kv = p->kv->mem + (size_t)a->layer * p->kv->layer_bytes + (size_t)(h / group) * 2 * p->kv->block.n_bytes;
             wk_attn_grad at = {
                 .attr = a, .g = wk_in(p, s, 0) + h * hd, .q = wk_in(p, s, 1) + h * hd, .y = wk_in(p, s, 4) + h * hd,
-                .lse = wk_in(p, s, 5) + h, .ldq = a->n_head * hd, .ldlse = a->n_head, .dq = wk_out(p, s, 0) + h * hd,
-                .dk = dk + h * hd, .dv = dv + h * hd, .ldk = a->n_head * hd, .row = p->order + first, .n_row = (int)(end - first),
+                .lse = wk_in(p, s, 5) + h, .ldq = ld, .ldlse = a->n_head,
+                .dq = (half ? share_of(s, p, SHARE_DQ) : wk_out(p, s, 0)) + h * hd, .half = (int)half,
+                .dk = dk + h * hd, .dv = dv + h * hd, .ldk = ld, .row = p->order + first, .n_row = (int)(end - first),
                 .pos = b->pos, .n_key = b->pos[p->order[end - 1]] + 1, .kv = kv, .page_bytes = p->kv->page_bytes,
                 .v_at = p->kv->block.n_bytes, .page = b->page + (int64_t)seq * b->max_page, .block = p->kv->block,
             };
             p->kernels->attend_grad(&at, &room);
+            mine = atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
         }
     }
 }
 
-/* dk and dv of a KV head: its query heads' shares, in order. */
+/* The shares, in order. */
 static void gather(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const wk_attr *a = &s->node->attr;
     int64_t hd = a->head_dim, group = a->n_head / a->n_head_kv, from, to;
+    wk_team_share(t, (int64_t)p->batch->n_row * a->n_head, 1, &from, &to);
+    if (from < to) {
+        float *dq = wk_out(p, s, 0) + from * hd;
+        p->kernels->add(dq, share_of(s, p, SHARE_DQ) + from * hd, (to - from) * hd, dq);
+    }
     wk_team_share(t, (int64_t)p->batch->n_row * a->n_head_kv, 1, &from, &to);
-    for (int i = 0; i < 2; i++) {
-        const float *share = (const float *)(const void *)(p->mem + p->slot[i ? s->slot2 : s->slot].at);
+    for (int i = 1; i < 3 && group > 1; i++) {
+        const float *share = share_of(s, p, i == 1 ? SHARE_DK : SHARE_DV);
         for (int64_t k = from; k < to; k++) {
-            float *sum = wk_out(p, s, i + 1) + k * hd;
+            float *sum = wk_out(p, s, i) + k * hd;
             memcpy(sum, share + k * group * hd, (size_t)hd * sizeof *sum);
             for (int64_t h = 1; h < group; h++) p->kernels->add(sum, share + (k * group + h) * hd, hd, sum);
         }
@@ -82,24 +102,23 @@ void wk_lower_attention_grad(wk_lowering *l, const wk_node *n) {
     wk_cpu_plan *p = l->p;
     const wk_attr *a = &n->attr;
     space need = { 0 };
-    int slot[2] = { -1, -1 };
+    bool shared = a->n_head > a->n_head_kv;
     lay_out(&need, a->head_dim);
-    for (int i = 0; i < 2 && a->n_head > a->n_head_kv; i++)
-        slot[i] = wk_lower_slot(l, wk_bytes3(p->base.max_rows, (int64_t)a->n_head * a->head_dim, sizeof(float)), l->k);
-    for (int step = 0; step < (slot[0] < 0 ? 1 : 2); step++) {
-        wk_step *s = wk_lower_step(l, step ? gather : heads);
-        if (!s) return;
-        s->slot = slot[0];
-        s->slot2 = slot[1];
-        for (int i = 0; i < n->n_in && !step; i++) wk_lower_value(l, n->in[i], false, WK_SPLIT_NONE, 0);
-        if (!step) wk_lower_value(l, n->out[0], true, WK_SPLIT_NONE, 0);
-        if (!step) wk_lower_scratch(l, WK_SPACE_KV, a->layer, false, WK_SPLIT_NONE, 0);
-        for (int i = 0; i < 2; i++) {
-            if (slot[i] >= 0) wk_lower_scratch(l, WK_SPACE_SLOT, slot[i], !step, WK_SPLIT_NONE, 0);
-            if (step || slot[i] < 0) wk_lower_value(l, n->out[i + 1], true, WK_SPLIT_RUNS, a->head_dim);
-        }
-    }
     if (p->room_bytes < need.used) p->room_bytes = need.used;
+    int64_t n_share = shared ? 3 : 1;
+    int slot = wk_lower_slot(l, wk_bytes3(n_share * p->base.max_rows, (int64_t)a->n_head * a->head_dim, sizeof(float)), l->k);
+    wk_step *s = wk_lower_step(l, heads);
+    if (!s) return;
+    s->slot = slot;
+    for (int i = 0; i < n->n_in; i++) wk_lower_value(l, n->in[i], false, WK_SPLIT_NONE, 0);
+    wk_lower_scratch(l, WK_SPACE_KV, a->layer, false, WK_SPLIT_NONE, 0);
+    wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_NONE, 0);
+    for (int i = 0; i < (shared ? 1 : 3); i++) wk_lower_value(l, n->out[i], true, WK_SPLIT_NONE, 0);
+    s = wk_lower_step(l, gather);
+    if (!s) return;
+    s->slot = slot;
+    wk_lower_scratch(l, WK_SPACE_SLOT, slot, false, WK_SPLIT_NONE, 0);
+    for (int i = 0; i < (shared ? 3 : 1); i++) wk_lower_value(l, n->out[i], true, WK_SPLIT_RUNS, a->head_dim);
 }
 
 /* Inputs g, y, lse, sinks. A head's sum is one thread's, in order of rows. */

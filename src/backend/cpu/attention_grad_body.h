@@ -89,19 +89,21 @@ static void unpack_block(const wk_attn_grad *t, const wk_attn_grad_room *room, i
         memset(room->k_turned + i * WK_PAGE_LEN + n, 0, (size_t)(WK_PAGE_LEN - n) * sizeof(float));
     if (!room->pairs.mul) return;
     room->pairs.rows(room->k, pad, WK_PAGE_LEN, pad, room->k_rows);
-    room->pairs.rows(room->v_turned, WK_PAGE_LEN, hd, WK_PAGE_LEN, room->v_rows);
+    room->pairs.rows(room->v_turned, WK_PAGE_LEN, hd, WK_PAGE_LEN, room->vt_rows);
+    room->pairs.rows(room->k_turned, WK_PAGE_LEN, hd, WK_PAGE_LEN, room->kt_rows);
 }
 
-/* n rows' gradients of weights: ds = g v^T. */
-static void grad_of_weights(const wk_attn_grad_room *room, int64_t hd, int64_t pad, int64_t n) {
-    const right values = { .at = room->v_turned, .ld = WK_PAGE_LEN };
+/* Scores q k^T of n rows, or gradients of their weights g v^T: out [n][block]. */
+static void times_turned(const wk_attn_grad_room *room, int64_t hd, int64_t pad, int64_t n, const float *rows, const float *turned,
+                         const uint32_t *pairs, float *out) {
+    const right plain = { .at = turned, .ld = WK_PAGE_LEN };
     if (!room->pairs.mul) {
-        multiply(PLAIN, n, WK_PAGE_LEN, NULL, hd, room->g, pad, &values, room->ds, WK_PAGE_LEN);
+        multiply(PLAIN, n, WK_PAGE_LEN, NULL, hd, rows, pad, &plain, out, WK_PAGE_LEN);
         return;
     }
-    room->pairs.round(room->g, n * pad, room->g16);
-    room->pairs.mul(n, WK_PAGE_LEN, false, (hd + 1) / 2, (const uint32_t *)(const void *)room->g16, pad / 2, 1, room->v_rows,
-                    WK_PAGE_LEN, room->ds, WK_PAGE_LEN);
+    room->pairs.round(rows, n * pad, room->rows16);
+    room->pairs.mul(n, WK_PAGE_LEN, false, (hd + 1) / 2, (const uint32_t *)(const void *)room->rows16, pad / 2, 1, pairs,
+                    WK_PAGE_LEN, out, WK_PAGE_LEN);
 }
 
 /* dv (+)= p^T g, dk (+)= ds^T q; then q = ds k. */
@@ -129,7 +131,6 @@ static void grad_of_operands(const wk_attn_grad_room *room, int64_t hd, int64_t 
 static void grad_tile_of_rows(const wk_attn_grad *t, const wk_attn_grad_room *room, int64_t b, int64_t r0, int64_t n, bool first) {
     const wk_attr *a = t->attr;
     int64_t hd = a->head_dim, pad = (hd + 15) / 16 * 16;
-    const right keys = { .at = room->k_turned, .ld = WK_PAGE_LEN };
     for (int64_t i = 0; i < n; i++) {
         int64_t row = t->row[r0 + i];
         memset(room->q + i * pad + hd, 0, (size_t)(pad - hd) * sizeof(float));
@@ -137,8 +138,8 @@ static void grad_tile_of_rows(const wk_attn_grad *t, const wk_attn_grad_room *ro
         scale(a->scale, t->q + row * t->ldq, hd, room->q + i * pad);
         memcpy(room->g + i * pad, t->g + row * t->ldq, (size_t)hd * sizeof(float));
     }
-    multiply(PLAIN, n, WK_PAGE_LEN, NULL, hd, room->q, pad, &keys, room->p, WK_PAGE_LEN);
-    grad_of_weights(room, hd, pad, n);
+    times_turned(room, hd, pad, n, room->q, room->k_turned, room->kt_rows, room->p);
+    times_turned(room, hd, pad, n, room->g, room->v_turned, room->vt_rows, room->ds);
     for (int64_t i = 0; i < n; i++) {
         int64_t row = t->row[r0 + i], base = b * WK_PAGE_LEN, pos = t->pos[row], lo = 0, hi = t->n_key - base;
         float lse = t->lse[row * t->ldlse], d = dot(t->g + row * t->ldq, t->y + row * t->ldq, NULL, hd);
@@ -163,30 +164,33 @@ static void grad_tile_of_rows(const wk_attn_grad *t, const wk_attn_grad_room *ro
     for (int64_t i = 0; i < n; i++) axpy(a->scale, room->q + i * pad, hd, t->dq + t->row[r0 + i] * t->ldq);
 }
 
+/* The rows [*from, *to) that may see keys of block b; positions follow each other. */
+static void rows_of_block(const wk_attn_grad *t, int64_t b, int64_t *from, int64_t *to) {
+    int64_t begin = b * WK_PAGE_LEN - t->pos[t->row[0]], end = begin + WK_PAGE_LEN + t->attr->window - 1;
+    *from = t->attr->causal && begin > 0 ? begin : 0;
+    *to = t->attr->window && end < t->n_row ? end : t->n_row;
+}
+
 static void attend_grad(const wk_attn_grad *t, const wk_attn_grad_room *room) {
-    const wk_attr *a = t->attr;
-    int64_t hd = a->head_dim, pad = (hd + 15) / 16 * 16, first_pos = t->pos[t->row[0]];
+    int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16, first_pos = t->pos[t->row[0]];
     for (int64_t r = 0; r < t->n_row; r++) memset(t->dq + t->row[r] * t->ldq, 0, (size_t)hd * sizeof(float));
     for (int64_t b = 0; b * WK_PAGE_LEN < t->n_key; b++) {
-        bool first = true;
-        for (int64_t r = 0; r < t->n_row; r += WK_GRAD_ROWS) {
-            int64_t n = t->n_row - r < WK_GRAD_ROWS ? t->n_row - r : WK_GRAD_ROWS, base = b * WK_PAGE_LEN;
-            if (a->causal && t->pos[t->row[r + n - 1]] < base) continue;
-            if (a->window && t->pos[t->row[r]] - a->window + 1 >= base + WK_PAGE_LEN) continue;
-            if (first) unpack_block(t, room, b);
-            grad_tile_of_rows(t, room, b, r, n, first);
-            first = false;
-        }
+        int64_t from, to;
+        if (wk_grad_half(b) != t->half) continue;
+        rows_of_block(t, b, &from, &to);
+        if (from < to) unpack_block(t, room, b);
+        for (int64_t r = from; r < to; r += WK_GRAD_ROWS)
+            grad_tile_of_rows(t, room, b, r, to - r < WK_GRAD_ROWS ? to - r : WK_GRAD_ROWS, r == from);
         for (int64_t j = 0; j < WK_PAGE_LEN; j++) {  /* keys of this pass; nobody may have seen them */
             int64_t r = b * WK_PAGE_LEN + j - first_pos;
             if (r < 0 || r >= t->n_row) continue;
             float *dk = t->dk + t->row[r] * t->ldk, *dv = t->dv + t->row[r] * t->ldk;
-            if (first) {
-                memset(dk, 0, (size_t)hd * sizeof *dk);
-                memset(dv, 0, (size_t)hd * sizeof *dv);
-            } else {
+            if (from < to) {
                 memcpy(dk, room->dk + j * pad, (size_t)hd * sizeof *dk);
                 memcpy(dv, room->dv + j * pad, (size_t)hd * sizeof *dv);
+            } else {
+                memset(dk, 0, (size_t)hd * sizeof *dk);
+                memset(dv, 0, (size_t)hd * sizeof *dv);
             }
         }
     }

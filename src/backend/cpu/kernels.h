@@ -50,10 +50,13 @@ typedef struct wk_attn_grad {
     int64_t ldq, ldlse, ldk;
     const int32_t *row, *pos;                  /* the sequence's rows, in order of position, without gaps */
     int n_row, n_key;
+    int half;                                  /* blocks of keys that are looked at: those of this wk_grad_half() */
     const uint8_t *kv; size_t page_bytes, v_at; const int32_t *page; wk_kv_block block;  /* as in wk_attn_tile */
 } wk_attn_grad;
 
 enum { WK_GRAD_ROWS = 48 };
+/* Which half a block of keys belongs to: under a causal mask either has as many pairs of rows and keys, 0 + 3 = 1 + 2. */
+static inline int wk_grad_half(int64_t block) { return (int)((block + 1) / 2 % 2); }
 
 /* One thread's room for it; a tile has WK_GRAD_ROWS rows, a block WK_PAGE_LEN positions. */
 typedef struct wk_attn_grad_room {
@@ -61,12 +64,12 @@ typedef struct wk_attn_grad_room {
     float *p, *ds;                   /* [tile][block]: weights, gradients of scores */
     float *k, *v, *dk, *dv;          /* [block][pad] */
     float *k_turned, *v_turned;      /* [head_dim][block] */
-    /* Where keys are not float32 and the processor multiplies pairs of bfloat16: all products but q k^T, which the weights hang on,
-     * take numbers rounded to it, in pairs of columns or of rows. */
+    /* Where keys are not float32 and the processor multiplies pairs of bfloat16, all products take numbers rounded to it, in pairs
+     * of columns or of rows. */
     wk_pair_fns pairs;               /* NULL: float32 */
-    uint16_t *g16, *ds16;            /* g, ds */
+    uint16_t *rows16, *ds16;         /* q or g, ds */
     uint32_t *g_rows, *q_rows, *p_rows, *ds_rows;  /* [tile / 2][pad or block] */
-    uint32_t *k_rows, *v_rows;       /* [block / 2][pad], [(head_dim + 1) / 2][block]: pairs of v's columns */
+    uint32_t *k_rows, *kt_rows, *vt_rows;          /* [block / 2][pad]; of k_turned and v_turned, [(head_dim + 1) / 2][block] */
 } wk_attn_grad_room;
 
 /* What a row's loss needs of its logits, taken in tile by tile: largest, sum of e^(z - largest), sum of z. */
