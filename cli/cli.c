@@ -109,9 +109,9 @@ bool term_color(const opts *o, FILE *f) {
     return !(no && *no) && !is_dumb() && isatty(fileno(f));
 }
 
-int term_width(void) {
+int term_width(int fd) {
     struct winsize w;
-    return !ioctl(STDERR_FILENO, TIOCGWINSZ, &w) && w.ws_col > 0 ? w.ws_col : 80;
+    return !ioctl(fd, TIOCGWINSZ, &w) && w.ws_col > 0 ? w.ws_col : 80;
 }
 
 void term_status(const opts *o, const char *fmt, ...) {
@@ -120,7 +120,7 @@ void term_status(const opts *o, const char *fmt, ...) {
     va_list ap;
     if (!isatty(STDERR_FILENO) || (o && o->quiet)) return;
     va_start(ap, fmt);
-    int n = vsnprintf(text, sizeof text, fmt, ap), width = term_width() - 1;
+    int n = vsnprintf(text, sizeof text, fmt, ap), width = term_width(STDERR_FILENO) - 1;
     va_end(ap);
     if (n > width) n = width;
     if (!n && !shown) return;

@@ -45,7 +45,7 @@ extern bool term_plain;  /* the locale that was asked for is none with UTF-8 */
 bool term_utf8(void);  /* the locale can show it; else decorations are ASCII */
 /* Colours on f (stdout or stderr)? By --color, NO_COLOR, TERM and whether it is a terminal. */
 bool term_color(const opts *o, FILE *f);
-int term_width(void);
+int term_width(int fd);
 /* A status line on standard error that rewrites itself: only on a terminal, not with -q. "" takes it away. */
 void term_status(const opts *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -155,7 +155,7 @@ const flag flags[] = {
       "wick run model.gguf --logprobs 3 -o jsonl -p Hello -n 4" },
 
     { { "--model", "-m" }, FLAG_STR, 0, 0, AT(model), ALL, GROUP_MODEL, "MODEL",
-      "the GGUF file or Hugging Face folder; all words are then the prompt", "wick run -m model.gguf -n 16 Hello" },
+      "the GGUF file or Hugging Face folder, in place of the first word", "wick run -m model.gguf -n 16 Hello" },
     { { "--ctx-size", "-c" }, FLAG_INT, 0, 1 << 30, AT(ctx_size), TALK | INSPECT | LOGITS, GROUP_MODEL, "N",
       "tokens of context; 0: the model's own, at most 4096", "wick run model.gguf -c 128 -n 16 Hello" },
     { { "--ctx-size", "-c" }, FLAG_INT, 4, 1 << 24, AT(ctx_size), EVAL, GROUP_MODEL, "N",

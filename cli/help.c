@@ -54,6 +54,15 @@ void help_overall(void) {
            "Try: wick run model.gguf 'Why is the sky blue?'\n");
 }
 
+static void put_variable(verb_id v) {
+    const flag *f = flags;
+    char variable[64], text[256];
+    while (!(f->verbs & 1u << v) || f->at == offsetof(opts, help)) f++;
+    flag_variable(f, variable);
+    snprintf(text, sizeof text, "Each flag can also be set by a variable: %s by %s; the flag wins.", f->name[0], variable);
+    put_wrapped(text, 0, 0);
+}
+
 void help_verb(verb_id v) {
     const verb *d = &verbs[v];
     printf("wick %s: %s\n\nUsage: wick %s %s [flags]\n\n", d->name, d->what, d->name, d->args);
@@ -70,7 +79,7 @@ void help_verb(verb_id v) {
     printf("\nExamples:\n");
     for (size_t i = 0; i < 3 && d->example[i]; i++) printf("  %s\n", d->example[i]);
     printf("\n");
-    put_wrapped("Each flag can also be set by a variable: --ctx-size by WICK_CTX_SIZE; the flag wins.", 0, 0);
+    put_variable(v);
 }
 
 void help_version(void) {

@@ -138,7 +138,6 @@ static int show(wk_runs *db, const char *word, bool json) {
         put_run_json(&b, &k.run);
         out_buf(&b);
     } else if (!code) {
-        const curve *both[] = { &k.train, &k.val };
         const char *key;
         json_t *v;
         wk_buf_printf(
@@ -156,7 +155,7 @@ static int show(wk_runs *db, const char *word, bool json) {
         wk_buf_str(&b, ", best");
         put_loss(&b, k.run.best_val_loss);
         wk_buf_str(&b, "\n\n");
-        curve_draw(&b, both, 2, 80, 10, term_utf8());
+        curve_draw(&b, &k.train, &k.val, 80, 10, term_utf8());
         wk_buf_char(&b, '\n');
         json_object_foreach(k.options, key, v) {
             if (json_is_null(v) || (json_is_array(v) && !json_array_size(v))) continue;

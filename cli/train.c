@@ -156,11 +156,10 @@ static void erase(screen *s) {
 }
 
 static void draw(screen *s) {
-    const curve *both[] = { &s->train, &s->val };
     wk_buf b = { 0 };
-    int width = term_width() - 1;
+    int width = term_width(STDOUT_FILENO) - 1;
     if (!s->live) return;
-    curve_draw(&b, both, 2, width < 100 ? width : 100, CURVE_HEIGHT, term_utf8());
+    curve_draw(&b, &s->train, &s->val, width < 100 ? width : 100, CURVE_HEIGHT, term_utf8());
     if (b.failed || !b.ptr) { wk_buf_free(&b); return; }
     for (size_t i = 0; i < b.len; i++) s->n_line += b.ptr[i] == '\n';
     out_write(b.ptr, b.len);
@@ -171,7 +170,7 @@ static void draw(screen *s) {
 static void status(screen *s, const wick_train_event *e) {
     char text[160];
     if (!s->live) return;
-    int width = term_width() - 1;
+    int width = term_width(STDOUT_FILENO) - 1;
     int done = e->point.iteration;
     double per = done > s->from ? (wk_now() - s->from_s) / (done - s->from) : 0, left = per * (s->iters - done);
     int n = snprintf(text, sizeof text, "iteration %d of %d, %.0f min %02d s left", done, s->iters, floor(left / 60),
@@ -222,7 +221,7 @@ static bool show_report(screen *s, const wick_train_point *p) {
     erase(s);
     if (s->jsonl) put_json(&b, p);
     else {
-        int width = isatty(STDOUT_FILENO) ? term_width() - 1 : 0, less = 0;
+        int width = isatty(STDOUT_FILENO) ? term_width(STDOUT_FILENO) - 1 : 0, less = 0;
         do {
             wk_buf_free(&b);
             put_text(&b, p, s->iters, less);

@@ -391,13 +391,28 @@ static void say_float32(wk_buf *b) {
     *b = out;
 }
 
+/* Behind a key, in its quotes, of the text's outermost object; NULL: it has none. */
+static char *behind_key(char *text, const char *key) {
+    size_t n = strlen(key);
+    int depth = 0;
+    for (char *p = text; *p; p++) {
+        if (*p == '{' || *p == '[') depth++;
+        if (*p == '}' || *p == ']') depth--;
+        if (*p != '"') continue;
+        if (depth == 1 && !strncmp(p, key, n) && p[n + strspn(p + n, " \t\r\n")] == ':') return p + n;
+        for (p++; *p && *p != '"'; p++) if (*p == '\\' && p[1]) p++;
+        if (!*p) break;
+    }
+    return NULL;
+}
+
 /* config.json of a head that is the embedding no longer: some families have them tied unless it says otherwise. */
 static void say_untied(wk_buf *b) {
     static const char key[] = "\"tie_word_embeddings\"";
     wk_buf out = { 0 };
-    char *at = b->ptr, *said = strstr(at, key), *brace = strchr(at, '{');
+    char *at = b->ptr, *said = behind_key(at, key), *brace = strchr(at, '{');
     if (!brace) return;
-    char *from = said ? said + sizeof key - 1 : brace + 1, *rest = from;
+    char *from = said ? said : brace + 1, *rest = from;
     wk_buf_add(&out, at, (size_t)(from - at));
     if (said) {
         rest += strspn(rest, " \t\r\n:");

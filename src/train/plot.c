@@ -3,6 +3,7 @@
 #include "train/plot.h"
 #include "base/number.h"
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { WIDTH = 560, HEIGHT = 250, LEFT = 58, RIGHT = 14, TOP = 34, BOTTOM = 36, MAX_TICK = 12 };
@@ -61,7 +62,11 @@ static double place_y(const axis *a, double v) { return HEIGHT - BOTTOM - (v - a
 static void put_tick(wk_buf *b, const axis *a, double v) {
     char t[64];
     if (fabs(v) < a->step * 1e-6) v = 0;
-    wk_format_number(t, sizeof t, a->step < 1e-3 || a->hi >= 1e6 ? "%.2g" : "%.6g", v);
+    /* one notation along an axis: decimals as far as they can be read */
+    char fixed[16];
+    bool wide = a->step < 1e-6 || a->hi >= 1e6;
+    snprintf(fixed, sizeof fixed, "%%.%df", (int)ceil(-log10(a->step) - 1e-9));
+    wk_format_number(t, sizeof t, v == 0 ? "%.0f" : wide ? "%.1e" : a->step < 1e-3 ? fixed : "%.6g", v);
     wk_buf_str(b, t);
 }
 

@@ -18,9 +18,9 @@ static const char head[] =
     "*{box-sizing:border-box}body{margin:0 auto;max-width:1180px;padding:28px 20px 60px;background:var(--page);color:var(--ink);"
     "font:15px/1.5 system-ui,sans-serif}\n"
     "h1{font-size:24px;margin:0 0 2px}h2{font-size:17px;margin:34px 0 10px}p{margin:0;color:var(--soft)}\n"
-    ".facts{display:flex;flex-wrap:wrap;gap:10px;margin:18px 0}.facts div{background:var(--card);border:1px solid var(--grid);"
-    "border-radius:8px;padding:8px 14px;min-width:120px}.facts b{display:block;font-size:19px;font-weight:600}.facts span{"
-    "color:var(--soft);font-size:13px}\n"
+    ".facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:10px;margin:18px 0}\n"
+    ".facts div{background:var(--card);border:1px solid var(--grid);border-radius:8px;padding:8px 14px}\n"
+    ".facts b{display:block;font-size:19px;font-weight:600}.facts span{color:var(--soft);font-size:13px}\n"
     ".grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));gap:14px}\n"
     ".card{background:var(--card);border:1px solid var(--grid);border-radius:8px;padding:10px 12px;overflow-x:auto}\n"
     "svg{display:block;width:100%;height:auto}.head{font-size:14px;font-weight:600;fill:var(--ink)}.tick{font-size:12px;"
@@ -31,6 +31,7 @@ static const char head[] =
     "1px solid "
     "var(--grid);font-size:14px}th{color:var(--soft);font-weight:500}td:first-child{min-width:150px}td.n{font-variant-numeric:"
     "tabular-nums}\n"
+    "summary{cursor:pointer}summary::marker{color:var(--soft)}summary pre{display:inline}\n"
     "pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.45 ui-monospace,monospace}\n"
     "</style>\n";
 
@@ -193,13 +194,53 @@ static void cell(wk_buf *b, const char *text) {
     wk_buf_str(b, "</pre></td>");
 }
 
+static const char *prompt_of(const wk_report *r, size_t i) { return r->sample[i].prompt ? r->sample[i].prompt : ""; }
+
+/* What all prompts begin and end with, in whole lines: the template's words, a system's message. */
+static void find_common(const wk_report *r, size_t *before, size_t *after) {
+    const char *first = prompt_of(r, 0);
+    size_t n = strlen(first), begin = n, end = n;
+    for (size_t i = 1; i < r->n_sample; i++) {
+        const char *s = prompt_of(r, i);
+        size_t m = strlen(s), k = 0;
+        while (k < begin && s[k] == first[k]) k++;
+        begin = k;
+        for (k = 0; k < end && k < m && s[m - 1 - k] == first[n - 1 - k];) k++;
+        end = k;
+    }
+    while (begin && first[begin - 1] != '\n') begin--;
+    while (end && first[n - end] != '\n') end--;
+    bool several = r->n_sample > 1;
+    for (size_t i = 0; several && i < r->n_sample; i++) several = begin + end < strlen(prompt_of(r, i));
+    *before = several ? begin : 0;
+    *after = several ? end : 0;
+}
+
+/* A prompt without those; a click shows all of it. */
+static void prompt_cell(wk_buf *b, const char *text, size_t before, size_t after) {
+    wk_buf own = { 0 };
+    if (!before && !after) {
+        cell(b, text);
+        return;
+    }
+    wk_buf_add(&own, text + before, strlen(text) - before - after);
+    wk_buf_str(b, "<td><details><summary><pre>");
+    wk_put_html(b, own.failed ? text : own.ptr);
+    wk_buf_str(b, "</pre></summary><pre>");
+    wk_put_html(b, text);
+    wk_buf_str(b, "</pre></details></td>");
+    wk_buf_free(&own);
+}
+
 static void put_samples(wk_buf *b, const wk_report *r) {
+    size_t before, after;
     if (!r->n_sample) return;
+    find_common(r, &before, &after);
     wk_buf_str(
         b, "<h2>Answers</h2>\n<div class=\"card\"><table><tr><th>prompt</th><th>wanted</th><th>before</th><th>after</th></tr>\n");
     for (size_t i = 0; i < r->n_sample; i++) {
         wk_buf_str(b, "<tr>");
-        cell(b, r->sample[i].prompt);
+        prompt_cell(b, prompt_of(r, i), before, after);
         cell(b, r->sample[i].wanted);
         cell(b, r->sample[i].before);
         cell(b, r->sample[i].after);

@@ -517,7 +517,10 @@ def test_output(tmp):
     assert runs.splitlines()[0].split()[:3] == ["run", "started", "status"] and len(runs.splitlines()) == 3
     shown = wick(tmp, "runs", "show", "2")[0]
     assert "status     done, iteration 12" in shown and "\u2502" in shown and "learning_rate" in shown
-    assert "|" in wick(tmp, "runs", "2", env={"LC_ALL": "C"})[0]
+    assert re.search(r"^ {9}0 +line: train loss, crosses: validation loss +12$", shown, re.M), shown
+    plain = wick(tmp, "runs", "2", env={"LC_ALL": "C"})[0]
+    assert re.search(r"^[ 0-9.]{8}\|\+", plain, re.M), plain
+    assert re.search(r"^ {9}0 +\* train loss, \+ validation loss +12$", plain, re.M), plain
     wick(tmp, "train", "train.yaml", "--overwrite", "-q", "--rank", "2", "--iters", "3")
     compared = wick(tmp, "runs", "compare", "1", "3")[0]
     assert re.search(r"^lora_parameters\.rank +8 +2$", compared, re.M) and re.search(r"^iters +12 +3$", compared, re.M), compared

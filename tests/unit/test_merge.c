@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "format/checkpoint.h"
 #include "support/run.h"
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,6 +156,27 @@ static void gguf_files(void **state) {
     rest_is_kept(model, in_folder("out.gguf"), 23);  /* the embedding and the head have the type too */
 }
 
+/* A config.json with the key in another object first: the head that is merged is said to be untied all the same. */
+static void nested_keys(void **state) {
+    (void)state;
+    char from[PATH_MAX], model[200];
+    wk_buf config = { 0 }, nested = { 0 };
+    snprintf(model, sizeof model, "%s/nested", folder);
+    ok(wk_folder_make(model));
+    assert_non_null(realpath("data/models/qwen2-tied/model.safetensors", from));
+    assert_int_equal(symlink(from, in_folder("nested/model.safetensors")), 0);
+    ok(wk_file_read("data/models/qwen2-tied/config.json", 1 << 20, &config));
+    wk_buf_printf(&nested, "{ \"note\": \"\\\"tie_word_embeddings\\\": true\", \"vision\": { \"tie_word_embeddings\": true },%s",
+                  strchr(config.ptr, '{') + 1);
+    FILE *f = fopen(in_folder("nested/config.json"), "w");
+    assert_true(f && fputs(nested.ptr, f) >= 0 && !fclose(f));
+    check_merge(model, "data/adapters/qwen2-tied/r2-outer", 1, "out", 1e-5);
+    wk_folder_remove(in_folder("out"));
+    wk_folder_remove(in_folder("nested"));
+    wk_buf_free(&config);
+    wk_buf_free(&nested);
+}
+
 static void refusals(void **state) {
     (void)state;
     wick_adapter_file embed = { "data/adapters/gemma3/r2-embed", 1 }, other = { "data/adapters/llama/r4-all", 1 },
@@ -212,7 +234,8 @@ static int clean(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(folders), cmocka_unit_test(gguf_files), cmocka_unit_test(refusals), cmocka_unit_test(adapter_formats),
+        cmocka_unit_test(folders), cmocka_unit_test(gguf_files), cmocka_unit_test(nested_keys),
+        cmocka_unit_test(refusals), cmocka_unit_test(adapter_formats),
     };
     return cmocka_run_group_tests(tests, start, clean);
 }

@@ -356,6 +356,20 @@ static void test_report(void **state) {
     read_all("report.html", &t);
     assert_int_equal(count(t.ptr, "nothing was measured"), 4);
     wk_buf_free(&t);
+    /* What a template says around all prompts is there on demand alone. */
+    wk_report_sample asked[] = { { "<system>\nBe brief.\n<user>\nTell one\n<answer>\n", NULL, "1", NULL },
+                                 { "<system>\nBe brief.\n<user>\nTell two\n<answer>\n", NULL, "2", NULL } };
+    r.sample = asked;
+    r.n_sample = 2;
+    ok(wk_report_write(path_of("report.html"), &r));
+    read_all("report.html", &t);
+    assert_non_null(strstr(t.ptr, "<summary><pre>Tell two</pre></summary><pre>&lt;system&gt;\nBe brief."));
+    wk_buf_free(&t);
+    r.n_sample = 1;
+    ok(wk_report_write(path_of("report.html"), &r));
+    read_all("report.html", &t);
+    assert_non_null(strstr(t.ptr, "<td><pre>&lt;system&gt;\nBe brief."));
+    wk_buf_free(&t);
     refused(wk_report_write("/nonexistent/report.html", &r), WICK_E_IO, "/nonexistent/report.html");
     r = (wk_report){ .options = &o, .title = "A", .model = "m", .status = "done", .point = points, .n_point = 2, .lora = &lora };
     uint64_t live = wk_alloc_live();
