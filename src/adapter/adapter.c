@@ -356,12 +356,33 @@ static wick_status tell_more(const wk_model *m, const char *path, wick_status st
     return told ? told : wk_fail(st, "%s", text);
 }
 
+/* Room in the backend, got while a file's header is read: what the kernel hands out it clears first, which takes as long as all of
+ * the packing. */
+typedef struct room { wk_aside aside; wk_backend *be; size_t n_bytes; wk_spare *at; } room;
+
+static wick_status get_room(void *arg) {
+    room *r = arg;
+    return r->be->ops->spare_new(r->be, r->n_bytes, &r->at);
+}
+
+/* Half of an adapter's file, as most have float32 numbers, held in 16 bits. */
+static void room_start(room *r, wk_backend *be, const char *path) {
+    *r = (room){ .be = be, .n_bytes = (size_t)(wk_lora_file_size(path) / 2) };
+    if (be->ops->spare_new && wk_pool_n(be->pool) > 1) wk_aside_start(&r->aside, get_room, r);
+}
+
+static wick_status room_join(room *r) { return r->aside.fn ? wk_aside_join(&r->aside) : WICK_OK; }
+
 wick_status wk_adapter_load(wk_model *m, const char *path, wick_adapter **out) {
     wk_lora_data *d = NULL;
     wick_adapter *a = NULL;
+    room r;
     *out = NULL;
-    wick_status st = wk_lora_view(m, path, &d);
+    room_start(&r, m->backend, path);
+    wick_status st = wk_lora_view(m, path, &d), got = room_join(&r);
+    if (!st) st = got;
     if (!st) st = wk_adapter_from_data(m, d, &a);
+    if (r.at) m->backend->ops->spare_free(m->backend, r.at);
     if (st == WICK_E_FORMAT && d) st = tell_more(m, path, st);
     if (!st && !(a->info.path = a->path = wk_strdup(path))) st = wk_fail_memory(strlen(path), "an adapter");
     if (st) adapter_free(a);

@@ -2,6 +2,7 @@
 #include "adapter/reading.h"
 #include "base/file.h"
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { MAX_CONFIG_BYTES = 1 << 20 };
@@ -83,6 +84,15 @@ static wick_status read_file(const wk_model *m, const char *path, wk_lora_data *
     wick_status st = folder ? read_folder(m, folder, path, d) : wk_fail_memory(strlen(path), "a path");
     wk_free(folder);
     return st;
+}
+
+uint64_t wk_lora_file_size(const char *path) {
+    static const char *const name[] = { "adapter_model.safetensors", "adapters.safetensors" };
+    uint64_t n = wk_file_size(path);
+    char file[4096];
+    for (size_t i = 0; !n && i < sizeof name / sizeof *name; i++)
+        if (snprintf(file, sizeof file, "%s/%s", path, name[i]) < (int)sizeof file) n = wk_file_size(file);
+    return n;
 }
 
 static wick_status read_either(const wk_model *m, const char *path, bool lend, wk_lora_data **out) {

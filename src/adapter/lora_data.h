@@ -47,6 +47,8 @@ wick_status wk_lora_read(const wk_model *m, const char *path, wk_lora_data **out
 /* The same for reading alone: a and b lie in the file, which stays mapped, where it has them as they are wanted. Numbers are not
  * looked at (unseen): wk_adapter_from_data() does while it packs them, which spares a walk through the file. */
 wick_status wk_lora_view(const wk_model *m, const char *path, wk_lora_data **out);
+/* Bytes of the file at path, or of the tensors' in a folder, as far as a look tells: 0 where there is none. */
+uint64_t wk_lora_file_size(const char *path);
 /* Writes a folder (made if it is not there), or a GGUF file: each file whole or not at all, the configuration last.
  * Errors  WICK_E_UNSUPPORTED (what the format cannot say), WICK_E_IO, WICK_E_MEMORY. */
 wick_status wk_lora_write(const wk_model *m, const wk_lora_data *d, const char *path, wk_lora_format f);

@@ -9,6 +9,9 @@
 
 typedef struct wk_backend wk_backend;
 
+/* Memory that a backend holds ready. */
+typedef struct wk_spare wk_spare;
+
 /* How to make a weight. */
 typedef struct wk_weight_source {
     const wk_tensor *const *tensor; int n_tensor;  /* one tensor (2-D, 3-D stacked, or a vector), or n 2-D ones that are stacked,
@@ -42,6 +45,10 @@ typedef struct wk_backend_ops {
     /* Optional: finishes all weights that were made with `later`. NULL: they are ready at once. */
     wick_status (*weights_ready)(wk_backend *be);
     void (*weight_free)(wk_backend *be, wk_weight *w);
+    /* Optional, both: memory for weights of n_bytes that are to come, made ready by a thread that has nothing else to do; and an
+     * end to holding what they do not use of it. */
+    wick_status (*spare_new)(wk_backend *be, size_t n_bytes, wk_spare **out);
+    void (*spare_free)(wk_backend *be, wk_spare *spare);
     /* Overwrites rows [row, row + n) of a float32 or bfloat16 weight (rows counted over its stacked matrices; a vector is one
      * row) with in [n, n_col], as graphs see them: wk_weight_source's add and row_from do not act again. Plans keep seeing the
      * weight. Not while a plan runs. Errors  WICK_E_UNSUPPORTED: the weight is of another type. */

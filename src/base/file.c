@@ -265,6 +265,11 @@ wick_status wk_file_look(const char *path, bool *there) {
     return WICK_OK;
 }
 
+uint64_t wk_file_size(const char *path) {
+    struct stat st;
+    return !stat(path, &st) && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+}
+
 bool wk_is_folder(const char *path) {
     struct stat st;
     return !stat(path, &st) && S_ISDIR(st.st_mode);

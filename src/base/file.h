@@ -36,6 +36,7 @@ bool wk_file_exists(const char *path);  /* for messages: what cannot be looked a
 wick_status wk_file_look(const char *path, bool *there);
 /* Is it a folder? Errors  WICK_E_IO: it is not there, or as above. */
 wick_status wk_folder_look(const char *path, bool *folder);
+uint64_t wk_file_size(const char *path);  /* 0 where it cannot be looked at */
 bool wk_is_folder(const char *path);  /* the same where what cannot be looked at counts as none */
 /* Is there an entry in the folder whose name ends so? */
 bool wk_folder_has(const char *folder, const char *ending);

@@ -560,6 +560,30 @@ static void test_narrowed(void **unused) {
     }
 }
 
+/* Memory that was got before there was a weight is the next one's, which keeps it, and nobody's in the end. */
+static void test_spare(void **unused) {
+    (void)unused;
+    static const float x[3][32] = { { 1, 2 }, { 3 }, { [31] = 4 } };
+    wk_tensor t = { .name = WK_STR("w"), .dtype = WK_F32, .n_dim = 2, .shape = { 3, 32, 1, 1 }, .data = (const uint8_t *)x,
+                    .n_bytes = sizeof x };
+    uint64_t live = wk_alloc_live();
+    float row[32];
+    wk_spare *s;
+    wk_packed *w;
+    assert_int_equal(wk_spare_new(5000000, &s), WICK_OK);
+    assert_int_equal(wk_pack(NULL, &t, 0, NULL, false, &w), WICK_OK);
+    wk_spare_free(s);
+    for (int o = 0; o < 3; o++) {
+        wk_packed_row(w, o, row);
+        assert_memory_equal(row, x[o], sizeof row);
+    }
+    wk_packed_free(w);
+    assert_int_equal(wk_spare_new(1, &s), WICK_OK);
+    wk_spare_free(s);
+    wk_spare_free(NULL);
+    assert_int_equal(wk_alloc_live(), live);
+}
+
 /* Every set rounds activations of bfloat16 weights to nearest even, as the reference does. */
 static void test_bf16_rounding(void **unused) {
     (void)unused;
@@ -709,6 +733,7 @@ int main(void) {
         cmocka_unit_test(test_sets_agree),
         cmocka_unit_test(test_grad_tiles),
         cmocka_unit_test(test_narrowed),
+        cmocka_unit_test(test_spare),
         cmocka_unit_test(test_bf16_rounding),
         cmocka_unit_test(test_not_numbers),
         cmocka_unit_test(test_dispatch),

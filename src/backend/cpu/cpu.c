@@ -84,6 +84,15 @@ static wick_status pack_matrices(wk_backend *be, wk_cpu_weight *w, const wk_weig
     return st;
 }
 
+static wick_status spare_new(wk_backend *be, size_t n_bytes, wk_spare **out) {
+    (void)be;
+    return wk_spare_new(n_bytes, out);
+}
+static void spare_free(wk_backend *be, wk_spare *spare) {
+    (void)be;
+    wk_spare_free(spare);
+}
+
 static wick_status weights_ready(wk_backend *be) { return pack_later((cpu_backend *)be); }
 
 static wick_status weight_new(wk_backend *be, const wk_weight_source *s, wk_weight **out) {
@@ -190,6 +199,8 @@ wick_status wk_cpu_new(int n_threads, wk_backend **out) {
         .weight_new = weight_new,
         .weights_ready = weights_ready,
         .weight_free = weight_free,
+        .spare_new = spare_new,
+        .spare_free = spare_free,
         .weight_write = weight_write,
         .weight_rounds = weight_rounds,
         .weight_row = weight_row,

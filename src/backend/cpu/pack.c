@@ -215,7 +215,7 @@ static void pack_blocks(job *j, int64_t from, int64_t to, trail *passed) {
         end = b + step < to ? b + step : to;
         const uint8_t *window = j->data + b * each;
         size_t n = (size_t)((end * each < whole ? end * each : whole) - b * each);
-        wk_file_expect(window, n);
+        if (j->release) wk_file_expect(window, n);  /* else it was looked at before */
         for (; b < end; b++) pack_block(j, b, part);
         if (j->release) trail_add(passed, window, n);
     }

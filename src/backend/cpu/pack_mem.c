@@ -54,6 +54,20 @@ void *wk_weight_alloc(size_t n, struct wk_slab **slab) {
     return p;
 }
 
+wick_status wk_spare_new(size_t n, wk_spare **out) {
+    enum { PAGE = 4096 };  /* at least */
+    *out = NULL;
+    if (n > SLAB_BYTES / 2) n = SLAB_BYTES / 2;
+    if (!n) return WICK_OK;
+    pthread_mutex_lock(&lock);  /* meanwhile nobody takes what is written over */
+    struct wk_slab *s = slab_for(n);
+    for (size_t i = 0; s && i < n; i += PAGE) ((volatile uint8_t *)s->mem)[s->used + i] = 0;
+    if (s) s->n_user++;
+    pthread_mutex_unlock(&lock);
+    *out = (wk_spare *)s;
+    return s ? WICK_OK : wk_fail_memory(n, "weights");
+}
+
 void wk_weight_free(struct wk_slab *s) {
     if (!s) return;
     pthread_mutex_lock(&lock);
@@ -64,3 +78,5 @@ void wk_weight_free(struct wk_slab *s) {
     wk_free_aligned(s->mem);
     wk_free(s);
 }
+
+void wk_spare_free(wk_spare *s) { wk_weight_free((struct wk_slab *)s); }

@@ -37,6 +37,11 @@ wick_status wk_packing_run(wk_packing *p);
 void wk_packing_cut(wk_packing *p, size_t n_job);
 void wk_packing_free(wk_packing *p);
 void wk_packed_free(wk_packed *w);
+/* Memory for the next n_bytes of weights, or for some megabytes of them: got from the kernel, and so cleared, before they are there
+ * to be packed; and no longer held for them. Errors  WICK_E_MEMORY. */
+typedef struct wk_spare wk_spare;
+wick_status wk_spare_new(size_t n_bytes, wk_spare **out);
+void wk_spare_free(wk_spare *s);
 int64_t wk_packed_n_out(const wk_packed *w);
 int64_t wk_packed_n_in(const wk_packed *w);
 size_t wk_packed_bytes(const wk_packed *w);
