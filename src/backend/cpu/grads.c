@@ -60,8 +60,8 @@ bool wk_add_follows(const wk_cpu_plan *p, const wk_graph *g, int64_t k) {
     const wk_node *n = &g->node[k], *next = n + 1;
     if (k + 1 >= (int64_t)g->n_node || next->op != WK_OP_ADD || next->in[1] != n->out[0] || wk_dump_wanted()) return false;
     for (int i = 0; i < n->n_in; i++) if (n->in[i] == next->in[0]) return false;
-    bool may = n->op == WK_OP_LINEAR_INPUT_GRAD || n->op == WK_OP_RMS_NORM_GRAD;
-    if (!may && (n->op != WK_OP_LORA_GRAD || n->attr.dropout > 0)) return false;
+    if (n->op != WK_OP_LINEAR_INPUT_GRAD && n->op != WK_OP_RMS_NORM_GRAD && (n->op != WK_OP_LORA_GRAD || n->attr.dropout > 0))
+        return false;
     return next->in[0] >= 0 && next->in[0] != n->out[0] && !is_read(g, n->out[0], (size_t)k + 2) && p->offset[next->in[0]] >= 0 &&
            p->offset[next->in[0]] == p->offset[next->out[0]];
 }

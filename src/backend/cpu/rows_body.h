@@ -34,7 +34,7 @@ static float rms_norm(const float *x, const float *w, float eps, int64_t n, floa
     return rstd;
 }
 
-/* With h = g * w: dx (+)= rstd * (h - x * rstd^2 * mean(h * x)). */
+/* With h = g * w: dx = rstd * (h - x * rstd^2 * mean(h * x)). */
 static void rms_norm_grad(const float *g, const float *x, const float *w, float rstd, int64_t n, bool add, float *dx) {
     float mean = dot(g, x, w, n) / (float)n * rstd * rstd;
     for (int64_t i = 0; i < n; i += VW) {
