@@ -156,6 +156,25 @@ static wick_status find_end_token(const wick_model *m, json_t *chat, const wk_re
     return st;
 }
 
+/* An answer right after another, where the template writes that one otherwise as long as it is the last (Qwen3 gives it a thought):
+ * the turn begins where its opening (what add_generation_prompt adds) ends, if between it and the answer before lies blank space
+ * alone. 0: it does not. */
+static wick_status find_begin(const wick_model *m, json_t *chat, const wk_rendered *whole, const wk_ids *ids, size_t i,
+                              wk_str opening, const char *said, size_t *from) {
+    size_t at, a, b;
+    *from = 0;
+    wick_status st = find_text(m, chat, whole, i, &at);
+    while (!st && at > opening.len && memcmp(whole->text.ptr + at - opening.len, opening.ptr, opening.len)) at--;
+    if (st || !opening.len || at <= opening.len) return st;
+    st = find_tokens(m, whole, ids, at - opening.len, at, &a, &b);
+    for (; !st && a && !said[a - 1]; a--) {
+        wk_str s = wk_tokenizer_bytes(m->m->tokenizer, ids->ptr[a - 1]);
+        for (size_t k = 0; k < s.len; k++) if (!strchr(" \t\r\n", s.ptr[k])) return WICK_OK;
+    }
+    if (!st && a) *from = at;
+    return st;
+}
+
 /* Turn i: what the conversation up to it adds to the conversation before it with the template's opening of an answer. */
 static wick_status mask_turn(const wick_model *m, json_t *chat, const wk_rendered *whole, const wk_ids *ids, size_t i, char *said) {
     wk_rendered before = { 0 }, opened = { 0 }, after = { 0 };
@@ -164,6 +183,12 @@ static wick_status mask_turn(const wick_model *m, json_t *chat, const wk_rendere
     if (!st) st = render_first(m, chat, i + 1, false, &after);
     size_t from = common(&opened.text, &whole->text), to = after.text.len, a = 0, b = 0;
     bool found = !st && common(&before.text, &whole->text) == before.text.len;
+    if (!st && !found && i && !strcmp(role_of(json_object_get(chat, "messages"), i - 1), "assistant")
+        && common(&before.text, &opened.text) == before.text.len) {
+        wk_str opening = { opened.text.ptr + before.text.len, opened.text.len - before.text.len };
+        st = find_begin(m, chat, whole, ids, i, opening, said, &from);
+        found = !st && from;
+    }
     if (found && common(&after.text, &whole->text) == to) {
         st = find_tokens(m, whole, ids, from, to, &a, &b);
         if (!st) b = drop_after_end(m, ids, a, b);

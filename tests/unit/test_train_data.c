@@ -160,6 +160,30 @@ static void test_later_turns(void **state) {
     }
 }
 
+/* An answer right after another: Qwen3 writes a thought into the last message alone, so the first changes when a second comes. */
+static void test_two_answers(void **state) {
+    (void)state;
+    static const char template[] =
+        "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' and loop.last %}!{% endif %}{{ m.content }}<|end|>\n"
+        "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
+#define SAYS(who, text) "{\"role\":\"" who "\",\"content\":\"" text "\"}"
+#define TURNS(more) "{\"messages\":[" SAYS("user", "Hi") "," SAYS("assistant", "One.") "," SAYS("assistant", "Two.") more "]}"
+    static const char split[] =  /* a word stands between the two answers: whose it is cannot be told */
+        "{% for m in messages %}{% if loop.index0 == 2 %}x{% endif %}<|{{ m.role }}|>{% if loop.last %}!{% endif %}{{ m.content }}"
+        "<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
+    wick_model *m = open_with(chat_model, template);
+    holds(m, TURNS(""), true, "One.<|end|>/!Two.<|end|>");
+    holds(m, TURNS("," SAYS("assistant", "Three.")), true, "One.<|end|>/Two.<|end|>/!Three.<|end|>");
+    holds(m, TURNS("," SAYS("user", "Stop")), true, "One.<|end|>/Two.<|end|>");
+    wick_model_free(m);
+    m = open_with(chat_model, split);
+    wick_train_sample s;
+    refused(wick_train_sample_read(m, TURNS(""), true, &s), WICK_E_TEMPLATE, "cannot be found; give a template with marks");
+    wick_model_free(m);
+#undef TURNS
+#undef SAYS
+}
+
 /* A tokenizer that changes the text, so that tokens' bytes do not add up to it: boundaries are found by tokenizing prefixes. */
 static void test_normalised(void **state) {
     (void)state;
@@ -429,7 +453,7 @@ static void test_classes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_masks), cmocka_unit_test(test_forms), cmocka_unit_test(test_normalised),
-        cmocka_unit_test(test_later_turns),
+        cmocka_unit_test(test_later_turns), cmocka_unit_test(test_two_answers),
           cmocka_unit_test(test_wrong_lines),
         cmocka_unit_test(test_files), cmocka_unit_test(test_memory),  cmocka_unit_test(test_rows),
         cmocka_unit_test(test_order), cmocka_unit_test(test_classes),
