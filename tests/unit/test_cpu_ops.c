@@ -223,7 +223,7 @@ static void make_attention_grads(lab *l, made *m) {
     if (sinks >= 0) BACK(l, y, q, k, v, sinks);
     else BACK(l, y, q, k, v);
 }
-/* Gradients of one value, added up: a product may add in place, unless somebody else wants its own result. */
+/* Gradients of one value, added up: a product or a norm may add in place, unless somebody else wants its own result. */
 static void make_sums(lab *l, made *m) {
     wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_BF16, WK_Q8_0);
     int o = 32 * lab_pick(&l->rng, 1, 4), d = 32 * lab_pick(&l->rng, 1, 4), how = lab_pick(&l->rng, 0, 3);
@@ -231,12 +231,15 @@ static void make_sums(lab *l, made *m) {
     m->last_only = true;
     sum = part[0] = LAB_OP(l, WK_OP_LINEAR_INPUT_GRAD, NULL, g, lab_matrix(l, type, 1, o, d));
     for (int i = 1; i < 3; i++) {
-        part[i] = LAB_OP(l, WK_OP_LINEAR_INPUT_GRAD, NULL, g, lab_matrix(l, type, 1, o, d));
+        bool norm = lab_pick(&l->rng, 0, 1);
+        wk_val gy = norm ? lab_input(l, 1, d) : g, x = norm ? lab_input(l, 1, d) : WK_NO_VAL;
+        part[i] = norm ? LAB_OP(l, WK_OP_RMS_NORM_GRAD, NULL, gy, x, lab_vector(l, d, 1), lab_input(l, 1, 1))
+                       : LAB_OP(l, WK_OP_LINEAR_INPUT_GRAD, NULL, g, lab_matrix(l, type, 1, o, d));
         sum = LAB_OP(l, WK_OP_ADD, NULL, sum, part[i]);
     }
     if (how == 1) LAB_OP(l, WK_OP_ADD, NULL, sum, part[2]);      /* read once more */
     if (how == 2) LAB_OP(l, WK_OP_ADD, NULL, sum, part[0]);
-    if (how == 3) LAB_OP(l, WK_OP_ADD, NULL, part[1], sum);      /* a sum is no product's result */
+    if (how == 3) LAB_OP(l, WK_OP_ADD, NULL, part[1], sum);      /* a sum is nobody's gradient */
 }
 static void make_gain_grads(lab *l, made *m) {
     int d = lab_pick(&l->rng, 1, 300);

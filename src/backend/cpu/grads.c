@@ -10,7 +10,7 @@ static void norm_dx(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     wk_my_runs(p, t, s->shape_out, group, &from, &to);
     for (int64_t r = from; r < to; r++)
         p->kernels->rms_norm_grad(wk_in(p, s, 0) + r * group, wk_in(p, s, 1) + r * group, s->weight->vec, wk_in(p, s, 3)[r], group,
-                                  wk_out(p, s, 0) + r * group);
+                                  s->adds, wk_out(p, s, 0) + r * group);
 }
 
 /* dw [1, group] = sum over runs of g * x * rstd, by columns; in blocks of 64 runs. */
@@ -44,7 +44,7 @@ void wk_lower_rms_norm_grad(wk_lowering *l, const wk_node *n) {
     s->weight = w;
     for (int i = 0; i < 2; i++) wk_lower_value(l, n->in[i], false, WK_SPLIT_RUNS, w->base.n_col);
     wk_lower_value(l, n->in[3], false, WK_SPLIT_RUNS, 1);
-    wk_lower_value(l, n->out[0], true, WK_SPLIT_RUNS, w->base.n_col);
+    wk_lower_sum(l, n, WK_SPLIT_RUNS, w->base.n_col);
     if (!is_read(l->g, n->out[1], (size_t)l->k + 1)) return;  /* a frozen weight's */
     s = wk_lower_step(l, norm_dw);
     if (!s) return;
@@ -60,7 +60,8 @@ bool wk_add_follows(const wk_cpu_plan *p, const wk_graph *g, int64_t k) {
     const wk_node *n = &g->node[k], *next = n + 1;
     if (k + 1 >= (int64_t)g->n_node || next->op != WK_OP_ADD || next->in[1] != n->out[0] || wk_dump_wanted()) return false;
     for (int i = 0; i < n->n_in; i++) if (n->in[i] == next->in[0]) return false;
-    if (n->op != WK_OP_LINEAR_INPUT_GRAD && (n->op != WK_OP_LORA_GRAD || n->attr.dropout > 0)) return false;
+    if (n->op != WK_OP_LINEAR_INPUT_GRAD && n->op != WK_OP_RMS_NORM_GRAD && (n->op != WK_OP_LORA_GRAD || n->attr.dropout > 0))
+        return false;
     return next->in[0] >= 0 && next->in[0] != n->out[0] && !is_read(g, n->out[0], (size_t)k + 2) && p->offset[next->in[0]] >= 0 &&
            p->offset[next->in[0]] == p->offset[next->out[0]];
 }

@@ -80,8 +80,8 @@ typedef struct wk_kernels {
     const char *name;
     /* y = x * rstd * w over n columns; returns rstd = 1 / sqrt(mean(x^2) + eps). */
     float (*rms_norm)(const float *x, const float *w, float eps, int64_t n, float *y);
-    /* dx for one run of n columns. */
-    void (*rms_norm_grad)(const float *g, const float *x, const float *w, float rstd, int64_t n, float *dx);
+    /* dx, added to or not, for one run of n columns. */
+    void (*rms_norm_grad)(const float *g, const float *x, const float *w, float rstd, int64_t n, bool add, float *dx);
     void (*add)(const float *a, const float *b, int64_t n, float *y);
     /* y += s * x */
     void (*axpy)(float s, const float *x, int64_t n, float *y);

@@ -367,8 +367,17 @@ static float turn_floats(const wk_linear_set *f, const wk_packed *w, int64_t blo
     return f->turn_floats(room->floats[0], out, apart);
 }
 
+/* Asks for what 32 outputs x 32 inputs are turned from: pieces too short for the processor to see where they lead. */
+static void fetch_tile(const wk_packed *w, int64_t block, int64_t i) {
+    bool floats = wk_holds_floats(&w->l);
+    int64_t n = bytes_of(w, floats ? WK_CHUNK : 1);
+    for (int b = 0; b < 2; b++)
+        for (int64_t at = 0; at < n; at += 64) __builtin_prefetch(place_of(w, block + b, floats ? i : i / WK_CHUNK) + at);
+}
+
 /* Chunks of outputs [c, c + n) of 32 inputs from i on, as a matrix of 8 bits that has outputs for inputs. */
 static void bytes_tile(const wk_linear_set *f, const wk_packed *w, int64_t c, int64_t n, int64_t i, wk_packed *tile) {
+    enum { AHEAD = 4 };
     static const wk_layout layout = { .bits = 8, .group = WK_CHUNK, .scale = WK_SCALE_F32, .zero = WK_ZERO_MID };
     float *scale = (float *)(void *)tile->scale;
     tile_room room;
@@ -376,6 +385,7 @@ static void bytes_tile(const wk_linear_set *f, const wk_packed *w, int64_t c, in
     tile->n_in = tile->n_held = n * WK_CHUNK;
     tile->n_chunk = tile->n_group = n;
     for (int64_t k = 0; k < n; k++) {
+        if (2 * (c + k + AHEAD) + 1 < w->n_block) fetch_tile(w, 2 * (c + k + AHEAD), i);
         float s = (wk_holds_floats(&w->l) ? turn_floats : turn_codes)(f, w, 2 * (c + k), i, &room, tile->code + k * 512, n * 512);
         for (int r = 0; r < 16; r++) scale[k * 16 + r] = scale[(n + k) * 16 + r] = s;
     }

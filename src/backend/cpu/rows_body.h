@@ -35,10 +35,12 @@ static float rms_norm(const float *x, const float *w, float eps, int64_t n, floa
 }
 
 /* With h = g * w: dx = rstd * (h - x * rstd^2 * mean(h * x)). */
-static void rms_norm_grad(const float *g, const float *x, const float *w, float rstd, int64_t n, float *dx) {
+static void rms_norm_grad(const float *g, const float *x, const float *w, float rstd, int64_t n, bool add, float *dx) {
     float mean = dot(g, x, w, n) / (float)n * rstd * rstd;
-    for (int64_t i = 0; i < n; i += VW)
-        put(dx + i, (get(g + i, n - i) * get(w + i, n - i) - get(x + i, n - i) * mean) * rstd, n - i);
+    for (int64_t i = 0; i < n; i += VW) {
+        vf v = (get(g + i, n - i) * get(w + i, n - i) - get(x + i, n - i) * mean) * rstd;
+        put(dx + i, add ? get(dx + i, n - i) + v : v, n - i);
+    }
 }
 
 static void add(const float *a, const float *b, int64_t n, float *y) {
