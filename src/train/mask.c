@@ -196,7 +196,12 @@ static wick_status mask_turn(const wick_model *m, json_t *chat, const wk_rendere
         st = find_end_token(m, chat, whole, ids, i, from, &after, &a, &b);
         found = b > a;
     }
-    if (!st && !found)
+    if (!st && !found && i && before.text.len == opened.text.len && !memcmp(before.text.ptr, opened.text.ptr, before.text.len))
+        st = wk_fail(WICK_E_TEMPLATE,
+                     "the chat template has no {%% generation %%} marks, and opens an answer after message %zu whether "
+                     "add_generation_prompt asks for one or not, so what the assistant says in message %zu cannot be found; give "
+                     "a template that asks it, or one with marks (--chat-template-file)", i, i + 1);
+    else if (!st && !found)
         st = wk_fail(WICK_E_TEMPLATE,
                      "the chat template has no {%% generation %%} marks, and renders messages 1 to %zu otherwise when "
                      "more follow, so what the assistant says in message %zu cannot be found; give a template with marks "

@@ -180,6 +180,10 @@ static void test_two_answers(void **state) {
     wick_train_sample s;
     refused(wick_train_sample_read(m, TURNS(""), true, &s), WICK_E_TEMPLATE, "cannot be found; give a template with marks");
     wick_model_free(m);
+    m = open_with(chat_model, "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}<|assistant|><|system|>");
+    /* Command-R7B's way */
+    refused(wick_train_sample_read(m, TURNS(""), true, &s), WICK_E_TEMPLATE, "opens an answer after message 1 whether");
+    wick_model_free(m);
 #undef TURNS
 #undef SAYS
 }
