@@ -400,6 +400,11 @@ char *wk_path_join(const char *folder, const char *name) {
     return b.ptr;
 }
 
+char *wk_path_real(const char *path) {
+    char real[PATH_MAX];
+    return wk_strdup(realpath(path, real) ? real : path);
+}
+
 size_t wk_resident_bytes(void) {
     unsigned long all, here = 0;
     FILE *f = fopen("/proc/self/statm", "re");

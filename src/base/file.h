@@ -62,6 +62,8 @@ wick_status wk_folder_move(const char *from, const char *to);
 uint64_t wk_free_space(const char *path);
 /* "folder/name", new; NULL: no memory. */
 char *wk_path_join(const char *folder, const char *name);
+/* The absolute path of what is there, links followed; of what is not, a copy of path. Free with wk_free(); NULL: no memory. */
+char *wk_path_real(const char *path);
 
 /* For tests: the k-th of the system's calls from now (open, stat, mmap, read, write, fsync, rename; 0: none) fails with errno
  * `how`, or reads a single byte and writes half (WK_IO_SHORT), or kills the process before it happens (WK_IO_DIE) or, if it is a

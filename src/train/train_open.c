@@ -219,21 +219,33 @@ static wick_status make_trainer(wick_train *t) {
 
 /* ---- where it is written ---- */
 
-/* The list of runs is a convenience: where it cannot be kept, training goes on without it. */
+/* "walnut/adapters" of ".../walnut/adapters": that runs lie in a folder "adapters" says little. */
+static const char *last_two_parts(const char *path) {
+    const char *from = path + strlen(path);
+    for (int n = 0; from > path && (n += from[-1] == '/') < 2; from--) {}
+    return from;
+}
+
+/* The list of runs is a convenience: where it cannot be kept, training goes on without it. A run is known there by its folder's
+ * whole path, since "adapters" is another folder wherever one stands. */
 static void enter_run(wick_train *t) {
     wk_buf options = { 0 };
     if (!t->o.runs_db) return;
     wk_train_options_json(&t->o, &options);
-    wk_run run = { .name = t->o.project_name ? t->o.project_name : t->o.adapter_path, .data = t->o.data,
-                   .model = t->o.model ? t->o.model : wk_checkpoint_path(t->model->m->ckpt), .adapter_path = t->o.adapter_path,
-                   .options = options.failed ? NULL : options.ptr };
-    wick_status st = wk_runs_open(t->o.runs_db, false, &t->runs);
-    if (!st) st = wk_runs_begin(t->runs, &run, t->at.iteration, &t->run_id);
+    char *folder = wk_path_real(t->o.adapter_path);
+    wick_status st = folder ? wk_runs_open(t->o.runs_db, false, &t->runs) : wk_fail_memory(64, "a folder's name");
+    if (!st) {
+        wk_run run = { .name = t->o.project_name ? t->o.project_name : last_two_parts(folder), .data = t->o.data,
+                       .model = t->o.model ? t->o.model : wk_checkpoint_path(t->model->m->ckpt), .adapter_path = folder,
+                       .options = options.failed ? NULL : options.ptr };
+        st = wk_runs_begin(t->runs, &run, t->at.iteration, &t->run_id);
+    }
     if (st) {
         wk_train_warn(t, "the list of runs is not kept: %s", wick_last_error());
         wk_runs_close(t->runs);
         t->runs = NULL;
     }
+    wk_free(folder);
     wk_buf_free(&options);
     wk_clear_error();
 }

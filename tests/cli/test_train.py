@@ -56,7 +56,7 @@ KEYS = ["iteration", "train_loss", "learning_rate", "grad_norm", "tokens_per_sec
 
 def test_run(tmp):
     write_data(tmp)
-    write_options(tmp, report_to="tensorboard")
+    write_options(tmp, report_to="tensorboard", lora_parameters={"rank": 10})
     out, err = wick(tmp, "train", "train.yaml")
     assert re.search(r"^Iter 3/12: train loss \d\.\d{4}, lr 5\.000e-03, grad norm ", out, re.M), out
     assert out.startswith("Iter 0/12: val loss ") and "saved in out" in err
@@ -71,7 +71,7 @@ def test_run(tmp):
     assert [None if v == "" else float(v) for v in rows[3]] == [log[2][k] for k in KEYS]
     with open(f"{tmp}/out/adapter_config.json", encoding="utf-8") as f:
         config = json.load(f)
-    assert config["peft_type"] == "LORA" and config["r"] == 8
+    assert config["peft_type"] == "LORA" and repr(config["r"]) == "10"  # 1e+01 would be a float, which is no rank for PEFT
     assert os.path.getsize(f"{tmp}/out/adapter_model.safetensors") > 1000
     assert len(os.listdir(f"{tmp}/out/tensorboard")) == 1
     html = read(f"{tmp}/out/report.html").decode()
@@ -526,6 +526,17 @@ def test_output(tmp):
     assert re.search(r"^lora_parameters\.rank +8 +2$", compared, re.M) and re.search(r"^iters +12 +3$", compared, re.M), compared
     assert "learning_rate" not in compared
     assert len(json.loads(wick(tmp, "runs", "compare", "1", "2", "-o", "json")[0])["runs"]) == 2
+    # A run is known by its whole path: one that is resumed is not taken for another's of the same name in another folder.
+    os.makedirs(f"{tmp}/other")
+    share = {"XDG_DATA_HOME": f"{tmp}/share"}
+    write_data(f"{tmp}/other")
+    write_options(f"{tmp}/other", samples=0)
+    wick(f"{tmp}/other", "train", "train.yaml", "-q", "--iters", "3", env=share)
+    wick(tmp, "train", "train.yaml", "-q", "--resume", "--rank", "2", "--iters", "6")
+    listed = json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"]
+    assert [(r["iteration"], r["adapter_path"]) for r in listed[2:]] == \
+        [(6, os.path.realpath(f"{tmp}/out")), (3, os.path.realpath(f"{tmp}/other/out"))], listed
+    assert re.search(r"^ +4 .* other/out +llama-chat$", wick(tmp, "runs")[0], re.M)
     for words, args in (("there is no run 9", ["show", "9"]), ):
         assert words in wick(tmp, "runs", *args, code=1)[1]
     for words, args in (("a run is a number", ["show", "x"]), ("runs knows list", ["delete"]),
