@@ -181,9 +181,11 @@ static void status(screen *s, const wick_train_event *e) {
     if (!s->live) return;
     int width = term_width(STDOUT_FILENO) - 1;
     int done = e->point.iteration;
-    double per = done > s->from ? (wk_now() - s->from_s) / (done - s->from) : 0, left = per * (s->iters - done);
-    int n = snprintf(text, sizeof text, "iteration %d of %d, %.0f min %02d s left", done, s->iters, floor(left / 60),
-                     (int)left % 60);
+    int n = snprintf(text, sizeof text, "iteration %d of %d", done, s->iters);
+    if (done > s->from) {
+        double left = (wk_now() - s->from_s) / (done - s->from) * (s->iters - done);
+        n += snprintf(text + n, sizeof text - (size_t)n, ", %.0f min %02d s left", floor(left / 60), (int)fmod(left, 60));
+    }
     if (n > width) n = width > 0 ? width : 0;
     out_write("\r", 1);
     out_write(text, (size_t)n);

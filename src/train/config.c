@@ -17,6 +17,7 @@ const wk_train_key wk_train_keys[] = {
     { "model", WK_KEY_STR, 0, 0, AT(model), 0, NULL },
     { "data", WK_KEY_STR, 0, 0, AT(data), 0, NULL },
     { "adapter_path", WK_KEY_STR, 0, 0, AT(adapter_path), 0, NULL },
+    { "base_model_name_or_path", WK_KEY_STR, 0, 0, AT(base_model_name_or_path), 0, NULL },
     { "resume_adapter_file", WK_KEY_STR, 0, 0, AT(resume_adapter_file), 0, NULL },
     { "fine_tune_type", WK_KEY_CHOICE, 0, 0, AT(fine_tune_type), 0, "lora|dora|full" },
     { "num_layers", WK_KEY_INT, -1, 10000, AT(num_layers), 0, NULL },
@@ -238,6 +239,7 @@ static const char *other_name(const char *name) {
         { "r", "lora_parameters.rank" }, { "target_modules", "lora_parameters.keys" }, { "output_dir", "adapter_path" },
         { "wandb", "report_to" }, { "hf_dataset", "data" }, { "gradient_accumulation_steps", "grad_accumulation_steps" },
         { "gradient_checkpointing", "grad_checkpoint" }, { "warmup_steps", "lr_schedule.warmup" },
+        { "base_model", "model" }, { "model_name_or_path", "model" },
     };
     size_t n = strcspn(name, ".");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -338,7 +340,13 @@ void wk_train_option_json(const wick_train_options *o, const wk_train_key *k, wk
     case WK_KEY_BOOL: wk_buf_str(b, *(const bool *)at ? "true" : "false"); break;
     case WK_KEY_INT: wk_buf_printf(b, "%d", *(const int *)at); break;
     case WK_KEY_U64: wk_buf_printf(b, "%llu", (unsigned long long)*(const uint64_t *)at); break;
-    case WK_KEY_REAL: wk_json_put_num(b, *(const double *)at); break;
+    case WK_KEY_REAL: {
+        double v = *(const double *)at;
+        bool set = k->at == AT(weight_decay) ? v >= 0 : k->at != AT(lora_alpha) || v != 0;  /* not set: rank x scale, or none */
+        if (set) wk_json_put_num(b, v);
+        else wk_buf_str(b, "null");
+        break;
+    }
     case WK_KEY_STRS:
         wk_buf_char(b, '[');
         for (size_t i = 0; i < *(const size_t *)((const char *)o + k->count); i++) {

@@ -87,6 +87,18 @@ def test_run(tmp):
     assert runs[0]["options"]["learning_rate"] == 5e-3 and abs(runs[0]["train_loss"] - log[-1]["train_loss"]) < 1e-12
 
 
+def test_wanted(tmp):
+    """Of a conversation of several turns the report shows as wanted the one that is answered, not those after it."""
+    write_options(tmp, iters=1)
+    os.makedirs(f"{tmp}/data")
+    with open(f"{tmp}/data/train.jsonl", "w", encoding="utf-8") as f:
+        f.write(json.dumps({"messages": [{"role": r, "content": c} for r, c in (
+            ("user", "Say 1."), ("assistant", "It is 1."), ("user", "Say 2."), ("assistant", "It is 2."))]}) + "\n")
+    wick(tmp, "train", "train.yaml", "--batch-size", "1")
+    wanted = re.findall(r'<td data-of="wanted"><pre>(.*?)</pre>', read(f"{tmp}/out/report.html").decode(), re.S)
+    assert [w.strip() for w in wanted] == ["It is 1."], wanted
+
+
 def test_full(tmp):
     """Full fine-tuning leaves a model that runs, as a folder or a GGUF file; where none can be written, that is said at once."""
     write_data(tmp)
@@ -101,6 +113,42 @@ def test_full(tmp):
         assert not any(".tmp" in name for name in os.listdir(f"{tmp}/out"))
     err = wick(tmp, "train", "train.yaml", "-m", "out/model", "--overwrite", code=1)[1]
     assert "are the same" in err, err
+
+
+def add_gguf_key(path, out, key, value):
+    """path with one more text among its keys; a second, of spaces, keeps the data where they are aligned."""
+    def text(k, v):
+        return struct.pack("<Q", len(k)) + k + struct.pack("<IQ", 8, len(v)) + v
+    old = read(path)
+    new = text(key.encode(), value.encode())
+    new += text(b"pad", b" " * (-(len(new) + len(text(b"pad", b""))) % 32))
+    with open(out, "wb") as f:
+        f.write(old[:16] + struct.pack("<Q", struct.unpack_from("<Q", old, 16)[0] + 2) + new + old[24:])
+
+
+def test_base_model(tmp):
+    """What adapter_config.json calls the model: what the options say, else the adapter that was begun from, the GGUF file's source,
+    its path."""
+    write_data(tmp)
+    write_options(tmp, samples=0, iters=1)
+    wick(tmp, "convert", MODEL, "--out", f"{tmp}/plain.gguf")
+    hub = "https://huggingface.co/"
+    for i, (key, value) in enumerate((("general.source.repo_url", hub + "org/name"), ("general.repo_url", hub + "org/other"),
+                                      ("general.repo_url", hub + "org/name-GGUF"), ("general.repo_url", hub + "org/name/tree"),
+                                      ("general.base_model.0.repo_url", hub + "org/parent"))):
+        add_gguf_key(f"{tmp}/plain.gguf", f"{tmp}/k{i}.gguf", key, value)
+
+    def name(model, *args):
+        wick(tmp, "train", "train.yaml", "-m", model, "--overwrite", *args)
+        with open(f"{tmp}/out/adapter_config.json", encoding="utf-8") as f:
+            return json.load(f)["base_model_name_or_path"]
+
+    assert name(MODEL) == MODEL and name("plain.gguf") == "plain.gguf"
+    assert name("k0.gguf") == "org/name" and name("k1.gguf") == "org/other"
+    assert [name(f"k{i}.gguf") for i in (2, 3, 4)] == ["k2.gguf", "k3.gguf", "k4.gguf"]
+    assert name("k0.gguf", "--base-model-name-or-path", "my/model") == "my/model"
+    shutil.copytree(f"{tmp}/out", f"{tmp}/first")
+    assert name("k0.gguf", "--resume-adapter-file", "first") == "my/model"
 
 
 def files(folder):
@@ -129,7 +177,7 @@ def test_resume(tmp):
         err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "20", *more, code=1)[1]
         assert f"{key.replace('-', '_')} was " in err and "go on with" in err, err
     for value, words in (("--num-layers=1", "num_layers was -1 and is 1 now"), ("--keys=q_proj", "lora_parameters.keys was [] and"),
-                         ("--lora-alpha=3", "lora_alpha was 0 and is 3 now"),
+                         ("--lora-alpha=3", "lora_alpha was not set and is 3 now"),
                          ("--modules-to-save=lm_head", 'modules_to_save was [] and is ["lm_head"] now')):
         err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "20", value, code=1)[1]
         assert words in err and "go on as the run began" in err and "parameters in" not in err, err

@@ -380,7 +380,7 @@ static void test_report(void **state) {
     r.n_sample = 1;
     ok(wk_report_write(path_of("report.html"), &r));
     read_all("report.html", &t);
-    assert_non_null(strstr(t.ptr, "<td><pre>&lt;system&gt;\nBe brief."));
+    assert_non_null(strstr(t.ptr, "<td data-of=\"prompt\"><pre>&lt;system&gt;\nBe brief."));
     wk_buf_free(&t);
     refused(wk_report_write("/nonexistent/report.html", &r), WICK_E_IO, "/nonexistent/report.html");
     r = (wk_report){ .options = &o, .title = "A", .model = "m", .status = "done", .point = points, .n_point = 2, .lora = &lora };
