@@ -54,6 +54,8 @@ wick_status wk_folder_lock(const char *path, int *fd);
 void wk_folder_unlock(int fd);
 /* Takes away the files whose name begins and ends so ("", "": all), no folders in it. What cannot go stays. */
 void wk_folder_clear(const char *folder, const char *begin, const char *end);
+/* The same of folders, with the files in them, whose name begins so. */
+void wk_folder_clear_folders(const char *folder, const char *begin);
 void wk_folder_remove(const char *folder);  /* with the files in it, where it holds no folders */
 /* Gives the folder from the name to, which is free or an empty folder's; else moves its files into to one by one, over files of
  * the same name. Errors  WICK_E_IO, WICK_E_MEMORY. */
@@ -75,5 +77,7 @@ uint64_t wk_io_count(void);
 
 /* What of this process is in memory now; 0: the system does not tell. */
 size_t wk_resident_bytes(void);
+/* The most that there was at once; 0: the system does not tell. */
+size_t wk_peak_bytes(void);
 
 #endif

@@ -377,6 +377,29 @@ def test_overwritten(tmp):
     assert "there is no run to go on with" in err, err
     wick(tmp, "train", "train.yaml")
     assert files(f"{tmp}/out") == before
+    # The best adapter of the run before is not taken for the new one's.
+    wick(tmp, "train", "train.yaml", "--overwrite", "--early-stopping", "9")
+    assert os.path.exists(f"{tmp}/out/best/adapter_model.safetensors")
+    wick(tmp, "train", "train.yaml", "--overwrite")
+    assert not os.path.exists(f"{tmp}/out/best")
+
+
+def test_unfinished(tmp):
+    """What a killed run had begun to write goes when the next one starts: whole models too, and what others put there stays."""
+    write_data(tmp)
+    write_options(tmp, samples=0, iters=4, early_stopping=9, fine_tune_type="full", steps_per_eval=2)
+    wick(tmp, "train", "train.yaml")
+    mine = ["out/notes.txt", "out/model.tmp", "out/best/notes.txt"]
+    for name in mine:
+        open(f"{tmp}/{name}", "w", encoding="utf-8").close()
+    for name in ["out/checkpoint.wick.tmp-7", "out/best/adapter_model.safetensors.tmp-7", "out/model.tmp-7/model.safetensors",
+                 "out/best/model.tmp-7/model.safetensors"]:
+        os.makedirs(os.path.dirname(f"{tmp}/{name}"), exist_ok=True)
+        open(f"{tmp}/{name}", "w", encoding="utf-8").close()
+    wick(tmp, "train", "train.yaml", "--resume", "--iters", "6")
+    left = [f"{at}/{name}" for at, folders, names in os.walk(f"{tmp}/out") for name in folders + names]
+    assert not [name for name in left if ".tmp-" in name], left
+    assert all(os.path.exists(f"{tmp}/{name}") for name in mine) and os.path.exists(f"{tmp}/out/best/model"), left
 
 
 def test_micro_batches(tmp):
@@ -387,6 +410,8 @@ def test_micro_batches(tmp):
     assert "grad_accumulation_steps is 2: the last 1 of 5 make no update" in err, err
     err = wick(tmp, "train", "train.yaml", "--grad-accumulation-steps", "5", "--adapter-path", "b")[1]
     assert "make no update" not in err, err
+    err = wick(tmp, "train", "train.yaml", "--grad-accumulation-steps", "6", "--adapter-path", "c", code=1)[1]
+    assert "iters is 5 micro-batches, and an update takes grad_accumulation_steps, 6 of them" in err, err
 
 
 def test_early_stopping(tmp):
@@ -442,6 +467,9 @@ def test_wrong(tmp):
     fails("max_seq_length is 8: raise it, or set long_samples: cut\n", "train.yaml", "--max-seq-length", "8", "--long-samples",
           "refuse")
     fails("so what is", "train.yaml", "other.yaml", code=2)
+    fails("adapter_path is empty: give a folder, or leave it out", "train.yaml", "--adapter-path", "")
+    fails("data is empty: give a folder", "train.yaml", "--data", "")
+    fails("train.yaml: is no folder, and adapter_path is the folder", "train.yaml", "--adapter-path", "train.yaml")
     fails("early_stopping is 2, and there is no validation loss to stop by: val_batches is 0", "train.yaml", "--early-stopping",
           "2", "--val-batches", "0")
     with open(f"{tmp}/bad.yaml", "w", encoding="utf-8") as f:
@@ -483,14 +511,14 @@ def test_disk(tmp):
     os.makedirs(f"{tmp}/out")
     err = wick(tmp, "train", "train.yaml", "--runs-db", "/proc/self/runs.db")[1]
     assert "the list of runs is not kept" in err, err
-#Files of at most 2 kB : writing the adapter fails as on a full disk.
-    script = f"ulimit -f 4; trap '' XFSZ; exec {PROGRAM} train train.yaml --overwrite --runs-db ''"
+    # Files of at most 2 kB: writing the adapter fails as on a full disk.
+    script = f"ulimit -f 4; exec {PROGRAM} train train.yaml --overwrite --runs-db ''"
     before = files(f"{tmp}/out")
     done = subprocess.run(["sh", "-c", script], capture_output=True, env=environment(tmp), cwd=tmp, timeout=100)
     assert done.returncode == 1 and b"could not be written: File too large" in done.stderr, done
     assert files(f"{tmp}/out") == before
     # The last save of all fails just so: it is no success.
-    script = f"ulimit -f 64; trap '' XFSZ; exec {PROGRAM} train train.yaml --overwrite --runs-db '' --iters 2 --rank 64"
+    script = f"ulimit -f 64; exec {PROGRAM} train train.yaml --overwrite --runs-db '' --iters 2 --rank 64"
     done = subprocess.run(["sh", "-c", script], capture_output=True, env=environment(tmp), cwd=tmp, timeout=100)
     assert done.returncode == 1 and b"could not be written: File too large" in done.stderr, done
     assert files(f"{tmp}/out") == before
