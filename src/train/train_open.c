@@ -47,8 +47,8 @@ static uint32_t print_of(const wk_dataset *d) {
 
 static wick_status read_data(wick_train *t) {
     if (t->model->m->hp.classify && t->model->m->hp.n_label < 2)
-        return wk_fail(WICK_E_UNSUPPORTED, "the model's head has a single output, as for regression, and its loss would always be 0: "
-                       "classifiers of two classes and more can be trained");
+        return wk_fail(WICK_E_UNSUPPORTED, "the model's head has a single output, as for regression, and its loss would always be "
+                       "0: classifiers of two classes and more can be trained");
     if (!wk_is_folder(t->o.data))
         return wk_fail(WICK_E_IO,
                        "%s: is no folder; data names the folder with train.jsonl, and valid.jsonl and test.jsonl where there "
