@@ -148,6 +148,7 @@ void sig_begin(void) {
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGTERM, &a, NULL);
     signal(SIGPIPE, SIG_IGN);  /* a closed pipe is seen as EPIPE */
+    signal(SIGXFSZ, SIG_IGN);  /* a file that may not grow further is seen as EFBIG */
 }
 
 void sig_hangup(void) {

@@ -61,7 +61,6 @@ static int convert(const opts *o, const wick_adapter_file *adapter, size_t n_ada
     c.n_adapter = n_adapter;
     c.progress = on_progress;
     c.progress_user = &w;
-    signal(SIGXFSZ, SIG_IGN);  /* a file that may not grow further is seen as EFBIG */
     int code = cli_status(wick_convert(o->model, o->out, &c, &r));
     term_status(o, "%s", "");
     if (!code && !o->quiet) say(o, &r);

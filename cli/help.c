@@ -220,6 +220,13 @@ static void put_quoted(const char *s, const char *also) {
     }
 }
 
+/* FILE, MODEL, PATH, FOLDER, OUT, and lists and parts of them (PATH,... and PATH:X,...). */
+static bool takes_path(const flag *f) {
+    static const char *const kinds[] = { "FILE", "MODEL", "PATH", "FOLDER", "OUT" };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) if (!strncmp(f->value, kinds[i], strlen(kinds[i]))) return true;
+    return false;
+}
+
 static void complete_zsh(void) {
     printf("#compdef wick\n# zsh completion for wick; made by: wick --completion zsh\n"
            "_wick() {\n    local -a verbs\n    verbs=(\n");
@@ -236,7 +243,7 @@ static void complete_zsh(void) {
                 put_quoted(flags[i].help, "[]:\\");
                 printf("]");
                 if (flags[i].kind == FLAG_CHOICE) { printf(":value:("); put_choices(flags[i].value); printf(")"); }
-                else if (flags[i].value) printf(":value:%s", strstr("FILE MODEL PATH", flags[i].value) ? "_files" : "");
+                else if (flags[i].value) printf(":value:%s", takes_path(&flags[i]) ? "_files" : "");
                 printf("'");
             }
         printf(" ;;\n");
@@ -262,7 +269,7 @@ static void complete_fish(void) {
             else printf(" -%c %s", name[2] ? 'o' : 's', name + 1);
         }
         if (flags[i].kind == FLAG_CHOICE) { printf(" -x -a '"); put_choices(flags[i].value); printf("'"); }
-        else if (flags[i].value) printf(" -%c", strstr("FILE MODEL PATH", flags[i].value) ? 'r' : 'x');
+        else if (flags[i].value) printf(" -%c", takes_path(&flags[i]) ? 'r' : 'x');
         printf(" -d '");
         put_quoted(flags[i].help, "\\");
         printf("'\n");

@@ -110,7 +110,8 @@ static bool list_run(const wk_run *r, void *user) {
     put_loss(&l->b, r->last.train_loss);
     wk_buf_char(&l->b, ' ');
     put_loss(&l->b, r->last.val_loss);
-    wk_buf_printf(&l->b, "  %-24s %s\n", r->name, r->model);
+    const char *slash = strrchr(r->model, '/');
+    wk_buf_printf(&l->b, "  %-24s %s\n", r->name, slash && slash[1] ? slash + 1 : r->model);
     return true;
 }
 

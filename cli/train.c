@@ -4,6 +4,7 @@
 #include "curve.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "train/config.h"
 #include "train/runs.h"
 #include <math.h>
 #include <stdlib.h>
@@ -39,6 +40,14 @@ static wick_status take_flags(const opts *o, wick_train_options *t) {
         if (st) return st;
     }
     return WICK_OK;
+}
+
+/* The optimizer that a flag names; NULL: the file's. */
+static const char *flag_optimizer(const opts *o) {
+    for (size_t i = 0; i < n_flags; i++)
+        if (o->given[i] && !strcmp(flags[i].name[0], "--optimizer"))
+            return *(const char *const *)((const char *)o + flags[i].at);
+    return NULL;
 }
 
 static const char *options_file(const opts *o) { return o->config ? o->config : o->n_word ? o->word[0] : NULL; }
@@ -80,7 +89,7 @@ static int read_options(const opts *o, wick_train_options *t) {
     if (file && is_model(file))
         return cli_usage("%s: is a model, and train takes a file of options (YAML); the model is its \"model\", or -m: wick train "
                          "-m %s --data FOLDER", file, file);
-    wick_status st = file ? wick_train_options_read(t, file) : WICK_OK;
+    wick_status st = file ? wk_train_options_read(t, file, flag_optimizer(o)) : WICK_OK;
     if (st) return train_status(st);
     if (o->model) st = wick_train_options_set(t, "model", o->model);
     if (!st) st = take_flags(o, t);
@@ -172,9 +181,11 @@ static void status(screen *s, const wick_train_event *e) {
     if (!s->live) return;
     int width = term_width(STDOUT_FILENO) - 1;
     int done = e->point.iteration;
-    double per = done > s->from ? (wk_now() - s->from_s) / (done - s->from) : 0, left = per * (s->iters - done);
-    int n = snprintf(text, sizeof text, "iteration %d of %d, %.0f min %02d s left", done, s->iters, floor(left / 60),
-                     (int)left % 60);
+    int n = snprintf(text, sizeof text, "iteration %d of %d", done, s->iters);
+    if (done > s->from) {
+        double left = (wk_now() - s->from_s) / (done - s->from) * (s->iters - done);
+        n += snprintf(text + n, sizeof text - (size_t)n, ", %.0f min %02d s left", floor(left / 60), (int)fmod(left, 60));
+    }
     if (n > width) n = width > 0 ? width : 0;
     out_write("\r", 1);
     out_write(text, (size_t)n);

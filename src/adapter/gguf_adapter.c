@@ -39,8 +39,8 @@ static void place_all(wk_reading *r, const wk_gguf *g) {
 }
 
 static wick_status read_base(const wk_gguf *g, wk_lora_data *d) {
-    wk_str base = { NULL, 0 };
-    wick_status st = wk_gguf_str(g, "general.base_model.0.name", &base, NULL);
+    wk_str base = wk_gguf_hub_name(g, "general.base_model.0.repo_url");  /* the other programs' name for it, where there is one */
+    wick_status st = base.ptr ? WICK_OK : wk_gguf_str(g, "general.base_model.0.name", &base, NULL);
     if (st || !base.ptr) return st;
     d->base_model = wk_strdup_n(base.ptr, base.len);
     return d->base_model ? WICK_OK : wk_fail_memory(base.len, "an adapter");

@@ -38,7 +38,11 @@ wick_status wk_config_read_number(const wk_lora_folder *f, json_t *object, const
     json_t *v = json_object_get(object, key);
     *out = json_number_value(v);
     if (json_is_number(v) && *out >= min && *out <= max) return WICK_OK;
-    return wk_fail(WICK_E_FORMAT, "%s: \"%s\" must be a number from %g to %g", f->config_path, key, min, max);
+    char found[32] = "of another type";
+    if (!v) snprintf(found, sizeof found, "missing");
+    else if (json_is_number(v)) snprintf(found, sizeof found, "%g", *out);
+    else if (json_is_null(v)) snprintf(found, sizeof found, "null");
+    return wk_fail(WICK_E_FORMAT, "%s: \"%s\" is %s; it must be a number from %g to %g", f->config_path, key, found, min, max);
 }
 
 wick_status wk_config_read_text(const wk_lora_folder *f, const char *key, char **out) {

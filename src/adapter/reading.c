@@ -48,6 +48,12 @@ static wick_status tell_number(wk_reading *r, const wk_tensor *t) {
     return WICK_OK;
 }
 
+static void put_shape(const wk_tensor *t, char out[100]) {
+    *out = 0;
+    for (int i = 0, n = 0; i < t->n_dim && n < 80; i++)
+        n += snprintf(out + n, (size_t)(100 - n), "%s%lld", i ? ", " : "", (long long)t->shape[i]);
+}
+
 /* A half's type and shape ([cols] alone where rows is 0). what: where the expected shape comes from. */
 static void check_half(wk_reading *r, const wk_tensor *t, int64_t rows, int64_t cols, const char *what) {
     if (t->dtype != WK_F32 && t->dtype != WK_F16 && t->dtype != WK_BF16 && t->dtype != WK_Q8_0) {
@@ -56,9 +62,8 @@ static void check_half(wk_reading *r, const wk_tensor *t, int64_t rows, int64_t 
     }
     bool fits = rows ? t->n_dim == 2 && t->shape[0] == rows && t->shape[1] == cols : t->n_dim == 1 && t->shape[0] == cols;
     if (fits) return;
-    char found[100] = "", want[60];
-    for (int i = 0, n = 0; i < t->n_dim && n < 80; i++)
-        n += snprintf(found + n, sizeof found - (size_t)n, "%s%lld", i ? ", " : "", (long long)t->shape[i]);
+    char found[100], want[60];
+    put_shape(t, found);
     if (rows) snprintf(want, sizeof want, "%lld, %lld", (long long)rows, (long long)cols);
     else snprintf(want, sizeof want, "%lld", (long long)cols);
     wk_reading_problem(r, true, t->name, "has shape [%s], %s need%s [%s]", found, what, strstr(what, " and ") ? "" : "s", want);
@@ -85,7 +90,10 @@ static wick_status check_found(wk_reading *r, wk_lora_found *f) {
         return WICK_OK;
     }
     if (a->n_dim != 2 || b->n_dim != 2 || (a_turned(r, f) ? a->shape[1] : a->shape[0]) < 1) {
-        wk_reading_problem(r, true, (a->n_dim == 2 ? b : a)->name, "is no matrix");
+        const wk_tensor *t = a->n_dim == 2 && b->n_dim != 2 ? b : a;
+        char found[100];
+        put_shape(t, found);
+        wk_reading_problem(r, true, t->name, "has shape [%s], a matrix of rank 1 or more is needed", found);
         return WICK_OK;
     }
     wick_status st = r->rank(r, f->module, a_turned(r, f) ? a->shape[1] : a->shape[0], &f->rank, &f->alpha);

@@ -361,6 +361,16 @@ void wk_folder_remove(const char *folder) {
     rmdir(folder);
 }
 
+void wk_folder_clear_folders(const char *folder, const char *begin) {
+    DIR *d = opendir(folder);
+    for (const char *name; d && (name = next_name(d));) {
+        char *path = strncmp(name, begin, strlen(begin)) ? NULL : wk_path_join(folder, name);
+        if (path) wk_folder_remove(path);
+        wk_free(path);
+    }
+    if (d) closedir(d);
+}
+
 wick_status wk_folder_move(const char *from, const char *to) {
     sync_folder(from);
     if (!rename(from, to)) return WICK_OK;
@@ -400,10 +410,25 @@ char *wk_path_join(const char *folder, const char *name) {
     return b.ptr;
 }
 
+char *wk_path_real(const char *path) {
+    char real[PATH_MAX];
+    return wk_strdup(realpath(path, real) ? real : path);
+}
+
 size_t wk_resident_bytes(void) {
     unsigned long all, here = 0;
     FILE *f = fopen("/proc/self/statm", "re");
     if (f && fscanf(f, "%lu %lu", &all, &here) != 2) here = 0;
     if (f) fclose(f);
     return here * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* getrusage() would count what the process that started this one had in memory. */
+size_t wk_peak_bytes(void) {
+    char line[128];
+    unsigned long peak = 0;
+    FILE *f = fopen("/proc/self/status", "re");
+    while (f && !peak && fgets(line, sizeof line, f)) if (sscanf(line, "VmHWM: %lu kB", &peak) != 1) peak = 0;
+    if (f) fclose(f);
+    return (size_t)peak * 1024;
 }

@@ -54,6 +54,8 @@ wick_status wk_folder_lock(const char *path, int *fd);
 void wk_folder_unlock(int fd);
 /* Takes away the files whose name begins and ends so ("", "": all), no folders in it. What cannot go stays. */
 void wk_folder_clear(const char *folder, const char *begin, const char *end);
+/* The same of folders, with the files in them, whose name begins so. */
+void wk_folder_clear_folders(const char *folder, const char *begin);
 void wk_folder_remove(const char *folder);  /* with the files in it, where it holds no folders */
 /* Gives the folder from the name to, which is free or an empty folder's; else moves its files into to one by one, over files of
  * the same name. Errors  WICK_E_IO, WICK_E_MEMORY. */
@@ -62,6 +64,8 @@ wick_status wk_folder_move(const char *from, const char *to);
 uint64_t wk_free_space(const char *path);
 /* "folder/name", new; NULL: no memory. */
 char *wk_path_join(const char *folder, const char *name);
+/* The absolute path of what is there, links followed; of what is not, a copy of path. Free with wk_free(); NULL: no memory. */
+char *wk_path_real(const char *path);
 
 /* For tests: the k-th of the system's calls from now (open, stat, mmap, read, write, fsync, rename; 0: none) fails with errno
  * `how`, or reads a single byte and writes half (WK_IO_SHORT), or kills the process before it happens (WK_IO_DIE) or, if it is a
@@ -73,5 +77,7 @@ uint64_t wk_io_count(void);
 
 /* What of this process is in memory now; 0: the system does not tell. */
 size_t wk_resident_bytes(void);
+/* The most that there was at once; 0: the system does not tell. */
+size_t wk_peak_bytes(void);
 
 #endif

@@ -121,10 +121,12 @@ void wk_json_put_str(wk_buf *b, const char *s, size_t n) {
     wk_buf_char(b, '"');
 }
 
-/* The shortest of the precisions that reads back as the same number. */
+/* The shortest of the precisions that reads back as the same number. A whole one has no exponent, as long as all its digits are
+ * the number's own: Python reads 1e+01 as a float, and takes none for a rank or a number of layers. */
 static void put_shortest(wk_buf *b, double v, int from, int to, bool single) {
     char t[40];
     if (!isfinite(v)) { wk_buf_str(b, "null"); return; }
+    if (v == floor(v) && fabs(v) < (single ? 0x1p24 : 1e15)) { wk_buf_printf(b, "%.0f", v); return; }
     for (int p = from; p <= to; p++) {
         wk_format_number(t, sizeof t, "%.*g", p, v);
         if (single ? (float)wk_strtod(t, NULL) == (float)v : wk_strtod(t, NULL) == v) break;

@@ -21,7 +21,8 @@ bool wk_json_no_memory(void);
 
 /* Writers: append to a wk_buf. */
 void wk_json_put_str(wk_buf *b, const char *s, size_t n);  /* quoted; invalid UTF-8 becomes U+FFFD */
-void wk_json_put_num(wk_buf *b, double v);                 /* shortest that reads back the same; NaN and infinities as null */
+void wk_json_put_num(wk_buf *b, double v);                 /* shortest that reads back the same, whole ones as
+                                                            * integers; NaN and infinities as null */
 void wk_json_put_float(wk_buf *b, float v);                /* shortest for a float32 */
 
 #endif

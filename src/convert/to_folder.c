@@ -26,8 +26,7 @@ static void put_text(wk_buf *b, const char *name, const char *s) {
 }
 static void put_number(wk_buf *b, const char *name, double v) {
     put_name(b, name);
-    if (v == floor(v) && fabs(v) < 1e15) wk_buf_printf(b, "%.0f", v);
-    else wk_json_put_num(b, v);
+    wk_json_put_num(b, v);
 }
 static void put_real(wk_buf *b, const char *name, double v) {  /* 10000.0: a whole real is no integer to a strict reader */
     put_name(b, name);

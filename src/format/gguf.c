@@ -550,6 +550,20 @@ wick_status wk_gguf_str(const wk_gguf *g, const char *name, wk_str *out, bool *f
     return WICK_OK;
 }
 
+wk_str wk_gguf_hub_name(const wk_gguf *g, const char *name) {
+    static const char hub[] = "https://huggingface.co/";
+    const key *v = find_key(&g->keys, name);
+    if (!v || v->type != WK_GGUF_STR) return (wk_str){ NULL, 0 };
+    const uint8_t *cursor = v->value.data;
+    wk_str s = wk_gguf_arr_str(&v->value, &cursor);
+    size_t n = 0;
+    if (s.len < sizeof hub || memcmp(s.ptr, hub, sizeof hub - 1)) return (wk_str){ NULL, 0 };
+    s = (wk_str){ s.ptr + sizeof hub - 1, s.len - (sizeof hub - 1) };
+    while (n < s.len && s.ptr[n] != '/') n++;
+    bool named = n > 0 && n + 1 < s.len && !memchr(s.ptr + n + 1, '/', s.len - n - 1);
+    return named ? s : (wk_str){ NULL, 0 };
+}
+
 wick_status wk_gguf_arr(const wk_gguf *g, const char *name, wk_gguf_array *out, bool *found) {
     const key *v = find_key(&g->keys, name);
     if (found) *found = v;

@@ -37,6 +37,8 @@ wick_status wk_gguf_int(const wk_gguf *g, const char *key, int64_t min, int64_t 
 wick_status wk_gguf_real(const wk_gguf *g, const char *key, double *out, bool *found);
 wick_status wk_gguf_bool(const wk_gguf *g, const char *key, bool *out, bool *found);
 wick_status wk_gguf_str(const wk_gguf *g, const char *key, wk_str *out, bool *found);
+/* The "ORG/NAME" of the Hugging Face hub that a key's address names; { NULL, 0 } where it names none. Borrowed. */
+wk_str wk_gguf_hub_name(const wk_gguf *g, const char *key);
 /* Arrays. *n elements; strings are handed out one after the other without a copy. */
 typedef struct wk_gguf_array { wk_gguf_type type; uint64_t n; const uint8_t *data; const uint8_t *end; } wk_gguf_array;
 /* Key i's value as it lies in the file, one that is no array being one element. */

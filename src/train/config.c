@@ -17,6 +17,7 @@ const wk_train_key wk_train_keys[] = {
     { "model", WK_KEY_STR, 0, 0, AT(model), 0, NULL },
     { "data", WK_KEY_STR, 0, 0, AT(data), 0, NULL },
     { "adapter_path", WK_KEY_STR, 0, 0, AT(adapter_path), 0, NULL },
+    { "base_model_name_or_path", WK_KEY_STR, 0, 0, AT(base_model_name_or_path), 0, NULL },
     { "resume_adapter_file", WK_KEY_STR, 0, 0, AT(resume_adapter_file), 0, NULL },
     { "fine_tune_type", WK_KEY_CHOICE, 0, 0, AT(fine_tune_type), 0, "lora|dora|full" },
     { "num_layers", WK_KEY_INT, -1, 10000, AT(num_layers), 0, NULL },
@@ -192,6 +193,13 @@ static wick_status set_key(wick_train_options *o, const wk_train_key *k, const c
 /* Keys of mlx-lm that say what the program is to do, or which service to report to; the verb says that here. */
 static bool is_idle(const char *name) { return choice("train|config|clear_cache_threshold", name); }
 
+/* Keys of mlx-lm with one value that is done here: it may be said. NULL: none of them. */
+static const char *only_value(const char *name) {
+    if (!strcmp(name, "training_mode")) return "normal";
+    return choice("optimizer_config.adam.bias_correction|optimizer_config.adamw.bias_correction|optimizer_config.bias_correction",
+                  name) ? "true" : NULL;
+}
+
 /* Constants may also stand under the optimizer's name: optimizer_config.adamw.betas. */
 static bool same_name(const char *key, const char *name) {
     static const char under[] = "optimizer_config.";
@@ -207,6 +215,17 @@ static bool same_name(const char *key, const char *name) {
            && !strcmp(key + sizeof under - 1, dot + 1);
 }
 
+/* Does a name mean a constant of another optimizer than the one that is used? mlx-lm has constants of all of them in one file. */
+static bool is_of_another(const wick_train_options *o, const char *name) {
+    static const char under[] = "optimizer_config.";
+    if (strncmp(name, under, sizeof under - 1)) return false;
+    const char *of = name + sizeof under - 1, *dot = strchr(of, '.');
+    char word[16] = "";
+    if (!dot || dot - of >= (ptrdiff_t)sizeof word) return false;
+    memcpy(word, of, (size_t)(dot - of));
+    return choice("adam|adamw|sgd|lion|muon|adafactor", word) && strcmp(word, o->optimizer);
+}
+
 static const char *last_part(const char *name) {
     const char *dot = strrchr(name, '.');
     return dot ? dot + 1 : name;
@@ -220,6 +239,7 @@ static const char *other_name(const char *name) {
         { "r", "lora_parameters.rank" }, { "target_modules", "lora_parameters.keys" }, { "output_dir", "adapter_path" },
         { "wandb", "report_to" }, { "hf_dataset", "data" }, { "gradient_accumulation_steps", "grad_accumulation_steps" },
         { "gradient_checkpointing", "grad_checkpoint" }, { "warmup_steps", "lr_schedule.warmup" },
+        { "base_model", "model" }, { "model_name_or_path", "model" },
     };
     size_t n = strcspn(name, ".");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -252,7 +272,10 @@ static wick_status find_key(const char *name, bool short_names, const wk_train_k
 
 wick_status wk_train_set_list(wick_train_options *o, const char *name, const char *const *item, size_t n) {
     const wk_train_key *k = NULL;
-    if (is_idle(name)) return WICK_OK;
+    const char *only = only_value(name);
+    if (is_idle(name) || is_of_another(o, name)) return WICK_OK;
+    if (only && n == 1 && (!strcmp(only, *item) || (!strcmp(only, "true") && choice("True|yes|on", *item)))) return WICK_OK;
+    if (only) return wk_fail(WICK_E_ARG, "%s can only be %s", name, only);
     wick_status st = find_key(name, false, &k);
     return st ? st : set_key(o, k, item, n);
 }
@@ -317,7 +340,13 @@ void wk_train_option_json(const wick_train_options *o, const wk_train_key *k, wk
     case WK_KEY_BOOL: wk_buf_str(b, *(const bool *)at ? "true" : "false"); break;
     case WK_KEY_INT: wk_buf_printf(b, "%d", *(const int *)at); break;
     case WK_KEY_U64: wk_buf_printf(b, "%llu", (unsigned long long)*(const uint64_t *)at); break;
-    case WK_KEY_REAL: wk_json_put_num(b, *(const double *)at); break;
+    case WK_KEY_REAL: {
+        double v = *(const double *)at;
+        bool set = k->at == AT(weight_decay) ? v >= 0 : k->at != AT(lora_alpha) || v != 0;  /* not set: rank x scale, or none */
+        if (set) wk_json_put_num(b, v);
+        else wk_buf_str(b, "null");
+        break;
+    }
     case WK_KEY_STRS:
         wk_buf_char(b, '[');
         for (size_t i = 0; i < *(const size_t *)((const char *)o + k->count); i++) {
@@ -378,6 +407,10 @@ wick_status wk_train_options_check(const wick_train_options *o) {
     if (!o->data || !o->adapter_path || !o->fine_tune_type || !o->optimizer || !o->long_samples)
         return wk_fail(WICK_E_ARG, "%s is not set", !o->data ? "data" : !o->adapter_path ? "adapter_path" : !o->fine_tune_type
                        ? "fine_tune_type" : !o->optimizer ? "optimizer" : "long_samples");
+    if (!*o->data || !*o->adapter_path || (o->resume_adapter_file && !*o->resume_adapter_file))
+        return wk_fail(WICK_E_ARG, "%s is empty: give %s, or leave it out",
+                       !*o->data ? "data" : !*o->adapter_path ? "adapter_path" : "resume_adapter_file",
+                       *o->data && *o->adapter_path ? "an adapter" : "a folder");
     if (strcmp(o->fine_tune_type, "full") && !(wk_train_alpha(o) > 0))
         return wk_fail(WICK_E_ARG, "lora_parameters.scale is 0, with which an adapter adds nothing and learns nothing");
     return WICK_OK;

@@ -24,6 +24,9 @@ void wk_train_option_json(const wick_train_options *o, const wk_train_key *k, wk
 void wk_train_options_json(const wick_train_options *o, wk_buf *out);
 /* Is every value in range and do they go together? Errors  WICK_E_ARG. */
 wick_status wk_train_options_check(const wick_train_options *o);
+/* wick_train_options_read() where the optimizer will be another than the file's (NULL: the file's): which of the constants under
+ * optimizer_config count follows from it. */
+wick_status wk_train_options_read(wick_train_options *o, const char *path, const char *optimizer);
 /* Sets a key, spelled whole, from n texts: one, or a list. Errors  WICK_E_ARG, WICK_E_MEMORY. */
 wick_status wk_train_set_list(wick_train_options *o, const char *name, const char *const *item, size_t n);
 /* A copy that owns its strings: wick_train_options_free(). Errors  WICK_E_MEMORY. */

@@ -152,7 +152,8 @@ static wick_status write_whole(const wk_train_log *l, const char *name, wk_buf *
     return st;
 }
 
-static wick_status open_events(wk_train_log *l) {
+/* What files of an earlier start say of steps from first on is void. */
+static wick_status open_events(wk_train_log *l, int first) {
     wk_buf name = { 0 }, head = { 0 };
     char host[64] = "host";
     char *folder = wk_path_join(l->folder, "tensorboard");
@@ -168,7 +169,7 @@ static wick_status open_events(wk_train_log *l) {
     if (!st) {
         l->events = name.ptr;
         name = (wk_buf){ 0 };
-        wk_events_head(&head, wall_time());
+        wk_events_head(&head, wall_time(), first);
         st = append(l->events, &head);
     }
     wk_buf_free(&name);
@@ -189,7 +190,7 @@ wick_status wk_train_log_open(wk_train_log *l, const char *folder, int iteration
     }
     if (!st) st = write_whole(l, "log.jsonl", &json);
     if (!st) st = write_whole(l, "log.csv", &csv);
-    if (!st && events) st = open_events(l);
+    if (!st && events) st = open_events(l, iteration > 0 ? iteration + 1 : 0);
     wk_buf_free(&json);
     wk_buf_free(&csv);
     wk_free(path);

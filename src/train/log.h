@@ -25,8 +25,9 @@ double wk_log_value(const wick_train_point *p, int key);
 
 /* CRC-32C (Castagnoli; RFC 3720, appendix B.4). */
 uint32_t wk_crc32c(const void *p, size_t n);
-/* Appends the record that opens an event file, and one with a point's numbers (NaN left out). wall_time: seconds since 1970. */
-void wk_events_head(wk_buf *b, double wall_time);
+/* Appends the records that open an event file, with which what earlier files say of steps from first on is void; and one with a
+ * point's numbers (NaN left out). wall_time: seconds since 1970. */
+void wk_events_head(wk_buf *b, double wall_time, int first);
 void wk_events_point(wk_buf *b, const wick_train_point *p, double wall_time);
 
 #endif

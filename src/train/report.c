@@ -31,6 +31,9 @@ static const char head[] =
     "1px solid "
     "var(--grid);font-size:14px}th{color:var(--soft);font-weight:500}td:first-child{min-width:150px}td.n{font-variant-numeric:"
     "tabular-nums}\n"
+    ".answers{table-layout:fixed}@media(max-width:760px){.answers tr,.answers td{display:block}.answers th{display:none}"
+    ".answers td{border:0}.answers td:last-child{border-bottom:1px solid var(--grid)}.answers td::before{content:attr(data-of);"
+    "display:block;color:var(--soft)}}\n"
     "summary{cursor:pointer}summary::marker{color:var(--soft)}summary pre{display:inline}\n"
     "pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.45 ui-monospace,monospace}\n"
     "</style>\n";
@@ -188,8 +191,9 @@ static wick_status put_adapter(wk_buf *b, const wk_lora_data *d) {
 
 /* ---- tables ---- */
 
-static void cell(wk_buf *b, const char *text) {
-    wk_buf_str(b, "<td><pre>");
+/* of: the column's name, for narrow screens, where cells stand one below another. */
+static void cell(wk_buf *b, const char *of, const char *text) {
+    wk_buf_printf(b, "<td data-of=\"%s\"><pre>", of);
     wk_put_html(b, text ? text : "");
     wk_buf_str(b, "</pre></td>");
 }
@@ -220,11 +224,11 @@ static void find_common(const wk_report *r, size_t *before, size_t *after) {
 static void prompt_cell(wk_buf *b, const char *text, size_t before, size_t after) {
     wk_buf own = { 0 };
     if (!before && !after) {
-        cell(b, text);
+        cell(b, "prompt", text);
         return;
     }
     wk_buf_add(&own, text + before, strlen(text) - before - after);
-    wk_buf_str(b, "<td><details><summary><pre>");
+    wk_buf_str(b, "<td data-of=\"prompt\"><details><summary><pre>");
     wk_put_html(b, own.failed ? text : own.ptr);
     wk_buf_str(b, "</pre></summary><pre>");
     wk_put_html(b, text);
@@ -236,14 +240,14 @@ static void put_samples(wk_buf *b, const wk_report *r) {
     size_t before, after;
     if (!r->n_sample) return;
     find_common(r, &before, &after);
-    wk_buf_str(
-        b, "<h2>Answers</h2>\n<div class=\"card\"><table><tr><th>prompt</th><th>wanted</th><th>before</th><th>after</th></tr>\n");
+    wk_buf_str(b, "<h2>Answers</h2>\n<div class=\"card\"><table class=\"answers\"><tr><th>prompt</th><th>wanted</th><th>before</th>"
+               "<th>after</th></tr>\n");
     for (size_t i = 0; i < r->n_sample; i++) {
         wk_buf_str(b, "<tr>");
         prompt_cell(b, prompt_of(r, i), before, after);
-        cell(b, r->sample[i].wanted);
-        cell(b, r->sample[i].before);
-        cell(b, r->sample[i].after);
+        cell(b, "wanted", r->sample[i].wanted);
+        cell(b, "before", r->sample[i].before);
+        cell(b, "after", r->sample[i].after);
         wk_buf_str(b, "</tr>\n");
     }
     wk_buf_str(b, "</table></div>\n");

@@ -19,7 +19,8 @@ wick_status wk_runs_path(const char *path, char **out);
 /* Opens or makes the file. read_only: it has to be there. Errors  WICK_E_IO, WICK_E_FORMAT (not such a file), WICK_E_MEMORY. */
 wick_status wk_runs_open(const char *path, bool read_only, wk_runs **out);
 void wk_runs_close(wk_runs *r);
-/* A new run, or for a resumed one that of the same adapter_path (its points after `iteration` go). *id is its number.
+/* A new run, or for a resumed one that of the same adapter_path, an absolute one (its points after `iteration` go). *id is its
+ * number.
  * Errors  WICK_E_IO. */
 wick_status wk_runs_begin(wk_runs *r, const wk_run *run, int iteration, int64_t *id);
 wick_status wk_runs_add(wk_runs *r, int64_t id, const wick_train_point *p);

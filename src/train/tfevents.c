@@ -1,9 +1,12 @@
 /* tfevents.c: TensorBoard's event files, written from their description.
  * Framing (TensorFlow, tensorflow/core/lib/io/record_writer.h, "Format of a single record"): uint64 length, uint32 masked CRC-32C
  * of those eight bytes, the data, uint32 masked CRC-32C of the data; all little-endian. Data: protocol buffers
- * (tensorflow/core/util/ event.proto, framework/summary.proto), of which four messages' fields are needed: Event   1 wall_time
- * double, 2 step int64, 3 file_version string, 5 summary Summary Summary 1 value Value (repeated);   Value 1 tag string, 2
- * simple_value float Load: a few hundred bytes a report. */
+ * (tensorflow/core/util/event.proto, framework/summary.proto), of which five messages' fields are needed:
+ *   Event       1 wall_time double, 2 step int64, 3 file_version string, 5 summary Summary, 7 session_log SessionLog
+ *   SessionLog  1 status (1: start, from where on what earlier files say is void)
+ *   Summary     1 value Value (repeated)
+ *   Value       1 tag string, 2 simple_value float
+ * Load: a few hundred bytes a report. */
 #include "train/log.h"
 #include <math.h>
 #include <pthread.h>
@@ -77,11 +80,17 @@ static void put_bytes(wk_buf *b, int field, const void *p, size_t n) {
     wk_buf_add(b, p, n);
 }
 
-void wk_events_head(wk_buf *b, double wall_time) {
-    static const char version[] = "brain.Event:2";
+void wk_events_head(wk_buf *b, double wall_time, int first) {
+    static const char version[] = "brain.Event:2", start[] = { 1 << 3 | 0, 1 };
     wk_buf event = { 0 };
     put_double(&event, 1, wall_time);
     put_bytes(&event, 3, version, sizeof version - 1);
+    put_record(b, &event);
+    wk_buf_free(&event);
+    put_double(&event, 1, wall_time);
+    put_varint(&event, 2 << 3 | 0);
+    put_varint(&event, (uint64_t)first);
+    put_bytes(&event, 7, start, sizeof start);
     put_record(b, &event);
     wk_buf_free(&event);
 }

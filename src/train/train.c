@@ -6,7 +6,6 @@
 #include "train/train.h"
 #include <math.h>
 #include <string.h>
-#include <sys/resource.h>
 
 bool wk_train_is_full(const wick_train *t) { return !strcmp(t->o.fine_tune_type, "full"); }
 
@@ -146,11 +145,6 @@ static wick_status micro_batch(wick_train *t) {
     return WICK_OK;
 }
 
-static uint64_t peak_memory(void) {
-    struct rusage u;
-    return getrusage(RUSAGE_SELF, &u) ? 0 : (uint64_t)u.ru_maxrss * 1024;
-}
-
 static wick_status log_point(wick_train *t, const wick_train_point *p) {
     wick_status st = wk_train_log_add(&t->log, p);
     if (!st && t->runs && wk_runs_add(t->runs, t->run_id, p)) {  /* a convenience, as in train_open.c */
@@ -183,7 +177,7 @@ static wick_status validate(wick_train *t, double *loss) {
 static wick_train_point point_now(const wick_train *t) {
     return (wick_train_point){ .iteration = t->at.iteration, .train_loss = NAN, .learning_rate = t->at.iteration ? t->at.rate : NAN,
                                .grad_norm = t->at.norm, .tokens_per_second = NAN, .trained_tokens = t->at.trained,
-                               .peak_memory = peak_memory(), .val_loss = NAN };
+                               .peak_memory = wk_peak_bytes(), .val_loss = NAN };
 }
 
 /* What comes before the first step: the answers and the loss of the model as it was. */

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 void wk_train_warn(wick_train *t, const char *fmt, ...) {
     size_t n = strlen(t->warning);
@@ -219,21 +220,33 @@ static wick_status make_trainer(wick_train *t) {
 
 /* ---- where it is written ---- */
 
-/* The list of runs is a convenience: where it cannot be kept, training goes on without it. */
+/* "walnut/adapters" of ".../walnut/adapters": that runs lie in a folder "adapters" says little. */
+static const char *last_two_parts(const char *path) {
+    const char *from = path + strlen(path);
+    for (int n = 0; from > path && (n += from[-1] == '/') < 2; from--) {}
+    return from;
+}
+
+/* The list of runs is a convenience: where it cannot be kept, training goes on without it. A run is known there by its folder's
+ * whole path, since "adapters" is another folder wherever one stands. */
 static void enter_run(wick_train *t) {
     wk_buf options = { 0 };
     if (!t->o.runs_db) return;
     wk_train_options_json(&t->o, &options);
-    wk_run run = { .name = t->o.project_name ? t->o.project_name : t->o.adapter_path, .data = t->o.data,
-                   .model = t->o.model ? t->o.model : wk_checkpoint_path(t->model->m->ckpt), .adapter_path = t->o.adapter_path,
-                   .options = options.failed ? NULL : options.ptr };
-    wick_status st = wk_runs_open(t->o.runs_db, false, &t->runs);
-    if (!st) st = wk_runs_begin(t->runs, &run, t->at.iteration, &t->run_id);
+    char *folder = wk_path_real(t->o.adapter_path);
+    wick_status st = folder ? wk_runs_open(t->o.runs_db, false, &t->runs) : wk_fail_memory(64, "a folder's name");
+    if (!st) {
+        wk_run run = { .name = t->o.project_name ? t->o.project_name : last_two_parts(folder), .data = t->o.data,
+                       .model = t->o.model ? t->o.model : wk_checkpoint_path(t->model->m->ckpt), .adapter_path = folder,
+                       .options = options.failed ? NULL : options.ptr };
+        st = wk_runs_begin(t->runs, &run, t->at.iteration, &t->run_id);
+    }
     if (st) {
         wk_train_warn(t, "the list of runs is not kept: %s", wick_last_error());
         wk_runs_close(t->runs);
         t->runs = NULL;
     }
+    wk_free(folder);
     wk_buf_free(&options);
     wk_clear_error();
 }
@@ -247,18 +260,44 @@ static void clear_unfinished(const char *folder) {
         snprintf(begin, sizeof begin, "%s.tmp-", names[i]);
         wk_folder_clear(folder, begin, "");
     }
+    wk_folder_clear_folders(folder, "model.tmp-");
+}
+
+/* The best adapter or model of a run that is begun anew is none of the new run's. */
+static void clear_best(const char *best) {
+    static const char *const names[] = { "adapter_model.safetensors", "adapter_config.json", "model.gguf" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) wk_folder_clear(best, names[i], "");
+    wk_folder_clear_folders(best, "model");
+    rmdir(best);
+}
+
+static wick_status look_at_best(wick_train *t) {
+    char *best = wk_path_join(t->o.adapter_path, "best"), *log = wk_path_join(t->o.adapter_path, "log.jsonl");
+    wick_status st = best && log ? WICK_OK : wk_fail_memory(strlen(t->o.adapter_path), "a file's name");
+    if (!st && !t->o.resume && wk_file_exists(log)) clear_best(best);
+    t->best_saved = !st && t->o.resume && wk_is_folder(best);
+    wk_free(best);
+    wk_free(log);
+    return st;
 }
 
 static wick_status check_folder(wick_train *t) {
-    wick_status st = wk_folders_make(t->o.adapter_path);
+    bool file = wk_file_exists(t->o.adapter_path) && !wk_is_folder(t->o.adapter_path);
+    wick_status st = file ? wk_fail(WICK_E_ARG, "%s: is no folder, and adapter_path is the folder that gets the adapter, the log "
+                                    "and the checkpoint", t->o.adapter_path)
+                          : wk_folders_make(t->o.adapter_path);
     if (!st && wk_folder_lock(t->o.adapter_path, &t->lock))
         st = wk_fail(WICK_E_IO, "%s: another training writes there at this moment: give another adapter_path, or wait for its end",
                      t->o.adapter_path);
     if (!st && !t->o.resume && !t->o.overwrite && wk_file_exists(t->checkpoint))
         st = wk_fail(WICK_E_ARG, "%s: holds a run already: go on with it (--resume), begin anew over it (--overwrite), or give "
                      "another adapter_path", t->o.adapter_path);
-    if (!st && t->lock >= 0) clear_unfinished(t->o.adapter_path);
-    return st;
+    if (st || t->lock < 0) return st;
+    char *best = wk_path_join(t->o.adapter_path, "best");
+    clear_unfinished(t->o.adapter_path);
+    if (best) clear_unfinished(best);
+    wk_free(best);
+    return WICK_OK;
 }
 
 wick_status wk_train_open(wick_train *t) {
@@ -271,6 +310,9 @@ wick_status wk_train_open(wick_train *t) {
         return wk_fail(WICK_E_ARG, "early_stopping is %d, and there is no validation loss to stop by: %s", t->o.early_stopping,
                        t->valid ? "val_batches is 0" : "data needs a valid.jsonl, or leave early_stopping out");
     int accum = t->o.grad_accumulation_steps, left = t->o.iters % accum;
+    if (t->o.iters < accum)
+        return wk_fail(WICK_E_ARG, "iters is %d micro-batches, and an update takes grad_accumulation_steps, %d of them: nothing "
+                       "would be learnt", t->o.iters, accum);
     if (left)
         wk_train_warn(t, "iters counts micro-batches, and grad_accumulation_steps is %d: the last %d of %d make no update", accum,
                       left, t->o.iters);
@@ -292,9 +334,7 @@ wick_status wk_train_open(wick_train *t) {
     /* A run that is begun anew takes the checkpoint of the one before away, which --resume would go on with if this one is killed
      * before its first save. The adapter stays until there is another. */
     if (!t->o.resume) wk_folder_clear(t->o.adapter_path, "checkpoint.wick", "");
-    char *best = t->o.resume ? wk_path_join(t->o.adapter_path, "best") : NULL;
-    t->best_saved = best && wk_is_folder(best);
-    wk_free(best);
+    if ((st = look_at_best(t))) return st;
     st = wk_train_log_open(&t->log, t->o.adapter_path, t->at.iteration, t->o.report_to);
     if (!st) enter_run(t);
     return st;

@@ -14,6 +14,13 @@ static int prompt_len(const wk_sample *s) {
     return n > 0 ? n : s->n < 16 ? s->n / 2 : 8;
 }
 
+/* Tokens of the answer that begins there: what is learnt in one piece, up to the other side's next turn. */
+static int answer_len(const wk_sample *s, int from) {
+    int n = 0;
+    while (from + n < s->n && n < MAX_ANSWER && s->label[from + n] != WK_NO_LABEL) n++;
+    return n;
+}
+
 static wick_status to_text(const wick_model *m, const int32_t *ids, int n, bool special, char **out) {
     wk_decoder d;
     wk_buf b = { 0 };
@@ -45,7 +52,7 @@ wick_status wk_train_pick_samples(wick_train *t) {
         const wk_sample *s = &d->sample[i];
         int n = prompt_len(s);
         st = to_text(t->model, s->id, n, true, &t->sample[i].prompt);
-        if (!st) st = to_text(t->model, s->id + n, s->n - n < MAX_ANSWER ? s->n - n : MAX_ANSWER, false, &t->sample[i].wanted);
+        if (!st) st = to_text(t->model, s->id + n, answer_len(s, n), false, &t->sample[i].wanted);
     }
     return st;
 }

@@ -162,15 +162,37 @@ wick_status wk_train_resume(wick_train *t) {
 
 /* ---- saving ---- */
 
+/* Where the hub has the model that a GGUF file was made from, if it says so; general.base_model is what that one was tuned from. */
+static wk_str source_of(const wk_gguf *g) {
+    static const char *const keys[] = { "general.source.repo_url", "general.source.url", "general.repo_url" };
+    for (size_t i = 0; g && i < sizeof keys / sizeof *keys; i++) {
+        wk_str s = wk_gguf_hub_name(g, keys[i]);
+        bool quantised = s.len > 4 && !memcmp(s.ptr + s.len - 4, "GGUF", 4);  /* a repository of files like this one */
+        if (s.ptr && !quantised) return s;
+    }
+    return (wk_str){ NULL, 0 };
+}
+
+/* What the adapter's files call its model: PEFT looks there for the model when it is given none. NULL: no memory. */
+static char *base_model_of(const wick_train *t, const wk_lora_data *d) {
+    const wk_checkpoint *c = t->model->m->ckpt;
+    const char *said = t->o.base_model_name_or_path ? t->o.base_model_name_or_path : d->base_model;
+    wk_str source = said ? (wk_str){ NULL, 0 } : source_of(wk_checkpoint_gguf(c));
+    if (source.ptr) return wk_strdup_n(source.ptr, source.len);
+    return wk_strdup(said ? said : t->o.model ? t->o.model : wk_checkpoint_path(c));
+}
+
 static wick_status write_adapter(wick_train *t, const char *folder) {
     const wk_lora_data *now = NULL;
     wick_status st = wk_trainer_lora(t->trainer, &now);
     if (st) return st;
     wk_lora_data d = *now;
-    d.base_model = (char *)(uintptr_t)(t->o.model ? t->o.model : wk_checkpoint_path(t->model->m->ckpt));
+    if (!(d.base_model = base_model_of(t, now))) return wk_fail_memory(64, "a model's name");
     d.task_type = (char *)(uintptr_t)(t->model->m->hp.classify ? "SEQ_CLS" : "CAUSAL_LM");
     d.dropout = t->o.dropout;
-    return wk_lora_write(t->model->m, &d, folder, WK_LORA_PEFT);
+    st = wk_lora_write(t->model->m, &d, folder, WK_LORA_PEFT);
+    wk_free(d.base_model);
+    return st;
 }
 
 char *wk_train_model_path(const wick_train *t, const char *folder) {

@@ -12,7 +12,9 @@ enum { MAX_DEPTH = 8, MAX_ITEM = 256, MAX_BYTES = 1 << 20 };
 typedef struct reading {
     yaml_parser_t parser;
     const char *path;
+    wk_buf text;                      /* borrowed */
     wick_train_options *o;
+    bool first, forced;               /* only the optimizer is taken, from which follows what constants count; or not even that */
     wk_buf name;                      /* of the mapping that is being read, with a dot at its end */
     char *seen[MAX_ITEM]; size_t n_seen;
 } reading;
@@ -25,8 +27,16 @@ static wick_status at_line(const reading *r, size_t line, wick_status st) {
     return st == WICK_E_ARG ? WICK_E_FORMAT : st;
 }
 
+/* Of a byte that is no text libyaml says where it lies, not in which line. */
+static wick_status bad_byte(const reading *r) {
+    size_t line = 1;
+    for (size_t i = 0; i < r->parser.problem_offset && i < r->text.len; i++) line += r->text.ptr[i] == '\n';
+    return wk_fail(WICK_E_FORMAT, "%s: line %zu: not YAML: %s", r->path, line, r->parser.problem ? r->parser.problem : "unknown");
+}
+
 static wick_status next(reading *r, yaml_event_t *e) {
-    if (!yaml_parser_parse(&r->parser, e))
+    if (!yaml_parser_parse(&r->parser, e) && r->parser.error == YAML_READER_ERROR) return bad_byte(r);
+    if (r->parser.error)
         return r->parser.error == YAML_MEMORY_ERROR
                    ? wk_fail_memory(1, r->path)
                    : wk_fail(WICK_E_FORMAT, "%s: line %zu: not YAML: %s", r->path, r->parser.problem_mark.line + 1,
@@ -41,6 +51,13 @@ static bool is_null(const yaml_event_t *e) {
     const char *s = (const char *)e->data.scalar.value;
     return e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE
            && (!*s || !strcmp(s, "~") || !strcmp(s, "null") || !strcmp(s, "Null") || !strcmp(s, "NULL"));
+}
+
+static wick_status set(const reading *r, const char *name, const char *const *item, size_t n, size_t line) {
+    bool optimizer = !strcmp(name, "optimizer");
+    if ((r->first && !optimizer) || (r->forced && optimizer)) return WICK_OK;
+    wick_status st = wk_train_set_list(r->o, name, item, n);
+    return st ? at_line(r, line, st) : WICK_OK;
 }
 
 /* The rest of a list. */
@@ -58,7 +75,7 @@ static wick_status read_list(reading *r, const char *name, size_t line) {
         else if (more && !(item[n++] = wk_strdup((const char *)e.data.scalar.value))) st = wk_fail_memory(1, name), n--;
         yaml_event_delete(&e);
     }
-    if (!st && (st = wk_train_set_list(r->o, name, (const char *const *)item, n)) != WICK_OK) st = at_line(r, line, st);
+    if (!st) st = set(r, name, (const char *const *)item, n, line);
     while (n) wk_free(item[--n]);
     return st;
 }
@@ -92,10 +109,8 @@ static wick_status read_mapping(reading *r, int depth) {
         if (st) break;
         const char *text = value.type == YAML_SCALAR_EVENT ? (const char *)value.data.scalar.value : "";
         if (value.type == YAML_SCALAR_EVENT && is_null(&value)) {}  /* as if the key were not there */
-        else if (value.type == YAML_SCALAR_EVENT) {
-            st = wk_train_set_list(r->o, r->name.ptr, &text, 1);
-            if (st) st = at_line(r, line, st);
-        } else if (value.type == YAML_SEQUENCE_START_EVENT) st = read_list(r, r->name.ptr, line);
+        else if (value.type == YAML_SCALAR_EVENT) st = set(r, r->name.ptr, &text, 1, line);
+        else if (value.type == YAML_SEQUENCE_START_EVENT) st = read_list(r, r->name.ptr, line);
         else if (depth == MAX_DEPTH)
             st = wk_fail(WICK_E_FORMAT, "%s: line %zu: mappings nest deeper than %d", r->path, line + 1, MAX_DEPTH);
         else {
@@ -130,22 +145,32 @@ static wick_status read_stream(reading *r) {
     return st;
 }
 
-wick_status wick_train_options_read(wick_train_options *o, const char *path) {
+static wick_status read_text(wick_train_options *o, const char *path, const wk_buf *text, bool first, bool forced) {
+    reading r = { .path = path, .o = o, .first = first, .forced = forced, .text = *text };
+    if (!yaml_parser_initialize(&r.parser)) return wk_fail_memory(sizeof r.parser, path);
+    yaml_parser_set_input_string(&r.parser, (const unsigned char *)text->ptr, text->len);
+    wick_status st = read_stream(&r);
+    yaml_parser_delete(&r.parser);
+    for (size_t i = 0; i < r.n_seen; i++) wk_free(r.seen[i]);
+    wk_buf_free(&r.name);
+    return st;
+}
+
+wick_status wk_train_options_read(wick_train_options *o, const char *path, const char *optimizer) {
     wk_buf text = { 0 };
+    const char *const was = o->optimizer;
+    wick_status st = wk_file_read(path, MAX_BYTES, &text);
+    if (!st && optimizer) o->optimizer = optimizer;
+    else if (!st && read_text(o, path, &text, true, false) == WICK_E_MEMORY) st = WICK_E_MEMORY;  /* else the second tells */
+    if (!st) st = read_text(o, path, &text, false, optimizer != NULL);
+    if (optimizer) o->optimizer = was;
+    wk_buf_free(&text);
+    return st;
+}
+
+wick_status wick_train_options_read(wick_train_options *o, const char *path) {
     wk_clear_error();
     if (!o || !path) return wk_fail(WICK_E_ARG, "wick_train_options_read: %s is NULL", o ? "the path" : "o");
     wick_status st = wk_check_size(o->size, sizeof *o, "wick_train_options", "fill it with wick_train_defaults()");
-    if (st) return st;
-    st = wk_file_read(path, MAX_BYTES, &text);
-    reading r = { .path = path, .o = o };
-    if (!st && !yaml_parser_initialize(&r.parser)) st = wk_fail_memory(sizeof r.parser, path);
-    else if (!st) {
-        yaml_parser_set_input_string(&r.parser, (const unsigned char *)text.ptr, text.len);
-        st = read_stream(&r);
-        yaml_parser_delete(&r.parser);
-    }
-    for (size_t i = 0; i < r.n_seen; i++) wk_free(r.seen[i]);
-    wk_buf_free(&r.name);
-    wk_buf_free(&text);
-    return st;
+    return st ? st : wk_train_options_read(o, path, NULL);
 }

@@ -56,7 +56,7 @@ KEYS = ["iteration", "train_loss", "learning_rate", "grad_norm", "tokens_per_sec
 
 def test_run(tmp):
     write_data(tmp)
-    write_options(tmp, report_to="tensorboard")
+    write_options(tmp, report_to="tensorboard", lora_parameters={"rank": 10})
     out, err = wick(tmp, "train", "train.yaml")
     assert re.search(r"^Iter 3/12: train loss \d\.\d{4}, lr 5\.000e-03, grad norm ", out, re.M), out
     assert out.startswith("Iter 0/12: val loss ") and "saved in out" in err
@@ -71,7 +71,7 @@ def test_run(tmp):
     assert [None if v == "" else float(v) for v in rows[3]] == [log[2][k] for k in KEYS]
     with open(f"{tmp}/out/adapter_config.json", encoding="utf-8") as f:
         config = json.load(f)
-    assert config["peft_type"] == "LORA" and config["r"] == 8
+    assert config["peft_type"] == "LORA" and repr(config["r"]) == "10"  # 1e+01 would be a float, which is no rank for PEFT
     assert os.path.getsize(f"{tmp}/out/adapter_model.safetensors") > 1000
     assert len(os.listdir(f"{tmp}/out/tensorboard")) == 1
     html = read(f"{tmp}/out/report.html").decode()
@@ -85,6 +85,18 @@ def test_run(tmp):
     runs = json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"]
     assert len(runs) == 1 and runs[0]["status"] == "done" and runs[0]["iteration"] == 12
     assert runs[0]["options"]["learning_rate"] == 5e-3 and abs(runs[0]["train_loss"] - log[-1]["train_loss"]) < 1e-12
+
+
+def test_wanted(tmp):
+    """Of a conversation of several turns the report shows as wanted the one that is answered, not those after it."""
+    write_options(tmp, iters=1)
+    os.makedirs(f"{tmp}/data")
+    with open(f"{tmp}/data/train.jsonl", "w", encoding="utf-8") as f:
+        f.write(json.dumps({"messages": [{"role": r, "content": c} for r, c in (
+            ("user", "Say 1."), ("assistant", "It is 1."), ("user", "Say 2."), ("assistant", "It is 2."))]}) + "\n")
+    wick(tmp, "train", "train.yaml", "--batch-size", "1")
+    wanted = re.findall(r'<td data-of="wanted"><pre>(.*?)</pre>', read(f"{tmp}/out/report.html").decode(), re.S)
+    assert [w.strip() for w in wanted] == ["It is 1."], wanted
 
 
 def test_full(tmp):
@@ -101,6 +113,42 @@ def test_full(tmp):
         assert not any(".tmp" in name for name in os.listdir(f"{tmp}/out"))
     err = wick(tmp, "train", "train.yaml", "-m", "out/model", "--overwrite", code=1)[1]
     assert "are the same" in err, err
+
+
+def add_gguf_key(path, out, key, value):
+    """path with one more text among its keys; a second, of spaces, keeps the data where they are aligned."""
+    def text(k, v):
+        return struct.pack("<Q", len(k)) + k + struct.pack("<IQ", 8, len(v)) + v
+    old = read(path)
+    new = text(key.encode(), value.encode())
+    new += text(b"pad", b" " * (-(len(new) + len(text(b"pad", b""))) % 32))
+    with open(out, "wb") as f:
+        f.write(old[:16] + struct.pack("<Q", struct.unpack_from("<Q", old, 16)[0] + 2) + new + old[24:])
+
+
+def test_base_model(tmp):
+    """What adapter_config.json calls the model: what the options say, else the adapter that was begun from, the GGUF file's source,
+    its path."""
+    write_data(tmp)
+    write_options(tmp, samples=0, iters=1)
+    wick(tmp, "convert", MODEL, "--out", f"{tmp}/plain.gguf")
+    hub = "https://huggingface.co/"
+    for i, (key, value) in enumerate((("general.source.repo_url", hub + "org/name"), ("general.repo_url", hub + "org/other"),
+                                      ("general.repo_url", hub + "org/name-GGUF"), ("general.repo_url", hub + "org/name/tree"),
+                                      ("general.base_model.0.repo_url", hub + "org/parent"))):
+        add_gguf_key(f"{tmp}/plain.gguf", f"{tmp}/k{i}.gguf", key, value)
+
+    def name(model, *args):
+        wick(tmp, "train", "train.yaml", "-m", model, "--overwrite", *args)
+        with open(f"{tmp}/out/adapter_config.json", encoding="utf-8") as f:
+            return json.load(f)["base_model_name_or_path"]
+
+    assert name(MODEL) == MODEL and name("plain.gguf") == "plain.gguf"
+    assert name("k0.gguf") == "org/name" and name("k1.gguf") == "org/other"
+    assert [name(f"k{i}.gguf") for i in (2, 3, 4)] == ["k2.gguf", "k3.gguf", "k4.gguf"]
+    assert name("k0.gguf", "--base-model-name-or-path", "my/model") == "my/model"
+    shutil.copytree(f"{tmp}/out", f"{tmp}/first")
+    assert name("k0.gguf", "--resume-adapter-file", "first") == "my/model"
 
 
 def files(folder):
@@ -129,7 +177,7 @@ def test_resume(tmp):
         err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "20", *more, code=1)[1]
         assert f"{key.replace('-', '_')} was " in err and "go on with" in err, err
     for value, words in (("--num-layers=1", "num_layers was -1 and is 1 now"), ("--keys=q_proj", "lora_parameters.keys was [] and"),
-                         ("--lora-alpha=3", "lora_alpha was 0 and is 3 now"),
+                         ("--lora-alpha=3", "lora_alpha was not set and is 3 now"),
                          ("--modules-to-save=lm_head", 'modules_to_save was [] and is ["lm_head"] now')):
         err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "20", value, code=1)[1]
         assert words in err and "go on as the run began" in err and "parameters in" not in err, err
@@ -329,6 +377,29 @@ def test_overwritten(tmp):
     assert "there is no run to go on with" in err, err
     wick(tmp, "train", "train.yaml")
     assert files(f"{tmp}/out") == before
+    # The best adapter of the run before is not taken for the new one's.
+    wick(tmp, "train", "train.yaml", "--overwrite", "--early-stopping", "9")
+    assert os.path.exists(f"{tmp}/out/best/adapter_model.safetensors")
+    wick(tmp, "train", "train.yaml", "--overwrite")
+    assert not os.path.exists(f"{tmp}/out/best")
+
+
+def test_unfinished(tmp):
+    """What a killed run had begun to write goes when the next one starts: whole models too, and what others put there stays."""
+    write_data(tmp)
+    write_options(tmp, samples=0, iters=4, early_stopping=9, fine_tune_type="full", steps_per_eval=2)
+    wick(tmp, "train", "train.yaml")
+    mine = ["out/notes.txt", "out/model.tmp", "out/best/notes.txt"]
+    for name in mine:
+        open(f"{tmp}/{name}", "w", encoding="utf-8").close()
+    for name in ["out/checkpoint.wick.tmp-7", "out/best/adapter_model.safetensors.tmp-7", "out/model.tmp-7/model.safetensors",
+                 "out/best/model.tmp-7/model.safetensors"]:
+        os.makedirs(os.path.dirname(f"{tmp}/{name}"), exist_ok=True)
+        open(f"{tmp}/{name}", "w", encoding="utf-8").close()
+    wick(tmp, "train", "train.yaml", "--resume", "--iters", "6")
+    left = [f"{at}/{name}" for at, folders, names in os.walk(f"{tmp}/out") for name in folders + names]
+    assert not [name for name in left if ".tmp-" in name], left
+    assert all(os.path.exists(f"{tmp}/{name}") for name in mine) and os.path.exists(f"{tmp}/out/best/model"), left
 
 
 def test_micro_batches(tmp):
@@ -339,6 +410,8 @@ def test_micro_batches(tmp):
     assert "grad_accumulation_steps is 2: the last 1 of 5 make no update" in err, err
     err = wick(tmp, "train", "train.yaml", "--grad-accumulation-steps", "5", "--adapter-path", "b")[1]
     assert "make no update" not in err, err
+    err = wick(tmp, "train", "train.yaml", "--grad-accumulation-steps", "6", "--adapter-path", "c", code=1)[1]
+    assert "iters is 5 micro-batches, and an update takes grad_accumulation_steps, 6 of them" in err, err
 
 
 def test_early_stopping(tmp):
@@ -394,6 +467,9 @@ def test_wrong(tmp):
     fails("max_seq_length is 8: raise it, or set long_samples: cut\n", "train.yaml", "--max-seq-length", "8", "--long-samples",
           "refuse")
     fails("so what is", "train.yaml", "other.yaml", code=2)
+    fails("adapter_path is empty: give a folder, or leave it out", "train.yaml", "--adapter-path", "")
+    fails("data is empty: give a folder", "train.yaml", "--data", "")
+    fails("train.yaml: is no folder, and adapter_path is the folder", "train.yaml", "--adapter-path", "train.yaml")
     fails("early_stopping is 2, and there is no validation loss to stop by: val_batches is 0", "train.yaml", "--early-stopping",
           "2", "--val-batches", "0")
     with open(f"{tmp}/bad.yaml", "w", encoding="utf-8") as f:
@@ -435,14 +511,14 @@ def test_disk(tmp):
     os.makedirs(f"{tmp}/out")
     err = wick(tmp, "train", "train.yaml", "--runs-db", "/proc/self/runs.db")[1]
     assert "the list of runs is not kept" in err, err
-#Files of at most 2 kB : writing the adapter fails as on a full disk.
-    script = f"ulimit -f 4; trap '' XFSZ; exec {PROGRAM} train train.yaml --overwrite --runs-db ''"
+    # Files of at most 2 kB: writing the adapter fails as on a full disk.
+    script = f"ulimit -f 4; exec {PROGRAM} train train.yaml --overwrite --runs-db ''"
     before = files(f"{tmp}/out")
     done = subprocess.run(["sh", "-c", script], capture_output=True, env=environment(tmp), cwd=tmp, timeout=100)
     assert done.returncode == 1 and b"could not be written: File too large" in done.stderr, done
     assert files(f"{tmp}/out") == before
     # The last save of all fails just so: it is no success.
-    script = f"ulimit -f 64; trap '' XFSZ; exec {PROGRAM} train train.yaml --overwrite --runs-db '' --iters 2 --rank 64"
+    script = f"ulimit -f 64; exec {PROGRAM} train train.yaml --overwrite --runs-db '' --iters 2 --rank 64"
     done = subprocess.run(["sh", "-c", script], capture_output=True, env=environment(tmp), cwd=tmp, timeout=100)
     assert done.returncode == 1 and b"could not be written: File too large" in done.stderr, done
     assert files(f"{tmp}/out") == before
@@ -526,6 +602,17 @@ def test_output(tmp):
     assert re.search(r"^lora_parameters\.rank +8 +2$", compared, re.M) and re.search(r"^iters +12 +3$", compared, re.M), compared
     assert "learning_rate" not in compared
     assert len(json.loads(wick(tmp, "runs", "compare", "1", "2", "-o", "json")[0])["runs"]) == 2
+    # A run is known by its whole path: one that is resumed is not taken for another's of the same name in another folder.
+    os.makedirs(f"{tmp}/other")
+    share = {"XDG_DATA_HOME": f"{tmp}/share"}
+    write_data(f"{tmp}/other")
+    write_options(f"{tmp}/other", samples=0)
+    wick(f"{tmp}/other", "train", "train.yaml", "-q", "--iters", "3", env=share)
+    wick(tmp, "train", "train.yaml", "-q", "--resume", "--rank", "2", "--iters", "6")
+    listed = json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"]
+    assert [(r["iteration"], r["adapter_path"]) for r in listed[2:]] == \
+        [(6, os.path.realpath(f"{tmp}/out")), (3, os.path.realpath(f"{tmp}/other/out"))], listed
+    assert re.search(r"^ +4 .* other/out +llama-chat$", wick(tmp, "runs")[0], re.M)
     for words, args in (("there is no run 9", ["show", "9"]), ):
         assert words in wick(tmp, "runs", *args, code=1)[1]
     for words, args in (("a run is a number", ["show", "x"]), ("runs knows list", ["delete"]),

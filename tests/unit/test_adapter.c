@@ -191,9 +191,9 @@ static void write_config(const char *with) {
     json_decref(change);
 }
 
-typedef struct edit { const char *drop, *rename, *to; int64_t rows; float *first; const char *as; } edit;
+typedef struct edit { const char *drop, *rename, *to; int64_t rows; float *first; const char *as; bool flat; } edit;
 
-/* R8's tensors, with one left out, renamed, cut to some rows, or with another first number; as f16 or bf16. */
+/* R8's tensors, with one left out, renamed, cut to some rows, as a vector, or with another first number; as f16 or bf16. */
 static void write_tensors(const edit *e) {
     wk_safetensors *file;
     char path[128];
@@ -222,6 +222,7 @@ static void write_tensors(const edit *e) {
                 t[k].n_bytes = t[k].n_bytes / (uint64_t)t[k].shape[0] * (uint64_t)e->rows;
                 t[k].shape[0] = e->rows;
             }
+            if (e->flat) t[k].shape[0] *= t[k].shape[1], t[k].shape[1] = 1, t[k].n_dim = 1;
             if (e->first) memcpy(data[k], e->first, 4);
             if (e->to) t[k].name = (wk_str){ e->to, strlen(e->to) };
         }
@@ -257,11 +258,11 @@ static void refusals(void **state) {
         { "{\"init_lora_weights\":\"pissa_niter_4\"}", WICK_E_UNSUPPORTED, "pissa" },
         { "{\"peft_type\":\"IA3\"}", WICK_E_UNSUPPORTED, "\"IA3\"" },
         { "{\"peft_type\":null}", WICK_E_FORMAT, "\"peft_type\" is missing" },
-        { "{\"fine_tune_type\":\"lora\"}", WICK_E_FORMAT, "\"scale\" must be a number" },
+        { "{\"fine_tune_type\":\"lora\"}", WICK_E_FORMAT, "\"scale\" is missing; it must be a number" },
         { "{\"fine_tune_type\":\"full\"}", WICK_E_UNSUPPORTED, "\"fine_tune_type\" is \"full\"" },
-        { "{\"r\":0}", WICK_E_FORMAT, "\"r\" must be a number from 1 to 1024" },
-        { "{\"r\":\"8\"}", WICK_E_FORMAT, "\"r\"" },
-        { "{\"lora_alpha\":null}", WICK_E_FORMAT, "\"lora_alpha\"" },
+        { "{\"r\":0}", WICK_E_FORMAT, "\"r\" is 0; it must be a number from 1 to 1024" },
+        { "{\"r\":\"8\"}", WICK_E_FORMAT, "\"r\" is of another type; it must be" },
+        { "{\"lora_alpha\":null}", WICK_E_FORMAT, "\"lora_alpha\" is null; it" },
         { "{\"use_rslora\":\"true\"}", WICK_E_FORMAT, "\"use_rslora\" must be true or false" },
         { "{\"use_dora\":1}", WICK_E_FORMAT, "\"use_dora\" must be true or false" },
         { "{\"modules_to_save\":[\"lm_head\"]}", WICK_E_FORMAT, "\"lm_head\" is in \"modules_to_save\"" },
@@ -291,6 +292,7 @@ static void refusals(void **state) {
         { { .drop = Q0A }, WICK_E_FORMAT, { Q0B, "has no lora_A beside it", "" } },
         { { .rename = Q0A, .rows = 5 }, WICK_E_FORMAT, { Q0A, "[5, 64]", "[8, 64]" } },
         { { .rename = Q0B, .rows = 63 }, WICK_E_FORMAT, { Q0B, "[63, 8]", "[64, 8]" } },
+        { { .rename = Q0B, .flat = true }, WICK_E_FORMAT, { Q0B "\" has shape [512], a matrix", "of rank 1 or more", "" } },
         { { .rename = Q0A, .first = &nan_value }, WICK_E_FORMAT, { Q0A, "nan at [0, 0]", "" } },
         { { .rename = Q0A, .to = "base_model.model.model.layers.7.self_attn.q_proj.lora_A.weight" },
           WICK_E_FORMAT,

@@ -30,6 +30,9 @@ static const char whole[] =
     "    betas: [0.9, 0.98]\n"
     "    eps: 1e-6\n"
     "    weight_decay: 0.05\n"
+    "    bias_correction: true\n"
+    "  sgd: { momentum: 0.9, weight_decay: 0.5, nesterov: true }\n"
+    "training_mode: normal\n"
     "data: /path/to/training/data\n"
     "seed: 18446744073709551615\n"
     "num_layers: -1\n"
@@ -72,7 +75,7 @@ static void test_yaml(void **state) {
     wick_train_options o;
     char text[sizeof whole];
     wick_train_defaults(&o);
-    refused(read_yaml(&o, whole), WICK_E_FORMAT, "line 15: iters is a whole number");
+    refused(read_yaml(&o, whole), WICK_E_FORMAT, "line 18: iters is a whole number");
     memcpy(text, whole, sizeof whole);
     memcpy(strstr(text, "1_000"), "1000 ", 5);
     ok(read_yaml(&o, text));
@@ -81,6 +84,7 @@ static void test_yaml(void **state) {
     assert_float_equal(o.betas[1], 0.98, 0);
     assert_float_equal(o.eps, 1e-6, 0);
     assert_float_equal(o.weight_decay, 0.05, 0);
+    assert_float_equal(o.momentum, 0, 0);  /* another optimizer's */
     assert_true(o.seed == UINT64_MAX);
     assert_int_equal(o.num_layers, -1);
     assert_int_equal(o.iters, 1000);
@@ -111,6 +115,29 @@ static void test_yaml(void **state) {
     wick_train_options_free(&o);
 }
 
+/* The constants that count are those of the optimizer in use, wherever its name stands; a flag may name another than the file. */
+static void test_constants(void **state) {
+    (void)state;
+    static const char text[] = "optimizer_config:\n  sgd: { momentum: 0.5 }\n  adamw: { weight_decay: 0.25, eps: 1e-4 }\n"
+                               "  adafactor: { eps: [1, 2] }\noptimizer: sgd\n";
+    wick_train_options o;
+    wick_train_defaults(&o);
+    ok(read_yaml(&o, text));
+    assert_string_equal(o.optimizer, "sgd");
+    assert_true(o.momentum == 0.5 && o.weight_decay == -1 && o.eps == 1e-8);
+    wick_train_options_free(&o);
+    char path[] = "/tmp/wick-yaml-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, text, sizeof text - 1) == (ssize_t)sizeof text - 1);
+    close(fd);
+    wick_train_defaults(&o);
+    ok(wk_train_options_read(&o, path, "adamw"));
+    unlink(path);
+    assert_string_equal(o.optimizer, "adam");  /* the flag is taken afterwards */
+    assert_true(o.momentum == 0 && o.weight_decay == 0.25 && o.eps == 1e-4);
+    wick_train_options_free(&o);
+}
+
 static void test_wrong_yaml(void **state) {
     (void)state;
     static const struct { const char *text, *words; } wrong[] = {
@@ -137,6 +164,9 @@ static void test_wrong_yaml(void **state) {
         { "shuffle: maybe\n", "shuffle is true or false" },
         { "optimizer: adagrad\n", "optimizer is one of adam|adamw|sgd|lion" },
         { "optimizer_config: { betas: [1] }\n", "has 1 entries, 2 are needed" },
+        { "optimizer_config: { adam: { bias_correction: false } }\n", "bias_correction can only be true" },
+        { "training_mode: dpo\n", "training_mode can only be normal" },
+        { "iters: 1\nproject_name: caf\xe9\n", "line 2: not YAML: " },
         { "optimizer_config: { adagrad: { eps: 1 } }\n", "there is no key" },
         { "lr_schedule: { arguments: [1, 2, 3, 4, 5] }\n", "at most 4" },
         { "lr_schedule: { arguments: [x] }\n", "a list of numbers, not \"x\"" },
@@ -246,7 +276,8 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_yaml), cmocka_unit_test(test_wrong_yaml), cmocka_unit_test(test_set), cmocka_unit_test(test_check),
+        cmocka_unit_test(test_yaml), cmocka_unit_test(test_constants), cmocka_unit_test(test_wrong_yaml),
+        cmocka_unit_test(test_set), cmocka_unit_test(test_check),
         cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

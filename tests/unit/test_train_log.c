@@ -140,12 +140,15 @@ static void test_events(void **state) {
     assert_int_equal(wk_crc32c(zeros, 32), 0x8A9136AAu);       /* RFC 3720, B.4 */
     wk_buf b = { 0 };
     wick_train_point p = { 300, 2.5, NAN, NAN, NAN, 7, 0, NAN };
-    wk_events_head(&b, 1.5);
+    wk_events_head(&b, 1.5, 4);
     wk_events_point(&b, &p, 2.0);
     const uint8_t *at = (const uint8_t *)b.ptr, *end = at + b.len;
     size_t n;
     const uint8_t *d = record(&at, end, &n);
     assert_memory_equal(d, "\x09\0\0\0\0\0\0\xF8\x3F\x1A\x0D" "brain.Event:2", n);
+    d = record(&at, end, &n);
+    assert_int_equal(n, 15);
+    assert_memory_equal(d, "\x09\0\0\0\0\0\0\xF8\x3F\x10\x04\x3A\x02\x08\x01", n);  /* a session starts at step 4 */
     d = record(&at, end, &n);
     assert_ptr_equal(at, end);
     assert_memory_equal(d, "\x09\0\0\0\0\0\0\0\x40\x10\xAC\x02\x2A", 13);   /* wall time 2.0, step 300, a summary */
@@ -160,8 +163,17 @@ static void test_events(void **state) {
     at = (const uint8_t *)b.ptr;
     end = at + b.len;
     record(&at, end, &n);
+    d = record(&at, end, &n);
+    assert_int_equal(d[10], 0);  /* a new run: all that was there before is void */
     record(&at, end, &n);
     assert_ptr_equal(at, end);
+    wk_buf_free(&b);
+    wk_train_log_free(&l);
+    ok(wk_train_log_open(&l, folder, 300, true));
+    ok(wk_file_read(l.events, 1 << 20, &b));
+    at = (const uint8_t *)b.ptr;
+    for (end = at + b.len; at < end;) d = record(&at, end, &n);  /* of the same second it may be the same file */
+    assert_memory_equal(d + 9, "\x10\xAD\x02", 3);              /* the run goes on with step 301 */
     wk_buf_free(&b);
     wk_train_log_free(&l);
 }
@@ -368,7 +380,7 @@ static void test_report(void **state) {
     r.n_sample = 1;
     ok(wk_report_write(path_of("report.html"), &r));
     read_all("report.html", &t);
-    assert_non_null(strstr(t.ptr, "<td><pre>&lt;system&gt;\nBe brief."));
+    assert_non_null(strstr(t.ptr, "<td data-of=\"prompt\"><pre>&lt;system&gt;\nBe brief."));
     wk_buf_free(&t);
     refused(wk_report_write("/nonexistent/report.html", &r), WICK_E_IO, "/nonexistent/report.html");
     r = (wk_report){ .options = &o, .title = "A", .model = "m", .status = "done", .point = points, .n_point = 2, .lora = &lora };
