@@ -15,13 +15,25 @@ static bool on_token(const wick_token *t, void *user) {
     return true;
 }
 
+/* The question as a conversation of one message, which the model's chat template frames as it did in training. */
+static void as_messages(const char *text, char *out, size_t cap) {
+    size_t n = (size_t)snprintf(out, cap, "{\"messages\":[{\"role\":\"user\",\"content\":\"");
+    for (; *text && n + 8 < cap; text++) {
+        if (*text == '"' || *text == '\\') out[n++] = '\\';
+        out[n++] = (unsigned char)*text < ' ' ? ' ' : *text;
+    }
+    snprintf(out + n, cap - n, "\"}]}");
+}
+
 static wick_status say(wick_session *s, const wick_model *m, const char *text, const char *who) {
     wick_generate_options o;
+    char messages[4096];
+    as_messages(text, messages, sizeof messages);
     wick_generate_defaults(m, &o);
     o.temperature = 0;
     o.n_predict = N;
     printf("%s: ", who);
-    wick_status st = wick_generate(s, &(wick_prompt){ .text = text }, &o, on_token, NULL, NULL);
+    wick_status st = wick_generate(s, &(wick_prompt){ .messages = messages }, &o, on_token, NULL, NULL);
     printf("\n");
     return st;
 }
@@ -51,7 +63,7 @@ static wick_status train(wick_model *m, const char *data, const char *out) {
     o.data = data;
     o.adapter_path = out;
     o.num_layers = -1;
-    o.learning_rate = 5e-3;
+    o.learning_rate = 2e-4;
     o.batch_size = 2;
     o.iters = 20;
     o.steps_per_report = 5;

@@ -258,7 +258,12 @@ static wick_status open_folder(wk_checkpoint *c, bool vocab_only) {
         st = read_object(c->path, files[i].name, files[i].limit, (json_t **)((char *)c + files[i].field));
     if (!st && !vocab_only && !c->config) {
         if (wk_folder_has(c->path, ".gguf")) return no_weights(c);
-        st = wk_fail(WICK_E_FORMAT, "%s: is a folder without config.json, so it is no Hugging Face model", c->path);
+        char *adapter = wk_path_join(c->path, "adapter_config.json");
+        st = adapter && wk_file_exists(adapter)
+                 ? wk_fail(WICK_E_FORMAT, "%s: holds an adapter, no model: it is given beside the model that it was made for "
+                           "(--lora %s)", c->path, c->path)
+                 : wk_fail(WICK_E_FORMAT, "%s: is a folder without config.json, so it is no Hugging Face model", c->path);
+        wk_free(adapter);
     }
     if (!st && !vocab_only) st = read_weights(c);  /* before the tokenizer: a folder of pickles is named as that */
     if (!st) st = check_tokenizer(c, vocab_only);

@@ -380,7 +380,11 @@ static int likeness(const source *s, const wk_arch *a) {
 static wick_status find_arch_gguf(const source *s, wk_hparams *hp, char *prefix, size_t cap) {
     wk_str name = { 0 };
     bool found = false;
-    wick_status st = wk_gguf_str(s->gguf, "general.architecture", &name, &found);
+    wick_status st = wk_gguf_str(s->gguf, "general.type", &name, &found);
+    if (!st && found && wk_str_eq(name, "adapter"))
+        st = wk_fail(WICK_E_FORMAT, "%s: holds an adapter, no model: it is given beside the model that it was made for (--lora %s)",
+                     s->path, s->path);
+    if (!st) st = wk_gguf_str(s->gguf, "general.architecture", &name, &found);
     if (st) return st;
     if (!found) return wk_fail(WICK_E_FORMAT, "%s: \"general.architecture\" is missing", s->path);
     snprintf(prefix, cap, "%.*s", (int)(name.len < cap ? name.len : cap - 1), name.ptr);

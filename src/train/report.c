@@ -18,7 +18,7 @@ static const char head[] =
     "*{box-sizing:border-box}body{margin:0 auto;max-width:1180px;padding:28px 20px 60px;background:var(--page);color:var(--ink);"
     "font:15px/1.5 system-ui,sans-serif}\n"
     "h1{font-size:24px;margin:0 0 2px}h2{font-size:17px;margin:34px 0 10px}p{margin:0;color:var(--soft)}\n"
-    ".facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:10px;margin:18px 0}\n"
+    ".facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px;margin:18px 0}\n"
     ".facts div{background:var(--card);border:1px solid var(--grid);border-radius:8px;padding:8px 14px}\n"
     ".facts b{display:block;font-size:19px;font-weight:600}.facts span{color:var(--soft);font-size:13px}\n"
     ".grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));gap:14px}\n"

@@ -499,6 +499,14 @@ def test_every_example(tmp):
              env=more if words[0] in ("train", "runs") else None)
 
 
+def test_adapter_in_the_models_place(tmp):
+    adapter, converted = "data/adapters/llama/r8-qv", f"{tmp}/a.gguf"
+    wick("adapters", "convert", "data/models/llama", adapter, "-o", converted)
+    for path in (adapter, converted):
+        err = wick("run", path, "Hello", code=1)[1].decode()
+        assert f"{path}: holds an adapter, no model" in err and f"--lora {path}" in err, err
+
+
 def test_man_pages(tmp):
     pages = [wick("--man")[0]] + [wick("--man", v)[0] for v in VERBS]
     if not shutil.which("groff"):
