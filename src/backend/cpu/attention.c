@@ -10,7 +10,7 @@ enum { N_PART = 6 };
 static void part_bytes(int64_t head_dim, size_t *n) {
     int64_t pad = (head_dim + 15) / 16 * 16;
     const int64_t rows[N_PART] = { WK_TILE_ROWS, WK_TILE_ROWS, WK_TILE_ROWS, WK_TILE_ROWS, head_dim, WK_PAGE_LEN },
-                  cols[N_PART] = { head_dim, pad, WK_PAGE_LEN, 16, WK_PAGE_LEN, pad };
+                  cols[N_PART] = { pad, pad, WK_PAGE_LEN, 16, WK_PAGE_LEN, pad };
     for (int i = 0; i < N_PART; i++) n[i] = round64(wk_bytes3(rows[i], cols[i], sizeof(float)));
 }
 
@@ -49,6 +49,12 @@ static void store(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     }
 }
 
+/* Keys and values that are held in 16 bits or less meet queries and weights as pairs of bfloat16 where that is faster. */
+static void (*attend_tile(const wk_cpu_plan *p))(const wk_attn_tile *, const wk_attn_room *) {
+    void (*by_pairs)(const wk_attn_tile *, const wk_attn_room *) = wk_pairs_here().attend;
+    return by_pairs && p->kv->block.dtype != WK_F32 ? by_pairs : p->kernels->attend;
+}
+
 /* Query heads [h0, h1) of a tile. */
 static void attend_heads(const wk_step *s, const wk_cpu_plan *p, const wk_attn_room *room, const wk_row_tile *tile, int64_t h0,
                          int64_t h1) {
@@ -67,7 +73,7 @@ static void attend_heads(const wk_step *s, const wk_cpu_plan *p, const wk_attn_r
             .kv = block_of(p, a, h / group, 0), .page_bytes = p->kv->page_bytes, .v_at = p->kv->block.n_bytes,
             .page = b->page + (int64_t)b->seq[p->order[tile->first]] * b->max_page, .block = p->kv->block,
         };
-        p->kernels->attend(&at, room);
+        attend_tile(p)(&at, room);
     }
 }
 

@@ -2,9 +2,27 @@
  * Softmax is taken block by block with a running maximum and sum (Milakov & Gimelshein 2018; Dao et al. 2022, algorithm 1).
  * A block is a page: WK_PAGE_LEN positions, counted from the sequence's position 0. A row's result is a chain of
  * operations over (block, position) alone: score = fma over head_dim; sum over a block's lanes; y = fma over positions.
- * Rows share the unpacking of a block and nothing else; positions that a row does not see are left out, not added as zero. */
+ * Rows share the unpacking of a block and nothing else; positions that a row does not see are left out, not added as zero.
+ * Where the processor multiplies pairs of bfloat16 (WK_SIMD_BF16), queries, keys, weights and values are rounded to them on the
+ * way into the products, whose sums stay float32. */
+#if defined(WK_SIMD_BF16)
+enum { PER = 2 };  /* numbers of one column that a lane of a product's right side holds: rows k and k + 1 */
+typedef vu operand;
+INLINE operand operand_load(const float *p) { return vu_load((const uint32_t *)(const void *)p); }
+INLINE operand operand_all(const float *p) { return vu_all((const uint32_t *)(const void *)p); }
+INLINE vf multiply_add(operand a, operand b, vf c) { return vf_dot_pairs(a, b, c); }
+/* Numbers of a left side, from place i of a row on. */
+INLINE void put_left(float *row, int64_t i, vf v) { vf_to_bf16((uint16_t *)(void *)row + i, v); }
+#else
+enum { PER = 1 };
+typedef vf operand;
+INLINE operand operand_load(const float *p) { return vf_load(p); }
+INLINE operand operand_all(const float *p) { return vf_set(*p); }
+INLINE vf multiply_add(operand a, operand b, vf c) { return vf_fma(a, b, c); }
+INLINE void put_left(float *row, int64_t i, vf v) { vf_store(row + i, v); }
+#endif
 
-/* Where a product's right side comes from: float32 that was unpacked, or a block of the cache as it is stored. */
+/* Where a product's right side comes from: operands that were unpacked (float32: as it is stored), or a block of the cache. */
 typedef enum source { PLAIN, F16, Q8_KEYS, Q8_VALUES } source;
 typedef struct right {
     const void *at; const uint16_t *scale;
@@ -21,6 +39,16 @@ INLINE vf fetch(const source from, const right *b, int64_t k, int64_t j) {
     return vf_load((const float *)b->at + i);
 }
 
+/* Rows k and on for as many as an operand has; PLAIN: row k of what was unpacked. */
+INLINE operand fetch_operand(const source from, const right *b, int64_t k, int64_t j) {
+#if defined(WK_SIMD_BF16)
+    if (from != PLAIN) return vu_pairs(fetch(from, b, PER * k, j), fetch(from, b, PER * k + 1, j));
+#else
+    if (from != PLAIN) return fetch(from, b, k, j);
+#endif
+    return operand_load((const float *)b->at + k * b->ld + j);
+}
+
 /* Asks for what the next block holds where nv vectors of row k are from column j on: its page is somewhere else, which the
  * processor cannot foresee. One row alone is faster without. */
 INLINE void foretell(const source from, const right *b, int64_t k, int64_t j, const int nv) {
@@ -33,23 +61,35 @@ INLINE void foretell(const source from, const right *b, int64_t k, int64_t j, co
 /* Positions [lo, hi) of a block that a row sees; lo >= hi: none. */
 typedef struct span { int64_t lo, hi; } span;
 
-/* acc[m][j] = fma(a[m][k], B[k][n + j], acc[m][j]), for rows that see k. */
+/* The bits of operand k that a row sees. */
+INLINE uint32_t seen_bits(span s, int64_t k) {
+    uint32_t bits = 0;
+    for (int64_t i = 0; i < PER; i++)
+        if (s.lo <= k * PER + i && k * PER + i < s.hi) bits |= (PER == 1 ? ~0u : 0xffffu) << 16 * i;
+    return bits;
+}
+
+/* acc[m][j] += a[m][k] B[k][n + j], for rows that see k, and the numbers of operand k that they see. */
 #define STEP(sees)                                                                                       \
     do {                                                                                                 \
-        vf w[TILE_N];                                                                                    \
-        if (from != PLAIN && mr > 1) foretell(from, &at, k, n, nv);                                      \
+        operand w[TILE_N];                                                                               \
         WK_UNROLL                                                                                        \
-        for (int j = 0; j < nv; j++) w[j] = fetch(from, &at, k, n + j * VW);                             \
+        for (int i = 0; i < PER; i++)                                                                    \
+            if (from != PLAIN && mr > 1) foretell(from, &at, k * PER + i, n, nv);                        \
+        WK_UNROLL                                                                                        \
+        for (int j = 0; j < nv; j++) w[j] = fetch_operand(from, &at, k, n + j * VW);                     \
         WK_UNROLL                                                                                        \
         for (int m = 0; m < mr; m++) {                                                                   \
-            if (!(sees)) continue;                                                                       \
-            vf x = vf_set(a[m * lda + k]);                                                               \
+            uint32_t bits = (sees);                                                                      \
+            if (!bits) continue;                                                                         \
+            operand x = operand_all(a + m * lda + k);                                                    \
             WK_UNROLL                                                                                    \
-            for (int j = 0; j < nv; j++) acc[m][j] = vf_fma(x, w[j], acc[m][j]);                         \
+            for (int j = 0; j < nv; j++)                                                                 \
+                acc[m][j] = multiply_add(x, PER == 1 || bits == ~0u ? w[j] : (operand)((vu)w[j] & bits), acc[m][j]); \
         }                                                                                                \
     } while (0)
 
-/* C[mr][nv vectors] = A[mr][n_k] * B[n_k][n.. + nv vectors], each element one chain of fma in order of k. With `seen`, row m
+/* C[mr][nv vectors] = A[mr][n_k] * B[n_k][n.. + nv vectors], each element one chain of sums in order of k. With `seen`, row m
  * adds to C, and only what k of seen[m] give: most k are seen by all rows, some before and after by a few. */
 INLINE void register_tile(const source from, const int mr, const int nv, const span *seen, int64_t n_k, const float *a,
                           int64_t lda, const right *b, int64_t n, float *c, int64_t ldc) {
@@ -63,15 +103,17 @@ INLINE void register_tile(const source from, const int mr, const int nv, const s
         if (all.lo < seen[m].lo) all.lo = seen[m].lo;
         if (all.hi > seen[m].hi) all.hi = seen[m].hi;
     }
+    any = (span){ any.lo / PER, (any.hi + PER - 1) / PER };
+    all = (span){ (all.lo + PER - 1) / PER, seen ? all.hi / PER : any.hi };
     if (all.lo > all.hi) all.lo = all.hi = any.hi;
     WK_UNROLL
     for (int m = 0; m < mr; m++) {
         WK_UNROLL
         for (int j = 0; j < nv; j++) acc[m][j] = seen ? vf_load(c + m * ldc + j * VW) : vf_zero();
     }
-    for (int64_t k = any.lo; k < all.lo; k++) STEP(seen[m].lo <= k && k < seen[m].hi);
-    for (int64_t k = all.lo; k < all.hi; k++) STEP(true);
-    for (int64_t k = all.hi; k < any.hi; k++) STEP(k < seen[m].hi);
+    for (int64_t k = any.lo; k < all.lo; k++) STEP(seen_bits(seen[m], k));
+    for (int64_t k = all.lo; k < all.hi; k++) STEP(~0u);
+    for (int64_t k = all.hi; k < any.hi; k++) STEP(seen_bits(seen[m], k));
     WK_UNROLL
     for (int m = 0; m < mr; m++) {
         WK_UNROLL
@@ -137,16 +179,27 @@ INLINE right values_of(const wk_kv_block *b, const uint8_t *block) {
                     .ld_scale = b->head_dim / 32 };
 }
 
-/* Rows [k0, k1) of a block's n columns as float32: out [][ldo]; zeros up to a vector's end. */
+/* n numbers of row k, zeros after them: a short end is float16 or float32, as Q8_0 comes in whole blocks. */
+INLINE vf fetch_n(const source from, const right *b, int64_t k, int64_t j, int64_t n) {
+    uint16_t h[VW] = { 0 };
+    if (n >= VW) return fetch(from, b, k, j);
+    if (from != F16) return vf_load_n((const float *)b->at + k * b->ld + j, n);
+    memcpy(h, (const uint16_t *)b->at + k * b->ld + j, (size_t)n * sizeof *h);
+    return vf_from_f16(h);
+}
+
+/* Rows [k0, k1) of a block's n columns as operands: out [][ldo]; zeros up to a vector's end, and where an operand's row is k1. */
 INLINE void unpack(const source from, const right *b, int64_t k0, int64_t k1, int64_t n, float *out, int64_t ldo) {
-    for (int64_t k = k0; k < k1; k++) {
-        int64_t j = 0;
-        for (; j + VW <= n; j += VW) vf_store(out + k * ldo + j, fetch(from, b, k, j));
-        if (j == n) continue;
-        uint16_t h[VW] = { 0 };  /* a short end: float16 or float32, as Q8_0 comes in whole blocks */
-        if (from == F16) memcpy(h, (const uint16_t *)b->at + k * b->ld + j, (size_t)(n - j) * sizeof *h);
-        vf_store(out + k * ldo + j, from == F16 ? vf_from_f16(h) : vf_load_n((const float *)b->at + k * b->ld + j, n - j));
-    }
+    for (int64_t k = k0 / PER; k * PER < k1; k++)
+        for (int64_t j = 0; j < n; j += VW) {
+            float *to = out + k * ldo + j;
+#if defined(WK_SIMD_BF16)
+            vf odd = PER * k + 1 < k1 ? fetch_n(from, b, PER * k + 1, j, n - j) : vf_zero();
+            vu_store((uint32_t *)(void *)to, vu_pairs(fetch_n(from, b, PER * k, j, n - j), odd));
+#else
+            vf_store(to, fetch_n(from, b, k, j, n - j));
+#endif
+        }
 }
 static void unpack_any(source from, const right *b, int64_t k0, int64_t k1, int64_t n, float *out, int64_t ldo) {
     if (from == F16) unpack(F16, b, k0, k1, n, out, ldo);
@@ -193,7 +246,7 @@ INLINE void soften(float *s, int64_t n_y, float *y, progress *at, int64_t r) {
     for (int j = 0; j < N; j++) {
         x[j] = vf_exp2(x[j] - top);
         total += x[j];
-        vf_store(s + j * VW, x[j]);
+        put_left(s, j * VW, x[j]);
     }
     vf_store(at->sum + r * VW, total);
 }
@@ -215,7 +268,7 @@ static void soften_some(float *s, span in, float cap, int64_t n_y, float *y, pro
         vf x = vf_load(s + j);
         x = vf_select(x == -INFINITY, vf_zero(), vf_exp2(x - at->top[r]));
         total += x;
-        vf_store(s + j, x);
+        put_left(s, j, x);  /* never before what is still to be read */
     }
     vf_store(at->sum + r * VW, total);
 }
@@ -244,7 +297,7 @@ static void attend_block(const wk_attn_tile *t, const wk_attn_room *room, const 
     int64_t step = seen[0].hi == seen[n - 1].hi ? n : TILE_M;
     for (int64_t r = 0; r < n; r += step) {
         int64_t rows = n - r < step ? n - r : step, most = b->k_from == PLAIN ? up(seen[r + rows - 1].hi) : WK_PAGE_LEN;
-        multiply(b->k_from, rows, most, NULL, hd, room->q + r * hd, hd, &b->k, room->score + r * WK_PAGE_LEN, WK_PAGE_LEN);
+        multiply(b->k_from, rows, most, NULL, hd, room->q + r * pad, pad, &b->k, room->score + r * WK_PAGE_LEN, WK_PAGE_LEN);
     }
     for (int64_t r = 0; r < n; r++) {
         float *s = room->score + r * WK_PAGE_LEN, *y = room->y + r * pad;
@@ -277,7 +330,8 @@ static void start_tile(const wk_attn_tile *t, const wk_attn_room *room, progress
     memset(room->sum, 0, (size_t)(n * VW) * sizeof *room->sum);
     at->sum = room->sum;
     for (int64_t r = 0; r < n; r++) {
-        scale(factor, t->q + t->row[r / t->n_head] * t->ldq + r % t->n_head * hd, hd, room->q + r * hd);
+        const float *q = t->q + t->row[r / t->n_head] * t->ldq + r % t->n_head * hd;
+        for (int64_t i = 0; i < hd; i += VW) put_left(room->q + r * pad, i, get(q + i, hd - i) * factor);
         at->top[r] = t->sink ? t->sink[r % t->n_head] * LOG2_E : -INFINITY;
         if (t->sink) at->sum[r * VW] = 1;
     }
@@ -300,51 +354,8 @@ static void attend(const wk_attn_tile *t, const wk_attn_room *room) {
     for (int64_t r = 0; r < n; r++) {
         int64_t row = t->row[r / t->n_head], h = r % t->n_head;
         float sum = vf_sum(vf_load(at.sum + r * VW));
-        scale(1.0f / sum, room->y + r * pad, hd, t->y + row * t->ldq + h * hd);
+        for (int64_t i = 0; i < hd; i += VW)
+            put(t->y + row * t->ldq + h * hd + i, vf_load(room->y + r * pad + i) * (1.0f / sum), hd - i);
         if (t->lse) t->lse[row * t->ldlse + h] = at.top[r] * LN_2 + logf(sum);
-    }
-}
-
-/* 32 numbers as int8 under one float16 scale, as GGUF's Q8_0 rounds them. */
-INLINE uint16_t round_q8(const float *x, int8_t *q) {
-    vf most = vf_zero();
-    for (int i = 0; i < 32; i += VW) most = vf_max(most, vf_abs(vf_load(x + i)));
-    float d = vf_top(most) / 127.0f, inverse = d > 0 ? 1.0f / d : 0;
-    for (int i = 0; i < 32; i++) {  /* to nearest, halves away from zero; the remainder is exact */
-        float v = x[i] * inverse;
-        int whole = (int)v;
-        float rest = v - (float)whole;
-        q[i] = (int8_t)(whole + (rest >= 0.5f) - (rest <= -0.5f));
-    }
-    return wk_f32_to_f16(d);
-}
-
-static void store_q8(const wk_kv_block *b, const float *k, const float *v, int64_t at, uint8_t *kb, uint8_t *vb) {
-    int64_t hd = b->head_dim, n = hd / 32;
-    uint16_t *ks = (uint16_t *)(void *)(kb + b->scale_at), *vs = (uint16_t *)(void *)(vb + b->scale_at);
-    for (int64_t g = 0; g < n; g++) {
-        int8_t q[32];
-        ks[g * WK_PAGE_LEN + at] = round_q8(k + g * 32, q);
-        for (int64_t i = 0; i < 32; i++) ((int8_t *)kb)[(g * 32 + i) * WK_PAGE_LEN + at] = q[i];
-        vs[at * n + g] = round_q8(v + g * 32, (int8_t *)vb + at * hd + g * 32);
-    }
-}
-
-static void store_kv(const wk_kv_block *b, const float *k, const float *v, int at, uint8_t *kb, uint8_t *vb) {
-    int64_t hd = b->head_dim;
-    if (b->dtype == WK_Q8_0) {
-        store_q8(b, k, v, at, kb, vb);
-    } else if (b->dtype == WK_F16) {
-        uint16_t *kh = (uint16_t *)(void *)kb, *vh = (uint16_t *)(void *)vb + at * hd, t[VW];
-        for (int64_t d = 0; d < hd; d += VW) {
-            int64_t n = hd - d < VW ? hd - d : VW;
-            vf_to_f16(t, get(v + d, n));
-            memcpy(vh + d, t, (size_t)n * sizeof *t);
-            vf_to_f16(t, get(k + d, n));
-            for (int64_t i = 0; i < n; i++) kh[(d + i) * WK_PAGE_LEN + at] = t[i];
-        }
-    } else {
-        for (int64_t d = 0; d < hd; d++) ((float *)(void *)kb)[d * WK_PAGE_LEN + at] = k[d];
-        memcpy((float *)(void *)vb + at * hd, v, (size_t)hd * sizeof *v);
     }
 }

@@ -18,7 +18,7 @@ typedef struct wk_kv_block {
 
 /* One thread's room for a tile of attention; pad: head_dim rounded up to 16. */
 typedef struct wk_attn_room {
-    float *q;      /* [WK_TILE_ROWS][head_dim] */
+    float *q;      /* [WK_TILE_ROWS][pad] */
     float *y;      /* [WK_TILE_ROWS][pad] */
     float *score;  /* [WK_TILE_ROWS][WK_PAGE_LEN] */
     float *sum;    /* [WK_TILE_ROWS][16], as many of the 16 as the instruction set has lanes */

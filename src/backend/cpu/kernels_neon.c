@@ -8,6 +8,7 @@
 #include <math.h>
 #include "backend/cpu/rows_body.h"
 #include "backend/cpu/attention_body.h"
+#include "backend/cpu/kv_body.h"
 #include "backend/cpu/rows_grad_body.h"
 #include "backend/cpu/attention_grad_body.h"
 

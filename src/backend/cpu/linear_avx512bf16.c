@@ -156,6 +156,6 @@ BF16 static void mul_pairs(int64_t n_m, int64_t n_n, bool add, int64_t n_k, cons
 const wk_linear_set wk_linear_avx512bf16 = {
     .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI | WK_CPU_AVX512_BF16, .name = "avx512-bf16",
     .round_bf16 = round_bf16, .mul_bf16 = mul_bf16, .mul_thin = mul_thin, .pair_inputs = 2048,
-    .pairs = { round_bf16, pair_rows, mul_pairs },
+    .pairs = { round_bf16, pair_rows, mul_pairs, wk_attend_avx512bf16 },
 };
 #endif

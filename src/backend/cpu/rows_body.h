@@ -2,12 +2,6 @@
  * A sum runs over four vectors of lanes, which are added in pairs at the end: an order that n alone fixes. */
 
 /* n floats or a vector, whichever is less. */
-INLINE vf get(const float *p, int64_t n) { return n < VW ? vf_load_n(p, n) : vf_load(p); }
-INLINE void put(float *p, vf v, int64_t n) {
-    if (n < VW) vf_store_n(p, v, n);
-    else vf_store(p, v);
-}
-
 /* sum of a * b; with w, of a * b * w. */
 INLINE float dot(const float *a, const float *b, const float *w, int64_t n) {
     vf s[4] = { vf_zero(), vf_zero(), vf_zero(), vf_zero() };

@@ -25,7 +25,10 @@
 #define WK_UNROLL _Pragma("GCC unroll 32")
 #endif
 
-#if defined(WK_SIMD_AVX512)
+#if defined(WK_SIMD_AVX512) && defined(WK_SIMD_BF16)
+WK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
+enum { VW = 16, TILE_M = 6, TILE_N = 4 };
+#elif defined(WK_SIMD_AVX512)
 WK_TARGET("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
 enum { VW = 16, TILE_M = 6, TILE_N = 4 };  /* lanes; rows and vectors of a register tile */
 #elif defined(WK_SIMD_AVX2)
@@ -67,6 +70,12 @@ INLINE void vf_store_n(float *p, vf v, int64_t n) {
     float t[VW];
     vf_store(t, v);
     memcpy(p, t, (size_t)n * sizeof *t);
+}
+/* The same, and whole vectors at once. */
+INLINE vf get(const float *p, int64_t n) { return n < VW ? vf_load_n(p, n) : vf_load(p); }
+INLINE void put(float *p, vf v, int64_t n) {
+    if (n < VW) vf_store_n(p, v, n);
+    else vf_store(p, v);
 }
 /* Lane by lane: where m is all ones a, where it is zero b. */
 INLINE vf vf_select(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
@@ -115,6 +124,20 @@ INLINE void vf_to_f16(uint16_t *p, vf v) {
     for (int i = 0; i < VW; i++) p[i] = wk_f32_to_f16(v[i]);
 }
 INLINE vf vf_from_i8(const int8_t *p) { return (vf){ p[0], p[1], p[2], p[3] }; }
+#endif
+
+#if defined(WK_SIMD_BF16)
+/* bfloat16, rounded to the nearest; of a lane's pair the even number is in the lower half */
+INLINE vu vu_load(const uint32_t *p) { return (vu)_mm512_loadu_si512(p); }
+INLINE vu vu_all(const uint32_t *p) { return (vu)_mm512_set1_epi32((int32_t)*p); }
+INLINE void vu_store(uint32_t *p, vu v) { _mm512_storeu_si512(p, (__m512i)v); }
+INLINE void vf_to_bf16(uint16_t *p, vf v) { _mm256_storeu_si256((__m256i *)(void *)p, (__m256i)_mm512_cvtneps_pbh(v)); }
+INLINE vu vu_pairs(vf even, vf odd) {
+    static const uint16_t from[32] = { 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23,
+                                       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31 };
+    return (vu)_mm512_permutexvar_epi16(_mm512_loadu_si512(from), (__m512i)_mm512_cvtne2ps_pbh(odd, even));
+}
+INLINE vf vf_dot_pairs(vu a, vu b, vf c) { return _mm512_dpbf16_ps(c, (__m512bh)b, (__m512bh)a); }
 #endif
 
 /* 8-bit floats: fraction and exponent moved into place are 2^-120 (e4m3) or 2^-112 times their value; what is no number gets
