@@ -46,6 +46,9 @@ static uint32_t print_of(const wk_dataset *d) {
 }
 
 static wick_status read_data(wick_train *t) {
+    if (t->model->m->hp.classify && t->model->m->hp.n_label < 2)
+        return wk_fail(WICK_E_UNSUPPORTED, "the model's head has a single output, as for regression, and its loss would always be "
+                       "0: classifiers of two classes and more can be trained");
     if (!wk_is_folder(t->o.data))
         return wk_fail(WICK_E_IO,
                        "%s: is no folder; data names the folder with train.jsonl, and valid.jsonl and test.jsonl where there "
@@ -102,8 +105,8 @@ static wick_status read_keys(const wick_train *t, wk_trainer_options *o) {
                            "score can", t->o.modules_to_save[k]);
         o->whole |= projections[i].whole;
     }
-    /* As PEFT does for SEQ_CLS: a classifier's head is learnt with the adapter. */
-    if (!t->o.n_keys && t->model->m->hp.classify && !wk_train_is_full(t)) o->whole |= WK_WHOLE_HEAD;
+    /* As PEFT does for SEQ_CLS: a classifier's head is learnt with the adapter, whatever the keys are. */
+    if (t->model->m->hp.classify && !wk_train_is_full(t)) o->whole |= WK_WHOLE_HEAD;
     return WICK_OK;
 }
 

@@ -19,9 +19,10 @@ enum { N_NUMBER = 13 };
 static const char *const names[N_NUMBER] = { "iteration", "next", "loss_sum", "n_loss",  "busy_s",  "n_row", "trained",
                                              "rate",      "norm", "best_val", "n_worse", "seconds", "print" };
 
-/* Options that a run goes on with as it began, by what the user calls them; those of the rate; and those that can be written in
- * several ways (scale, or alpha): whether they still mean the same the trainer's own state tells, and if not they are named. */
-typedef enum keeping { KEPT, OF_RATE, OF_SHAPE } keeping;
+/* Options that a run goes on with as it began, by what the user calls them; the rate's, and the model's path, whose change is told
+ * of: the model may have moved, or be another of the same shapes; and those that can be written in several ways (scale, or alpha):
+ * whether they still mean the same the trainer's own state tells, and if not they are named. */
+typedef enum keeping { KEPT, TOLD, OF_SHAPE } keeping;
 static const struct { const char *key; keeping how; } kept[] = {
     { "resume_adapter_file", KEPT },
     { "batch_size", KEPT },
@@ -37,11 +38,12 @@ static const struct { const char *key; keeping how; } kept[] = {
     { "weight_decay", KEPT },
     { "max_grad_norm", KEPT },
     { "label_smoothing", KEPT },
-    { "learning_rate", OF_RATE },
-    { "lr_schedule.name", OF_RATE },
-    { "lr_schedule.arguments", OF_RATE },
-    { "lr_schedule.warmup", OF_RATE },
-    { "lr_schedule.warmup_init", OF_RATE },
+    { "model", TOLD },
+    { "learning_rate", TOLD },
+    { "lr_schedule.name", TOLD },
+    { "lr_schedule.arguments", TOLD },
+    { "lr_schedule.warmup", TOLD },
+    { "lr_schedule.warmup_init", TOLD },
     { "num_layers", OF_SHAPE },
     { "lora_parameters.keys", OF_SHAPE },
     { "lora_parameters.scale", OF_SHAPE },
@@ -82,7 +84,7 @@ static wick_status check_options(wick_train *t, const json_t *had) {
         option_text(&t->o, key, &now);
         if (now.failed) st = wk_fail_memory(now.len, "an option");
         else if (!was || !strcmp(was, now.ptr)) {}  /* as it was, or no word of it from an earlier version */
-        else if (kept[i].how == OF_RATE) wk_train_warn(t, "%s is %s now; it was %s before", key, now.ptr, was);
+        else if (kept[i].how == TOLD) wk_train_warn(t, "%s is %s now; it was %s before", key, now.ptr, was);
         else if (kept[i].how == OF_SHAPE) {
             size_t n = strlen(t->reshaped);
             snprintf(t->reshaped + n, sizeof t->reshaped - n, "%s%s was %s and is %s now", n ? "; " : "", key, shown(was),

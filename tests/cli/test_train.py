@@ -190,6 +190,9 @@ def test_resume(tmp):
     err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "14", "--learning-rate", "0.5",
                "--warmup", "3")[1]
     assert "learning_rate is 0.5 now; it was " in err and "; lr_schedule.warmup is 3 now; it was 0 before" in err, err
+    os.symlink(os.path.abspath(MODEL), f"{tmp}/moved")
+    err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "15", "-m", "moved")[1]
+    assert 'model is "moved" now; it was ' in err, err
     with open(f"{tmp}/data/train.jsonl", "a", encoding="utf-8") as f:
         f.write('{"text":"more"}\n')
     err = wick(tmp, "train", "train.yaml", "--adapter-path", "a8", "--resume", "--iters", "20", code=1)[1]
@@ -580,6 +583,10 @@ def test_classifier(tmp):
         best = [max(range(3), key=lambda c: z[3 * i + c]) for i in range(len(held_out))]
         right = sum("abc"[b] == t[0] for b, t in zip(best, held_out)) / len(held_out)
         assert least <= right <= most, (lora, right)
+    # The head is learnt whatever the keys are.
+    wick(tmp, "train", "train.yaml", "--keys", "q_proj", "--adapter-path", "narrow", "--iters", "2")
+    found = json.loads(wick(tmp, "adapters", "inspect", "model", "narrow", "-o", "json")[0])
+    assert "score" in json.dumps(found), found
 
 
 def test_output(tmp):

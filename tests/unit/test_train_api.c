@@ -167,6 +167,10 @@ static void test_wrong(void **state) {
     wick_train_free(t);
     wick_train_free(NULL);
     wick_model_free(m);
+    m = open_model("data/models/qwen2-classify");
+    m->m->hp.n_label = 1;
+    refused(wick_train_new(m, &o, true, &t), WICK_E_UNSUPPORTED, "a single output, as for regression");
+    wick_model_free(m);
     wick_model_options mo;
     wick_model_defaults(&mo);
     mo.vocab_only = true;
