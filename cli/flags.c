@@ -26,6 +26,14 @@ static const struct { const char *name, *why; } foreign[] = {
     { "--no-conversation", "to continue a text as it is, use --raw" },
     { "-fa", "attention is always computed in one pass here; leave it out" },
     { "--flash-attn", "attention is always computed in one pass here; leave it out" },
+    { "--train", "wick train does nothing else; leave it out" },
+    { "--lr", "that is --learning-rate here" },
+    { "--epochs", "training counts micro-batches, --iters; --dry-run says how many epochs they are" },
+    { "--num-epochs", "training counts micro-batches, --iters; --dry-run says how many epochs they are" },
+    { "--lora-rank", "that is --rank here" },
+    { "--lora-r", "that is --rank here" },
+    { "--lora-layers", "that is --num-layers here" },
+    { "--output-dir", "that is --adapter-path here" },
 };
 
 static bool wrong(opts *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -25,7 +25,7 @@ extern const verb verbs[N_VERB];
 typedef struct str_list { const char **ptr; size_t n; } str_list;
 
 /* Keys of a training that are flags: so many with a text, so many yes or no. */
-enum { N_TRAIN_TEXT = 33, N_TRAIN_YES = 8 };
+enum { N_TRAIN_TEXT = 34, N_TRAIN_YES = 8 };
 
 /* What a command line says. A number that was not given is 0: ask flag_given(). Strings are borrowed from argv and environ. */
 typedef struct opts {

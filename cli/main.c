@@ -19,6 +19,7 @@ static const struct { const char *name, *instead; } foreign[] = {
     { "quantize", "wick convert MODEL -o OUT.gguf --type q8_0 (or q4_0) makes smaller weights" },
     { "perplexity", "wick eval MODEL -f FILE measures it" },
     { "finetune", "wick train FILE does that" },
+    { "lora", "wick train FILE trains one, wick run MODEL --lora PATH uses it" },
     { "export-lora", "wick merge MODEL ADAPTER -o OUT does that" },
     { "cli", "wick run MODEL answers one prompt, wick chat MODEL talks" },
     { "generate", "wick run MODEL answers one prompt, with --raw it continues a text" },

@@ -67,9 +67,11 @@ static wick_status is_mlx(const wk_lora_folder *f, bool *mlx) {
 
 static wick_status read_folder(const wk_model *m, const char *folder, const char *file, wk_lora_data *d) {
     json_t *config = NULL;
-    bool mlx = false;
+    bool mlx = false, is_folder;
+    wick_status st = wk_folder_look(folder, &is_folder);  /* a name that is nowhere is told as it was given */
+    if (st) return st;
     char *path = wk_path_join(folder, "adapter_config.json");
-    wick_status st = path ? wk_json_read(path, MAX_CONFIG_BYTES, &config) : wk_fail_memory(strlen(folder), "a path");
+    st = path ? wk_json_read(path, MAX_CONFIG_BYTES, &config) : wk_fail_memory(strlen(folder), "a path");
     wk_lora_folder f = { folder, file, path, config };
     if (!st && !json_is_object(config)) st = wk_fail(WICK_E_FORMAT, "%s: it is not a JSON object", path);
     if (!st) st = is_mlx(&f, &mlx);

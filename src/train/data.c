@@ -71,11 +71,25 @@ static wick_status empty_nulls(json_t *chat) {
     return st;
 }
 
+/* Other programs' names for the assistant, whose words would be masked here as anybody's. */
+static wick_status check_roles(const json_t *messages) {
+    static const char *const theirs[] = { "gpt", "bot", "model", "ai", "chatgpt", "Assistant" };
+    const char *found = NULL;
+    for (size_t i = 0; i < json_array_size(messages); i++) {
+        const char *role = json_string_value(json_object_get(json_array_get(messages, i), "role"));
+        if (role && !strcmp(role, "assistant")) return WICK_OK;
+        for (size_t k = 0; role && k < sizeof theirs / sizeof *theirs; k++) if (!strcmp(role, theirs[k])) found = theirs[k];
+    }
+    return found ? wk_fail(WICK_E_FORMAT, "has no message of the role \"assistant\", whose words are learnt, but of \"%s\"", found)
+                 : WICK_OK;
+}
+
 static wick_status from_messages(const wick_model *m, json_t *line, bool mask_prompt, wk_ids *ids, wk_ids *labels) {
     wk_buf said = { 0 };
     json_t *chat = json_copy(line);
     bool whole = json_object_size(chat) == json_object_size(line);  /* jansson copies what memory allows */
     wick_status st = whole ? empty_nulls(chat) : wk_fail_memory(64, "a conversation");
+    if (!st && mask_prompt) st = check_roles(json_object_get(chat, "messages"));
     if (!st) st = wk_mask_chat(m, chat, ids, &said);
     if (!st) st = label_rest(ids, 0, labels);
     for (size_t i = 0; !st && mask_prompt && i < ids->len; i++) if (!said.ptr[i]) labels->ptr[i] = WK_NO_LABEL;
@@ -195,9 +209,23 @@ static wick_status from_class(const wick_model *m, json_t *line, wk_ids *ids, in
     return st ? st : wk_tokenize(m->m->tokenizer, &text, 1, true, ids);
 }
 
+static wick_status unknown_keys(json_t *line) {
+    static const char want[] = "has none of \"messages\", \"prompt\" and \"completion\", \"text\", \"input_ids\"";
+    char has[160] = "";
+    const char *key;
+    json_t *v;
+    json_object_foreach(line, key, v) {
+        size_t n = strlen(has);
+        if (n + strlen(key) + 16 < sizeof has) snprintf(has + n, sizeof has - n, "%s\"%s\"", n ? ", " : "; it has ", key);
+    }
+    return wk_fail(WICK_E_FORMAT, "%s%s", want, has);
+}
+
 wick_status wk_sample_parse(const wick_model *m, json_t *line, bool mask_prompt, wk_ids *ids, wk_ids *labels, int32_t *cls) {
     *cls = -1;
-    if (!json_is_object(line)) return wk_fail(WICK_E_FORMAT, "is not a JSON object");
+    if (!json_is_object(line))
+        return wk_fail(WICK_E_FORMAT, "is not a JSON object%s",
+                       json_is_array(line) ? ": each line is one, and they stand in no list" : "");
     bool labelled = json_object_get(line, "label");
     if (m->m->hp.classify && !labelled)
         return wk_fail(WICK_E_FORMAT, "has no \"label\": this model is a classifier and learns from \"text\" and \"label\"");
@@ -210,7 +238,7 @@ wick_status wk_sample_parse(const wick_model *m, json_t *line, bool mask_prompt,
     if (json_object_get(line, "prompt") || json_object_get(line, "completion"))
         return from_pair(m, line, mask_prompt, ids, labels);
     if (json_object_get(line, "text")) return from_text(m, line, ids, labels);
-    return wk_fail(WICK_E_FORMAT, "has none of \"messages\", \"prompt\" and \"completion\", \"text\", \"input_ids\"");
+    return unknown_keys(line);
 }
 
 /* ---- a file ---- */

@@ -246,7 +246,7 @@ static void refusals(void **state) {
     wick_adapter *a = NULL;
     char path[160];
     assert_non_null(mkdtemp(folder));
-    refused(wick_adapter_load(m, "data/no-such", &a), WICK_E_IO, "data/no-such/adapter_config.json");
+    refused(wick_adapter_load(m, "data/no-such", &a), WICK_E_IO, "data/no-such: No such file");
     refused(wick_adapter_load(NULL, R8, &a), WICK_E_ARG, "model");
     refused(wick_adapter_load(m, NULL, &a), WICK_E_ARG, "path");
     refused(wick_adapter_load(m, R8, NULL), WICK_E_ARG, "out");

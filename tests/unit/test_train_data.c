@@ -95,6 +95,8 @@ static void test_forms(void **state) {
     holds(m, "{\"prompt\":\"Hi\",\"completion\":\"Yes\"}", false, "<|user|>Hi<|end|><|assistant|>Yes<|end|>");
     holds(m, "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}," CALL "]}", true, "<|end|>");  /* and not "None" */
     wick_train_sample s;
+    refused(wick_train_sample_read(m, "{\"messages\":[{\"role\":\"user\",\"content\":\"H\"},{\"role\":\"gpt\",\"content\":\"x\"}]}",
+                                   true, &s), WICK_E_FORMAT, "but of \"gpt\"");
     ok(wick_train_sample_read(m, "{\"text\":\"<|user|>a\"}", true, &s));  /* a text may spell control tokens */
     assert_true(s.n >= 2 && wick_token_is_control(m, s.ids[s.n - 3 < s.n ? s.n - 3 : 0]));
     assert_memory_equal(s.ids, s.labels, s.n * sizeof *s.ids);
@@ -299,6 +301,9 @@ static void test_files(void **state) {
     refused(read_text(m, "{\"input_ids\":[1,2]}\n{\"input_ids\":[1,2,3]}\n", 2, true, &d), WICK_E_LENGTH, "line 2: has 3 tokens");
     refused(read_text(m, "{\"input_ids\":[1,2]}\n{\"input_ids\":[1,2}\n", 2, false, &d), WICK_E_FORMAT, "line 2, column");
     refused(read_text(m, "{\"input_ids\":[1,2]}\n\n{\"x\":1}\n", 2, false, &d), WICK_E_FORMAT, "line 3: has none of");
+    refused(read_text(m, "{\"instruction\":\"a\",\"output\":\"b\"}", 2, false, &d), WICK_E_FORMAT,
+            "it has \"instruction\", \"output\"");
+    refused(read_text(m, "[{\"input_ids\":[1,2]}]", 2, false, &d), WICK_E_FORMAT, "stand in no list");
     refused(read_text(m, "", 2, false, &d), WICK_E_FORMAT, "is empty");
     refused(read_text(m, " \n\n", 2, false, &d), WICK_E_FORMAT, "is empty");
     refused(read_text(m, "{\"input_ids\":[1,2],\"labels\":[1,-100]}", 2, false, &d), WICK_E_FORMAT,
