@@ -58,8 +58,9 @@ const verb verbs[N_VERB] = {
     [VERB_CONVERT] = { "convert", NULL, "MODEL -o OUT", "write a GGUF file from a folder, or a folder from a GGUF file",
         "OUT ends in .gguf: a GGUF file is written, from a Hugging Face folder or with other types from another GGUF file; else a "
         "folder, from a GGUF file. Tokenizer and chat template go along. Weights that keep their type keep every bit; quantised "
-        "weights become floats in a folder. In a GGUF file norms, biases and routers are F32, and rows that are no multiple of 32 "
-        "stay F16; q8_0 holds for all other matrices, q4_0 for all but the embedding and the output, which are Q8_0.",
+        "weights become floats in a folder, and in a GGUF file where --type says so. In a GGUF file norms, biases and routers are "
+        "F32, and rows that are no multiple of 32 stay F16; q8_0 holds for all other matrices, q4_0 for all but the embedding and "
+        "the output, which are Q8_0.",
         { "wick convert model.gguf -o folder --type bf16", "wick convert folder -o model.gguf",
           "wick convert folder -o model.gguf --type q8_0" }, false },
     [VERB_ADAPTERS] = { "adapters", NULL, "inspect|convert MODEL ADAPTER", "say what an adapter holds, or change its format",

@@ -254,14 +254,15 @@ wick_status wk_plan_gguf(wk_conversion *c, const wk_checkpoint *source) {
         const wk_tensor *s = wk_checkpoint_tensor(source, i);
         wk_tensor t = *s;
         char name[128];
-        if (s->n_dim > 1 && c->typed && is_float(s->dtype) && !is_router(s->name))
-            t.dtype = gguf_type(c, is_outer(s->name), wk_tensor_cols(s));
-        bool done = s->dtype == gguf_type(c, is_outer(s->name), wk_tensor_cols(s));
-        if (s->n_dim > 1 && c->typed && wk_dtypes[s->dtype].quantised && !done)
+        bool quantised = wk_dtypes[s->dtype].quantised, typed = c->typed && s->n_dim > 1 && (quantised || is_float(s->dtype));
+        wk_dtype want = typed ? gguf_type(c, is_outer(s->name), wk_tensor_cols(s)) : s->dtype;
+        if (quantised && !is_float(want) && s->dtype != want)
             return wk_fail(WICK_E_UNSUPPORTED,
                            "%s: tensor \"%s\" is %s already: quantising it again would lose more; convert a file with F32, F16 or "
                            "BF16 weights",
                            c->from, wk_show(s->name).text, wk_dtypes[s->dtype].name);
+        if (!is_router(s->name)) t.dtype = want;
+        c->quantised = c->quantised || (quantised && t.dtype != s->dtype);
         snprintf(name, sizeof name, "%.*s", (int)(s->name.len < 100 ? s->name.len : 100), s->name.ptr);
         st = add(c, name, &t, &(wk_origin){ .plain = s });
     }
