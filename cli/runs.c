@@ -118,8 +118,8 @@ static bool list_run(const wk_run *r, void *user) {
     const char *slash = strrchr(r->model, '/'), *clock = strlen(r->started) > 15 ? r->started + 11 : "";
     wk_buf line = { 0 };
     if (l->n == 1) {
-        wk_buf_printf(&line, "%4s  %-16s  %-11s %6s %8s %8s  %-24s %s", "run", "started (UTC)", "status", "iter", "loss", "val loss",
-                      "name", "model");
+        wk_buf_printf(&line, "%4s  %-16s  %-11s %6s %8s %8s  %-24s %s", "run", "started (UTC)", "status", "iter", "loss",
+                      "val loss", "name", "model");
         add_line(l, &line);
     }
     wk_buf_printf(&line, "%4lld  %.10s %.5s  %-11s %6d", (long long)r->id, r->started, clock, r->status, r->last.iteration);
