@@ -102,6 +102,15 @@ static int read_options(const opts *o, wick_train_options *t) {
     return code ? code : check_beside(file, t->data);
 }
 
+/* Linux promises more memory than there is, and ends who takes it. */
+static void tell_memory(const wick_train_info *x, const wick_train_options *o) {
+    uint64_t room = wk_free_memory();
+    char s[2][32];
+    if (room && x->n_bytes > room)
+        fprintf(stderr, "wick: training takes about %s, and %s of memory are free: a smaller batch_size or max_seq_length%s takes "
+                "less\n", show_bytes(x->n_bytes, s[0]), show_bytes(room, s[1]), o->grad_checkpoint ? "" : ", or grad_checkpoint,");
+}
+
 /* ---- dry run ---- */
 
 static int describe(const wick_train *t, const wick_train_options *o, const cli_model *m) {
@@ -139,6 +148,7 @@ static int describe(const wick_train *t, const wick_train_options *o, const cli_
     if (x.warning) fprintf(stderr, "wick: %s\n", x.warning);
     wk_buf_printf(&b, "memory     %s = %s model + %s training", show_bytes(model + x.n_bytes, s[0]), show_bytes(model, s[1]),
                   show_bytes(x.n_bytes, s[2]));
+    tell_memory(&x, o);
     return out_buf(&b) ? EXIT_DONE : EXIT_FAILED;
 }
 
@@ -296,6 +306,7 @@ static int run(const opts *o, wick_train *t, const wick_train_options *to) {
     s.from = s.saved = info.iteration;
     e.point.iteration = info.iteration;
     if (info.warning && !o->quiet) fprintf(stderr, "wick: %s\n", info.warning);
+    if (!o->quiet) tell_memory(&info, to);
     if (info.n_cut && !o->quiet)
         fprintf(stderr, "wick: samples longer than max_seq_length, which are cut: %llu (the longest has %d tokens)\n",
                 (unsigned long long)info.n_cut, info.longest);

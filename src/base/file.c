@@ -423,12 +423,18 @@ size_t wk_resident_bytes(void) {
     return here * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* getrusage() would count what the process that started this one had in memory. */
-size_t wk_peak_bytes(void) {
+/* A number of kilobytes from a file of the system's, by its name there; 0: it is not there. */
+static uint64_t system_kb(const char *path, const char *name) {
     char line[128];
-    unsigned long peak = 0;
-    FILE *f = fopen("/proc/self/status", "re");
-    while (f && !peak && fgets(line, sizeof line, f)) if (sscanf(line, "VmHWM: %lu kB", &peak) != 1) peak = 0;
+    uint64_t kb = 0;
+    FILE *f = fopen(path, "re");
+    while (f && !kb && fgets(line, sizeof line, f))
+        if (!strncmp(line, name, strlen(name))) kb = strtoull(line + strlen(name), NULL, 10);
     if (f) fclose(f);
-    return (size_t)peak * 1024;
+    return kb;
 }
+
+/* getrusage() would count what the process that started this one had in memory. */
+size_t wk_peak_bytes(void) { return (size_t)system_kb("/proc/self/status", "VmHWM:") * 1024; }
+
+uint64_t wk_free_memory(void) { return system_kb("/proc/meminfo", "MemAvailable:") * 1024; }

@@ -79,5 +79,7 @@ uint64_t wk_io_count(void);
 size_t wk_resident_bytes(void);
 /* The most that there was at once; 0: the system does not tell. */
 size_t wk_peak_bytes(void);
+/* What of the machine's memory could still be had; 0: the system does not tell. */
+uint64_t wk_free_memory(void);
 
 #endif

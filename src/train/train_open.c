@@ -192,6 +192,14 @@ static void compare_initial(wick_train *t, const wk_trainer_options *o, const wk
     }
 }
 
+/* What has no room is nearly always what a micro-batch's rows take. */
+static wick_status too_large(const wk_trainer_options *o) {
+    char was[256];
+    snprintf(was, sizeof was, "%s", wick_last_error());
+    return wk_fail(WICK_E_MEMORY, "%s, where a micro-batch has up to %d tokens: a smaller batch_size or max_seq_length%s takes "
+                   "less", was, o->max_row, o->checkpoint ? "" : ", or grad_checkpoint,");
+}
+
 static wick_status make_trainer(wick_train *t) {
     wk_trainer_options o = wk_trainer_defaults();
     wk_lora_data *initial = NULL;
@@ -216,7 +224,7 @@ static wick_status make_trainer(wick_train *t) {
     wick_status st = read_keys(t, &o);
     if (!st) st = read_initial(t, &initial);
     if (!st && initial) compare_initial(t, &o, initial);
-    if (!st) st = wk_trainer_new(t->model->m, &o, initial, &t->trainer);
+    if (!st && (st = wk_trainer_new(t->model->m, &o, initial, &t->trainer)) == WICK_E_MEMORY) st = too_large(&o);
     wk_lora_data_free(initial);
     return st;
 }

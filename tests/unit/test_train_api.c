@@ -179,6 +179,30 @@ static void test_wrong(void **state) {
     wick_model_free(m);
 }
 
+/* Memory that ends anywhere on the way to a trainer: nothing is left, and what the rows take says what would take less. */
+static void test_memory(void **state) {
+    (void)state;
+    wick_model *m = open_model("data/models/llama-chat");
+    wick_train_options o = options();
+    wick_train *t = NULL;
+    int n_hint = 0;
+    uint64_t live = wk_alloc_live();
+    clear();
+    wick_status st = WICK_E_MEMORY;
+    for (uint64_t i = 1; st; i += 1 + i / 8) {
+        wk_alloc_fail_at(i);
+        st = wick_train_new(m, &o, true, &t);
+        wk_alloc_fail_at(0);
+        if (!st) break;
+        assert_int_equal(st, WICK_E_MEMORY);
+        n_hint += strstr(wick_last_error(), "a smaller batch_size or max_seq_length, or grad_checkpoint, takes less") != NULL;
+        assert_int_equal(wk_alloc_live(), live);
+    }
+    assert_true(n_hint > 3);
+    wick_train_free(t);
+    wick_model_free(m);
+}
+
 /* Every fine-tune type, optimiser and schedule runs a few steps. */
 static void test_kinds(void **state) {
     (void)state;
@@ -214,6 +238,7 @@ static void test_kinds(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_steps), cmocka_unit_test(test_wrong), cmocka_unit_test(test_kinds) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_steps), cmocka_unit_test(test_wrong), cmocka_unit_test(test_kinds),
+                                        cmocka_unit_test(test_memory) };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
