@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAX_COMPARED = 8 };
 
@@ -61,7 +62,7 @@ static void free_run(kept *k) {
 
 /* ---- list ---- */
 
-typedef struct listing { wk_buf b; bool json; size_t n; } listing;
+typedef struct listing { wk_buf b; bool json; size_t n, width; } listing;  /* width 0: no terminal */
 
 static void put_loss(wk_buf *b, double v) {
     if (isfinite(v)) wk_buf_printf(b, "%9.4f", v);
@@ -96,6 +97,17 @@ static void put_run_json(wk_buf *b, const wk_run *r) {
     wk_buf_char(b, '}');
 }
 
+/* On a terminal a line stays one line; show has the whole names. */
+static void add_line(listing *l, wk_buf *line) {
+    size_t n = line->len;
+    if (l->width && n > l->width)
+        for (n = l->width; n && ((unsigned char)line->ptr[n] & 0xC0) == 0x80;) n--;
+    if (line->ptr) wk_buf_add(&l->b, line->ptr, n);
+    wk_buf_char(&l->b, '\n');
+    l->b.failed |= line->failed;
+    wk_buf_free(line);
+}
+
 static bool list_run(const wk_run *r, void *user) {
     listing *l = user;
     l->n++;
@@ -103,20 +115,23 @@ static bool list_run(const wk_run *r, void *user) {
         put_run_json(&l->b, r);
         return true;
     }
-    if (l->n == 1)
-        wk_buf_printf(&l->b, "%4s  %-20s  %-11s %9s %9s %9s  %-24s %s\n", "run", "started", "status", "iteration", "loss",
+    const char *slash = strrchr(r->model, '/'), *clock = strlen(r->started) > 15 ? r->started + 11 : "";
+    wk_buf line = { 0 };
+    if (l->n == 1) {
+        wk_buf_printf(&line, "%4s  %-16s  %-11s %6s %8s %8s  %-24s %s", "run", "started (UTC)", "status", "iter", "loss",
                       "val loss", "name", "model");
-    wk_buf_printf(&l->b, "%4lld  %-20s  %-11s %9d ", (long long)r->id, r->started, r->status, r->last.iteration);
-    put_loss(&l->b, r->last.train_loss);
-    wk_buf_char(&l->b, ' ');
-    put_loss(&l->b, r->last.val_loss);
-    const char *slash = strrchr(r->model, '/');
-    wk_buf_printf(&l->b, "  %-24s %s\n", r->name, slash && slash[1] ? slash + 1 : r->model);
+        add_line(l, &line);
+    }
+    wk_buf_printf(&line, "%4lld  %.10s %.5s  %-11s %6d", (long long)r->id, r->started, clock, r->status, r->last.iteration);
+    put_loss(&line, r->last.train_loss);
+    put_loss(&line, r->last.val_loss);
+    wk_buf_printf(&line, "  %-24s %s", r->name, slash && slash[1] ? slash + 1 : r->model);
+    add_line(l, &line);
     return true;
 }
 
 static int list(wk_runs *db, bool json) {
-    listing l = { .json = json };
+    listing l = { .json = json, .width = isatty(STDOUT_FILENO) ? (size_t)term_width(STDOUT_FILENO) : 0 };
     if (json) wk_buf_str(&l.b, "{\"runs\":[");
     int code = cli_status(wk_runs_each(db, 0, list_run, &l));
     if (!code && json) {

@@ -597,7 +597,7 @@ def test_output(tmp):
     assert list(json.loads(out.splitlines()[0])) == KEYS
     assert wick(tmp, "train", "train.yaml", "--overwrite", "-q") == ("", "")
     runs = wick(tmp, "runs")[0]
-    assert runs.splitlines()[0].split()[:3] == ["run", "started", "status"] and len(runs.splitlines()) == 3
+    assert runs.splitlines()[0].split()[:3] == ["run", "started", "(UTC)"] and len(runs.splitlines()) == 3
     shown = wick(tmp, "runs", "show", "2")[0]
     assert "status     done, iteration 12" in shown and "\u2502" in shown and "learning_rate" in shown
     assert re.search(r"^ {9}0 +line: train loss, crosses: validation loss +12$", shown, re.M), shown
@@ -627,13 +627,11 @@ def test_output(tmp):
         assert words in wick(tmp, "runs", *args, code=2)[1]
 
 
-def test_terminal(tmp):
-    """On a terminal a picture stands below the reports."""
-    write_data(tmp)
-    write_options(tmp, samples=0)
+def on_terminal(tmp, columns, *args):
+    """What the program prints on a terminal of so many columns."""
     master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 25, 80, 0, 0))
-    p = subprocess.Popen([PROGRAM, "train", "train.yaml"], stdin=slave, stdout=slave, stderr=slave, env=environment(tmp), cwd=tmp)
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
+    p = subprocess.Popen([PROGRAM, *args], stdin=slave, stdout=slave, stderr=slave, env=environment(tmp), cwd=tmp)
     os.close(slave)
     seen = b""
     while select.select([master], [], [], 100)[0]:
@@ -646,30 +644,30 @@ def test_terminal(tmp):
         seen += more
     assert p.wait(timeout=60) == 0
     os.close(master)
-    text = seen.decode()
+    return seen.decode()
+
+
+def test_terminal(tmp):
+    """On a terminal a picture stands below the reports."""
+    write_data(tmp)
+    write_options(tmp, samples=0, project_name="a\u00e9" * 20)
+    text = on_terminal(tmp, 80, "train", "train.yaml")
     assert "\u2502" in text and any("\u2800" < c <= "\u28ff" for c in text), text
-    assert "iteration 3 of 12" in text and "\x1b[J" in text
+    assert "iteration 3 of 12," in text and re.search(r"\riteration 0 of 12\x1b", text) and "\x1b[J" in text
     reports = re.findall(r"Iter \d+/12:[^\r\n]*", text)
     assert len(reports) == 5 and all(len(report) < 80 for report in reports), reports
     assert re.search(r"^Iter 12/12: train loss .* tok/s, val loss", reports[-1]), reports
+    # In the list of runs each stays one line, cut where the terminal ends, whole characters though.
+    for columns in (80, 81):
+        lines = on_terminal(tmp, columns, "runs").splitlines()
+        assert len(lines) == 2 and all(70 < len(line.encode()) <= columns for line in lines), lines
+    assert "a\u00e9" * 20 + " llama-chat" in wick(tmp, "runs")[0]
     # In a narrow one the line that tells of the step stays one line.
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 20, 0, 0))
-    p = subprocess.Popen([PROGRAM, "train", "train.yaml", "--adapter-path", "narrow"], stdin=slave, stdout=slave, stderr=slave,
-                         env=environment(tmp), cwd=tmp)
-    os.close(slave)
-    text = b""
-    while select.select([master], [], [], 100)[0]:
-        try:
-            text += os.read(master, 65536)
-        except OSError:
-            break
-    assert p.wait(timeout=60) == 0
-    os.close(master)
+    text = on_terminal(tmp, 20, "train", "train.yaml", "--adapter-path", "narrow")
     # Reports leave out what does not fit, down to the two losses.
-    report = re.findall(r"Iter 12/12:[^\r\n]*", text.decode())[0]
+    report = re.findall(r"Iter 12/12:[^\r\n]*", text)[0]
     assert re.fullmatch(r"Iter 12/12: train loss \d\.\d{4}, val loss \d\.\d{4}", report), report
-    lines = re.findall(r"\riteration[^\x1b]*", text.decode())
+    lines = re.findall(r"\riteration[^\x1b]*", text)
     assert lines and all(len(line) <= 20 for line in lines), lines
 
 
