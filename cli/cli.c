@@ -134,11 +134,13 @@ void term_status(const opts *o, const char *fmt, ...) {
 
 volatile sig_atomic_t interrupted;
 static wick_session *volatile running;
+static wick_train *volatile training;
 
 static void on_signal(int sig) {
     (void)sig;
     interrupted = 1;
     if (running) wick_session_cancel(running);
+    if (training) wick_train_cancel(training);
 }
 
 void sig_begin(void) {
@@ -163,6 +165,8 @@ void sig_again(void) {
 }
 
 void sig_session(wick_session *s) { running = s; }
+
+void sig_train(wick_train *t) { training = t; }
 
 /* ---- JSON ---- */
 

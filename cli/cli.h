@@ -62,6 +62,8 @@ void sig_hangup(void);                /* a closed terminal is as Ctrl-C; unless 
 void sig_again(void);
 /* The session that Ctrl-C stops; NULL: none. */
 void sig_session(wick_session *s);
+/* The training whose evaluation it ends. */
+void sig_train(wick_train *t);
 
 /* ---- a model opened by the flags ---- */
 typedef struct cli_model {

@@ -321,7 +321,7 @@ static int run(const opts *o, wick_train *t, const wick_train_options *to) {
         heard = !e.reported || show_report(&s, &e.point);
         status(&s, &e);
     }
-    if (!code && (interrupted || !heard) && !st && !e.finished) code = stop(&s, t, to, &e);
+    if (!code && (interrupted || !heard) && (!st || st == WICK_E_CANCELLED) && !e.finished) code = stop(&s, t, to, &e);
     else if (!code && (e.finished || st == WICK_E_END)) {
         if (st && !o->quiet) fprintf(stderr, "wick: %s; raise iters to go on\n", wick_last_error());
         code = finish(&s, t, to, &e);
@@ -349,7 +349,9 @@ int verb_train(const opts *o) {
     if (!code) code = cli_open(&x, false, &m);
     if (!code) code = train_status(wick_train_new(m.model, &to, o->dry_run, &t));
     sig_hangup();
+    sig_train(t);
     if (!code) code = o->dry_run ? describe(t, &to, &m) : run(o, t, &to);
+    sig_train(NULL);
     wick_train_free(t);
     if (m.model) cli_close(&m);
     wick_train_options_free(&to);

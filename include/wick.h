@@ -493,9 +493,12 @@ WICK_API wick_status wick_train_describe(const wick_train *t, wick_train_info *i
 /* One micro-batch, and whatever is due after it: an update, a report, an evaluation, a save. The first call of a new run only
  * evaluates valid.jsonl, and lets the model answer what the report shows as its answers before.
  * Errors  WICK_E_END (nothing is left to do), WICK_E_NUMERIC (the loss or the gradients are not finite: the step is named, the last
- *         checkpoint stays), WICK_E_IO (full disk), WICK_E_MEMORY. */
+ *         checkpoint stays), WICK_E_IO (full disk), WICK_E_MEMORY, WICK_E_CANCELLED. */
 WICK_API wick_status wick_train_step(wick_train *t, wick_train_event *event);
-/* Loss on valid.jsonl, or with test on test.jsonl. Errors  WICK_E_ARG (there is no such file), WICK_E_MEMORY. */
+/* Ends an evaluation that runs, which can take minutes; from any thread or a signal handler. Its step returns WICK_E_CANCELLED, and
+ * the next one begins with it anew, also after wick_train_save() and a resume. */
+WICK_API void wick_train_cancel(wick_train *t);
+/* Loss on valid.jsonl, or with test on test.jsonl. Errors  WICK_E_ARG (there is no such file), WICK_E_MEMORY, WICK_E_CANCELLED. */
 WICK_API wick_status wick_train_eval(wick_train *t, bool test, double *loss);
 /* Writes adapter, checkpoint and report as they are now. Errors  WICK_E_IO: what was written before is whole; WICK_E_MEMORY. */
 WICK_API wick_status wick_train_save(wick_train *t);

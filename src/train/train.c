@@ -90,7 +90,7 @@ static wick_status evaluate(wick_train *t, const wk_dataset *d, int n_batch, dou
     for (int i = 0; !st && o.next < d->n && (n_batch < 0 || i < n_batch); i++) {
         double s = 0;
         int64_t k = 0;
-        st = wk_order_next(&o, &t->micro);
+        st = atomic_load(&t->cancel) ? wk_fail(WICK_E_CANCELLED, "cancelled") : wk_order_next(&o, &t->micro);
         wk_train_rows rows = rows_of(&t->micro);
         if (!st) st = wk_trainer_eval(t->trainer, &rows, &s, &k);
         sum += s;
@@ -104,6 +104,7 @@ static wick_status evaluate(wick_train *t, const wk_dataset *d, int n_batch, dou
 wick_status wick_train_eval(wick_train *t, bool test, double *loss) {
     wk_clear_error();
     if (!t || !loss) return wk_fail(WICK_E_ARG, "wick_train_eval: %s is NULL", t ? "loss" : "the training");
+    atomic_store(&t->cancel, false);
     const wk_dataset *d = test ? t->test : t->valid;
     if (!d)
         return wk_fail(WICK_E_ARG, "there is no %s.jsonl in %s%s", test ? "test" : "valid", t->o.data,
@@ -222,19 +223,25 @@ wick_status wick_train_step(wick_train *t, wick_train_event *event) {
     wk_clear_error();
     if (!t || t->dry) return wk_fail(WICK_E_ARG, "wick_train_step: the training is %s", t ? "a dry one" : "NULL");
     e.point = point_now(t);
+    atomic_store(&t->cancel, false);
     wick_status st = WICK_OK;
-    if (t->finished || t->failed || t->at.iteration >= t->o.iters)
+    if (t->finished || t->failed || (t->at.iteration >= t->o.iters && !t->due))
         st = wk_fail(WICK_E_END, "the training is over: %d of %d iterations are done", t->at.iteration, t->o.iters);
     else if (!t->at.iteration && !t->log.n && !t->began) {
         st = begin(t, &e);
-        t->began = true;
+        t->began = st != WICK_E_CANCELLED;
     } else {
-        st = micro_batch(t);
+        st = t->due ? WICK_OK : micro_batch(t);
         if (!st) st = what_is_due(t, &e);
+        t->due = st == WICK_E_CANCELLED;
     }
-    if (st && st != WICK_E_END) t->failed = true;
+    if (st && st != WICK_E_END && st != WICK_E_CANCELLED) t->failed = true;
     if (event) *event = e;
     return st;
+}
+
+void wick_train_cancel(wick_train *t) {
+    if (t) atomic_store(&t->cancel, true);  /* lock-free, so a signal handler may */
 }
 
 wick_status wick_train_save(wick_train *t) {

@@ -8,6 +8,7 @@
 #include "train/report.h"
 #include "train/runs.h"
 #include "train/trainer.h"
+#include <stdatomic.h>
 
 /* What a resumed run needs beside the trainer's own state; checkpoints hold it as JSON. */
 typedef struct wk_progress {
@@ -42,6 +43,8 @@ struct wick_train {
     size_t beside;            /* bytes that the process holds beside weights and trainer: the vocabulary, the data, the program */
     bool dry, began, finished, answered, stopped_early, failed;
     bool best_saved;          /* adapter_path/best is this run's */
+    bool due;                 /* an evaluation was cancelled: it, and what comes after it, is the next step */
+    atomic_bool cancel;
     double started_s;         /* wk_now() less at.seconds */
 };
 

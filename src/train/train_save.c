@@ -106,6 +106,7 @@ static void put_progress(const wick_train *t, wk_buf *b) {
         wk_json_put_num(b, v[i]);  /* NaN and infinity as null */
     }
     put_options(t, b);
+    wk_buf_printf(b, ",\"due\":%s", t->due ? "true" : "false");
     wk_buf_str(b, ",\"before\":[");
     for (size_t i = 0; i < t->n_sample; i++) {
         const char *s = t->sample[i].before ? t->sample[i].before : "";
@@ -133,6 +134,7 @@ static wick_status take_progress(void *training, const char *text, size_t n) {
     if (!st)
         t->at = (wk_progress){ (int)v[0], (uint64_t)v[1], v[2], (int)v[3], v[4], (uint64_t)v[5], (uint64_t)v[6], v[7], v[8],
                                isfinite(v[9]) ? v[9] : INFINITY, (int)v[10], v[11] };
+    t->due = !st && json_is_true(json_object_get(j, "due"));
     const json_t *before = json_object_get(j, "before");
     for (size_t i = 0; !st && i < t->n_sample && i < json_array_size(before); i++) {
         const char *s = json_string_value(json_array_get(before, i));

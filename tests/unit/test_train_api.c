@@ -4,6 +4,8 @@
 #include "support/run.h"
 #include "train/train.h"
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,6 +181,76 @@ static void test_wrong(void **state) {
     wick_model_free(m);
 }
 
+static atomic_bool cancelling;
+
+static void *cancel_on(void *t) {
+    while (atomic_load(&cancelling)) wick_train_cancel(t);
+    return NULL;
+}
+
+/* A step while another thread cancels without end. */
+static wick_status step_cancelled(wick_train *t, wick_train_event *e) {
+    pthread_t thread;
+    atomic_store(&cancelling, true);
+    assert_int_equal(pthread_create(&thread, NULL, cancel_on, t), 0);
+    wick_status st = wick_train_step(t, e);
+    atomic_store(&cancelling, false);
+    pthread_join(thread, NULL);
+    return st;
+}
+
+/* Every evaluation is cancelled once, and the run saved and resumed before it comes again: the same numbers and bytes. */
+static void test_cancel(void **state) {
+    (void)state;
+    wick_model *m = open_model("data/models/llama-chat");
+    wick_train_options o = options();
+    wick_train *t;
+    wick_train_event e = { 0 };
+    char path[160];
+    wk_buf want = { 0 }, got = { 0 };
+    double val[7], train[7];
+    snprintf(path, sizeof path, "%s/adapter_model.safetensors", out);
+    wick_train_cancel(NULL);
+    clear();
+    o.early_stopping = 5;
+    ok(wick_train_new(m, &o, false, &t));
+    for (int i = 0; i <= 6; i++) {
+        ok(wick_train_step(t, &e));
+        val[i] = e.point.val_loss;
+        train[i] = e.point.train_loss;
+    }
+    wick_train_free(t);
+    ok(wk_file_read(path, 1 << 24, &want));
+    o.overwrite = true;
+    ok(wick_train_new(m, &o, false, &t));
+    o.overwrite = false;
+    o.resume = true;
+    for (int i = 0; i <= 6; i++) {
+        wick_status st = step_cancelled(t, &e);
+        assert_int_equal(st, i % 3 ? WICK_OK : WICK_E_CANCELLED);
+        assert_int_equal(e.point.iteration, i);
+        if (st) {
+            assert_false(e.reported || e.saved || e.finished);
+            ok(wick_train_save(t));
+            wick_train_free(t);
+            ok(wick_train_new(m, &o, false, &t));
+            ok(wick_train_step(t, &e));
+        }
+        assert_int_equal(e.point.iteration, i);
+        assert_int_equal(e.evaluated, i % 3 == 0);
+        assert_true(i % 3 ? isnan(e.point.val_loss) : e.point.val_loss == val[i]);
+        assert_true(train[i] == e.point.train_loss || isnan(train[i]));
+    }
+    wick_train_free(t);
+    assert_true(e.finished);
+    ok(wk_file_read(path, 1 << 24, &got));
+    assert_int_equal(got.len, want.len);
+    assert_memory_equal(got.ptr, want.ptr, want.len);
+    wk_buf_free(&want);
+    wk_buf_free(&got);
+    wick_model_free(m);
+}
+
 /* Memory that ends anywhere on the way to a trainer: nothing is left, and what the rows take says what would take less. */
 static void test_memory(void **state) {
     (void)state;
@@ -239,6 +311,6 @@ static void test_kinds(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_steps), cmocka_unit_test(test_wrong), cmocka_unit_test(test_kinds),
-                                        cmocka_unit_test(test_memory) };
+                                        cmocka_unit_test(test_memory), cmocka_unit_test(test_cancel) };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
