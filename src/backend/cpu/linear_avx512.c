@@ -337,6 +337,15 @@ VNNI_PART void store_block(float *y, __m512 v, int n_col, const float *bias) {
     _mm512_mask_storeu_ps(y, m, v);
 }
 
+/* A chunk's codes. Those that few instructions take apart wait for memory: they come into L2, as L1 has few places for lines on
+ * their way. */
+VNNI_PART void fetch_codes(const wk_layout l, const char *at) {
+    for (int i = 0; i < wk_code_bytes(&l); i += 64) {
+        if (l.bits == 8 || l.bits == 4) _mm_prefetch(at + i, _MM_HINT_T1);
+        else _mm_prefetch(at + i, _MM_HINT_T0);
+    }
+}
+
 /* A block's products with NT rows; the layout is a constant for the common ones. */
 VNNI_PART void block_rows(const wk_packed *w, const wk_layout l, const wk_act *a, const int NT, int64_t block, float *y,
                           int64_t ldy, int n_col, const float *bias) {
@@ -347,10 +356,7 @@ VNNI_PART void block_rows(const wk_packed *w, const wk_layout l, const wk_act *a
     UNROLL for (int r = 0; r < NT; r++) sum[r] = _mm512_setzero_ps();
     for (int64_t c = 0; c < w->n_chunk; c++, a++) {
         int64_t i = block * w->n_chunk + c, g = group_of(w, l, block, c), super = block * w->n_super + c / (WK_SUPER / WK_CHUNK);
-        const uint8_t *ahead = w->code + i * wk_code_bytes(&l) + AHEAD;
-        UNROLL for (int s = 0; s < 128; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
-        if (l.bits > 3) UNROLL for (int s = 128; s < 256; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
-        if (l.bits == 8) UNROLL for (int s = 256; s < 512; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
+        fetch_codes(l, (const char *)w->code + i * wk_code_bytes(&l) + AHEAD);
         __m512i v[8];
         load_codes(w, l, true, i, g, v);
         __m512 scale = scales_of(w, l, g, super), scale2 = wk_has_halves(&l) ? scales_of(w, l, g + 1, super) : scale;
