@@ -58,7 +58,7 @@ int main(int argc, char **argv) {
     if (!st) st = wick_session_apply_adapter(s, two, 1);  /* a change of pointers */
     swap = microseconds() - swap;
     if (!st) st = say(s, m, text, "with the second", &second);
-    wick_session_remove_adapter(s);
+    if (!st) st = wick_session_remove_adapter(s);
     if (!st) st = say(s, m, text, "without again", &again);
     if (st) fprintf(stderr, "adapter_swap: %s\n", wick_last_error());
     bool same = !st && plain.n_id == again.n_id && !memcmp(plain.id, again.id, sizeof plain.id);

@@ -347,8 +347,9 @@ typedef struct wick_adapter_use { wick_adapter *adapter; float scale; } wick_ada
 /* The same with n adapters (at most 16) at once: each adds scale times the change that it alone would make to a layer's product.
  * n = 0 removes. Errors  as wick_session_apply_adapter(); WICK_E_ARG: two of them bring the same head or embedding. */
 WICK_API wick_status wick_session_apply_adapters(wick_session *s, const wick_adapter_use *use, size_t n);
-/* Takes the session's adapter off again; outputs are then what they were before, to the byte. */
-WICK_API void wick_session_remove_adapter(wick_session *s);
+/* Takes the session's adapters off again; outputs are then what they were before, to the byte.
+ * Errors  WICK_E_ARG (the session is in a call or a stream: it keeps them). */
+WICK_API wick_status wick_session_remove_adapter(wick_session *s);
 /* Is this adapter applied to the session (NULL: is any)? */
 WICK_API bool wick_session_has_adapter(const wick_session *s, const wick_adapter *a);
 

@@ -54,10 +54,14 @@ wick_status wick_session_apply_adapter(wick_session *s, wick_adapter *a, float s
     return wick_session_apply_adapters(s, &(wick_adapter_use){ a, scale }, 1);
 }
 
-void wick_session_remove_adapter(wick_session *s) {
-    if (!s || wk_session_enter(s)) return;
+wick_status wick_session_remove_adapter(wick_session *s) {
+    wk_clear_error();
+    if (!s) return wk_fail(WICK_E_ARG, "wick_session_remove_adapter: the session is NULL");
+    wick_status st = wk_session_enter(s);
+    if (st) return st;
     if (s->n_adapter) set_adapters(s, NULL, 0);
     wk_session_leave(s);
+    return WICK_OK;
 }
 
 bool wick_session_has_adapter(const wick_session *s, const wick_adapter *a) {

@@ -102,9 +102,17 @@ static void by_name(void **state) {
     wick_adapter_free(b);
     ok(wick_adapters_get(r, "one", &b));
     wick_adapter_free(b);
-    wick_session_remove_adapter(s);
+    /* What a stream generates with stays until it is closed. */
+    wick_stream *stream;
+    ok(wick_stream_new(s, &(wick_prompt){ .ids = (int32_t[]){ 5, 7 }, .n_ids = 2 }, NULL, 1, &stream));
+    refused(wick_session_remove_adapter(s), WICK_E_ARG, "in use by another call or by a stream");
+    refused(wick_session_apply_adapter(s, a, 1), WICK_E_ARG, "in use by another call or by a stream");
+    assert_true(wick_session_has_adapter(s, a));
+    wick_stream_free(stream);
+    ok(wick_session_remove_adapter(s));
     assert_false(wick_session_has_adapter(s, NULL));
     same_logits(s, none);
+    refused(wick_session_remove_adapter(NULL), WICK_E_ARG, "the session is NULL");
 
     char long_name[300];
     memset(long_name, 'x', sizeof long_name);
