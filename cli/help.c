@@ -101,8 +101,8 @@ static void put_roff(const char *s) {
     }
 }
 
-static void man_flag(const flag *f) {
-    char variable[64];
+static void man_flag(const flag *f, verb_id v) {
+    char variable[64], own[32];
     printf(".TP\n");
     for (size_t i = 0; i < 4 && f->name[i]; i++) {
         printf("%s\\fB", i ? ", " : "");
@@ -115,6 +115,8 @@ static void man_flag(const flag *f) {
     flag_variable(f, variable);
     printf(".\n");
     if (f->at != offsetof(opts, help)) printf("Variable: %s.\n", variable);
+    snprintf(own, sizeof own, "wick %s ", verbs[v].name);
+    if (!strstr(f->example, own)) return;  /* of another verb that has the flag too */
     printf("Example:\n.IP\n.EX\n");
     put_roff(f->example);
     printf("\n.EE\n");
@@ -124,7 +126,7 @@ static void man_verb(verb_id v) {
     put_roff(verbs[v].about);
     printf("\n");
     for (size_t i = 0; i < n_flags; i++)
-        if (flags[i].verbs & 1u << v) man_flag(&flags[i]);
+        if (flags[i].verbs & 1u << v) man_flag(&flags[i], v);
     printf(".PP\nExamples:\n");
     for (size_t i = 0; i < 3 && verbs[v].example[i]; i++) {
         printf(".PP\n.EX\n");
@@ -139,6 +141,7 @@ static void man_shared(void) {
            "A flag on the command line wins.\n"
            ".TP\n\\fBNO_COLOR\\fR\nno colours, when not empty.\n"
            ".TP\n\\fBXDG_STATE_HOME\\fR\nwhere \\fBwick chat\\fR keeps its history.\n"
+           ".TP\n\\fBXDG_DATA_HOME\\fR\nwhere \\fBwick train\\fR keeps the list of runs.\n"
            ".SH EXIT STATUS\n0 done, 1 failed, 2 wrong usage, 130 interrupted.\n");
 }
 

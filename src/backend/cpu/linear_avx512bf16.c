@@ -29,7 +29,7 @@ BF16_PART __m512bh broadcast_pair(const uint16_t *p) {
     return (__m512bh)_mm512_set1_epi32(v);
 }
 
-enum { AHEAD = 4096 };  /* bytes that few rows, which are bound by memory, fetch before they are needed */
+enum { AHEAD = 2048, THIN_AHEAD = 4096 };  /* bytes that few rows, which are bound by memory, fetch before they are needed */
 
 /* Each eighth turn asks for a line of each block that the next tiles are made from. */
 BF16_PART void fetch_next(const wk_tile *t, int64_t turn) {
@@ -86,7 +86,7 @@ BF16_PART void thin_block(const wk_tile *t, int c) {
     const uint16_t *w = t->pair[0] + c * t->n_k;
     __m512 y = load_sums(t, 0, c);
     for (int k = 0; k < t->n_k; k += 2) {
-        _mm_prefetch((const char *)(w + 16 * k) + AHEAD, _MM_HINT_T1);  /* into L2: L1 has few places for lines on their way */
+        _mm_prefetch((const char *)(w + 16 * k) + THIN_AHEAD, _MM_HINT_T1);  /* into L2: L1 has few places for lines on their way */
         y = _mm512_dpbf16_ps(y, (__m512bh)_mm512_load_si512(w + 16 * k), broadcast_pair(t->x16 + k));
     }
     store_sums(t, 0, c, y);
