@@ -495,8 +495,8 @@ WICK_API wick_status wick_train_describe(const wick_train *t, wick_train_info *i
  * Errors  WICK_E_END (nothing is left to do), WICK_E_NUMERIC (the loss or the gradients are not finite: the step is named, the last
  *         checkpoint stays), WICK_E_IO (full disk), WICK_E_MEMORY, WICK_E_CANCELLED. */
 WICK_API wick_status wick_train_step(wick_train *t, wick_train_event *event);
-/* Ends an evaluation that runs, which can take minutes; from any thread or a signal handler. Its step returns WICK_E_CANCELLED, and
- * the next one begins with it anew, also after wick_train_save() and a resume. */
+/* Ends the evaluation that runs, which can take minutes, or else the next one; from any thread or a signal handler. Its step
+ * returns WICK_E_CANCELLED, and the one after begins with it anew, also after wick_train_save() and a resume. */
 WICK_API void wick_train_cancel(wick_train *t);
 /* Loss on valid.jsonl, or with test on test.jsonl. Errors  WICK_E_ARG (there is no such file), WICK_E_MEMORY, WICK_E_CANCELLED. */
 WICK_API wick_status wick_train_eval(wick_train *t, bool test, double *loss);

@@ -90,7 +90,7 @@ static wick_status evaluate(wick_train *t, const wk_dataset *d, int n_batch, dou
     for (int i = 0; !st && o.next < d->n && (n_batch < 0 || i < n_batch); i++) {
         double s = 0;
         int64_t k = 0;
-        st = atomic_load(&t->cancel) ? wk_fail(WICK_E_CANCELLED, "cancelled") : wk_order_next(&o, &t->micro);
+        st = atomic_exchange(&t->cancel, false) ? wk_fail(WICK_E_CANCELLED, "cancelled") : wk_order_next(&o, &t->micro);
         wk_train_rows rows = rows_of(&t->micro);
         if (!st) st = wk_trainer_eval(t->trainer, &rows, &s, &k);
         sum += s;
@@ -104,7 +104,6 @@ static wick_status evaluate(wick_train *t, const wk_dataset *d, int n_batch, dou
 wick_status wick_train_eval(wick_train *t, bool test, double *loss) {
     wk_clear_error();
     if (!t || !loss) return wk_fail(WICK_E_ARG, "wick_train_eval: %s is NULL", t ? "loss" : "the training");
-    atomic_store(&t->cancel, false);
     const wk_dataset *d = test ? t->test : t->valid;
     if (!d)
         return wk_fail(WICK_E_ARG, "there is no %s.jsonl in %s%s", test ? "test" : "valid", t->o.data,
@@ -223,7 +222,6 @@ wick_status wick_train_step(wick_train *t, wick_train_event *event) {
     wk_clear_error();
     if (!t || t->dry) return wk_fail(WICK_E_ARG, "wick_train_step: the training is %s", t ? "a dry one" : "NULL");
     e.point = point_now(t);
-    atomic_store(&t->cancel, false);
     wick_status st = WICK_OK;
     if (t->finished || t->failed || (t->at.iteration >= t->o.iters && !t->due))
         st = wk_fail(WICK_E_END, "the training is over: %d of %d iterations are done", t->at.iteration, t->o.iters);

@@ -44,7 +44,7 @@ struct wick_train {
     bool dry, began, finished, answered, stopped_early, failed;
     bool best_saved;          /* adapter_path/best is this run's */
     bool due;                 /* an evaluation was cancelled: it, and what comes after it, is the next step */
-    atomic_bool cancel;
+    atomic_bool cancel;       /* asked for; the evaluation that sees it takes it back */
     double started_s;         /* wk_now() less at.seconds */
 };
 
