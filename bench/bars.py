@@ -25,9 +25,13 @@ def pair(y, name, ours, theirs, limit):
     """One model's two bars; without a known limit the faster one is as long as can be."""
     parts = [text(LEFT - 8, y + BAR + 4, name, "name", "end")]
     for k, (rate, style) in enumerate(((ours, "wick"), (theirs, "peer"))):
-        length = (WIDTH - LEFT - RIGHT) * min(rate / (limit or max(ours, theirs)), 1.1)
+        share = rate / (limit or max(ours, theirs))
+        length = (WIDTH - LEFT - RIGHT) * min(share, 1)
         parts.append(f'<rect class="{style}" x="{LEFT}" y="{y + k * BAR}" width="{length:.1f}" height="{BAR - 1}"/>')
-        parts.append(text(LEFT + length + 5, y + k * BAR + BAR - 2, f"{rate:.0f}" if rate >= 100 else f"{rate:.1f}", "tick"))
+        figure = f"{rate:.0f}" if rate >= 100 else f"{rate:.1f}"
+        if share > 1.02:
+            figure += f" ({share * 100:.0f} %)"  # its bar ends at the scale's end
+        parts.append(text(LEFT + length + 5, y + k * BAR + BAR - 2, figure, "tick"))
     return parts
 
 

@@ -621,14 +621,13 @@ def training(short):
     peft, qwen = os.path.join(ROOT, "bench", "peft_train.py"), qwen_file("Q8_0")[1]
     how = ["--steps", steps, "--threads", THREADS]
     half, most = "wick, half of the tokens masked", "wick, Qwen2.5-0.5B Q8_0, 9 in 10 masked"
-    whole = {half: "wick", most: "wick, Qwen2.5-0.5B Q8_0"}
     ways = {"wick": [program, model, *how, "--no-checkpoint"],
             half: [program, model, *how, "--no-checkpoint", "--masked", 50],
             "wick, activations computed again": [program, model, *how],
             "wick, from bfloat16 weights": [program, smollm2_bf16(), *how, "--no-checkpoint"],
             "PEFT, float32": [python, peft, model, "float32", 512, steps, THREADS],
             "PEFT, bfloat16": [python, peft, model, "bfloat16", 512, steps, THREADS],
-            whole[most]: [program, qwen, *how, "--no-checkpoint"],
+            "wick, Qwen2.5-0.5B Q8_0": [program, qwen, *how, "--no-checkpoint"],
             most: [program, qwen, *how, "--no-checkpoint", "--masked", 90]}
     runs = {name: [] for name in ways}
     for _ in range(rounds):
@@ -640,10 +639,10 @@ def training(short):
     rows = []
     for name, v in speeds.items():
         to_peft = "" if "Qwen" in name else f"{statistics.median(a / b for a, b in zip(v, best)):.2f}"
-        to_whole = f"{statistics.median(a / b for a, b in zip(v, speeds[whole[name]])):.2f}" if name in whole else ""
+        to_whole = f"{statistics.median(r['of_whole'] for r in runs[name]):.2f}" if "of_whole" in runs[name][0] else ""
         rows.append((name, f"{statistics.median(v):.0f}", to_peft, to_whole, f"{max(r['peak_mb'] for r in runs[name]):.0f}"))
     text = (f"SmolLM2-135M Q4_1 unless said, rank 8 on all seven projections, AdamW, steps of 1 x 512 random tokens, {rounds} "
-            f"rounds of {steps} steps; medians, ratios of each round.\n\n" +
+            f"rounds of {steps} steps; medians, ratios of each round, and of pairs of steps with labels masked and with all.\n\n" +
             table(("what", "tokens/s", "of PEFT's best", "of all labels", "peak MB"), rows))
     write_section("training", "Training beside PEFT", text, [wick_version(), "torch 2.15, transformers 5.23, PEFT 0.21"], short)
 
