@@ -445,6 +445,13 @@ static wick_status copy_text_files(const wk_conversion *c, const char *folder) {
     return st;
 }
 
+/* No weights of another model may stay beside the new ones. */
+static bool is_weights(const char *name) {
+    static const char end[] = ".safetensors";
+    size_t n = strlen(name), m = sizeof end - 1;
+    return !strcmp(name, "model.safetensors.index.json") || (!strncmp(name, "model", 5) && n >= m && !strcmp(name + n - m, end));
+}
+
 wick_status wk_write_folder(wk_conversion *c) {
     wk_buf tmp = { 0 };
     size_t n = strlen(c->to);
@@ -458,11 +465,7 @@ wick_status wk_write_folder(wk_conversion *c) {
         st = wk_folder_make(tmp.ptr);
         if (!st) st = (wk_checkpoint_gguf(c->m->ckpt) ? write_text_files : copy_text_files)(c, tmp.ptr);
         if (!st && !c->vocab_only) st = write_weights(c, tmp.ptr);
-        if (!st && wk_is_folder(c->to) && !c->vocab_only) {  /* no weights of another model may stay beside the new ones */
-            wk_folder_clear(c->to, "model", ".safetensors");
-            wk_folder_clear(c->to, "model.safetensors.index", ".json");
-        }
-        if (!st) st = wk_folder_move(tmp.ptr, c->to);
+        if (!st) st = wk_folder_replace(tmp.ptr, c->to, c->vocab_only ? NULL : is_weights);
         if (st) wk_folder_remove(tmp.ptr);
     }
     wk_buf_free(&tmp);

@@ -271,6 +271,9 @@ static void clear_unfinished(const char *folder) {
         snprintf(begin, sizeof begin, "%s.tmp-", names[i]);
         wk_folder_clear(folder, begin, "");
     }
+    char *model = wk_path_join(folder, "model");
+    if (model) wk_folder_recover(model);
+    wk_free(model);
     wk_folder_clear_folders(folder, "model.tmp-");
 }
 
