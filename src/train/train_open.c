@@ -316,7 +316,9 @@ static wick_status check_folder(wick_train *t) {
 
 wick_status wk_train_open(wick_train *t) {
     t->at = (wk_progress){ .norm = NAN, .best_val = INFINITY };
-    if (!(t->checkpoint = wk_path_join(t->o.adapter_path, "checkpoint.wick")))
+    t->unproven = -1;
+    if (!(t->checkpoint = wk_path_join(t->o.adapter_path, "checkpoint.wick")) ||
+        !(t->before = wk_path_join(t->o.adapter_path, "checkpoint.wick.before")))
         return wk_fail_memory(strlen(t->o.adapter_path), "a file's name");
     wick_status st = read_data(t);
     if (st) return st;

@@ -67,6 +67,9 @@ wick_status wk_trainer_backward(wk_trainer *t, const wk_train_rows *r, double *l
  * NULL): before clipping. Without a micro-batch since the last one: WICK_E_ARG. A norm that is not finite is WICK_E_NUMERIC: the
  * gradients are dropped and no parameter has changed. */
 wick_status wk_trainer_update(wk_trainer *t, double rate, double *grad_norm);
+/* Would the next update find numbers in its gradient? Where nothing is gathered yet, after a micro-batch of these rows, as if it
+ * came next. All is left as it was. Errors  WICK_E_NUMERIC: no; else as wk_trainer_backward(). */
+wick_status wk_trainer_try(wk_trainer *t, const wk_train_rows *r);
 /* Loss without dropout, smoothing or gradients. */
 wick_status wk_trainer_eval(wk_trainer *t, const wk_train_rows *r, double *loss_sum, int64_t *n_label);
 

@@ -505,6 +505,36 @@ def test_not_finite(tmp):
     assert json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"][-1]["status"] == "failed"
 
 
+def test_blown_up(tmp):
+    """Weights that an update blew up are numbers still and are saved; what follows shows it, and the save before takes their place."""
+    write_data(tmp)
+    os.remove(f"{tmp}/data/valid.jsonl")
+    def write(arguments):
+        write_options(tmp, samples=0, save_every=1, steps_per_report=1, optimizer="sgd", learning_rate="1e-3",
+                      lr_schedule={"name": "exponential_decay", "arguments": arguments})
+    write("[0.001, 1000000]")  # 0.001, 1000, ...
+    wick(tmp, "train", "train.yaml", "--adapter-path", "good", "--iters", "1")
+    want = files(f"{tmp}/good")
+    err = wick(tmp, "train", "train.yaml", code=1)[1]
+    assert "iteration 3: the loss is not a finite number" in err and "what was saved at iteration 2 leads there, so " in err, err
+    assert "out/checkpoint.wick and what was learnt are those of iteration 1 again: go on from there (--resume); a lower" in err, err
+    assert files(f"{tmp}/out") == want and not os.path.exists(f"{tmp}/out/checkpoint.wick.before")
+    # A run that ends with such an update does not save it.
+    err = wick(tmp, "train", "train.yaml", "--overwrite", "--iters", "2", code=1)[1]
+    assert "iteration 2: the loss or gradient that would follow is not a finite number" in err, err
+    assert files(f"{tmp}/out") == want and "the last checkpoint, out/checkpoint.wick, stays as it is" in err, err
+    assert json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"][-1]["status"] == "failed"
+    # It can be gone on with at other rates, as if it had had no others.
+    write("[0.001, 1]")
+    wick(tmp, "train", "train.yaml", "--resume")
+    wick(tmp, "train", "train.yaml", "--adapter-path", "whole")
+    assert files(f"{tmp}/out") == files(f"{tmp}/whole") and "checkpoint.wick.before" not in os.listdir(f"{tmp}/out")
+    # Where nothing had been saved before it, that is said.
+    write("[1000, 1]")
+    err = wick(tmp, "train", "train.yaml", "--overwrite", code=1)[1]
+    assert "what was saved at iteration 1 leads there, and there is no checkpoint before it: begin anew (--overwrite)" in err, err
+
+
 def test_disk(tmp):
     """A folder that cannot be written to, and a disk that fills up: clear errors."""
     write_data(tmp)
