@@ -2,7 +2,8 @@
  * Layout: adapter_config.json (peft.LoraConfig), adapter_model.safetensors with, for each adapted linear layer,
  *   base_model.model.<module>.lora_A.weight [r, n_in]  and  base_model.model.<module>.lora_B.weight [n_out, r],
  * with DoRA also .lora_magnitude_vector [n_out]; of an embedding .lora_embedding_A [r, n_vocab] and .lora_embedding_B [d, r];
- * of adapted embeddings and heads .base_layer.weight, the model's own (base_layer.c); and base_model.model.<module>.weight of saved modules.
+ * of adapted embeddings and heads .base_layer.weight, the model's own (base_layer.c); and base_model.model.<module>.weight of
+ * saved modules.
  * Which layers are adapted is what tensors there are; the config gives the scale: alpha / r, or alpha / sqrt(r) for rsLoRA,
  * with r and alpha by module where rank_pattern and alpha_pattern name it. The folder is a stranger's. */
 #include "adapter/reading.h"
