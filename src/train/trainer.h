@@ -18,6 +18,8 @@ enum {
     WK_WHOLE_ALL = 15
 };
 
+enum { WK_TRAIN_MAX_ROWS = 1 << 20 };
+
 typedef struct wk_trainer_options {
     wk_fine_tune fine_tune;
     int n_layer;              /* the last so many layers carry what is trained; -1: all */
@@ -33,7 +35,7 @@ typedef struct wk_trainer_options {
     double max_grad_norm;     /* 0: not clipped */
     double label_smoothing;   /* 0 <= e < 1 */
     bool checkpoint;          /* keep each layer's input alone and compute its inside again on the way back; same bits */
-    int max_row;              /* rows of a micro-batch at most */
+    int max_row;              /* rows of a micro-batch at most, 1..WK_TRAIN_MAX_ROWS */
     uint64_t seed;            /* of a new adapter's A, and of dropout */
 } wk_trainer_options;
 /* lora of rank 8, alpha 16, all layers and projections; adamw; no dropout, clipping or smoothing; 512 rows, seed 0. */
