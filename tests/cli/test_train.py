@@ -415,6 +415,11 @@ def test_micro_batches(tmp):
     assert "make no update" not in err, err
     err = wick(tmp, "train", "train.yaml", "--grad-accumulation-steps", "6", "--adapter-path", "c", code=1)[1]
     assert "iters is 5 micro-batches, and an update takes grad_accumulation_steps, 6 of them" in err, err
+    # A rate that never gets where it is meant to, and more rows than can be.
+    err = wick(tmp, "train", "train.yaml", "--warmup", "100", "--grad-accumulation-steps", "2", "--adapter-path", "d")[1]
+    assert "lr_schedule.warmup is 100 updates, and the run makes 2: the rate ends at 5e-05, on its way to 0.005" in err, err
+    err = wick(tmp, "train", "train.yaml", "--batch-size", "65536", "--adapter-path", "e", code=1)[1]
+    assert "tokens, and 1048576 are the most that can be learnt at once: a smaller batch_size or" in err, err
 
 
 def test_early_stopping(tmp):
@@ -652,9 +657,23 @@ def test_output(tmp):
     assert re.search(r"^ +4 .* other/out +llama-chat$", wick(tmp, "runs")[0], re.M)
     for words, args in (("there is no run 9", ["show", "9"]), ):
         assert words in wick(tmp, "runs", *args, code=1)[1]
-    for words, args in (("a run is a number", ["show", "x"]), ("runs knows list", ["delete"]),
-                        ("compare takes 2", ["compare", "1"])):
+    for words, args in (("a run is a number", ["show", "x"]), ("runs knows list", ["remove"]), ("delete takes", ["delete"]),
+                        ("a run is a number", ["delete", "x"]), ("compare takes 2", ["compare", "1"])):
         assert words in wick(tmp, "runs", *args, code=2)[1]
+    # What is deleted is gone with its points; where one of several cannot go, none does.
+    assert "there is no run 9" in wick(tmp, "runs", "delete", "2", "9", code=1)[1]
+    wick(tmp, "runs", "delete", "2", "3")
+    listed = json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"]
+    assert [r["id"] for r in listed] == [1, 4], listed
+    assert "there is no run 2" in wick(tmp, "runs", "show", "2", code=1)[1]
+    write_options(tmp, samples=0, iters=100000, steps_per_report=1)
+    p = subprocess.Popen([PROGRAM, "train", "train.yaml", "--overwrite"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                         env=environment(tmp), cwd=tmp)
+    p.stdout.readline()
+    assert "run 5 is going on in " in wick(tmp, "runs", "delete", "5", code=1)[1]
+    p.kill()
+    p.communicate()
+    wick(tmp, "runs", "delete", "5")
 
 
 def on_terminal(tmp, columns, *args):
@@ -682,6 +701,9 @@ def test_terminal(tmp):
     write_data(tmp)
     write_options(tmp, samples=0, project_name="a\u00e9" * 20)
     text = on_terminal(tmp, 80, "train", "train.yaml")
+    # At the end it is drawn and stays, with the line of the step below it wiped out.
+    last = text[text.rindex("Iter 12/12"):]
+    assert "\u2502" in last and last.count("\x1b[J") == 1 and "A\x1b[J" not in last, last
     assert "\u2502" in text and any("\u2800" < c <= "\u28ff" for c in text), text
     assert "iteration 3 of 12," in text and re.search(r"\riteration 0 of 12\x1b", text) and "\x1b[J" in text
     reports = re.findall(r"Iter \d+/12:[^\r\n]*", text)

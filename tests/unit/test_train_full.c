@@ -161,6 +161,9 @@ static void configuration(void **state) {
         { "\"torch_dtype\": \"bfloat16\", \"x_dtype\": \"dtype\"", "\"torch_dtype\": \"float32\", \"x_dtype\": \"dtype\"" },
         { "\"dtype\" :\"float16\"", "\"dtype\" :\"float32\"" },
         { "\"torch_dtype\": null", "\"torch_dtype\": null" },
+        /* what lies deeper, or is a value, is none of these keys */
+        { "\"of\": { \"dtype\": \"x\" }, \"is\": [\"dtype\", \"y\"], \"dtype\": \"float16\"",
+          "\"of\": { \"dtype\": \"x\" }, \"is\": [\"dtype\", \"y\"], \"dtype\": \"float32\"" },
     };
     float *norm = calloc(4096, sizeof *norm);
     wk_trained_weight w = { -1, WK_T_OUT_NORM, false, norm };
