@@ -88,7 +88,7 @@ if(Python3_FOUND AND WICK_BUILD_TESTS)
 endif()
 
 # The longest start first: else a core waits at the end while one of them runs alone.
-foreach(name test_models test_linear test_same_bits test_real cli_train)
+foreach(name test_models test_linear test_same_bits test_real test_train_long cli_train)
     if(TEST ${name})
         set_tests_properties(${name} PROPERTIES COST 10)
     endif()

@@ -18,10 +18,10 @@ need() {
 configure() {
     cmake -S . -B "$build" -G Ninja -DWICK_WERROR=ON -DWICK_BUILD_BENCH=OFF "$@" >/dev/null
 }
-build_and_test() {
+build_and_test() {  # CTEST_ARGUMENT...
     ninja -C "$build" --quiet
     rm -f "$build/skipped.txt"
-    ctest --test-dir "$build" -j "$cores" --output-on-failure -L 'unit|cli|fuzz|examples'
+    ctest --test-dir "$build" -j "$cores" --output-on-failure -L 'unit|cli|fuzz|examples' "$@"
 }
 
 case $part in
@@ -75,7 +75,7 @@ coverage)
     need gcovr
     configure -DCMAKE_BUILD_TYPE=Debug -DWICK_COVERAGE=ON -DWICK_WERROR=OFF -DWICK_BUILD_EXAMPLES=OFF
     find "$build" -name '*.gcda' -delete
-    WICK_TEST_FEW=1 build_and_test  # more random cases run the same lines, slowly
+    WICK_TEST_FEW=1 build_and_test -E '^test_same_bits$'  # more random cases run the same lines, slowly
     gcovr --root . --filter 'src/' --exclude-unreachable-branches --print-summary --fail-under-line 85 \
           --gcov-ignore-parse-errors --json-summary "$build/coverage.json" --txt - "$build" -j "$cores"
     tests/check/coverage.py "$build/coverage.json" tests/check/parsers.txt ;;

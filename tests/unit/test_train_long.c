@@ -22,7 +22,7 @@ static char folder[] = "/tmp/wick-long-XXXXXX";
 #define SANITIZED 0
 #endif
 static bool slow(void) { return SANITIZED || getenv("WICK_LAUNCH") || getenv("WICK_TEST_FEW"); }
-static int period(void) { return slow() ? 24 : 100; }  /* steps that it takes to be warm, and more */
+static int period(void) { return slow() ? 50 : 100; }  /* steps that it takes to be warm, and more */
 
 static size_t resident_bytes(void) {
     long pages = 0, own = 0;
