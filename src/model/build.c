@@ -68,6 +68,11 @@ static wk_val linear(const builder *b, wk_val x, wk_role role) {
     return gain ? op(b, WK_OP_GAIN, (wk_val[]){ y, wk_graph_param(b->g, gain, "gain"), bias }, 3, NULL, role) : y;
 }
 
+/* Behind the last layer's attention nobody asks for a row that is not wanted: there the wanted ones go on alone. */
+static wk_val wanted(const builder *b, wk_val x, wk_role role) {
+    return b->layer + 1 == b->m->hp.n_layer ? op(b, WK_OP_SELECT_ROWS, (wk_val[]){ x }, 1, NULL, role) : x;
+}
+
 static wk_val attention(const builder *b, wk_val x) {
     const wk_hparams *hp = &b->m->hp;
     bool windowed = hp->windowed[b->layer], local = windowed && b->m->freqs_local;
@@ -91,7 +96,7 @@ static wk_val attention(const builder *b, wk_val x) {
     k = op(b, WK_OP_ROPE, (wk_val[]){ k, freqs }, 2, &of_k, WK_T_K);
     wk_val sinks = param(b, layer_of(b)->w[WK_T_SINKS], WK_T_SINKS);
     wk_val y = op(b, WK_OP_ATTENTION, (wk_val[]){ q, k, v, sinks }, 4, &a, WK_T_O);
-    return linear(b, y, WK_T_O);
+    return linear(b, wanted(b, y, WK_T_O), WK_T_O);
 }
 
 static wk_val mlp(const builder *b, wk_val x) {
@@ -117,7 +122,7 @@ static wk_val moe(const builder *b, wk_val x) {
 
 wk_val wk_build_layer(const wk_builder *b, wk_val x) {
     wk_val y = norm(b, attention(b, norm(b, x, WK_T_ATTN_NORM, 0)), WK_T_POST_ATTN_NORM, 0);
-    x = op(b, WK_OP_ADD, (wk_val[]){ x, y }, 2, NULL, WK_T_O);
+    x = op(b, WK_OP_ADD, (wk_val[]){ wanted(b, x, WK_T_O), y }, 2, NULL, WK_T_O);
     y = norm(b, x, WK_T_FFN_NORM, 0);
     y = layer_of(b)->w[WK_T_ROUTER] ? moe(b, y) : mlp(b, y);
     y = norm(b, y, WK_T_POST_FFN_NORM, 0);
@@ -132,7 +137,7 @@ wk_val wk_build_embed(const wk_builder *b) {
 }
 
 wk_val wk_build_head_input(const wk_builder *b, wk_val x) {
-    return norm(b, op(b, WK_OP_SELECT_ROWS, (wk_val[]){ x }, 1, NULL, WK_T_OUT_NORM), WK_T_OUT_NORM, 0);
+    return norm(b, x, WK_T_OUT_NORM, 0);
 }
 
 static wk_role head_of(const wk_model *m) {

@@ -10,10 +10,11 @@ typedef struct wk_builder {
     const wk_train_parts *train; /* NULL: serving, adapters come with the batch */
 } wk_builder;
 
-/* Each makes values of T rows from values of T rows, and of b->layer where it is a layer's. After a failure they do nothing. */
+/* Each makes values of T rows from values of T rows, and of b->layer where it is a layer's; the last layer's are the wanted rows'
+ * alone. After a failure they do nothing. */
 wk_val wk_build_embed(const wk_builder *b);
 wk_val wk_build_layer(const wk_builder *b, wk_val x);
-/* The wanted rows, ready for the output projection; and the projection, logits [n_out, n_vocab or n_label]. */
+/* The last layer's rows, ready for the output projection; and the projection, logits [n_out, n_vocab or n_label]. */
 wk_val wk_build_head_input(const wk_builder *b, wk_val x);
 wk_val wk_build_head(const wk_builder *b, wk_val x);
 /* The weight of the output projection as a value. */

@@ -35,7 +35,7 @@ wk_dtype wk_model_kv_type(const wk_model *m);
 uint64_t wk_model_kv_bytes(const wk_model *m, int64_t n_ctx, wk_dtype type);
 
 /* The forward graph in a mode. *logits: [n_out, n_vocab or n_label]; keep_layers: each layer's output is kept and named
- * "blk.N.out". */
+ * "blk.N.out", the last one's that of the wanted rows. */
 wick_status wk_model_graph(const wk_model *m, bool saving, bool keep_layers, wk_graph **out, wk_val *logits);
 
 /* ---- running: a graph planned for n_batch rows, and a paged KV cache of n_ctx positions for n_seq sequences ---- */

@@ -39,7 +39,7 @@ static void sort_items(const wk_step *s, const wk_cpu_plan *p, const wk_team *t)
     const wk_sort_table *table = &p->sort[s->table];
     const int32_t *id = (const int32_t *)(void *)wk_in(p, s, 2);
     int32_t *item = (int32_t *)(void *)(p->mem + table->item), *start = (int32_t *)(void *)(p->mem + table->start);
-    int64_t n = table->k * p->batch->n_row;
+    int64_t n = wk_n_item(p, table);
     if (t->i) return;
     memset(start, 0, (size_t)(table->n_expert + 2) * sizeof *start);
     for (int64_t i = 0; i < n; i++) start[id[i] + 2]++;
@@ -56,7 +56,7 @@ static void make_ready(const wk_step *s, const wk_cpu_plan *p, const wk_team *t)
                   *start = (const int32_t *)(void *)(p->mem + table->start);
     uint8_t *act = p->mem + p->slot[s->slot].at;
     int64_t from, to, share = s->shape_in.n == table->k ? 1 : table->k;  /* items that read one row of x */
-    wk_team_share(t, table->k * p->batch->n_row, 1, &from, &to);
+    wk_team_share(t, wk_n_item(p, table), 1, &from, &to);
     for (int64_t e = 0; e < table->n_expert && start[e] < to; e++) {
         const wk_packed *w = s->weight->mat[e];
         int64_t n = start[e + 1] - start[e];
@@ -89,14 +89,15 @@ static void product(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
 
 int wk_lower_sort(wk_lowering *l, const wk_node *n, const wk_cpu_weight *w) {
     wk_cpu_plan *p = l->p;
-    int64_t k = l->g->value[n->in[2]].shape.cols;
+    wk_shape ids = l->g->value[n->in[2]].shape;
     for (size_t i = 0; i < p->n_sort; i++) if (p->sort[i].ids == n->in[2] && p->sort[i].n_expert == w->base.n_mat) return (int)i;
     if (!wk_grow((void **)&p->sort, &p->cap_sort, p->n_sort + 1, sizeof *p->sort)) {
         l->status = wk_fail_memory(sizeof *p->sort, "a plan");
         return -1;
     }
     int i = (int)p->n_sort++;
-    p->sort[i] = (wk_sort_table){ n->in[2], k, w->base.n_mat, wk_lower_place(l, wk_bytes3(p->base.max_rows, k, sizeof(int32_t))),
+    p->sort[i] = (wk_sort_table){ n->in[2], ids, ids.cols, w->base.n_mat,
+                                  wk_lower_place(l, wk_bytes3(p->base.max_rows, ids.cols, sizeof(int32_t))),
                                   wk_lower_place(l, wk_bytes3(w->base.n_mat + 2, sizeof(int32_t), 1)) };
     wk_step *s = wk_lower_step(l, sort_items);
     if (!s) return -1;
@@ -171,9 +172,9 @@ void wk_lower_expert_linear(wk_lowering *l, const wk_node *n) {
 /* y[T,d] = sum over a row's experts, by expert index, of weight * x. */
 static void combine(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const int32_t *id = (const int32_t *)(void *)wk_in(p, s, 2);
-    int64_t d = s->shape_out.cols, k = s->shape_in.n, from, to;
+    int64_t d = s->shape_out.cols, k = s->shape_in.n, rows = wk_rows_of(p, s->shape_out), from, to;
     wk_my_cols(t, d, &from, &to);
-    for (int64_t r = 0; from < to && r < p->batch->n_row; r++, id += k) {
+    for (int64_t r = 0; from < to && r < rows; r++, id += k) {
         float *y = wk_out(p, s, 0) + r * d + from;
         int32_t last = -1;
         for (int64_t n = 0; n < k; n++) {

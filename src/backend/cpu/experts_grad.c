@@ -63,7 +63,7 @@ static void gather(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const int32_t *item = (const int32_t *)(void *)(p->mem + table->item),
                   *start = (const int32_t *)(void *)(p->mem + table->start);
     int64_t d = s->shape_in.cols, from, to, e = 0;
-    wk_team_share(t, table->k * p->batch->n_row, 1, &from, &to);
+    wk_team_share(t, wk_n_item(p, table), 1, &from, &to);
     for (int64_t i = from; i < to; i++) {
         while (i >= start[e + 1]) e++;
         const wk_packed *w = s->weight->mat[e];
@@ -88,8 +88,8 @@ static void scatter(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
                              from, to, false, back + start[e] * d, d);
     }
     if (share == 1) place = wk_out(p, s, 0);
-    for (int64_t i = 0; i < k * p->batch->n_row; i++) memcpy(place + item[i] * d + from, back + i * d + from, n_bytes);
-    for (int64_t r = 0; share > 1 && r < p->batch->n_row; r++) {
+    for (int64_t i = 0; i < wk_n_item(p, table); i++) memcpy(place + item[i] * d + from, back + i * d + from, n_bytes);
+    for (int64_t r = 0; share > 1 && r < wk_n_item(p, table) / k; r++) {
         float *dx = wk_out(p, s, 0) + r * d + from;
         memcpy(dx, place + r * k * d + from, n_bytes);
         for (int64_t j = 1; j < k; j++) p->kernels->add(dx, place + (r * k + j) * d + from, to - from, dx);
@@ -123,7 +123,7 @@ static void gather_both(const wk_step *s, const wk_cpu_plan *p, const wk_team *t
     const wk_sort_table *table = &p->sort[s->table];
     const int32_t *item = (const int32_t *)(void *)(p->mem + table->item);
     int64_t n_out = s->shape_in.cols, n_in = s->shape_out.cols, share = s->shape_x.n == table->k ? 1 : table->k, from, to;
-    wk_team_share(t, table->k * p->batch->n_row, 1, &from, &to);
+    wk_team_share(t, wk_n_item(p, table), 1, &from, &to);
     for (int64_t i = from; i < to; i++) {
         memcpy(sorted_of(p, s->slot) + i * n_out, wk_in(p, s, 0) + item[i] * n_out, (size_t)n_out * sizeof(float));
         memcpy(sorted_of(p, s->slot2) + i * n_in, wk_in(p, s, 3) + item[i] / share * n_in, (size_t)n_in * sizeof(float));

@@ -71,8 +71,8 @@ typedef struct wk_ready { wk_val x, ids; int kind; int slot; } wk_ready;
 typedef struct wk_lora_ahead { wk_val x; int term; int slot; } wk_lora_ahead;
 /* cos and sin of a run's positions: each [max_rows][half]. */
 typedef struct wk_rope_table { wk_val freq; int half; float mscale; size_t at, sin_at; } wk_rope_table;
-/* Rows of a list of experts by expert: item[k * T] in order of expert, from start[e] to start[e + 1]. */
-typedef struct wk_sort_table { wk_val ids; int64_t k, n_expert; size_t item, start; } wk_sort_table;
+/* Rows of a list of experts by expert: item[k * rows] in order of expert, from start[e] to start[e + 1]. */
+typedef struct wk_sort_table { wk_val ids; wk_shape shape; int64_t k, n_expert; size_t item, start; } wk_sort_table;
 
 /* Rows [first, first + n) of wk_cpu_plan's order: one sequence. */
 typedef struct wk_row_tile { int first, n, n_key; } wk_row_tile;
@@ -172,6 +172,7 @@ static inline void wk_my_runs(const wk_cpu_plan *p, const wk_team *t, wk_shape s
     wk_team_share(t, wk_rows_of(p, s) * (s.cols / unit), 1, from, to);
 }
 /* Scratch of slot i: of all threads, or in mode ONE this thread's copy. */
+static inline int64_t wk_n_item(const wk_cpu_plan *p, const wk_sort_table *t) { return t->k * wk_rows_of(p, t->shape); }
 static inline uint8_t *wk_slot_at(const wk_cpu_plan *p, int i) { return p->mem + p->slot[i].at; }
 static inline uint8_t *wk_own_slot(const wk_cpu_plan *p, const wk_team *t, int i) {
     return wk_slot_at(p, i) + (size_t)t->i * p->slot[i].own_bytes;

@@ -9,10 +9,10 @@
 static wick_status route_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     wk_shape x = wk_in_shape(g, n, 0);
     int k = n->attr.n_used;
-    if (x.kind != WK_ROWS_T || x.n != 1) return wk_op_misfit(n, "needs one row per token");
+    if (x.kind == WK_ROWS_FIXED || x.n != 1) return wk_op_misfit(n, "needs one row per token");
     if (k < 1 || k > x.cols) return wk_op_misfit(n, "%d of %lld experts", k, (long long)x.cols);
-    out[0] = (wk_shape){ WK_ROWS_T, 1, k, true };
-    out[1] = (wk_shape){ WK_ROWS_T, 1, k, false };
+    out[0] = (wk_shape){ x.kind, 1, k, true };
+    out[1] = (wk_shape){ x.kind, 1, k, false };
     return WICK_OK;
 }
 
@@ -81,12 +81,12 @@ const wk_op_info wk_op_route_grad = {
 static wick_status expert_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     wk_shape x = wk_in_shape(g, n, 0), w = wk_in_shape(g, n, 1), id = wk_in_shape(g, n, 2);
     if (!id.ids) return wk_op_misfit(n, "input 2 is no list of experts");
-    if (x.kind != WK_ROWS_T || (x.n != 1 && x.n != id.cols))
+    if (x.kind == WK_ROWS_FIXED || x.kind != id.kind || (x.n != 1 && x.n != id.cols))
         return wk_op_misfit(n, "%lld rows per token for %lld experts", (long long)x.n, (long long)id.cols);
     if (x.cols != w.cols) return wk_op_misfit(n, "input of %lld columns, a weight for %lld", (long long)x.cols, (long long)w.cols);
     if (n->in[3] >= 0 && wk_in_shape(g, n, 3).n * wk_in_shape(g, n, 3).cols != w.n)
         return wk_op_misfit(n, "%lld biases for %lld outputs of all experts", (long long)wk_in_shape(g, n, 3).cols, (long long)w.n);
-    out[0] = (wk_shape){ WK_ROWS_T, id.cols, w.n / g->value[n->in[1]].n_mat, false };
+    out[0] = (wk_shape){ x.kind, id.cols, w.n / g->value[n->in[1]].n_mat, false };
     return WICK_OK;
 }
 
@@ -182,9 +182,9 @@ const wk_op_info wk_op_expert_bias_grad = {
 /* Inputs x [k*T, d], weights [T, k], ids [T, k]; y [T, d]. */
 static wick_status combine_shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     wk_shape x = wk_in_shape(g, n, 0), w = wk_in_shape(g, n, 1), id = wk_in_shape(g, n, 2);
-    if (x.kind != WK_ROWS_T || x.n != w.cols || id.cols != w.cols || !id.ids)
+    if (x.kind == WK_ROWS_FIXED || x.kind != w.kind || x.kind != id.kind || x.n != w.cols || id.cols != w.cols || !id.ids)
         return wk_op_misfit(n, "%lld rows per token, %lld weights", (long long)x.n, (long long)w.cols);
-    out[0] = (wk_shape){ WK_ROWS_T, 1, x.cols, false };
+    out[0] = (wk_shape){ x.kind, 1, x.cols, false };
     return WICK_OK;
 }
 
