@@ -82,9 +82,10 @@ const verb verbs[N_VERB] = {
         "adapter_path gets the adapter as a PEFT folder (of full fine-tuning the model), log.jsonl, log.csv, report.html and a "
         "checkpoint; Ctrl-C saves, --resume goes on. Paths are relative to the folder that wick is started in.",
         { "wick train train.yaml --dry-run", "wick train -c train.yaml -m model.gguf --iters 4 --overwrite" }, true },
-    [VERB_RUNS] = { "runs", NULL, "[list | show RUN | compare RUN RUN...]", "list, show and compare trainings",
+    [VERB_RUNS] = { "runs", NULL, "[list | show RUN | compare RUN RUN... | delete RUN...]", "list, show and compare trainings",
         "Every wick train is kept in a list ($XDG_DATA_HOME/wick/runs.db, an SQLite file) with its options and its log. Without "
-        "words the list is printed; show prints one run with its curve, compare numbers and the options that differ.",
+        "words the list is printed; show prints one run with its curve, compare numbers and the options that differ; delete takes "
+        "runs off the list, and leaves their folders.",
         { "wick runs", "wick runs show 1", "wick runs compare 1 2 -o json" }, true },
 };
 

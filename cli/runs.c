@@ -1,6 +1,7 @@
-/* runs.c: wick runs: lists the trainings of this user, shows one with its curve, compares several option by option.
+/* runs.c: wick runs: lists the trainings of this user, shows one with its curve, compares several option by option, takes some off.
  * Load: some hundred runs. */
 #include "cli.h"
+#include "base/file.h"
 #include "curve.h"
 #include "train/runs.h"
 #include <math.h>
@@ -42,11 +43,17 @@ static bool keep_point(const wick_train_point *p, void *user) {
     return curve_add(&k->train, p->iteration, p->train_loss) && curve_add(&k->val, p->iteration, p->val_loss);
 }
 
-static int read_run(wk_runs *db, const char *word, kept *k) {
+static int read_id(const char *word, int64_t *id) {
     char *end;
-    long long id = strtoll(word, &end, 10);
-    if (*end || end == word || id < 1) return cli_usage("a run is a number, as wick runs lists them, not \"%s\"", word);
-    int code = cli_status(wk_runs_each(db, id, keep_run, k));
+    *id = strtoll(word, &end, 10);
+    if (!*end && end != word && *id > 0) return EXIT_DONE;
+    return cli_usage("a run is a number, as wick runs lists them, not \"%s\"", word);
+}
+
+static int read_run(wk_runs *db, const char *word, kept *k) {
+    int64_t id;
+    int code = read_id(word, &id);
+    if (!code) code = cli_status(wk_runs_each(db, id, keep_run, k));
     if (!code) code = cli_status(wk_runs_points(db, id, keep_point, k));
     if (!code && *k->run.options && wk_json_parse(k->run.options, strlen(k->run.options), "the run's options", &k->options))
         code = cli_fail("%s", wick_last_error());
@@ -254,19 +261,44 @@ static int compare(wk_runs *db, const char *const *word, size_t n, bool json) {
     return code;
 }
 
+/* ---- delete ---- */
+
+/* One that is going on stays: whoever trains holds its folder. A killed one is "running" in the list for ever, and may go. */
+static int check_ended(const kept *k) {
+    int fd = -1;
+    bool held = wk_is_folder(k->run.adapter_path) && wk_folder_lock(k->run.adapter_path, &fd);
+    wk_folder_unlock(fd);
+    return held && !strcmp(k->run.status, "running") ? cli_fail("run %lld is going on in %s: stop it first", (long long)k->run.id,
+                                                                k->run.adapter_path) : EXIT_DONE;
+}
+
+static int delete(wk_runs *db, const char *const *word, size_t n) {
+    int code = n ? EXIT_DONE : cli_usage("delete takes the runs that are to go from the list: wick runs delete 3");
+    for (int pass = 0; pass < 2; pass++)  /* none goes where one of them cannot */
+        for (size_t i = 0; !code && i < n; i++) {
+            kept k = { 0 };
+            code = read_run(db, word[i], &k);
+            if (!code) code = pass ? cli_status(wk_runs_delete(db, k.run.id)) : check_ended(&k);
+            free_run(&k);
+        }
+    return code;
+}
+
 int verb_runs(const opts *o) {
     wk_runs *db = NULL;
     char *path = NULL;
     bool json = o->output && !strcmp(o->output, "json");
     const char *action = o->n_word ? o->word[0] : "list";
     int code = cli_status(wk_runs_path(o->runs_db, &path));
-    if (!code) code = cli_status(wk_runs_open(path, true, &db));
+    bool deletes = !strcmp(action, "delete");
+    if (!code) code = cli_status(wk_runs_open(path, !deletes || !wk_file_exists(path), &db));
     if (code) {}
     else if (!strcmp(action, "list") && o->n_word < 2) code = list(db, json);
     else if (!strcmp(action, "show") && o->n_word == 2) code = show(db, o->word[1], json);
     else if (!strcmp(action, "compare")) code = compare(db, o->word + 1, o->n_word - 1, json);
+    else if (deletes) code = delete(db, o->word + 1, o->n_word - 1);
     else if (o->n_word == 1 && strspn(action, "0123456789") == strlen(action)) code = show(db, action, json);
-    else code = cli_usage("runs knows list, show RUN and compare RUN RUN..., not \"%s\"%s", action,
+    else code = cli_usage("runs knows list, show RUN, compare RUN RUN... and delete RUN..., not \"%s\"%s", action,
                           o->n_word == 1 && !strcmp(action, "show") ? " without a run" : "");
     wk_runs_close(db);
     wk_free(path);

@@ -174,6 +174,12 @@ static void erase(screen *s) {
     s->n_line = 0;
 }
 
+/* At the end the picture stays: only the line below it goes. */
+static void settle(screen *s) {
+    s->n_line = 0;
+    erase(s);
+}
+
 static void draw(screen *s) {
     wk_buf b = { 0 };
     int width = term_width(STDOUT_FILENO) - 1;
@@ -258,7 +264,7 @@ static bool show_report(screen *s, const wick_train_point *p) {
 static int finish(screen *s, wick_train *t, const wick_train_options *o, const wick_train_event *e) {
     double loss;
     bool full = !strcmp(o->fine_tune_type, "full"), is_gguf = !wk_is_folder(o->model);
-    erase(s);
+    settle(s);
     if (o->test) {
         int code = cli_status(wick_train_eval(t, true, &loss));
         if (code) return code;
@@ -284,7 +290,7 @@ static void tell_saved(const screen *s, wick_status st, const wick_train_options
 }
 
 static int stop(screen *s, wick_train *t, const wick_train_options *o, const wick_train_event *e) {
-    erase(s);
+    settle(s);
     wick_status st = wick_train_save(t);
     int code = cli_status(st);
     interrupted = 1;
@@ -327,7 +333,7 @@ static int run(const opts *o, wick_train *t, const wick_train_options *to) {
         code = finish(&s, t, to, &e);
     }
     else if (!code) {
-        erase(&s);
+        settle(&s);
         code = train_status(st);
         tell_saved(&s, st, to);
     }

@@ -86,3 +86,10 @@ if(Python3_FOUND AND WICK_BUILD_TESTS)
         set_tests_properties(${name} PROPERTIES ENVIRONMENT "${test_env}" TIMEOUT 60 SKIP_RETURN_CODE 77 LABELS tidy)
     endforeach()
 endif()
+
+# The longest start first: else a core waits at the end while one of them runs alone.
+foreach(name test_models test_linear test_same_bits test_real test_train_long cli_train)
+    if(TEST ${name})
+        set_tests_properties(${name} PROPERTIES COST 10)
+    endif()
+endforeach()

@@ -2,7 +2,8 @@
  * Layout: adapter_config.json (peft.LoraConfig), adapter_model.safetensors with, for each adapted linear layer,
  *   base_model.model.<module>.lora_A.weight [r, n_in]  and  base_model.model.<module>.lora_B.weight [n_out, r],
  * with DoRA also .lora_magnitude_vector [n_out]; of an embedding .lora_embedding_A [r, n_vocab] and .lora_embedding_B [d, r];
- * and base_model.model.<module>.weight of saved modules.
+ * of adapted embeddings and heads .base_layer.weight, the model's own (base_layer.c); and base_model.model.<module>.weight of
+ * saved modules.
  * Which layers are adapted is what tensors there are; the config gives the scale: alpha / r, or alpha / sqrt(r) for rsLoRA,
  * with r and alpha by module where rank_pattern and alpha_pattern name it. The folder is a stranger's. */
 #include "adapter/reading.h"
@@ -188,6 +189,7 @@ static bool cut_half(wk_str *s, wk_half *half) {
         { ".lora_A.weight", WK_HALF_A }, { ".lora_B.weight", WK_HALF_B }, { ".lora_embedding_A", WK_HALF_A },
         { ".lora_embedding_B", WK_HALF_B }, { ".lora_magnitude_vector", WK_HALF_MAGNITUDE },
         { ".lora_magnitude_vector.weight", WK_HALF_MAGNITUDE }, { ".modules_to_save.weight", WK_HALF_SAVED },
+        { ".base_layer.weight", WK_HALF_BASE },
     };
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
         if (wk_cut_end(s, ends[i].end)) {
@@ -228,7 +230,6 @@ static void place_all(wk_reading *r, const wk_safetensors *file, bool dora) {
         const wk_tensor *t = wk_safetensors_tensor(file, i);
         wk_str module = t->name;
         wk_half half;
-        if (wk_cut_end(&module, ".base_layer.weight")) continue;  /* the model's own, saved beside an adapted embedding */
         if (!wk_cut_start(&module, "base_model.model.") || !cut_half(&module, &half))
             wk_reading_problem(r, false, t->name, "is neither a lora_A nor a lora_B of a linear layer, nor a saved module");
         else if (half == WK_HALF_MAGNITUDE && !dora)

@@ -21,14 +21,13 @@ bool wk_cut_end(wk_str *s, const char *end) {
     return true;
 }
 
-/* The model's own weight there; NULL: it has none. */
-static const wk_weight *weight_at(const wk_model *m, int layer, wk_role role) {
+const wk_weight *wk_lora_weight(const wk_model *m, int layer, wk_role role) {
     const wk_weight *w = layer >= 0 ? m->layer[layer].w[role] : m->top.w[role];
     return layer < 0 && !w ? m->top.w[WK_T_EMBED] : w;  /* tied */
 }
 
 bool wk_lora_bf16(const wk_model *m, int layer, wk_role role) {
-    const wk_weight *w = weight_at(m, layer, role);
+    const wk_weight *w = wk_lora_weight(m, layer, role);
     return layer >= 0 && w && m->backend->ops->weight_rounds(m->backend, w);
 }
 
@@ -36,7 +35,7 @@ bool wk_lora_sizes(const wk_model *m, int layer, wk_role role, int64_t *n_in, in
     const wk_weight *w;
     if (layer >= 0 && (layer >= m->hp.n_layer || role < WK_T_Q || role > WK_T_DOWN)) return false;
     if (layer < 0 && role != WK_T_EMBED && role != (m->hp.classify ? WK_T_SCORE : WK_T_OUTPUT)) return false;
-    w = weight_at(m, layer, role);
+    w = wk_lora_weight(m, layer, role);
     if (!w || w->n_mat != 1 || w->n_row <= 1) return false;
     *n_in = role == WK_T_EMBED ? w->n_row : w->n_col;
     *n_out = role == WK_T_EMBED ? w->n_col : w->n_row;

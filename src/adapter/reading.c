@@ -81,8 +81,10 @@ static bool a_turned(const wk_reading *r, const wk_lora_found *f) { return r->tu
 /* Everything that was found for one place. */
 static wick_status check_found(wk_reading *r, wk_lora_found *f) {
     const wk_tensor *a = f->half[WK_HALF_A], *b = f->half[WK_HALF_B], *mag = f->half[WK_HALF_MAGNITUDE],
-                    *saved = f->half[WK_HALF_SAVED];
+                    *saved = f->half[WK_HALF_SAVED], *base = f->half[WK_HALF_BASE];
     bool embed = f->role == WK_T_EMBED;
+    if (base && !a && !b) wk_reading_problem(r, true, base->name, "has no lora_A and lora_B beside it");
+    if (base) check_half(r, base, embed ? f->n_in : f->n_whole, embed ? f->n_out : f->n_in, "the model");
     if (saved) check_half(r, saved, embed ? f->n_in : f->n_out, embed ? f->n_out : f->n_in, "the model");
     if (!(a || b || mag)) return WICK_OK;
     if (!a || !b) {
@@ -209,6 +211,11 @@ wick_status wk_reading_finish(wk_reading *r, wk_lora_data *d) {
         for (int k = 0; k < WK_N_HALF; k++) there |= r->slot[i].half[k] != NULL;
         if (there) st = check_found(r, &r->slot[i]);
         n += there;
+    }
+    for (int i = 0; !st && !r->n_problem && i < r->n_slot; i++) {
+        const wk_lora_found *f = &r->slot[i];
+        if (f->half[WK_HALF_BASE])
+            st = wk_reading_compare(r, f->half[WK_HALF_BASE], f, wk_lora_weight(r->m, f->layer, f->role));
     }
     d->unseen = d->lends;
     if (!st && !r->n_problem && !d->unseen) st = check_numbers(r);

@@ -7,8 +7,8 @@
 #include "base/json.h"
 #include "format/names.h"
 
-/* What a tensor of an adapter is. */
-typedef enum wk_half { WK_HALF_A, WK_HALF_B, WK_HALF_MAGNITUDE, WK_HALF_SAVED, WK_N_HALF } wk_half;
+/* What a tensor of an adapter is. BASE: the model's own weight, as it was where the adapter was trained. */
+typedef enum wk_half { WK_HALF_A, WK_HALF_B, WK_HALF_MAGNITUDE, WK_HALF_SAVED, WK_HALF_BASE, WK_N_HALF } wk_half;
 
 /* The tensors of one place. An adapter of fused projections (Phi-3's qkv_proj) is one for each of them: the same A, and rows
  * [first, first + n_out) of a B with n_whole rows. */
@@ -47,9 +47,13 @@ void wk_reading_problem(wk_reading *r, bool wrong, wk_str tensor, const char *fm
 void wk_reading_place(wk_reading *r, const wk_tensor *t, wk_str module, wk_half half, bool gguf);
 /* With dora each A must have a magnitude beside it, whose name ends so. */
 void wk_reading_need_magnitudes(wk_reading *r, bool dora, const char *end);
+/* base_layer.c: a problem where t's rows are not those of the model's weight w. Errors  WICK_E_MEMORY. */
+wick_status wk_reading_compare(wk_reading *r, const wk_tensor *t, const wk_lora_found *f, const wk_weight *w);
 /* All tensors checked and copied to d. Errors  WICK_E_FORMAT and WICK_E_UNSUPPORTED with the list, WICK_E_MEMORY. */
 wick_status wk_reading_finish(wk_reading *r, wk_lora_data *d);
 
+/* place.c: the model's own weight there; NULL: it has none. */
+const wk_weight *wk_lora_weight(const wk_model *m, int layer, wk_role role);
 /* Cuts a beginning or an end off s, if it is there. */
 bool wk_cut_start(wk_str *s, const char *start);
 bool wk_cut_end(wk_str *s, const char *end);

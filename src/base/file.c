@@ -76,9 +76,26 @@ static int sys_fsync(int fd) {
     while (r < 0 && errno == EINTR);
     return r;
 }
-static int sys_rename(const char *from, const char *to) {
+static int sys_renameat(int a, const char *from, int b, const char *to) {
     bool few;
-    return injected(&few) && errno != EINTR ? -1 : rename(from, to);
+    return injected(&few) && errno != EINTR ? -1 : renameat(a, from, b, to);
+}
+static int sys_rename(const char *from, const char *to) { return sys_renameat(AT_FDCWD, from, AT_FDCWD, to); }
+static int sys_link(const char *from, const char *to) {
+    bool few;
+    return injected(&few) && errno != EINTR ? -1 : link(from, to);
+}
+/* Two names exchanged at one go; EINVAL, ENOSYS: this system or this file system cannot. */
+static int sys_exchange(const char *a, const char *b) {
+    bool few;
+    if (injected(&few) && errno != EINTR) return -1;
+#if defined(RENAME_EXCHANGE)
+    return renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE);
+#else
+    (void)a, (void)b;
+    errno = ENOSYS;
+    return -1;
+#endif
 }
 
 /* ---- reading ---- */
@@ -252,6 +269,17 @@ wick_status wk_file_write(const char *path, const wk_str *part, size_t n_part) {
     return wk_out_close(&o, st);
 }
 
+bool wk_file_link(const char *path, const char *name) {
+    unlink(name);
+    return !sys_link(path, name);
+}
+
+wick_status wk_file_rename(const char *from, const char *to) {
+    if (sys_rename(from, to)) return fail_errno(to);
+    sync_folder_of(to);
+    return WICK_OK;
+}
+
 /* ---- looking, and folders ---- */
 
 bool wk_file_exists(const char *path) { return access(path, F_OK) == 0; }
@@ -371,19 +399,62 @@ void wk_folder_clear_folders(const char *folder, const char *begin) {
     if (d) closedir(d);
 }
 
-wick_status wk_folder_move(const char *from, const char *to) {
-    sync_folder(from);
-    if (!rename(from, to)) return WICK_OK;
-    if (errno != ENOTEMPTY && errno != EEXIST) return fail_errno(to);
+/* Where a folder lies while another takes its name. New; NULL: no memory. */
+static char *old_name(const char *path) {
+    wk_buf b = { 0 };
+    wk_buf_printf(&b, "%s.tmp-old", path);
+    if (b.failed) wk_buf_free(&b);
+    return b.ptr;
+}
+
+void wk_folder_recover(const char *path) {
+    char *old = old_name(path);
+    if (old && !wk_file_exists(path)) rename(old, path);
+    wk_free(old);
+}
+
+/* Exchanges two folders' names: in three steps where the file system knows no single one. */
+static wick_status exchange(const char *from, const char *to) {
+    if (!sys_exchange(from, to)) return WICK_OK;
+    char *old = old_name(to);
+    if (!old) return wk_fail_memory(strlen(to), "a folder's name");
+    wk_folder_remove(old);
+    wick_status st = sys_rename(to, old) ? fail_errno(to) : WICK_OK;
+    if (!st && sys_rename(from, to)) {
+        st = fail_errno(to);
+        rename(old, to);
+    } else if (!st) rename(old, from);
+    wk_free(old);
+    return st;
+}
+
+/* Gives the folder `to` what `from` has and it has not, but for what goes(): files by second names, or (not by_link) all, moved. */
+static void bring(const char *from, const char *to, bool (*goes)(const char *name), bool by_link) {
     DIR *a = opendir(from);
     int b = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    wick_status st = a && b >= 0 ? WICK_OK : fail_errno(to);
-    for (const char *name; !st && (name = next_name(a));)
-        if (renameat(dirfd(a), name, b, name)) st = wk_fail(WICK_E_IO, "%s/%s: %s", to, name, strerror(errno));
+    for (const char *name; a && b >= 0 && (name = next_name(a));) {
+        if (goes && goes(name)) continue;
+        if (!faccessat(b, name, F_OK, AT_SYMLINK_NOFOLLOW)) continue;
+        if (by_link ? linkat(dirfd(a), name, b, name, 0) : sys_renameat(dirfd(a), name, b, name)) continue;
+    }
     if (a) closedir(a);
     if (b >= 0) close(b);
-    if (!st) rmdir(from);
-    return st;
+}
+
+wick_status wk_folder_replace(const char *from, const char *to, bool (*goes)(const char *name)) {
+    sync_folder(from);
+    bool free_name = !sys_rename(from, to);
+    if (!free_name && errno != ENOTEMPTY && errno != EEXIST) return fail_errno(to);
+    if (!free_name) {
+        bring(to, from, goes, true);  /* before the exchange, so that a kill after it loses none of it */
+        sync_folder(from);
+        wick_status st = exchange(from, to);
+        if (st) return st;
+        bring(from, to, goes, false);
+        wk_folder_remove(from);
+    }
+    sync_folder_of(to);
+    return WICK_OK;
 }
 
 uint64_t wk_free_space(const char *path) {

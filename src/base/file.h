@@ -31,6 +31,10 @@ wick_status wk_out_open(wk_out *o, const char *path);
 wick_status wk_out_write(wk_out *o, const void *p, size_t n);
 /* Gives the file its name if st is WICK_OK, else takes it away; returns st, or why that failed. Frees *o in every case. */
 wick_status wk_out_close(wk_out *o, wick_status st);
+/* A second name for a file, in another's place; false: the file system has no such thing, or the file is not there. */
+bool wk_file_link(const char *path, const char *name);
+/* Errors  WICK_E_IO. */
+wick_status wk_file_rename(const char *from, const char *to);
 bool wk_file_exists(const char *path);  /* for messages: what cannot be looked at counts as absent */
 /* Is it there, whatever it is? Errors  WICK_E_IO: a link to nothing, links in a circle, a folder that may not be looked into. */
 wick_status wk_file_look(const char *path, bool *there);
@@ -57,9 +61,12 @@ void wk_folder_clear(const char *folder, const char *begin, const char *end);
 /* The same of folders, with the files in them, whose name begins so. */
 void wk_folder_clear_folders(const char *folder, const char *begin);
 void wk_folder_remove(const char *folder);  /* with the files in it, where it holds no folders */
-/* Gives the folder from the name to, which is free or an empty folder's; else moves its files into to one by one, over files of
- * the same name. Errors  WICK_E_IO, WICK_E_MEMORY. */
-wick_status wk_folder_move(const char *from, const char *to);
+/* Gives the folder `from` the name `to`, whole: whoever is killed leaves there either all that was there or all that is new.
+ * Where the file system cannot exchange names (NFS), a kill between two steps leaves the old one as "TO.tmp-old". Files that only
+ * `to` had stay, but for those that goes() names (NULL: none does). Errors  WICK_E_IO, WICK_E_MEMORY: `to` is as it was. */
+wick_status wk_folder_replace(const char *from, const char *to, bool (*goes)(const char *name));
+/* Gives a folder that such a kill left under the other name its own back. */
+void wk_folder_recover(const char *path);
 /* Bytes that may still be written where path (which need not be there) would lie; UINT64_MAX: not known. */
 uint64_t wk_free_space(const char *path);
 /* "folder/name", new; NULL: no memory. */
@@ -67,7 +74,7 @@ char *wk_path_join(const char *folder, const char *name);
 /* The absolute path of what is there, links followed; of what is not, a copy of path. Free with wk_free(); NULL: no memory. */
 char *wk_path_real(const char *path);
 
-/* For tests: the k-th of the system's calls from now (open, stat, mmap, read, write, fsync, rename; 0: none) fails with errno
+/* For tests: the k-th of the system's calls from now (open, stat, mmap, read, write, fsync, rename, link; 0: none) fails with errno
  * `how`, or reads a single byte and writes half (WK_IO_SHORT), or kills the process before it happens (WK_IO_DIE) or, if it is a
  * write, when half of it has (WK_IO_DIE_SHORT). */
 enum { WK_IO_SHORT = -1, WK_IO_DIE = -2, WK_IO_DIE_SHORT = -3 };

@@ -42,10 +42,25 @@ static wick_status weight_new(wk_backend *be, const wk_weight_source *s, wk_weig
     return WICK_OK;
 }
 
+const wk_tensor *wk_found_row(const wk_found *f, int64_t r, int64_t *row) {
+    int64_t mat = r / f->base.n_row, in = r % f->base.n_row, per = f->base.n_mat / f->n_tensor;
+    *row = mat % per * f->base.n_row + (f->row_from && f->base.n_row > 1 ? f->row_from[in] : in);
+    return &f->tensor[mat / per];
+}
+
+/* Of matrices; vectors are not asked for. */
+static void weight_row(wk_backend *be, const wk_weight *w, int64_t r, float *out) {
+    int64_t row;
+    const wk_tensor *t = wk_found_row((const wk_found *)w, r, &row);
+    (void)be;
+    wk_tensor_row(t, row, out);
+}
+
 static void collector_free(wk_backend *be) { wk_free(be); }
 
 static const wk_backend_ops ops = {
     .name = "collector", .free = collector_free, .weight_new = weight_new, .weight_free = weight_free,
+    .weight_row = weight_row,
 };
 
 wick_status wk_collector_new(wk_backend **out) {

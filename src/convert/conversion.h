@@ -56,6 +56,8 @@ typedef struct wk_conversion {
 
 /* ---- collect.c ---- */
 
+/* Row r of a found weight, all its matrices counted through: which tensor and which of its rows. */
+const wk_tensor *wk_found_row(const wk_found *f, int64_t r, int64_t *row);
 /* A backend that computes nothing: its weights are wk_found. */
 wick_status wk_collector_new(wk_backend **out);
 

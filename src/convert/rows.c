@@ -7,13 +7,6 @@
 
 enum { BLOCK = 4 << 20 };
 
-/* Row r of a found weight, all its matrices counted through: which tensor and which of its rows. */
-static const wk_tensor *row_of(const wk_found *f, int64_t r, int64_t *row) {
-    int64_t mat = r / f->base.n_row, in = r % f->base.n_row, per = f->base.n_mat / f->n_tensor;
-    *row = mat % per * f->base.n_row + (f->row_from && f->base.n_row > 1 ? f->row_from[in] : in);
-    return &f->tensor[mat / per];
-}
-
 /* Where rows of GGUF's interleaved heads come from: the halves of a head lie in turn (transformers' order to llama.cpp's). */
 static int64_t interleaved(int64_t r, int64_t head) { return r / head * head + r % 2 * (head / 2) + r % head / 2; }
 
@@ -43,7 +36,7 @@ static source source_row(const wk_origin *o, int64_t r) {
     s.piece = i;
     s.in = r;
     r += mat * o->piece[i]->base.n_row;
-    s.t = row_of(o->piece[i], r, &s.row);
+    s.t = wk_found_row(o->piece[i], r, &s.row);
     if (o->trained[i]) s.trained = o->trained[i] + r * o->piece[i]->base.n_col;
     return s;
 }
@@ -125,7 +118,7 @@ static wick_status fill_turned(wk_conversion *c, const wk_tensor *t, const wk_or
             for (int64_t r = 0; r < o->piece[k]->base.n_row; r++) {
                 int64_t from, at = mat * o->piece[k]->base.n_row + r, n_col = o->piece[k]->base.n_col;
                 const float *x = o->trained[k] ? o->trained[k] + at * n_col : row;
-                const wk_tensor *s = row_of(o->piece[k], at, &from);
+                const wk_tensor *s = wk_found_row(o->piece[k], at, &from);
                 if (!o->trained[k]) wk_tensor_row(s, from, row);
                 for (int64_t i = 0; i < n_col; i++) m[vector ? i * n + k : i * cols + r * n + k] = x[i];
             }

@@ -368,28 +368,6 @@ wick_status wk_check_folder_copy(const wk_conversion *c) {
     return WICK_OK;
 }
 
-/* config.json of float32 weights: transformers would round them to the type that it names. All else stays byte for byte. */
-static void say_float32(wk_buf *b) {
-    static const char *const keys[] = { "\"torch_dtype\"", "\"dtype\"" };
-    wk_buf out = { 0 };
-    char *at = b->ptr;
-    for (char *key; at; at = key) {
-        char *found[2] = { strstr(at, keys[0]), strstr(at, keys[1]) };
-        int k = !found[0] || (found[1] && found[1] < found[0]);
-        if (!(key = found[k])) break;
-        key += strlen(keys[k]);
-        key += strspn(key, " \t\r\n:");
-        wk_buf_add(&out, at, (size_t)(key - at));
-        if (*key != '"') continue;
-        wk_buf_str(&out, "\"float32\"");
-        key += 1 + strcspn(key + 1, "\"");
-        key += *key == '"';
-    }
-    wk_buf_str(&out, at);
-    wk_buf_free(b);
-    *b = out;
-}
-
 /* Behind a key, in its quotes, of the text's outermost object; NULL: it has none. */
 static char *behind_key(char *text, const char *key) {
     size_t n = strlen(key);
@@ -403,6 +381,23 @@ static char *behind_key(char *text, const char *key) {
         if (!*p) break;
     }
     return NULL;
+}
+
+/* config.json of float32 weights: transformers would round them to the type that it names. All else stays byte for byte. */
+static void say_float32(wk_buf *b) {
+    static const char *const keys[] = { "\"torch_dtype\"", "\"dtype\"" };
+    for (size_t i = 0; !b->failed && i < sizeof keys / sizeof *keys; i++) {
+        char *at = behind_key(b->ptr, keys[i]);
+        wk_buf out = { 0 };
+        if (at) at += strspn(at, " \t\r\n:");
+        if (!at || *at != '"') continue;  /* not said, or null */
+        wk_buf_add(&out, b->ptr, (size_t)(at - b->ptr));
+        wk_buf_str(&out, "\"float32\"");
+        at += 1 + strcspn(at + 1, "\"");
+        wk_buf_str(&out, at + (*at == '"'));
+        wk_buf_free(b);
+        *b = out;
+    }
 }
 
 /* config.json of a head that is the embedding no longer: some families have them tied unless it says otherwise. */
@@ -437,12 +432,19 @@ static wick_status copy_text_files(const wk_conversion *c, const char *folder) {
         st = path ? wk_file_look(path, &there) : wk_fail_memory(strlen(c->from), "a file's name");
         if (!st && there) st = wk_file_read(path, 1u << 30, &b);
         if (!st && there && i == 0 && c->n_trained) say_float32(&b);
-        if (!st && there && i == 0 && c->untied) say_untied(&b);
+        if (!st && there && i == 0 && c->untied && !b.failed) say_untied(&b);
         if (!st && there) st = write_text(folder, names[i], &b);
         wk_buf_free(&b);
         wk_free(path);
     }
     return st;
+}
+
+/* No weights of another model may stay beside the new ones. */
+static bool is_weights(const char *name) {
+    static const char end[] = ".safetensors";
+    size_t n = strlen(name), m = sizeof end - 1;
+    return !strcmp(name, "model.safetensors.index.json") || (!strncmp(name, "model", 5) && n >= m && !strcmp(name + n - m, end));
 }
 
 wick_status wk_write_folder(wk_conversion *c) {
@@ -458,11 +460,7 @@ wick_status wk_write_folder(wk_conversion *c) {
         st = wk_folder_make(tmp.ptr);
         if (!st) st = (wk_checkpoint_gguf(c->m->ckpt) ? write_text_files : copy_text_files)(c, tmp.ptr);
         if (!st && !c->vocab_only) st = write_weights(c, tmp.ptr);
-        if (!st && wk_is_folder(c->to) && !c->vocab_only) {  /* no weights of another model may stay beside the new ones */
-            wk_folder_clear(c->to, "model", ".safetensors");
-            wk_folder_clear(c->to, "model.safetensors.index", ".json");
-        }
-        if (!st) st = wk_folder_move(tmp.ptr, c->to);
+        if (!st) st = wk_folder_replace(tmp.ptr, c->to, c->vocab_only ? NULL : is_weights);
         if (st) wk_folder_remove(tmp.ptr);
     }
     wk_buf_free(&tmp);

@@ -128,6 +128,8 @@ static wick_status set_real(const wk_train_key *k, double *to, const char *text)
     double v;
     if (!read_number(text, &v) || v < k->min || v > k->max)
         return wk_fail(WICK_E_ARG, "%s is a number from %g to %g, not \"%s\"", k->name, k->min, k->max, text);
+    if (v == 0 && k->at == AT(lora_alpha))  /* in the options it means: not set */
+        return wk_fail(WICK_E_ARG, "%s is 0, with which an adapter adds nothing; left out, it is rank x scale", k->name);
     *to = v;
     return WICK_OK;
 }
@@ -377,6 +379,28 @@ void wk_train_options_json(const wick_train_options *o, wk_buf *out) {
     wk_buf_char(out, '}');
 }
 
+/* Constants with which an update divides by zero, never forgets or never ends: the run would end in numbers that are none, and the
+ * message there would blame the rate. torch takes an eps of 0, and has NaN after the first step: A's gradient is zero in it. */
+static wick_status check_optimizer(const wick_train_options *o) {
+    static const double least_eps = 1e-20;  /* below it, squares that float32 has as 0 are divided by nothing */
+    bool adam = !strncmp(o->optimizer, "adam", 4);
+    double rate = o->n_lr_arguments ? o->lr_arguments[0] : o->learning_rate, decay = rate * o->weight_decay;
+    if (adam && !(o->eps >= least_eps))
+        return wk_fail(WICK_E_ARG, "optimizer_config.eps is %g, and %s divides by it where a gradient is zero, as half of them are "
+                       "in the first step: %g is the least, 1e-8 is usual", o->eps, o->optimizer, least_eps);
+    for (int i = 0; i < 2; i++)
+        if (!(o->betas[i] >= 0 && o->betas[i] < 1))
+            return wk_fail(WICK_E_ARG, "optimizer_config.betas: %g is not from 0 to below 1; with 1 no gradient would ever "
+                           "count", o->betas[i]);
+    if (!(o->momentum >= 0 && o->momentum < 1))
+        return wk_fail(WICK_E_ARG, "optimizer_config.momentum is %g; it has to be from 0 to below 1, with which gradients are "
+                       "forgotten in time", o->momentum);
+    if (decay > 1)
+        return wk_fail(WICK_E_ARG, "weight_decay is %g at a rate of %g: each update would take %g times a weight away from it; "
+                       "their product has to be 1 at most", o->weight_decay, rate, decay);
+    return WICK_OK;
+}
+
 wick_status wk_train_options_check(const wick_train_options *o) {
     wick_status st = wk_check_size(o->size, sizeof *o, "wick_train_options", "fill it with wick_train_defaults()");
     if (st) return st;
@@ -411,7 +435,10 @@ wick_status wk_train_options_check(const wick_train_options *o) {
         return wk_fail(WICK_E_ARG, "%s is empty: give %s, or leave it out",
                        !*o->data ? "data" : !*o->adapter_path ? "adapter_path" : "resume_adapter_file",
                        *o->data && *o->adapter_path ? "an adapter" : "a folder");
-    if (strcmp(o->fine_tune_type, "full") && !(wk_train_alpha(o) > 0))
-        return wk_fail(WICK_E_ARG, "lora_parameters.scale is 0, with which an adapter adds nothing and learns nothing");
-    return WICK_OK;
+    if (strcmp(o->fine_tune_type, "full") && !((float)(wk_train_alpha(o) / o->rank) > 0))
+        return wk_fail(WICK_E_ARG, "%s is %g, with which an adapter adds nothing and learns nothing",
+                       o->lora_alpha > 0 ? "lora_alpha" : "lora_parameters.scale", o->lora_alpha > 0 ? o->lora_alpha : o->scale);
+    if (o->test && !o->test_batches)
+        return wk_fail(WICK_E_ARG, "test asks for the loss on test.jsonl, and test_batches is 0: -1 takes all of it");
+    return check_optimizer(o);
 }

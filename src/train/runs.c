@@ -149,6 +149,16 @@ wick_status wk_runs_end(wk_runs *r, int64_t id, const char *status, double secon
     return run(r, "UPDATE run SET status = ?, seconds = seconds + ? WHERE id = ?", "sdi", status, seconds, id);
 }
 
+static wick_status no_run(const wk_runs *r, int64_t id) {
+    return wk_fail(WICK_E_ARG, "there is no run %lld in %s; wick runs lists them", (long long)id, r->path);
+}
+
+wick_status wk_runs_delete(wk_runs *r, int64_t id) {
+    wick_status st = run(r, "DELETE FROM run WHERE id = ?", "i", id);
+    if (!st && !sqlite3_changes(r->db)) st = no_run(r, id);
+    return st ? st : run(r, "DELETE FROM point WHERE run = ?", "i", id);
+}
+
 /* ---- reading ---- */
 
 static double number(sqlite3_stmt *s, int column) {
@@ -189,9 +199,7 @@ wick_status wk_runs_each(wk_runs *r, int64_t id, bool (*fn)(const wk_run *run, v
     }
     wick_status st = rc == SQLITE_DONE ? WICK_OK : fail(r, "could not be read");
     sqlite3_finalize(s);
-    if (!st && id && !n)
-        st = wk_fail(WICK_E_ARG, "there is no run %lld in %s; wick runs lists them", (long long)id, r->path);
-    return st;
+    return !st && id && !n ? no_run(r, id) : st;
 }
 
 wick_status wk_runs_points(wk_runs *r, int64_t id, bool (*fn)(const wick_train_point *p, void *user), void *user) {

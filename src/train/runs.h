@@ -26,6 +26,8 @@ wick_status wk_runs_begin(wk_runs *r, const wk_run *run, int iteration, int64_t 
 wick_status wk_runs_add(wk_runs *r, int64_t id, const wick_train_point *p);
 /* status: "running", "done", "stopped" (early), "interrupted", "failed". */
 wick_status wk_runs_end(wk_runs *r, int64_t id, const char *status, double seconds);
+/* Takes a run and its points off the list. Errors  WICK_E_ARG (no such run), WICK_E_IO. */
+wick_status wk_runs_delete(wk_runs *r, int64_t id);
 /* Every run, newest last; fn may stop it. id above 0: that one alone. Errors  WICK_E_IO, WICK_E_ARG (no such run). */
 wick_status wk_runs_each(wk_runs *r, int64_t id, bool (*fn)(const wk_run *run, void *user), void *user);
 wick_status wk_runs_points(wk_runs *r, int64_t id, bool (*fn)(const wick_train_point *p, void *user), void *user);

@@ -137,6 +137,30 @@ wick_status wk_trainer_backward(wk_trainer *t, const wk_train_rows *r, double *l
     return WICK_OK;
 }
 
+static void clear(wk_trainer *t) {
+    memset(t->g, 0, t->n * sizeof *t->g);
+    t->n_gathered = 0;
+}
+
+/* Of the gradient as an update would take it, before clipping. */
+static double gathered_norm(const wk_trainer *t) {
+    double sum = 0, by = 1 / (double)t->n_gathered;
+    for (size_t i = 0; i < t->n_param; i++) sum += wk_sum_squares(t->g + t->param[i].at, t->param[i].n);
+    return sqrt(sum) * by;
+}
+
+wick_status wk_trainer_try(wk_trainer *t, const wk_train_rows *r) {
+    bool fresh = !t->n_gathered;  /* else the parameters as they are have been through micro-batches already */
+    wick_status st = fresh ? wk_trainer_backward(t, r, NULL, NULL) : WICK_OK;
+    if (st) return st;
+    double norm = gathered_norm(t);
+    if (fresh) {
+        clear(t);
+        t->n_micro--;
+    }
+    return isfinite(norm) ? WICK_OK : wk_fail(WICK_E_NUMERIC, "the gradient's norm is %g", norm);
+}
+
 wick_status wk_trainer_eval(wk_trainer *t, const wk_train_rows *r, double *loss_sum, int64_t *n_label) {
     wk_batch b;
     double loss = 0;
@@ -171,17 +195,10 @@ wick_status wk_trained_write(wk_trainer *t, size_t i) {
     return t->m->backend->ops->weight_write(t->m->backend, x->weight, 0, p->n_row, w);
 }
 
-static void clear(wk_trainer *t) {
-    memset(t->g, 0, t->n * sizeof *t->g);
-    t->n_gathered = 0;
-}
-
 wick_status wk_trainer_update(wk_trainer *t, double rate, double *grad_norm) {
     if (!t->n_gathered) return wk_fail(WICK_E_ARG, "an update without a micro-batch before it");
     if (!isfinite(rate)) return wk_fail(WICK_E_ARG, "a learning rate of %g", rate);
-    double sum = 0, by = 1 / (double)t->n_gathered;
-    for (size_t i = 0; i < t->n_param; i++) sum += wk_sum_squares(t->g + t->param[i].at, t->param[i].n);
-    double norm = sqrt(sum) * by;
+    double norm = gathered_norm(t), by = 1 / (double)t->n_gathered;
     if (!isfinite(norm)) {
         clear(t);
         return wk_fail(WICK_E_NUMERIC, "the gradient's norm is %g", norm);

@@ -55,6 +55,7 @@ void wick_train_free(wick_train *t) {
     wk_dataset_free(t->test);
     wk_folder_unlock(t->lock);
     wk_free(t->checkpoint);
+    wk_free(t->before);
     wick_train_options_free(&t->o);
     wk_free(t);
 }
@@ -113,13 +114,25 @@ wick_status wick_train_eval(wick_train *t, bool test, double *loss) {
 
 /* ---- a step ---- */
 
-static wick_status not_finite(const wick_train *t, const char *what) {
-    return wk_fail(WICK_E_NUMERIC,
-                   "iteration %d: the %s is not a finite number, so training stops; %s%s%s; a lower learning_rate or "
-                   "a max_grad_norm helps",
-                   t->at.iteration + 1, what,
-                   wk_file_exists(t->checkpoint) ? "the last checkpoint, " : "no checkpoint had been written",
-                   wk_file_exists(t->checkpoint) ? t->checkpoint : "", wk_file_exists(t->checkpoint) ? ", stays as it is" : "");
+/* Ends a run; a checkpoint whose weights led there gives way to the one before it. */
+static wick_status not_finite(wick_train *t, const char *what, int iteration) {
+    wk_buf left = { 0 };
+    int saved = t->unproven;
+    if (!wk_file_exists(t->checkpoint)) wk_buf_str(&left, "no checkpoint had been written");
+    else if (saved < 0) wk_buf_printf(&left, "the last checkpoint, %s, stays as it is", t->checkpoint);
+    else if (!wk_file_exists(t->before))
+        wk_buf_printf(&left, "what was saved at iteration %d leads there, and there is no checkpoint before it: begin anew "
+                      "(--overwrite)", saved);
+    else if (!wk_train_go_back(t))
+        wk_buf_printf(&left, "what was saved at iteration %d leads there, so %s and what was learnt are those of iteration %d "
+                      "again: go on from there (--resume)", saved, t->checkpoint, t->at.iteration);
+    else
+        wk_buf_printf(&left, "what was saved at iteration %d leads there, and what was before it could not be put back: %s", saved,
+                      wick_last_error());
+    wick_status st = wk_fail(WICK_E_NUMERIC, "iteration %d: the %s is not a finite number, so training stops; %s; a lower "
+                             "learning_rate or a max_grad_norm helps", iteration, what, left.failed ? "" : left.ptr);
+    wk_buf_free(&left);
+    return st;
 }
 
 static wick_status micro_batch(wick_train *t) {
@@ -128,11 +141,12 @@ static wick_status micro_batch(wick_train *t) {
     wick_status st = wk_order_next(&t->order, &t->micro);
     wk_train_rows rows = rows_of(&t->micro);
     if (!st) st = wk_trainer_backward(t->trainer, &rows, &sum, &n);
-    if (st == WICK_E_NUMERIC) return not_finite(t, "loss");
+    if (st == WICK_E_NUMERIC) return not_finite(t, "loss", t->at.iteration + 1);
     if (!st && (t->at.iteration + 1) % t->o.grad_accumulation_steps == 0) {
         t->at.rate = wk_schedule_rate(&t->schedule, wk_trainer_n_update(t->trainer));
         st = wk_trainer_update(t->trainer, t->at.rate, &t->at.norm);
-        if (st == WICK_E_NUMERIC) return not_finite(t, "gradient");
+        if (st == WICK_E_NUMERIC) return not_finite(t, "gradient", t->at.iteration + 1);
+        if (!st) wk_train_prove(t);
     }
     if (st) return st;
     t->at.iteration++;
@@ -155,10 +169,21 @@ static wick_status log_point(wick_train *t, const wick_train_point *p) {
     return st;
 }
 
+/* No update will follow the last save: one is tried. */
+static wick_status try_last(wick_train *t) {
+    wick_status st = wk_order_next(&t->order, &t->micro);
+    wk_train_rows rows = rows_of(&t->micro);
+    if (!st) st = wk_trainer_try(t->trainer, &rows);
+    t->order.next = t->at.next;
+    return st == WICK_E_NUMERIC ? not_finite(t, "loss or gradient that would follow", t->at.iteration) : st;
+}
+
 /* Validation, and whether it has got no better for so long that training ends. */
 static wick_status validate(wick_train *t, double *loss) {
     wick_status st = evaluate(t, t->valid, t->o.val_batches, loss);
-    if (st) return st;
+    if (st == WICK_E_NUMERIC && !t->at.iteration)
+        return wk_fail(st, "%s: the loss of the model as it is, before anything is learnt, is not a finite number", t->valid->path);
+    if (st) return st == WICK_E_NUMERIC ? not_finite(t, "validation loss", t->at.iteration) : st;
     if (*loss < t->at.best_val) {
         t->at.best_val = *loss;
         t->at.n_worse = 0;
@@ -207,9 +232,12 @@ static wick_status what_is_due(wick_train *t, wick_train_event *e) {
         t->at.n_row = 0;
     }
     if (e->reported) st = log_point(t, &e->point);
+    if (!st && last) st = try_last(t);
+    if (st) return st;
     t->finished = last;
+    if (last) wk_train_prove(t);
     e->saved = last || (t->o.save_every && it % t->o.save_every == 0);
-    if (!st && e->saved) st = wk_train_save(t, t->stopped_early ? "stopped early" : last ? "done" : "running");
+    if (e->saved) st = wk_train_save(t, t->stopped_early ? "stopped early" : last ? "done" : "running");
     e->saved &= !st;
     e->finished = last && !st;
     e->stopped_early = t->stopped_early;

@@ -36,6 +36,8 @@ struct wick_train {
     wk_runs *runs; int64_t run_id; double run_from_s;
     wk_report_sample *sample; size_t n_sample;
     char *checkpoint;         /* its path */
+    char *before;             /* a second name of the checkpoint before it, while no update has followed the new one */
+    int unproven;             /* the iteration of such a new one; -1: the checkpoint has had its update, or there is none */
     int lock;                 /* on adapter_path; -1: none */
     char warning[512];
     char reshaped[256];       /* options that say otherwise what is trained than they did when the run began; "" : none do */
@@ -66,6 +68,11 @@ char *wk_train_model_path(const wick_train *t, const char *folder);
 wick_status wk_train_check_model(wick_train *t);
 /* Reads the checkpoint in adapter_path into trainer and t->at. */
 wick_status wk_train_resume(wick_train *t);
+/* An update has followed the checkpoint, so it can be gone on with: the one before it goes. */
+void wk_train_prove(wick_train *t);
+/* The checkpoint, which no update can follow, gives way to the one before it, and so does its adapter or model. Errors  WICK_E_IO
+ * and others: it is not there, or could not be written. */
+wick_status wk_train_go_back(wick_train *t);
 /* train_samples.c: picks the prompts, and lets the model answer them as it was, or (after) with the adapter as it is; of full
  * fine-tuning it is then the model as it was last written. */
 wick_status wk_train_pick_samples(wick_train *t);

@@ -222,6 +222,9 @@ static wick_status make_trainer(wick_train *t) {
     if (t->valid && (valid.data = t->valid) && wk_order_max_rows(&valid) > o.max_row) o.max_row = wk_order_max_rows(&valid);
     if (t->test && (test.data = t->test) && wk_order_max_rows(&test) > o.max_row) o.max_row = wk_order_max_rows(&test);
     wick_status st = read_keys(t, &o);
+    if (!st && o.max_row > WK_TRAIN_MAX_ROWS)
+        st = wk_fail(WICK_E_ARG, "a micro-batch has up to %d tokens, and %d are the most that can be learnt at once: a smaller "
+                     "batch_size or max_seq_length is needed", o.max_row, WK_TRAIN_MAX_ROWS);
     if (!st) st = read_initial(t, &initial);
     if (!st && initial) compare_initial(t, &o, initial);
     if (!st && (st = wk_trainer_new(t->model->m, &o, initial, &t->trainer)) == WICK_E_MEMORY) st = too_large(&o);
@@ -271,6 +274,9 @@ static void clear_unfinished(const char *folder) {
         snprintf(begin, sizeof begin, "%s.tmp-", names[i]);
         wk_folder_clear(folder, begin, "");
     }
+    char *model = wk_path_join(folder, "model");
+    if (model) wk_folder_recover(model);
+    wk_free(model);
     wk_folder_clear_folders(folder, "model.tmp-");
 }
 
@@ -313,7 +319,9 @@ static wick_status check_folder(wick_train *t) {
 
 wick_status wk_train_open(wick_train *t) {
     t->at = (wk_progress){ .norm = NAN, .best_val = INFINITY };
-    if (!(t->checkpoint = wk_path_join(t->o.adapter_path, "checkpoint.wick")))
+    t->unproven = -1;
+    if (!(t->checkpoint = wk_path_join(t->o.adapter_path, "checkpoint.wick")) ||
+        !(t->before = wk_path_join(t->o.adapter_path, "checkpoint.wick.before")))
         return wk_fail_memory(strlen(t->o.adapter_path), "a file's name");
     wick_status st = read_data(t);
     if (st) return st;
@@ -330,6 +338,10 @@ wick_status wk_train_open(wick_train *t) {
     t->order = (wk_order){ .data = t->train, .seed = t->o.seed, .shuffle = t->o.shuffle, .packing = t->o.packing,
                            .batch_size = t->o.batch_size, .max_seq_length = t->o.max_seq_length };
     t->schedule = schedule_of(&t->o);
+    int n_update = t->o.iters / accum;
+    if (t->o.warmup >= n_update)
+        wk_train_warn(t, "lr_schedule.warmup is %d updates, and the run makes %d: the rate ends at %g, on its way to %g",
+                      t->o.warmup, n_update, wk_schedule_rate(&t->schedule, (uint64_t)n_update - 1), t->schedule.first);
     if (!t->dry) st = check_folder(t);
     size_t weights = t->model->m->n_bytes_weights, held = wk_resident_bytes();
     t->beside = held > weights ? held - weights : 0;

@@ -159,9 +159,32 @@ wick_status wk_train_resume(wick_train *t) {
                  : wk_fail(st, "%s: was made with another model%s than now: go on with what the run began with", t->checkpoint,
                            t->o.resume_adapter_file ? ", or from an adapter of other layers, rank or scale in resume_adapter_file,"
                                                     : "");
-    if (!st) t->order.next = t->at.next;
+    if (!st) {
+        t->order.next = t->at.next;
+        t->unproven = t->at.iteration;
+    }
     wk_buf_free(&extra);
     return st;
+}
+
+/* ---- the checkpoint before ---- */
+
+/* A checkpoint holds what an update made, and whether that is of any use only the next one shows: weights can be blown up and still
+ * be numbers. Until then the one before it stays beside it, by a second name; it takes no room that writing did not take. */
+
+static void keep_before(const wick_train *t) {
+    if (t->unproven < 0 && !t->finished) wk_file_link(t->checkpoint, t->before);
+}
+
+void wk_train_prove(wick_train *t) {
+    if (t->unproven >= 0) wk_folder_clear(t->o.adapter_path, "checkpoint.wick.before", "");
+    t->unproven = -1;
+}
+
+wick_status wk_train_go_back(wick_train *t) {
+    wick_status st = wk_file_rename(t->before, t->checkpoint);
+    if (!st) st = wk_train_resume(t);
+    return st ? st : wk_train_write_result(t, t->o.adapter_path);
 }
 
 /* ---- saving ---- */
@@ -254,7 +277,9 @@ wick_status wk_train_save(wick_train *t, const char *status) {
     t->answered |= !st && t->finished;
     put_progress(t, &extra);
     if (!st && extra.failed) st = wk_fail_memory(extra.len, "a checkpoint");
+    if (!st) keep_before(t);
     if (!st) st = wk_checkpoint_write(t->checkpoint, t->trainer, extra.ptr, extra.len);
+    if (!st) t->unproven = t->finished ? -1 : t->at.iteration;  /* after the last one an update was tried */
     if (!st) st = write_report(t, status);
     wk_buf_free(&extra);
     return st;

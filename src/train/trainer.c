@@ -2,6 +2,7 @@
  * backend, and takes all of it down again. */
 #include "train/trainer_parts.h"
 #include "generate/random.h"
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -14,16 +15,18 @@ static bool within(double x, double from, double below) { return x >= from && x 
 
 static wick_status check_options(const wk_model *m, const wk_trainer_options *o) {
     if (!m->backend || !m->layer) return wk_fail(WICK_E_ARG, "the model was opened for its vocabulary only: nothing to train");
-    if (o->max_row < 1 || o->max_row > 1 << 20) return wk_fail(WICK_E_ARG, "%d rows: it must be 1 to 2^20", o->max_row);
+    if (o->max_row < 1 || o->max_row > WK_TRAIN_MAX_ROWS)
+        return wk_fail(WICK_E_ARG, "%d rows: it must be 1 to %d", o->max_row, WK_TRAIN_MAX_ROWS);
     if (!within(o->dropout, 0, 1)) return wk_fail(WICK_E_ARG, "dropout %g: it must be from 0 to below 1", o->dropout);
     if (!within(o->label_smoothing, 0, 1))
         return wk_fail(WICK_E_ARG, "label smoothing %g: it must be from 0 to below 1", o->label_smoothing);
     if (!within(o->max_grad_norm, 0, INFINITY)) return wk_fail(WICK_E_ARG, "a gradient norm of at most %g", o->max_grad_norm);
     const wk_optimizer *p = &o->optimizer;
-    if (!within(p->beta1, 0, 1) || !within(p->beta2, 0, 1) || !within(p->eps, 0, INFINITY) || !within(p->momentum, 0, 1) ||
-        !within(p->weight_decay, 0, INFINITY))
-        return wk_fail(WICK_E_ARG, "optimiser: betas %g and %g, momentum %g must be from 0 to below 1, eps %g and decay %g from 0",
-                       p->beta1, p->beta2, p->momentum, p->eps, p->weight_decay);
+    double least_eps = p->kind == WK_ADAMW ? DBL_MIN : 0;  /* it is divided by */
+    if (!within(p->beta1, 0, 1) || !within(p->beta2, 0, 1) || !within(p->eps, least_eps, INFINITY) ||
+        !within(p->momentum, 0, 1) || !within(p->weight_decay, 0, INFINITY))
+        return wk_fail(WICK_E_ARG, "optimiser: betas %g and %g, momentum %g must be from 0 to below 1, decay %g from 0, eps %g "
+                       "above 0", p->beta1, p->beta2, p->momentum, p->weight_decay, p->eps);
     if (o->n_layer < -1 || o->n_layer > m->hp.n_layer)
         return wk_fail(WICK_E_ARG, "%d layers: the model has %lld, and -1 are all", o->n_layer, (long long)m->hp.n_layer);
     if (o->fine_tune == WK_TUNE_FULL) return WICK_OK;

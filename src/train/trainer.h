@@ -18,6 +18,8 @@ enum {
     WK_WHOLE_ALL = 15
 };
 
+enum { WK_TRAIN_MAX_ROWS = 1 << 20 };
+
 typedef struct wk_trainer_options {
     wk_fine_tune fine_tune;
     int n_layer;              /* the last so many layers carry what is trained; -1: all */
@@ -33,7 +35,7 @@ typedef struct wk_trainer_options {
     double max_grad_norm;     /* 0: not clipped */
     double label_smoothing;   /* 0 <= e < 1 */
     bool checkpoint;          /* keep each layer's input alone and compute its inside again on the way back; same bits */
-    int max_row;              /* rows of a micro-batch at most */
+    int max_row;              /* rows of a micro-batch at most, 1..WK_TRAIN_MAX_ROWS */
     uint64_t seed;            /* of a new adapter's A, and of dropout */
 } wk_trainer_options;
 /* lora of rank 8, alpha 16, all layers and projections; adamw; no dropout, clipping or smoothing; 512 rows, seed 0. */
@@ -67,6 +69,9 @@ wick_status wk_trainer_backward(wk_trainer *t, const wk_train_rows *r, double *l
  * NULL): before clipping. Without a micro-batch since the last one: WICK_E_ARG. A norm that is not finite is WICK_E_NUMERIC: the
  * gradients are dropped and no parameter has changed. */
 wick_status wk_trainer_update(wk_trainer *t, double rate, double *grad_norm);
+/* Would the next update find numbers in its gradient? Where nothing is gathered yet, after a micro-batch of these rows, as if it
+ * came next. All is left as it was. Errors  WICK_E_NUMERIC: no; else as wk_trainer_backward(). */
+wick_status wk_trainer_try(wk_trainer *t, const wk_train_rows *r);
 /* Loss without dropout, smoothing or gradients. */
 wick_status wk_trainer_eval(wk_trainer *t, const wk_train_rows *r, double *loss_sum, int64_t *n_label);
 

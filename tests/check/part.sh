@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 part=$1
 case $part in
-    tidy|sets|examples|bench|install) build=build/check-gcc ;;  # one release build, warnings being errors, for the five
+    # One release build, warnings being errors, for the seven.
+    tidy|sets|valgrind|examples|bench|install|peers) build=build/check-gcc ;;
     *) build=build/check-$part ;;
 esac
 cores=$(nproc)
@@ -17,10 +18,10 @@ need() {
 configure() {
     cmake -S . -B "$build" -G Ninja -DWICK_WERROR=ON -DWICK_BUILD_BENCH=OFF "$@" >/dev/null
 }
-build_and_test() {
+build_and_test() {  # CTEST_ARGUMENT...
     ninja -C "$build" --quiet
     rm -f "$build/skipped.txt"
-    ctest --test-dir "$build" -j "$cores" --output-on-failure -L 'unit|cli|fuzz|examples'
+    ctest --test-dir "$build" -j "$cores" --output-on-failure -L 'unit|cli|fuzz|examples' "$@"
 }
 
 case $part in
@@ -35,10 +36,10 @@ clang)
 asan-gcc)
     configure -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWICK_SANITIZE=address,undefined
     build_and_test ;;
-asan-clang)
+asan-clang)  # fewer random cases: asan-gcc has all of them
     need clang llvm-symbolizer
     configure -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWICK_SANITIZE=address,undefined
-    build_and_test ;;
+    WICK_TEST_FEW=1 build_and_test ;;
 tsan)  # what runs steps on several threads: a meeting too few is a race
     need clang llvm-symbolizer
     configure -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWICK_SANITIZE=thread -DWICK_BUILD_EXAMPLES=OFF
@@ -50,18 +51,20 @@ fuzz)  # each corpus again, then a short run from it; new inputs stay in build/f
               -DWICK_BUILD_CLI=OFF -DWICK_BUILD_EXAMPLES=OFF -DWICK_BUILD_SHARED=OFF
     ninja -C "$build" --quiet
     ctest --test-dir "$build" -j "$cores" --output-on-failure -L fuzz
-    seconds=${SECONDS_EACH:-15}
-    for target in "$build"/tests/fuzz_*; do
-        name=${target##*/fuzz_}
+    export build seconds="${SECONDS_EACH:-15}"
+    fuzz_one() {  # TARGET
+        name=${1##*/fuzz_}
         mkdir -p "$build/found/$name"
         echo "fuzz_$name for $seconds s"
-        ASAN_OPTIONS=allocator_may_return_null=1:max_allocation_size_mb=2048 "$target" -max_total_time="$seconds" -timeout=20 \
+        ASAN_OPTIONS=allocator_may_return_null=1:max_allocation_size_mb=2048 "$1" -max_total_time="$seconds" -timeout=20 \
             -rss_limit_mb=3000 -max_len=65536 -print_final_stats=0 -verbosity=0 -artifact_prefix="$build/found/fuzz_$name-" \
             "$build/found/$name" "tests/fuzz/corpus/$name"
-    done ;;
+    }
+    export -f fuzz_one
+    printf '%s\0' "$build"/tests/fuzz_* | xargs -0 -n 1 -P "$cores" bash -c 'fuzz_one "$1"' bash ;;  # each keeps one core
 valgrind)  # has no AVX-512, so dispatch falls back; tests/check/valgrind.txt lists the tests
     need valgrind
-    configure -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWICK_BUILD_EXAMPLES=OFF -DWICK_BUILD_SHARED=OFF
+    configure
     ninja -C "$build" --quiet
     rm -f "$build/skipped.txt"
     WICK_LAUNCH="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,possible" \
@@ -72,17 +75,17 @@ coverage)
     need gcovr
     configure -DCMAKE_BUILD_TYPE=Debug -DWICK_COVERAGE=ON -DWICK_WERROR=OFF -DWICK_BUILD_EXAMPLES=OFF
     find "$build" -name '*.gcda' -delete
-    build_and_test
+    WICK_TEST_FEW=1 build_and_test -E '^test_same_bits$'  # more random cases run the same lines, slowly
     gcovr --root . --filter 'src/' --exclude-unreachable-branches --print-summary --fail-under-line 85 \
           --gcov-ignore-parse-errors --json-summary "$build/coverage.json" --txt - "$build" -j "$cores"
     tests/check/coverage.py "$build/coverage.json" tests/check/parsers.txt ;;
-sets)  # what runs kernels, as on lesser machines; the kernels' own tests go through all sets by themselves
+sets)  # what runs kernels, as on lesser machines; not test_linear, test_cpu_ops and others that go through all sets by themselves
     configure
     ninja -C "$build" --quiet
     for set in c avx2 avx512; do
         echo "WICK_CPU=$set"
         WICK_CPU=$set ctest --test-dir "$build" -j "$cores" --output-on-failure --no-tests=error \
-            -R '^test_(cpu|cpu_ops|linear|same_bits|gradients|models|adapter|generate|api|stream|dump|real|hparams)$'
+            -R '^test_(cpu|models|adapter|generate|api|stream|dump|real|hparams)$'
     done
     echo "1,000 mixtures of each weight type on each set, in two halves"
     halves=()
@@ -128,7 +131,7 @@ install)
     ninja -C "$build" --quiet
     tests/check/install.sh "$build" ;;
 peers)  # llama.cpp and transformers read what wick wrote; skipped by name where they are not installed. PEERS: their Python
-    configure -DCMAKE_BUILD_TYPE=Release
+    configure
     ninja -C "$build" --quiet wick-cli
     WICK_TEST_PROGRAM=$build/wick "${PEERS:-python3}" tests/peers/convert_peers.py
     WICK_TEST_PROGRAM=$build/wick "${PEERS:-python3}" tests/peers/adapter_peers.py ;;

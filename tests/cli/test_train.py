@@ -415,6 +415,11 @@ def test_micro_batches(tmp):
     assert "make no update" not in err, err
     err = wick(tmp, "train", "train.yaml", "--grad-accumulation-steps", "6", "--adapter-path", "c", code=1)[1]
     assert "iters is 5 micro-batches, and an update takes grad_accumulation_steps, 6 of them" in err, err
+    # A rate that never gets where it is meant to, and more rows than can be.
+    err = wick(tmp, "train", "train.yaml", "--warmup", "100", "--grad-accumulation-steps", "2", "--adapter-path", "d")[1]
+    assert "lr_schedule.warmup is 100 updates, and the run makes 2: the rate ends at 5e-05, on its way to 0.005" in err, err
+    err = wick(tmp, "train", "train.yaml", "--batch-size", "65536", "--adapter-path", "e", code=1)[1]
+    assert "tokens, and 1048576 are the most that can be learnt at once: a smaller batch_size or" in err, err
 
 
 def test_early_stopping(tmp):
@@ -503,6 +508,50 @@ def test_not_finite(tmp):
     assert "the last checkpoint" in err and read(f"{tmp}/out/checkpoint.wick") == before["checkpoint"]
     assert files(f"{tmp}/out") == {k: v for k, v in before.items() if k != "checkpoint"}
     assert json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"][-1]["status"] == "failed"
+
+
+def test_blown_up(tmp):
+    """Weights that an update blew up are numbers still and are saved; what follows shows it, and the run goes back a save."""
+    write_data(tmp)
+    os.remove(f"{tmp}/data/valid.jsonl")
+    def write(arguments):
+        write_options(tmp, samples=0, save_every=1, steps_per_report=1, optimizer="sgd", learning_rate="1e-3",
+                      lr_schedule={"name": "exponential_decay", "arguments": arguments})
+    write("[0.001, 1000000]")  # 0.001, 1000, ...
+    wick(tmp, "train", "train.yaml", "--adapter-path", "good", "--iters", "1")
+    want = files(f"{tmp}/good")
+    err = wick(tmp, "train", "train.yaml", code=1)[1]
+    assert "iteration 3: the loss is not a finite number" in err and "what was saved at iteration 2 leads there, so " in err, err
+    assert "out/checkpoint.wick and what was learnt are those of iteration 1 again: go on from there (--resume);" in err, err
+    assert files(f"{tmp}/out") == want and not os.path.exists(f"{tmp}/out/checkpoint.wick.before")
+    # A run that ends with such an update does not save it.
+    err = wick(tmp, "train", "train.yaml", "--overwrite", "--iters", "2", code=1)[1]
+    assert "iteration 2: the loss or gradient that would follow is not a finite number" in err, err
+    assert files(f"{tmp}/out") == want and "the last checkpoint, out/checkpoint.wick, stays as it is" in err, err
+    assert json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"][-1]["status"] == "failed"
+    # It can be gone on with at other rates, as if it had had no others.
+    write("[0.001, 1]")
+    wick(tmp, "train", "train.yaml", "--resume")
+    wick(tmp, "train", "train.yaml", "--adapter-path", "whole")
+    assert files(f"{tmp}/out") == files(f"{tmp}/whole") and "checkpoint.wick.before" not in os.listdir(f"{tmp}/out")
+    # Full fine-tuning goes back as well, model and all.
+    write("[0.001, 1000000]")
+    full = ("train", "train.yaml", "--fine-tune-type", "full")
+    wick(tmp, *full, "--adapter-path", "full-good", "--iters", "1")
+    err = wick(tmp, *full, "--adapter-path", "full", code=1)[1]
+    assert "are those of iteration 1 again" in err, err
+    assert sorted(os.listdir(f"{tmp}/full")) == sorted(os.listdir(f"{tmp}/full-good"))
+    for name in os.listdir(f"{tmp}/full/model"):
+        assert read(f"{tmp}/full/model/{name}") == read(f"{tmp}/full-good/model/{name}"), name
+    # What validation finds counts as well, and the last checkpoint stays where it was good.
+    shutil.copy(f"{tmp}/data/train.jsonl", f"{tmp}/data/valid.jsonl")
+    err = wick(tmp, "train", "train.yaml", "--overwrite", "--steps-per-eval", "1", code=1)[1]
+    assert "iteration 2: the validation loss is not a finite number" in err and "stays as it is" in err, err
+    assert files(f"{tmp}/out") == want
+    # Where nothing had been saved before it, that is said.
+    write("[1000, 1]")
+    err = wick(tmp, "train", "train.yaml", "--overwrite", code=1)[1]
+    assert "what was saved at iteration 1 leads there, and there is no checkpoint before it: begin anew (--overwrite)" in err, err
 
 
 def test_disk(tmp):
@@ -622,9 +671,23 @@ def test_output(tmp):
     assert re.search(r"^ +4 .* other/out +llama-chat$", wick(tmp, "runs")[0], re.M)
     for words, args in (("there is no run 9", ["show", "9"]), ):
         assert words in wick(tmp, "runs", *args, code=1)[1]
-    for words, args in (("a run is a number", ["show", "x"]), ("runs knows list", ["delete"]),
-                        ("compare takes 2", ["compare", "1"])):
+    for words, args in (("a run is a number", ["show", "x"]), ("runs knows list", ["remove"]), ("delete takes", ["delete"]),
+                        ("a run is a number", ["delete", "x"]), ("compare takes 2", ["compare", "1"])):
         assert words in wick(tmp, "runs", *args, code=2)[1]
+    # What is deleted is gone with its points; where one of several cannot go, none does.
+    assert "there is no run 9" in wick(tmp, "runs", "delete", "2", "9", code=1)[1]
+    wick(tmp, "runs", "delete", "2", "3")
+    listed = json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"]
+    assert [r["id"] for r in listed] == [1, 4], listed
+    assert "there is no run 2" in wick(tmp, "runs", "show", "2", code=1)[1]
+    write_options(tmp, samples=0, iters=100000, steps_per_report=1)
+    p = subprocess.Popen([PROGRAM, "train", "train.yaml", "--overwrite"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                         env=environment(tmp), cwd=tmp)
+    p.stdout.readline()
+    assert "run 5 is going on in " in wick(tmp, "runs", "delete", "5", code=1)[1]
+    p.kill()
+    p.communicate()
+    wick(tmp, "runs", "delete", "5")
 
 
 def on_terminal(tmp, columns, *args):
@@ -652,6 +715,9 @@ def test_terminal(tmp):
     write_data(tmp)
     write_options(tmp, samples=0, project_name="a\u00e9" * 20)
     text = on_terminal(tmp, 80, "train", "train.yaml")
+    # At the end it is drawn and stays, with the line of the step below it wiped out.
+    last = text[text.rindex("Iter 12/12"):]
+    assert "\u2502" in last and last.count("\x1b[J") == 1 and "A\x1b[J" not in last, last
     assert "\u2502" in text and any("\u2800" < c <= "\u28ff" for c in text), text
     assert "iteration 3 of 12," in text and re.search(r"\riteration 0 of 12\x1b", text) and "\x1b[J" in text
     reports = re.findall(r"Iter \d+/12:[^\r\n]*", text)

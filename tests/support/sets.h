@@ -7,7 +7,7 @@
 
 /* Limits the kernels to the i-th set; false, and no limit, past the last. */
 bool sets_use(int i);
-/* How many of n random cases to run: all, or about a quarter with WICK_TEST_FEW in the environment, for emulators. */
+/* How many of n random cases to run: all, or about a quarter with WICK_TEST_FEW in the environment, where they are slow. */
 int sets_cases(int n);
 
 #endif

@@ -343,6 +343,75 @@ static void refusals(void **state) {
     wick_model_free(m);
 }
 
+/* What PEFT saved of the weights under adapted embeddings and heads must be the model's own, as far as its type keeps them. */
+static void base_layers(void **state) {
+    (void)state;
+    static const char tensor[] = "base_model.model.lm_head.base_layer.weight", from[] = "data/adapters/llama/r4-embed-head";
+    static const char *const types[] = { "f16", "q8_0", "q4_0" };
+    char path[160], gguf[160];
+    wk_safetensors *file;
+    wick_adapter *a;
+    wick_model *m = run_open(LLAMA);
+    wk_buf config = { 0 };
+    snprintf(path, sizeof path, "%s/adapter_config.json", from);
+    ok(wk_file_read(path, 1 << 20, &config));
+    write_file("adapter_config.json", config.ptr);
+    snprintf(path, sizeof path, "%s/adapter_model.safetensors", from);
+    ok(wk_safetensors_open(path, &file));
+    snprintf(path, sizeof path, "%s/adapter_model.safetensors", folder);
+    unlink(path);
+    size_t n = wk_safetensors_n_tensor(file), at = n;
+    wk_tensor *t = calloc(n, sizeof *t);
+    for (size_t i = 0; i < n; i++) {
+        t[i] = *wk_safetensors_tensor(file, i);
+        if (wk_str_eq(t[i].name, tensor)) at = i;
+    }
+    assert_true(at < n);
+    float *w = malloc(t[at].n_bytes), was;
+    memcpy(w, t[at].data, t[at].n_bytes);
+    t[at].data = (const uint8_t *)w;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {  /* rounded weights are the same ones */
+        wick_convert_options o;
+        wick_convert_defaults(&o);
+        o.type = types[i];
+        o.force = true;
+        snprintf(gguf, sizeof gguf, "%s/model.gguf", folder);
+        ok(wick_convert(LLAMA, gguf, &o, NULL));
+        wick_model *rounded = run_open(gguf);
+        ok(wick_adapter_load(rounded, from, &a));
+        wick_adapter_free(a);
+        wick_model_free(rounded);
+    }
+    was = w[64 * 300 + 5];
+    w[64 * 300 + 5] = 7.5f;
+    char words[200];
+    snprintf(words, sizeof words, "\"%s\" is what it was trained on, and this model has another: [300, 5] is 7.5, %g is expected; "
+             "1 of 320 rows differ", tensor, (double)was);
+    ok(wk_safetensors_write(path, t, n));
+    refused(wick_adapter_load(m, folder, &a), WICK_E_FORMAT, words);
+    wick_convert_options merge;
+    wick_convert_defaults(&merge);
+    merge.adapter = &(wick_adapter_file){ folder, 1 };
+    merge.n_adapter = 1;
+    snprintf(gguf, sizeof gguf, "%s/merged.gguf", folder);
+    refused(wick_convert(LLAMA, gguf, &merge, NULL), WICK_E_FORMAT, words);
+    w[64 * 300 + 5] = was * 1.001f;
+    unlink(path);
+    ok(wk_safetensors_write(path, t, n));
+    ok(wick_adapter_load(m, folder, &a));
+    wick_adapter_free(a);
+    t[at].shape[0] = 319;
+    t[at].n_bytes = 319 * 64 * 4;
+    unlink(path);
+    ok(wk_safetensors_write(path, t, n));
+    refused(wick_adapter_load(m, folder, &a), WICK_E_FORMAT, "has shape [319, 64], the model needs [320, 64]");
+    wk_safetensors_free(file);
+    wk_buf_free(&config);
+    free(w);
+    free(t);
+    wick_model_free(m);
+}
+
 /* Scales of rsLoRA and of patterns, and files in half precision. */
 static void scales_and_types(void **state) {
     (void)state;
@@ -576,7 +645,8 @@ static int clean(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_with_and_without), cmocka_unit_test(rows_of_different_adapters_in_one_batch),
-        cmocka_unit_test(generation_with_an_adapter), cmocka_unit_test(refusals), cmocka_unit_test(scales_and_types),
+        cmocka_unit_test(generation_with_an_adapter), cmocka_unit_test(refusals), cmocka_unit_test(base_layers),
+        cmocka_unit_test(scales_and_types),
         cmocka_unit_test(written_and_read_again), cmocka_unit_test(gguf_of_8_bits),
         cmocka_unit_test(every_number_is_met), cmocka_unit_test(failed_allocations),
     };

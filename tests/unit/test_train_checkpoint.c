@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "support/training.h"
 #include "train/checkpoint.h"
+#include "train/train.h"
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,10 +83,10 @@ static bool run_apart(const char *checkpoint, const char *final, uint64_t die_at
 
 static void killed_anywhere(void **state) {
     (void)state;
-    char folder[] = "/tmp/wick-test-checkpoint-XXXXXX", checkpoint[64], final[64];
-    assert_non_null(mkdtemp(folder));
-    snprintf(checkpoint, sizeof checkpoint, "%s/run", folder);
-    snprintf(final, sizeof final, "%s/final", folder);
+    char own[] = "/tmp/wick-test-checkpoint-XXXXXX", checkpoint[64], final[64];
+    assert_non_null(mkdtemp(own));
+    snprintf(checkpoint, sizeof checkpoint, "%s/run", own);
+    snprintf(final, sizeof final, "%s/final", own);
     assert_false(run_apart(checkpoint, final, 0, 0));
     wk_buf want = { 0 };
     ok(wk_file_read(final, 1 << 24, &want));
@@ -93,7 +94,7 @@ static void killed_anywhere(void **state) {
     for (int how = WK_IO_DIE; how >= WK_IO_DIE_SHORT; how--)
         for (uint64_t k = 1, last = 0; !last; k++) {
             wk_buf got = { 0 };
-            wk_folder_clear(folder, "", "");
+            wk_folder_clear(own, "", "");
             bool died = run_apart(checkpoint, final, k, how);
             if (!died && how == WK_IO_DIE) last = k;  /* the run is over before its k-th call */
             if (how == WK_IO_DIE_SHORT && k > (uint64_t)kills) last = k;
@@ -108,7 +109,169 @@ static void killed_anywhere(void **state) {
         }
     assert_true(kills >= 50);
     wk_buf_free(&want);
-    wk_folder_remove(folder);
+    wk_folder_remove(own);
+}
+
+/* ---- through the public interface ---- */
+
+static char folder[64], out[80], before[120];
+
+static int make_data(void **state) {
+    (void)state;
+    static const char lines[] = "{\"input_ids\":[1,2,3,4,5,6]}\n{\"input_ids\":[5,6,7,8,9,1]}\n{\"input_ids\":[7,3,1]}\n";
+    char path[96];
+    snprintf(folder, sizeof folder, "/tmp/wick-test-training-XXXXXX");
+    if (!mkdtemp(folder)) return -1;
+    snprintf(path, sizeof path, "%s/train.jsonl", folder);
+    snprintf(out, sizeof out, "%s/out", folder);
+    snprintf(before, sizeof before, "%s/checkpoint.wick.before", out);
+    return wk_file_write(path, &WK_STR(lines), 1);
+}
+
+static int remove_data(void **state) {
+    (void)state;
+    return run_remove(folder);
+}
+
+static wick_model *open_model(void) {
+    wick_model_options mo;
+    wick_model *m;
+    wick_model_defaults(&mo);
+    mo.n_threads = 1;
+    ok(wick_model_open(LLAMA, &mo, &m));
+    return m;
+}
+
+/* Saves after every micro-batch. */
+static wick_train_options training(void) {
+    wick_train_options o;
+    wick_train_defaults(&o);
+    o.data = folder;
+    o.adapter_path = out;
+    o.iters = 4;
+    o.batch_size = 1;
+    o.learning_rate = 1e-2;
+    o.dropout = 0.1;
+    o.rank = 2;
+    o.save_every = 1;
+    o.samples = 0;
+    o.overwrite = true;
+    return o;
+}
+
+/* A training from its checkpoint, if there is one. */
+static void whole_training(uint64_t die_at, int how) {
+    char checkpoint[120];
+    wick_train_options o = training();
+    wick_train_event e = { 0 };
+    wick_model *m = open_model();
+    wick_train *t;
+    o.grad_accumulation_steps = 2;
+    wk_io_fail_at(die_at, how);
+    snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint.wick", out);
+    o.resume = wk_file_exists(checkpoint);
+    ok(wick_train_new(m, &o, false, &t));
+    wick_status st = WICK_OK;
+    while (!st && !e.finished) st = wick_train_step(t, &e);
+    if (st != WICK_E_END) ok(st);  /* killed after its last save */
+    wk_io_fail_at(0, 0);
+    wick_train_free(t);
+    wick_model_free(m);
+}
+
+static bool train_apart(uint64_t die_at, int how) {
+    int status = 0;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) {
+        whole_training(die_at, how);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (WIFSIGNALED(status)) assert_int_equal(WTERMSIG(status), SIGKILL);
+    else assert_int_equal(WEXITSTATUS(status), 0);
+    return WIFSIGNALED(status);
+}
+
+static wk_buf adapter(void) {
+    static const char *const names[] = { "adapter_model.safetensors", "adapter_config.json" };
+    wk_buf b = { 0 };
+    for (int i = 0; i < 2; i++) {
+        char path[120];
+        snprintf(path, sizeof path, "%s/%s", out, names[i]);
+        ok(wk_file_read(path, 1 << 24, &b));
+    }
+    return b;
+}
+
+/* The whole of a training with adapter, checkpoints (and those before them), report: the same. */
+static void training_killed_anywhere(void **state) {
+    (void)state;
+    assert_false(train_apart(0, 0));
+    wk_buf want = adapter();
+    int kills = 0, n_before = 0;
+    for (int how = WK_IO_DIE; how >= WK_IO_DIE_SHORT; how--) {
+        bool died = true;
+        for (int k = 1; how == WK_IO_DIE ? died : k <= kills; k += how == WK_IO_DIE ? 1 : 3) {
+            assert_int_equal(run_remove(out), 0);
+            died = train_apart((uint64_t)k, how);
+            kills += died && how == WK_IO_DIE;
+            n_before += wk_file_exists(before);
+            if (died) assert_false(train_apart(0, 0));
+            wk_buf got = adapter();
+            if (got.len != want.len || memcmp(got.ptr, want.ptr, want.len)) fail_msg("killed at call %d (%d): another end", k, how);
+            wk_buf_free(&got);
+            assert_false(wk_file_exists(before));  /* nothing beside a checkpoint that has proved good */
+        }
+    }
+    assert_true(kills >= 50 && n_before >= 10);
+    wk_buf_free(&want);
+}
+
+/* An update that blows the weights up is saved, and the process ends right then: the run that goes on finds out, and goes back to
+ * the save before; so does its adapter. */
+static void blown_up(void **state) {
+    (void)state;
+    wick_train_options o = training();
+    wick_train_event e;
+    wick_model *m = open_model();
+    wick_train *t;
+    wk_buf good = { 0 };
+    o.optimizer = "sgd";
+    o.lr_schedule = "exponential_decay";
+    o.lr_arguments[0] = 1e-3;
+    o.lr_arguments[1] = 1e20;
+    o.n_lr_arguments = 2;
+    ok(wick_train_new(m, &o, false, &t));
+    do ok(wick_train_step(t, &e));
+    while (e.point.iteration < 1);
+    good = adapter();
+    assert_false(wk_file_exists(before));
+    ok(wick_train_step(t, &e));
+    wick_train_free(t);
+    assert_true(e.saved && wk_file_exists(before));
+    wk_buf bad = adapter();
+    assert_memory_not_equal(good.ptr, bad.ptr, good.len);
+    o.resume = true;
+    ok(wick_train_new(m, &o, false, &t));
+    assert_int_equal(t->at.iteration, 2);
+    ok(wick_train_save(t));  /* what is not proved takes no place of what is */
+    refused(wick_train_step(t, &e), WICK_E_NUMERIC, "what was saved at iteration 2 leads there, so ");
+    assert_non_null(strstr(wick_last_error(), "are those of iteration 1 again"));
+    wick_train_free(t);
+    wk_buf_free(&bad);
+    bad = adapter();
+    assert_true(bad.len == good.len && !memcmp(bad.ptr, good.ptr, good.len) && !wk_file_exists(before));
+    o.lr_arguments[1] = 1;
+    ok(wick_train_new(m, &o, false, &t));
+    assert_int_equal(t->at.iteration, 1);
+    do ok(wick_train_step(t, &e));
+    while (!e.finished);
+    wick_train_free(t);
+    wick_model_free(m);
+    wk_buf_free(&good);
+    wk_buf_free(&bad);
 }
 
 /* In the middle of an update's micro-batches. */
@@ -146,9 +309,9 @@ static void mid_accumulation(void **state) {
 
 static void damaged(void **state) {
     (void)state;
-    char folder[] = "/tmp/wick-test-checkpoint-XXXXXX", path[64];
-    assert_non_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/run", folder);
+    char own[] = "/tmp/wick-test-checkpoint-XXXXXX", path[64];
+    assert_non_null(mkdtemp(own));
+    snprintf(path, sizeof path, "%s/run", own);
     wk_trainer_options o = options();
     wk_model *m = train_model(LLAMA, 1);
     wk_trainer *t = train_new(m, &o, NULL), *other;
@@ -186,12 +349,14 @@ static void damaged(void **state) {
     wk_buf_free(&extra);
     free(w);
     free(after);
-    wk_folder_remove(folder);
+    wk_folder_remove(own);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(killed_anywhere),
+        cmocka_unit_test_setup_teardown(training_killed_anywhere, make_data, remove_data),
+        cmocka_unit_test_setup_teardown(blown_up, make_data, remove_data),
         cmocka_unit_test(mid_accumulation),
         cmocka_unit_test(damaged),
     };

@@ -252,7 +252,41 @@ static void test_check(void **state) {
     refused(wk_train_options_check(&o), WICK_E_ARG, "data is not set");
     o.data = "data";
     o.scale = 0;
-    refused(wk_train_options_check(&o), WICK_E_ARG, "learns nothing");
+    refused(wk_train_options_check(&o), WICK_E_ARG, "lora_parameters.scale is 0, with which an adapter adds nothing and learns");
+    o.lora_alpha = 1e-300;
+    refused(wk_train_options_check(&o), WICK_E_ARG, "lora_alpha is 1e-300, with which an adapter adds nothing");
+}
+
+/* What would end in NaN is said before it begins, by the name of what does it. */
+static void test_constants_checked(void **state) {
+    (void)state;
+    static const struct { const char *key, *value, *words; } wrong[] = {
+        { "optimizer_config.eps", "0", "optimizer_config.eps is 0, and adam divides by it where a gradient is zero" },
+        { "optimizer_config.eps", "1e-300", "optimizer_config.eps is 1e-300" },
+        { "optimizer_config.betas", "1,0.9", "optimizer_config.betas: 1 is not from 0 to below 1" },
+        { "optimizer_config.betas", "0.9,-0.5", "optimizer_config.betas: -0.5 is not" },
+        { "optimizer_config.momentum", "1", "optimizer_config.momentum is 1; it has to be from 0 to below 1" },
+        { "weight_decay", "1000", "weight_decay is 1000 at a rate of 0.01: each update would take 10 times a weight away" },
+        { "test", "true", "test_batches is 0: -1 takes all of it" },
+    };
+    wick_train_options o;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        wick_train_defaults(&o);
+        o.learning_rate = 0.01;
+        o.test_batches = 0;
+        ok(wk_train_options_check(&o));
+        ok(wick_train_options_set(&o, wrong[i].key, wrong[i].value));
+        refused(wk_train_options_check(&o), WICK_E_ARG, wrong[i].words);
+        wick_train_options_free(&o);
+    }
+    wick_train_defaults(&o);
+    ok(wick_train_options_set(&o, "optimizer_config.eps", "0"));  /* which these do not use */
+    for (int i = 0; i < 2; i++) {
+        ok(wick_train_options_set(&o, "optimizer", i ? "sgd" : "lion"));
+        ok(wk_train_options_check(&o));
+    }
+    refused(wick_train_options_set(&o, "lora_alpha", "0"), WICK_E_ARG, "lora_alpha is 0, with which an adapter adds nothing; left");
+    wick_train_options_free(&o);
 }
 
 static void test_memory(void **state) {
@@ -278,6 +312,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_yaml), cmocka_unit_test(test_constants), cmocka_unit_test(test_wrong_yaml),
         cmocka_unit_test(test_set), cmocka_unit_test(test_check),
+        cmocka_unit_test(test_constants_checked),
         cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

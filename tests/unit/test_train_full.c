@@ -5,9 +5,11 @@
 #include "format/checkpoint.h"
 #include "support/training.h"
 #include "train/train.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { LEN = 24, MAX_WEIGHT = 256 };
@@ -159,6 +161,9 @@ static void configuration(void **state) {
         { "\"torch_dtype\": \"bfloat16\", \"x_dtype\": \"dtype\"", "\"torch_dtype\": \"float32\", \"x_dtype\": \"dtype\"" },
         { "\"dtype\" :\"float16\"", "\"dtype\" :\"float32\"" },
         { "\"torch_dtype\": null", "\"torch_dtype\": null" },
+        /* what lies deeper, or is a value, is none of these keys */
+        { "\"of\": { \"dtype\": \"x\" }, \"is\": [\"dtype\", \"y\"], \"dtype\": \"float16\"",
+          "\"of\": { \"dtype\": \"x\" }, \"is\": [\"dtype\", \"y\"], \"dtype\": \"float32\"" },
     };
     float *norm = calloc(4096, sizeof *norm);
     wk_trained_weight w = { -1, WK_T_OUT_NORM, false, norm };
@@ -185,6 +190,104 @@ static void refusals(void **state) {
     refused(wk_write_trained("data/models/llama", in_folder("folder.gguf"), &w, 1, true), WICK_E_ARG, "is a folder");
     wk_folder_remove(in_folder("folder.gguf"));
     assert_false(wk_file_exists(in_folder("model")));
+}
+
+/* A model's files, one after the other; those that are not there as a word. */
+static wk_buf files_of(const char *model) {
+    static const char *const names[] = { "config.json", "model.safetensors.index.json", "model.safetensors" };
+    wk_buf all = { 0 };
+    for (int i = 0; i < 12; i++) {
+        char path[300];
+        if (i < 3) snprintf(path, sizeof path, "%s/%s", model, names[i]);
+        else snprintf(path, sizeof path, "%s/model-%05d-of-00008.safetensors", model, i - 2);
+        if (wk_file_exists(path)) ok(wk_file_read(path, 1 << 24, &all));
+        else wk_buf_str(&all, "none");
+    }
+    return all;
+}
+
+static bool same_files(const char *model, const wk_buf *want) {
+    wk_buf got = files_of(model);
+    bool same = got.len == want->len && !memcmp(got.ptr, want->ptr, got.len);
+    wk_buf_free(&got);
+    return same;
+}
+
+static wick_status write_shards(const char *from, const char *to) {
+    wick_convert_options o;
+    wick_convert_defaults(&o);
+    o.max_shard_bytes = 100000;
+    o.force = true;
+    return wick_convert(from, to, &o, NULL);
+}
+
+/* The same in a process that ends at its k-th call; true: it did. */
+static bool dies_writing(const char *from, const char *to, uint64_t k, int how) {
+    int status = 0;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) {
+        wk_io_fail_at(k, how);
+        _exit(write_shards(from, to) != WICK_OK);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (!WIFSIGNALED(status)) assert_int_equal(WEXITSTATUS(status), 0);
+    return WIFSIGNALED(status);
+}
+
+/* A model in shards takes another's place: whoever is killed at any call, or has any fail, finds the whole of the one or of the
+ * other, and what else lay there. */
+static void one_or_the_other(void **state) {
+    (void)state;
+    char command[900], m[240], b[240], again[600];
+    float *norm = calloc(4096, sizeof *norm);
+    wk_trained_weight w = { -1, WK_T_OUT_NORM, false, norm };
+    int n_kill = 0, n_new = 0, n_back = 0;
+    snprintf(m, sizeof m, "%s/m", folder);
+    snprintf(b, sizeof b, "%s/b.gguf", folder);
+    snprintf(again, sizeof again, "cp -r %s/saved %s", folder, m);
+    ok(wick_convert("data/models/llama", in_folder("a.gguf"), NULL, NULL));
+    ok(wk_write_trained(in_folder("a.gguf"), b, &w, 1, false));
+    ok(write_shards(b, m));
+    wk_buf new = files_of(m);
+    ok(write_shards(in_folder("a.gguf"), m));
+    snprintf(command, sizeof command, "cd %s && mkdir m/more && echo mine > m/notes.txt && cp m/notes.txt m/more && cp -r m saved",
+             folder);
+    assert_int_equal(system(command), 0);
+    wk_buf old = files_of(m);
+    assert_true(new.len == old.len && memcmp(new.ptr, old.ptr, new.len));
+    snprintf(command, sizeof command, "rm -rf %s %s.tmp-*", m, m);
+    for (int how = WK_IO_DIE; how >= WK_IO_DIE_SHORT; how--) {
+        bool died = true;
+        for (int k = 1; how == WK_IO_DIE ? died : k <= n_kill; k++) {
+            assert_int_equal(system(command) | system(again), 0);
+            died = dies_writing(b, m, (uint64_t)k, how);
+            n_kill += died && how == WK_IO_DIE;
+            n_new += died && same_files(m, &new);
+            if (!same_files(m, &old) && !same_files(m, &new)) fail_msg("killed at call %d: neither the old nor the new", k);
+            assert_true(wk_file_exists(in_folder("m/notes.txt")));
+            if (!died) assert_true(same_files(m, &new) && wk_file_exists(in_folder("m/more/notes.txt")));
+        }
+    }
+    assert_true(n_kill >= 50 && n_new >= 1);
+    for (uint64_t k = 1; k <= (uint64_t)n_kill; k++) {  /* among them is a file system that cannot exchange names */
+        assert_int_equal(system(command) | system(again), 0);
+        wk_io_fail_at(k, EINVAL);
+        wick_status st = write_shards(b, m);
+        wk_io_fail_at(0, 0);
+        n_back += !st;
+        assert_true(same_files(m, st ? &old : &new) && wk_file_exists(in_folder("m/notes.txt")));
+        assert_false(wk_file_exists(in_folder("m.tmp-old")));
+    }
+    assert_true(n_back >= 1);
+    ok(wk_file_rename(m, in_folder("m.tmp-old")));  /* as a kill in the midst of it leaves them */
+    wk_folder_recover(m);
+    assert_true(same_files(m, &new));
+    assert_int_equal(system(command), 0);
+    wk_buf_free(&new);
+    wk_buf_free(&old);
+    free(norm);
 }
 
 /* Through the public interface: a run that is resumed goes on, its model is the last one, its best one is kept. */
@@ -276,6 +379,7 @@ static int remove_folder(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(folders),       cmocka_unit_test(gguf_files), cmocka_unit_test(bfloat16),
                                         cmocka_unit_test(quantised),     cmocka_unit_test(configuration),
-                                        cmocka_unit_test(refusals),      cmocka_unit_test(runs) };
+                                        cmocka_unit_test(refusals),      cmocka_unit_test(runs),
+                                        cmocka_unit_test(one_or_the_other) };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PERIOD = 100 };  /* steps that it takes to be warm */
 static char folder[] = "/tmp/wick-long-XXXXXX";
 
 /* An instrumented program's steps are slow, and its memory is not its own. */
@@ -23,6 +22,7 @@ static char folder[] = "/tmp/wick-long-XXXXXX";
 #define SANITIZED 0
 #endif
 static bool slow(void) { return SANITIZED || getenv("WICK_LAUNCH") || getenv("WICK_TEST_FEW"); }
+static int period(void) { return slow() ? 50 : 100; }  /* steps that it takes to be warm, and more */
 
 static size_t resident_bytes(void) {
     long pages = 0, own = 0;
@@ -58,9 +58,9 @@ static wick_train *start(wick_model *m, const char *kind, int iters) {
     o.num_layers = -1;
     o.grad_accumulation_steps = 2;
     o.learning_rate = 1e-4;
-    o.steps_per_report = PERIOD / 2;
-    o.steps_per_eval = 4 * PERIOD;  /* seldom: a save waits for the disk */
-    o.save_every = 10 * PERIOD;
+    o.steps_per_report = period() / 2;
+    o.steps_per_eval = 4 * period();  /* seldom: a save waits for the disk */
+    o.save_every = 10 * period();
     o.samples = 0;
     o.early_stopping = 1 << 20;  /* keeps the best adapter all the same */
     ok(wick_train_new(m, &o, false, &t));
@@ -82,9 +82,9 @@ static void grows_by_nothing(const char *kind, int iters) {
         before = wk_alloc_count();
         ok(wick_train_step(t, &e));
         int i = e.point.iteration;
-        if (i > PERIOD && !e.reported && !e.saved && !own_room && wk_alloc_count() != before)
+        if (i > period() && !e.reported && !e.saved && !own_room && wk_alloc_count() != before)
             fail_msg("%s, step %d: %llu allocations", kind, i, (unsigned long long)(wk_alloc_count() - before));
-        if (i == iters / 2 / PERIOD * PERIOD) {
+        if (i == iters / 2 / period() * period()) {
             live = wk_alloc_live();
             resident = resident_bytes();
         }
@@ -98,16 +98,16 @@ static void grows_by_nothing(const char *kind, int iters) {
 
 static void thousands_of_steps(void **state) {
     (void)state;
-    grows_by_nothing("lora", slow() ? 4 * PERIOD : 40 * PERIOD);
-    grows_by_nothing("dora", slow() ? 2 * PERIOD : 10 * PERIOD);
-    grows_by_nothing("full", slow() ? 2 * PERIOD : 10 * PERIOD);
+    grows_by_nothing("lora", slow() ? 4 * period() : 40 * period());
+    grows_by_nothing("dora", slow() ? 2 * period() : 10 * period());
+    grows_by_nothing("full", slow() ? 2 * period() : 10 * period());
 }
 
 /* All of it is given back. */
 static void leaves_nothing(void **state) {
     (void)state;
     uint64_t live = wk_alloc_live();
-    grows_by_nothing("lora", 2 * PERIOD);
+    grows_by_nothing("lora", 2 * period());
     assert_int_equal(wk_alloc_live(), live);
 }
 
