@@ -493,7 +493,8 @@ WICK_API wick_status wick_train_describe(const wick_train *t, wick_train_info *i
 /* One micro-batch, and whatever is due after it: an update, a report, an evaluation, a save. The first call of a new run only
  * evaluates valid.jsonl, and lets the model answer what the report shows as its answers before.
  * Errors  WICK_E_END (nothing is left to do), WICK_E_NUMERIC (the loss or the gradients are not finite: the step is named, the last
- *         checkpoint stays), WICK_E_IO (full disk), WICK_E_MEMORY, WICK_E_CANCELLED. */
+ *         checkpoint from which an update led on is there, and its adapter), WICK_E_IO (full disk), WICK_E_MEMORY,
+ *         WICK_E_CANCELLED. */
 WICK_API wick_status wick_train_step(wick_train *t, wick_train_event *event);
 /* Ends the evaluation that runs, which can take minutes, or else the next one; from any thread or a signal handler. Its step
  * returns WICK_E_CANCELLED, and the one after begins with it anew, also after wick_train_save() and a resume. */

@@ -534,6 +534,20 @@ def test_blown_up(tmp):
     wick(tmp, "train", "train.yaml", "--resume")
     wick(tmp, "train", "train.yaml", "--adapter-path", "whole")
     assert files(f"{tmp}/out") == files(f"{tmp}/whole") and "checkpoint.wick.before" not in os.listdir(f"{tmp}/out")
+    # Full fine-tuning goes back as well, model and all.
+    write("[0.001, 1000000]")
+    full = ("train", "train.yaml", "--fine-tune-type", "full")
+    wick(tmp, *full, "--adapter-path", "full-good", "--iters", "1")
+    err = wick(tmp, *full, "--adapter-path", "full", code=1)[1]
+    assert "are those of iteration 1 again" in err, err
+    assert sorted(os.listdir(f"{tmp}/full")) == sorted(os.listdir(f"{tmp}/full-good"))
+    for name in os.listdir(f"{tmp}/full/model"):
+        assert read(f"{tmp}/full/model/{name}") == read(f"{tmp}/full-good/model/{name}"), name
+    # What validation finds counts as well, and the last checkpoint stays where it was good.
+    shutil.copy(f"{tmp}/data/train.jsonl", f"{tmp}/data/valid.jsonl")
+    err = wick(tmp, "train", "train.yaml", "--overwrite", "--steps-per-eval", "1", code=1)[1]
+    assert "iteration 2: the validation loss is not a finite number" in err and "stays as it is" in err, err
+    assert files(f"{tmp}/out") == want
     # Where nothing had been saved before it, that is said.
     write("[1000, 1]")
     err = wick(tmp, "train", "train.yaml", "--overwrite", code=1)[1]

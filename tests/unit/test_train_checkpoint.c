@@ -148,7 +148,7 @@ static wick_train_options training(void) {
     wick_train_defaults(&o);
     o.data = folder;
     o.adapter_path = out;
-    o.iters = 6;
+    o.iters = 4;
     o.batch_size = 1;
     o.learning_rate = 1e-2;
     o.dropout = 0.1;

@@ -47,8 +47,8 @@ BF16_PART void store_sums(const wk_tile *t, int64_t r, int c, __m512 v) {
     _mm512_mask_storeu_ps(t->y + r * t->ldy + c, m, v);
 }
 
-/* NB blocks of 16 outputs, NT rows from r on. */
-BF16_PART void tile_pairs(const wk_tile *t, int64_t r, const int NB, const int NT) {
+/* NB blocks of 16 outputs, NT rows from r on; asks: for what the next tiles take. */
+BF16_PART void tile_pairs(const wk_tile *t, int64_t r, const int NB, const int NT, const bool asks) {
     const uint16_t *x = t->x16 + r * t->act_ld;
     __m512 y[12][2];
     UNROLL for (int i = 0; i < NT; i++)
@@ -56,7 +56,7 @@ BF16_PART void tile_pairs(const wk_tile *t, int64_t r, const int NB, const int N
     int64_t turn = r / 12 * (t->n_k / 2);
     for (int k = 0; k < t->n_k; k += 2) {
         __m512bh w[2];
-        if (NT == 12) wk_ahead_numbers(t, x, t->act_ld * 2, r, k / 2, NT), fetch_next(t, turn++);
+        if (asks) wk_ahead_numbers(t, x, t->act_ld * 2, r, k / 2, NT), fetch_next(t, turn++);
         UNROLL for (int b = 0; b < NB; b++) {
             if (NT < 4) _mm_prefetch((const char *)(t->pair[b] + 16 * k) + AHEAD, _MM_HINT_T1);
             w[b] = (__m512bh)_mm512_load_si512(t->pair[b] + 16 * k);
@@ -69,16 +69,17 @@ BF16_PART void tile_pairs(const wk_tile *t, int64_t r, const int NB, const int N
     UNROLL for (int i = 0; i < NT; i++)
         UNROLL for (int b = 0; b < NB; b++) store_sums(t, r + i, 16 * b, y[i][b]);
 }
-BF16_PART void rows_pairs(const wk_tile *t, const int NB) {
-    int64_t r = 0, n = t->n_row;
-    for (; n - r >= 12; r += 12) tile_pairs(t, r, NB, 12);
-    for (; n - r >= 4; r += 4) tile_pairs(t, r, NB, 4);
-    if (n - r >= 2) tile_pairs(t, r, NB, 2), r += 2;
-    if (n - r >= 1) tile_pairs(t, r, NB, 1);
+/* All from r on. */
+BF16_PART void rows_pairs(const wk_tile *t, int64_t r, const int NB) {
+    int64_t n = t->n_row;
+    for (; n - r >= 12; r += 12) tile_pairs(t, r, NB, 12, true);
+    for (; n - r >= 4; r += 4) tile_pairs(t, r, NB, 4, false);
+    if (n - r >= 2) tile_pairs(t, r, NB, 2, false), r += 2;
+    if (n - r >= 1) tile_pairs(t, r, NB, 1, false);
 }
 BF16 static void mul_bf16(const wk_tile *t) {
-    if (t->pair[1]) rows_pairs(t, 2);
-    else rows_pairs(t, 1);
+    if (t->pair[1]) rows_pairs(t, 0, 2);
+    else rows_pairs(t, 0, 1);
 }
 
 /* One row with a block of few inputs, from output c on: blocks one by one, so that a matrix is read front to back. */
@@ -91,17 +92,26 @@ BF16_PART void thin_block(const wk_tile *t, int c) {
     }
     store_sums(t, 0, c, y);
 }
-/* The same for all columns of a matrix whose inputs are so few that calling a tile would take longer than the tile. */
+/* Asks for 32 columns of the sums of 12 rows from r on; past the last, for the next columns of the first. */
+BF16_PART void fetch_sums(const wk_tile *t, int64_t r) {
+    const float *y = r < t->n_row ? t->y + r * t->ldy : t->y + (r - t->n_row) * t->ldy + 32;
+    UNROLL for (int i = 0; i < 12; i++)
+        UNROLL for (int b = 0; b < 2; b++) _mm_prefetch((const char *)(y + i * t->ldy + 16 * b), _MM_HINT_T0);
+}
+/* The same for all columns of a matrix whose inputs are so few that calling a tile would take longer than the tile. A tile is also
+ * too short to ask for the next one's sums in time: two ahead. */
 BF16 static void mul_thin(const wk_tile *t) {
     int c = 0;
     for (; t->n_row == 1 && c < t->n_col; c += 16) thin_block(t, c);
     for (; c < t->n_col; c += 32) {
+        int64_t r = 0;
         wk_tile u = { .n_k = t->n_k, .x16 = t->x16, .act_ld = t->act_ld, .n_row = t->n_row, .y = t->y + c, .ldy = t->ldy,
                       .n_col = t->n_col - c < 32 ? t->n_col - c : 32, .first = t->first, .bias = t->bias ? t->bias + c : NULL };
         u.pair[0] = t->pair[0] + c * t->n_k;
         u.pair[1] = u.pair[0] + 16 * t->n_k;
-        if (u.n_col > 16) rows_pairs(&u, 2);
-        else rows_pairs(&u, 1);
+        for (; u.n_col > 16 && u.n_row - r >= 12; r += 12) fetch_sums(&u, r + 24), tile_pairs(&u, r, 2, 12, false);
+        if (u.n_col > 16) rows_pairs(&u, r, 2);
+        else rows_pairs(&u, r, 1);
     }
 }
 

@@ -1,14 +1,13 @@
 /* lora.c: steps of lora: y = gain * base + offset + scale * B (A x), by each row's adapter and those stacked on it.
- * In a model base is a linear's product with the same x, and one step makes both: threads divide columns of y, and take so many
- * at a time that B's product meets them in the cache. What B is multiplied with, s A x, is made one step earlier for all
- * projections of one x, since these need no meeting of threads between them: by rows, or of a single row by parts of A's inputs,
- * which whoever goes on to B adds up. Of a few rows each thread makes it for itself.
+ * In a model base is a linear's product with the same x, and one step makes both: threads divide columns of y, by pieces of a
+ * group where there are many rows. What B is multiplied with, s A x, is made one step earlier for all projections of one x, since
+ * these need no meeting of threads between them: by rows, or of a single row by parts of A's inputs, which whoever goes on to B
+ * adds up. Of a few rows each thread makes it for itself.
  * Load: for each projection of each row that has an adapter, a few per cent of the product beside it. Rows without one cost
  * nothing: base lies where y will. */
 #include "backend/cpu/plan.h"
 
 enum {
-    COLS = 256,         /* columns of y at a time: with 512 rows they stay in L2 */
     GAIN_COLS = 1024,   /* columns that gains are gathered for */
     READY_BYTES = 1024  /* a row's operands at most for the B of all its adapters; those with more are not made ahead */
 };
@@ -16,7 +15,6 @@ enum {
 /* A thread's room. */
 typedef struct lora_room {
     float *mid;          /* [WK_LORA_ROWS][rank]: A x */
-    float *gain;         /* [2][GAIN_COLS] */
     uint8_t *ready, *x;  /* operands of B and of A */
 } lora_room;
 
@@ -24,11 +22,11 @@ static size_t ready_size(void) { return wk_bytes3(WK_LORA_ROWS, WK_MAX_RANK + 64
 static lora_room room_of(const wk_cpu_plan *p, const wk_team *t) {
     uint8_t *at = wk_room(p, t);
     size_t n = ready_size();
-    return (lora_room){ (float *)(void *)at, (float *)(void *)(at + 2 * n), at + n, at + 2 * n + 2 * GAIN_COLS * sizeof(float) };
+    return (lora_room){ (float *)(void *)at, at + n, at + 2 * n };
 }
 static void need_room(wk_lowering *l, int64_t n_in) {
     size_t need, x = wk_bytes3(WK_LORA_ROWS, n_in + 64, sizeof(float));
-    if (!wk_add_size(2 * ready_size() + 2 * GAIN_COLS * sizeof(float), x, &need)) need = SIZE_MAX / 2;
+    if (!wk_add_size(2 * ready_size(), x, &need)) need = SIZE_MAX / 2;
     if (l->p->room_bytes < need) l->p->room_bytes = need;
 }
 
@@ -76,7 +74,7 @@ static void replace(const part *x, const wk_packed *w) {
 
 /* y = gain * y + offset in columns [c0, c1), of all adapters together; false: none has a gain. */
 static bool rescale(const part *x, const wk_lora_set *first, int64_t c0, int64_t c1) {
-    float *gain = x->room.gain, *offset = gain + GAIN_COLS;
+    float gain[GAIN_COLS], offset[GAIN_COLS];
     bool any = false;
     for (const wk_lora_set *set = first; set; set = set->also) {
         const wk_lora_term *t = term_of(x, set);
@@ -255,6 +253,12 @@ static void make_parts(const wk_step *s, const wk_cpu_plan *p, const wk_team *te
     }
 }
 
+bool wk_lora_all_ahead(const wk_cpu_plan *p, const wk_batch *b) {
+    bool all = true;
+    for (size_t i = 0; all && i < p->n_ahead; i++) stride_of(b, p->ahead[i].term, &all);
+    return all;
+}
+
 /* ---- steps ---- */
 
 /* Rows [from, to) of x's columns. */
@@ -271,21 +275,17 @@ static void adapt_rows(part *x, int64_t from, int64_t to, const uint8_t *ahead) 
 }
 
 /* The linear before it and the lora, by columns. Where operands are not made ahead, or in parts alone, each thread makes them, and
- * once: for all of its columns. */
+ * once: then columns are the thread's own, not a group's piece. */
 static void adapted_product(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
-    const wk_packed *w = s->weight->mat[0];
-    int64_t rows = wk_rows_of(p, s->shape_out), n_out = s->shape_out.cols, from, to, width = COLS;
-    part x = { .s = s, .p = p, .t = t, .room = room_of(p, t), .in_parts = p->mode & WK_MODE_ONE };
-    const uint8_t *ahead = p->mode & WK_MODE_FEW && !x.in_parts ? NULL : wk_slot_at(p, s->slot2);
+    int64_t rows = wk_rows_of(p, s->shape_out), n_out = s->shape_out.cols;
+    part x = { .s = s, .p = p, .t = t, .in_parts = p->mode & WK_MODE_ONE };
     bool all = false;
-    wk_my_cols(t, n_out, &from, &to);
+    wk_my_cols(t, n_out, &x.c0, &x.c1);
+    if (!rows || x.c0 >= x.c1) return;
     if (!(p->mode & WK_MODE_FEW)) x.stride = stride_of(p->batch, s->node->attr.slot, &all);
-    if (!all) width = to - from;
-    for (x.c0 = from; rows && x.c0 < to; x.c0 = x.c1) {
-        x.c1 = to - x.c0 < width ? to : x.c0 + width;
-        wk_linear(w, wk_operand(p, s, t), rows, x.c0, x.c1, wk_out(p, s, 0), n_out, s->bias);
-        adapt_rows(&x, 0, rows, ahead);
-    }
+    if (!all) x.room = room_of(p, t);
+    wk_linear(s->weight->mat[0], wk_operand(p, s, t), rows, x.c0, x.c1, wk_out(p, s, 0), n_out, s->bias);
+    adapt_rows(&x, 0, rows, p->mode & WK_MODE_FEW && !x.in_parts ? NULL : wk_slot_at(p, s->slot2));
 }
 
 /* A lora by itself, by rows: the embedding's. */
@@ -370,6 +370,7 @@ static void lower_adapted_product(wk_lowering *l, const wk_node *n) {
     s->slot = product.slot;
     s->slot2 = slot;
     s->each = product.each;
+    s->by_cols = true;
     s->copy = wk_lower_value_or_copy(l, n->in[1], WK_SPLIT_NONE, 0);
     wk_lower_operand(l, s, WK_SPLIT_NONE, 0);
     wk_lower_scratch(l, WK_SPACE_SLOT, s->slot2, false, WK_SPLIT_NONE, 0);

@@ -206,8 +206,8 @@ static bool steps_conflict(const wk_cpu_plan *p, unsigned m, const struct wk_acc
     return false;
 }
 
-/* An adapter's operands are made for a thread's own columns, and of few rows weights are read, best in one long run: no groups. */
-static bool grouped(const wk_step *s, unsigned m) { return s->by_cols && !(m & (WK_MODE_LORA | WK_MODE_FEW)); }
+/* Of few rows weights are read, best in one long run: no groups. */
+static bool grouped(const wk_step *s, unsigned m) { return s->by_cols && !(m & WK_MODE_FEW); }
 
 /* Must threads meet before step i, having met before step `met`? group: where the group begins that it would belong to; it and
  * earlier ones may be by columns of a group, or of a thread's own share as step i's then are. */

@@ -98,6 +98,7 @@ struct wk_cpu_plan {
     const wk_batch *batch;
     wk_cpu_kv *kv;
     unsigned mode;
+    bool in_groups;                /* else steps of a group are by threads' own columns, like all others */
     int32_t *order;                /* [max_rows] rows by sequence */
     wk_row_tile *tile; int n_tile; /* [max_rows] */
     atomic_int *taken;             /* [n_node] pieces of a node's work that threads took, where they do not divide it */
@@ -234,6 +235,8 @@ int wk_lower_made_ready(wk_lowering *l, const wk_cpu_weight *w);
 void wk_lower_operand(wk_lowering *l, const wk_step *s, wk_split split, int64_t unit);
 /* Is node k a linear whose result, and whose input, the lora after it takes, in place? One step then makes both. */
 bool wk_lora_follows(const wk_cpu_plan *p, const wk_graph *g, int64_t k);
+/* Are the operands of all adapters' B made before the steps that take them, whoever runs these? Of few rows they are not. */
+bool wk_lora_all_ahead(const wk_cpu_plan *p, const wk_batch *b);
 /* Is node k's first output a gradient that the node after it adds, in place, to what is there of it? Then node k may do so. */
 bool wk_add_follows(const wk_cpu_plan *p, const wk_graph *g, int64_t k);
 /* Lets the last step, of node k, do so where an add follows; it has declared what it touches but its first output. */

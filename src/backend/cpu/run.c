@@ -106,7 +106,7 @@ static void run_steps(const wk_team *t, void *arg) {
     for (const wk_step *s = p->step, *end = s + p->n_step; s < end; s++) {
         if (!(s->when >> p->mode & 1)) continue;
         if (s->wait >> p->mode & 1) wk_team_barrier(t);
-        int n = s->n_group[p->mode];
+        int n = p->in_groups ? s->n_group[p->mode] : 0;
         if (n) run_group(s, n, p, t), s += n - 1;
         else s->run(s, p, t);
     }
@@ -133,6 +133,7 @@ wick_status wk_cpu_run(wk_plan *plan, const wk_batch *b, wk_kv *kv) {
     p->kv = (wk_cpu_kv *)kv;
     bool dump = wk_dump_wanted(), one = b->n_row == 1 && b->n_out <= 1 && !dump;  /* copies are not where values are looked for */
     p->mode = (b->adapter ? WK_MODE_LORA : 0u) | (b->n_row < 4 * p->n_thread ? WK_MODE_FEW : 0u) | (one ? WK_MODE_ONE : 0u);
+    p->in_groups = !b->adapter || wk_lora_all_ahead(p, b);  /* what is not made ahead each thread makes once, for all its columns */
     wick_status st = check(p, b);
     if (st || b->n_row <= 0) return st;
     if (kv) group_rows(p, b);
