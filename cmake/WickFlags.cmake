@@ -27,8 +27,8 @@ if(WICK_FUZZ)
     target_compile_options(wick-flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 if(WICK_SANITIZE)
-    # -O1: at -O2 the checks make unrolled kernels take the compiler up to 6 times as long, longer than all tests run. GCC then
-    # warns of what only some layouts fill and read; its release build has the say there.
+    # -O1: at -O2 the compiler takes twice as long, more than the tests gain. GCC warns at -O1 of what only some layouts fill and
+    # read; its release build has the say there.
     target_compile_options(wick-flags INTERFACE -fsanitize=${WICK_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer
                            -O1 -g $<$<C_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
     target_link_options(wick-flags INTERFACE -fsanitize=${WICK_SANITIZE})

@@ -125,7 +125,7 @@ static int make_data(void **state) {
     snprintf(path, sizeof path, "%s/train.jsonl", folder);
     snprintf(out, sizeof out, "%s/out", folder);
     snprintf(before, sizeof before, "%s/checkpoint.wick.before", out);
-    return wk_file_write(path, &WK_STR(lines), 1);
+    return wk_file_write(path, &WK_STR(lines), 1) != WICK_OK;
 }
 
 static int remove_data(void **state) {

@@ -7,13 +7,17 @@
 
 #define WK_AHEAD __attribute__((always_inline)) static inline
 
-/* Chunk c's part, of a tile of n rows from r on: the next n rows' chunk; and in the first turns n_line lines of a row's sums, from
- * column `col` on. */
-WK_AHEAD void wk_ahead_codes(const wk_tile *t, int64_t r, int c, const int n, int col, const int n_line) {
-    UNROLL for (int i = 0; i < n; i++) __builtin_prefetch(t->act + (r + n + i) * t->act_ld + c);
+/* Chunk c's part, of a tile of n rows from r on: in the first turns n_line lines of one of the next n rows' sums, from column `col`
+ * on; */
+WK_AHEAD void wk_ahead_sums(const wk_tile *t, int64_t r, int c, const int n, int col, const int n_line) {
     if (c >= n) return;
     const char *y = (const char *)(t->y + (r + n + c) * t->ldy + col);
     UNROLL for (int i = 0; i < n_line; i++) __builtin_prefetch(y + 64 * i);
+}
+/* and the next n rows' chunk. */
+WK_AHEAD void wk_ahead_codes(const wk_tile *t, int64_t r, int c, const int n, int col, const int n_line) {
+    UNROLL for (int i = 0; i < n; i++) __builtin_prefetch(t->act + (r + n + i) * t->act_ld + c);
+    wk_ahead_sums(t, r, c, n, col, n_line);
 }
 
 /* Turn k's part, each turn taking 4 bytes of a row: a line of one of the next n <= 16 rows of x, `stride` bytes apart; and in the

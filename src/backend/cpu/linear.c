@@ -143,8 +143,14 @@ static void linear_rows(const wk_linear_set *f, const wk_packed *w, const void *
                       .n_col = (int)least(o1 - o, 32),
                       .bias = bias ? bias + o : NULL };
         if (i + 1 < n_o * n) {
-            for (int b = 0; b < 2; b++) t.next[b] = place_of(w, next_o / 16 + (next_o + 16 * b < o1 ? b : 0), next_k);
-            t.n_next = bytes_of(w, least(n_k - next_k, step));
+            int64_t n_high = wk_high_bytes(&w->l), next_width = least(n_k - next_k, step);
+            for (int b = 0; b < 2; b++) {
+                int64_t block = next_o / 16 + (next_o + 16 * b < o1 ? b : 0);
+                t.next[b] = place_of(w, block, next_k);
+                if (n_high) t.next_high[b] = w->high + (block * w->n_chunk + next_k) * n_high;
+            }
+            t.n_next = bytes_of(w, next_width);
+            t.n_next_high = next_width * n_high;
         }
         int64_t width = least(n_k - k, step);
         if (codes) t.act = (const wk_act *)act + k, codes_step(f, w, &t, panel.codes, o, k, width);

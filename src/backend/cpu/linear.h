@@ -170,6 +170,8 @@ typedef struct wk_tile {
     bool first;                /* start from zero, not from y */
     const uint8_t *next[2];    /* what the next tile's panels are made from, n_next bytes each: to be fetched meanwhile */
     int64_t n_next;
+    const uint8_t *next_high[2];  /* and n_next_high bytes each of the plane above, which may be none */
+    int64_t n_next_high;
     const float *bias;         /* [n_col] added at the end, or NULL */
 } wk_tile;
 

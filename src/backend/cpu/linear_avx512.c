@@ -227,74 +227,99 @@ VNNI_PART __m512i broadcast_4(const int8_t *p) {
 }
 VNNI_PART __mmask16 mask_of(int n) { return (__mmask16)(n >= 16 ? 0xffff : (1u << n) - 1); }
 
-/* Each chunk's turn in a tile (each fourth input's) asks for a little of what the next panels are made from. */
-enum { FETCH = 192 };
-VNNI_PART void fetch_next(const wk_tile *t, int64_t at) {
-    if (at >= t->n_next) return;
-    UNROLL for (int b = 0; b < 2; b++)
-        UNROLL for (int i = 0; i < FETCH; i += 64) _mm_prefetch((const char *)t->next[b] + at + i, _MM_HINT_T1);
+/* Each chunk's turn in a tile (each fourth input's) asks for a little of what the next panels are made from. Codes come during the
+ * last rows: hundreds of rows' activations would push them out of L2 again. Few rows have to ask for more at a time. */
+enum { FETCH = 192, FETCH_MANY = 64 };
+/* Where row r begins, if rows ask for so many bytes each. */
+VNNI_PART int64_t fetch_from(const wk_tile *t, int64_t r, int64_t per_row) {
+    int64_t spare = t->n_row * per_row - 2 * t->n_next;
+    return r * per_row - (spare > 0 ? spare : 0);
+}
+VNNI_PART void fetch_plane(const uint8_t *const plane[2], int64_t n_plane, int64_t at, const int n) {
+    if ((uint64_t)at < (uint64_t)n_plane)
+        UNROLL for (int b = 0; b < 2; b++)
+            UNROLL for (int i = 0; i < n; i += 64) _mm_prefetch((const char *)plane[b] + at + i, _MM_HINT_T1);
 }
 
-/* Sums of chunk c start from the rows' seeds. */
-VNNI_PART void seed_sums(const wk_act *const a[6], int c, const int NB, const int NT, const bool high, const bool low,
-                         __m512i s[6][2]) {
-    UNROLL for (int i = 0; i < NT; i++) {
-        int32_t seed = low ? a[i][c].seed_low : high ? a[i][c].seed - a[i][c].seed_low : a[i][c].seed;
-        UNROLL for (int b = 0; b < NB; b++) s[i][b] = _mm512_set1_epi32(seed);
+/* A chunk of a tile's rows and of those that come after: three rows to a pointer, as an address has room for a distance and its
+ * double. */
+typedef struct near_rows { const char *at[4]; int64_t apart; } near_rows;
+VNNI_PART near_rows rows_from(const wk_tile *t, int64_t r) {
+    near_rows x = { .apart = t->act_ld * (int64_t)sizeof(wk_act) };
+    UNROLL for (int k = 0; k < 4; k++) x.at[k] = (const char *)(t->act + r * t->act_ld) + 3 * k * x.apart;
+    return x;
+}
+VNNI_PART const wk_act *row(const near_rows *x, int i) { return (const wk_act *)(const void *)(x->at[i / 3] + i % 3 * x->apart); }
+/* The same rows' next chunk. The empty asm keeps GCC from holding twelve pointers, half of them on the stack. */
+VNNI_PART void next_chunk(near_rows *x, const int n_row) {
+    UNROLL for (int k = 0; k < (n_row + 2) / 3; k++) {
+        x->at[k] += sizeof(wk_act);
+        __asm__("" : "+r"(x->at[k]));
     }
 }
-/* Products of 16 inputs of chunk c, from vector k on. */
-VNNI_PART void add_products(const wk_tile *t, const wk_act *const a[6], int c, const int k, const int NB, const int NT,
+
+/* Products of 16 inputs of a chunk, from vector k on. */
+VNNI_PART void add_products(const uint8_t *const code[2], const near_rows *x, const int k, const int NB, const int NT,
                             __m512i s[6][2]) {
     UNROLL for (int j = k; j < k + 4; j++) {
         __m512i w[2];
-        UNROLL for (int b = 0; b < NB; b++) w[b] = _mm512_load_si512(t->panel[b]->code[c] + 64 * j);
+        UNROLL for (int b = 0; b < NB; b++) w[b] = _mm512_load_si512(code[b] + 64 * j);
         UNROLL for (int i = 0; i < NT; i++) {
-            __m512i q = broadcast_4(a[i][c].q + 4 * j);
+            __m512i q = broadcast_4(row(x, i)->q + 4 * j);
             UNROLL for (int b = 0; b < NB; b++) s[i][b] = _mm512_dpbusd_epi32(s[i][b], w[b], q);
         }
     }
 }
-VNNI_PART __m512 scaled(const wk_tile *t, int c, int b, int half, __m512i s) {
-    return _mm512_mul_ps(_mm512_cvtepi32_ps(s), _mm512_load_ps(t->panel[b]->scale[c][half]));
-}
 
-/* NB blocks of 16 outputs, NT rows from r on. */
+/* Rows of a tile: two scales a chunk need more registers. */
+VNNI_PART int most_rows(const bool halves) { return halves ? 4 : 6; }
+/* NB blocks of 16 outputs, NT rows from r on. n_fetch: bytes that a chunk asks for. */
 VNNI_PART void tile_codes(const wk_tile *t, int64_t r, const int NB, const int NT, const bool halves, const bool min,
-                          const bool min_low) {
-    const wk_act *a[6];
+                          const bool min_low, const int n_fetch) {
+    const bool ahead = NT >= 4;
+    near_rows x = rows_from(t, r);
+    const uint8_t *code[2];
+    const float *scale[2];
     __m512 y[6][2];
-    UNROLL for (int i = 0; i < NT; i++) {
-        a[i] = t->act + (r + i) * t->act_ld;
-        UNROLL for (int b = 0; b < NB; b++)
+    UNROLL for (int b = 0; b < NB; b++) {
+        code[b] = t->panel[b]->code[0];
+        scale[b] = t->panel[b]->scale[0][0];
+        UNROLL for (int i = 0; i < NT; i++)
             y[i][b] = t->first ? _mm512_setzero_ps()
                                : _mm512_maskz_loadu_ps(mask_of(t->n_col - 16 * b), t->y + (r + i) * t->ldy + 16 * b);
     }
-    int64_t ahead = r * t->n_k * (FETCH / 6);
-    for (int c = 0; c < t->n_k; c++, ahead += FETCH) {
+    int64_t at = fetch_from(t, r, t->n_k * (n_fetch / most_rows(halves)));
+    for (int c = 0; c < t->n_k; c++, at += n_fetch) {
         __m512i s[6][2];
         __m512 v[6][2];
-        fetch_next(t, ahead);
-        if (NT >= 4) wk_ahead_codes(t, r, c, NT, 0, 2);
-        seed_sums(a, c, NB, NT, false, halves, s);
-        add_products(t, a, c, 0, NB, NT, s);
-        if (halves) {
-            UNROLL for (int i = 0; i < NT; i++)
-                UNROLL for (int b = 0; b < NB; b++) v[i][b] = scaled(t, c, b, 0, s[i][b]);
-            seed_sums(a, c, NB, NT, true, false, s);
+        fetch_plane(t->next, t->n_next, at, n_fetch);
+        fetch_plane(t->next_high, t->n_next_high, at, n_fetch);
+        if (ahead) {
+            UNROLL for (int i = 0; i < NT; i++) __builtin_prefetch(row(&x, NT + i));
+            wk_ahead_sums(t, r, c, NT, 0, 2);
         }
-        add_products(t, a, c, 4, NB, NT, s);
+        UNROLL for (int i = 0; i < NT; i++)
+            UNROLL for (int b = 0; b < NB; b++) s[i][b] = _mm512_set1_epi32(halves ? row(&x, i)->seed_low : row(&x, i)->seed);
+        add_products(code, &x, 0, NB, NT, s);
+        if (halves)
+            UNROLL for (int i = 0; i < NT; i++)
+                UNROLL for (int b = 0; b < NB; b++) {
+                    v[i][b] = _mm512_mul_ps(_mm512_cvtepi32_ps(s[i][b]), _mm512_load_ps(scale[b]));
+                    s[i][b] = _mm512_set1_epi32(row(&x, i)->seed - row(&x, i)->seed_low);
+                }
+        add_products(code, &x, 4, NB, NT, s);
         UNROLL for (int i = 0; i < NT; i++)
             UNROLL for (int b = 0; b < NB; b++) {
-            if (halves)
-                v[i][b] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[i][b]), _mm512_load_ps(t->panel[b]->scale[c][1]), v[i][b]);
-            else
-                v[i][b] = scaled(t, c, b, 0, s[i][b]);
-            y[i][b] = _mm512_fmadd_ps(v[i][b], _mm512_set1_ps(a[i][c].d), y[i][b]);
-            if (min) y[i][b] = _mm512_fmadd_ps(_mm512_load_ps(t->panel[b]->min[c]), _mm512_set1_ps(a[i][c].sum), y[i][b]);
-            if (min_low)
-                y[i][b] = _mm512_fmadd_ps(_mm512_load_ps(t->panel[b]->min_low[c]), _mm512_set1_ps(a[i][c].sum_low), y[i][b]);
+                __m512 n = _mm512_cvtepi32_ps(s[i][b]);
+                if (halves) v[i][b] = _mm512_fmadd_ps(n, _mm512_load_ps(scale[b] + 16), v[i][b]);
+                else v[i][b] = _mm512_mul_ps(n, _mm512_load_ps(scale[b]));
+                y[i][b] = _mm512_fmadd_ps(v[i][b], _mm512_set1_ps(row(&x, i)->d), y[i][b]);
+                const wk_panel *p = t->panel[b];
+                if (min) y[i][b] = _mm512_fmadd_ps(_mm512_load_ps(p->min[c]), _mm512_set1_ps(row(&x, i)->sum), y[i][b]);
+                if (min_low) y[i][b] = _mm512_fmadd_ps(_mm512_load_ps(p->min_low[c]), _mm512_set1_ps(row(&x, i)->sum_low), y[i][b]);
             }
+        next_chunk(&x, ahead ? 2 * NT : NT);
+        UNROLL for (int b = 0; b < NB; b++) code[b] += sizeof t->panel[b]->code[0], scale[b] += 32;
     }
     UNROLL for (int i = 0; i < NT; i++)
         UNROLL for (int b = 0; b < NB; b++) {
@@ -306,11 +331,14 @@ VNNI_PART void tile_codes(const wk_tile *t, int64_t r, const int NB, const int N
 
 /* All rows, so many at a time as the registers hold. */
 VNNI_PART void rows_codes(const wk_tile *t, const int NB, const bool halves, const bool min, const bool min_low) {
+    const int most = most_rows(halves);
     int64_t r = 0, n = t->n_row;
-    if (!halves) for (; n - r >= 6; r += 6) tile_codes(t, r, NB, 6, halves, min, min_low);
-    for (; n - r >= 4; r += 4) tile_codes(t, r, NB, 4, halves, min, min_low);
-    if (n - r >= 2) tile_codes(t, r, NB, 2, halves, min, min_low), r += 2;
-    if (n - r >= 1) tile_codes(t, r, NB, 1, halves, min, min_low);
+    if (n * t->n_k * FETCH_MANY >= most * t->n_next)
+        for (; n - r >= most; r += most) tile_codes(t, r, NB, most, halves, min, min_low, FETCH_MANY);
+    for (; n - r >= most; r += most) tile_codes(t, r, NB, most, halves, min, min_low, FETCH);
+    if (n - r >= 4) tile_codes(t, r, NB, 4, halves, min, min_low, FETCH), r += 4;
+    if (n - r >= 2) tile_codes(t, r, NB, 2, halves, min, min_low, FETCH), r += 2;
+    if (n - r >= 1) tile_codes(t, r, NB, 1, halves, min, min_low, FETCH);
 }
 VNNI static void rows_plain_2(const wk_tile *t) { rows_codes(t, 2, false, false, false); }
 VNNI static void rows_plain_1(const wk_tile *t) { rows_codes(t, 1, false, false, false); }
@@ -428,10 +456,10 @@ VNNI_PART void tile_floats(const wk_tile *t, int64_t r, const int NB, const int 
         UNROLL for (int b = 0; b < NB; b++)
         y[i][b] = t->first ? _mm512_setzero_ps()
                            : _mm512_maskz_loadu_ps(mask_of(t->n_col - 16 * b), t->y + (r + i) * t->ldy + 16 * b);
-    int64_t ahead = r * t->n_k / 4 * (FETCH / 12);
+    int64_t at = r * t->n_k / 4 * (FETCH / 12);
     for (int k = 0; k < t->n_k; k++) {
         __m512 w[2];
-        if (k % 4 == 0) fetch_next(t, ahead), ahead += FETCH;
+        if (k % 4 == 0) fetch_plane(t->next, t->n_next, at, FETCH), at += FETCH;
         if (NT == 12) wk_ahead_numbers(t, x, t->act_ld * 4, r, k, NT);
         UNROLL for (int b = 0; b < NB; b++) w[b] = _mm512_loadu_ps(t->weight[b] + 16 * k);
         UNROLL for (int i = 0; i < NT; i++) {

@@ -4,6 +4,7 @@
  * exp: Cody & Waite 1980, chapter 6 (two-part ln 2), with polynomials fitted here by minimax over the reduced range. */
 #ifndef WK_SIMD_H
 #define WK_SIMD_H
+#include "backend/cpu/unroll.h"
 #include "tensor/dtype.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,10 +20,8 @@
 #define WK_PRAGMA(x) _Pragma(#x)
 #if defined(__clang__)
 #define WK_TARGET(names) WK_PRAGMA(clang attribute push(__attribute__((target(names))), apply_to = function))
-#define WK_UNROLL _Pragma("unroll")
 #else
 #define WK_TARGET(names) WK_PRAGMA(GCC push_options) WK_PRAGMA(GCC target(names))
-#define WK_UNROLL _Pragma("GCC unroll 32")
 #endif
 
 #if defined(WK_SIMD_AVX512) && defined(WK_SIMD_BF16)
