@@ -154,9 +154,9 @@ static wick_status no_run(const wk_runs *r, int64_t id) {
 }
 
 wick_status wk_runs_delete(wk_runs *r, int64_t id) {
-    wick_status st = run(r, "DELETE FROM run WHERE id = ?", "i", id);
-    if (!st && !sqlite3_changes(r->db)) st = no_run(r, id);
-    return st ? st : run(r, "DELETE FROM point WHERE run = ?", "i", id);
+    wick_status st = run(r, "DELETE FROM point WHERE run = ?", "i", id);  /* first: a later run may get the number */
+    if (!st) st = run(r, "DELETE FROM run WHERE id = ?", "i", id);
+    return !st && !sqlite3_changes(r->db) ? no_run(r, id) : st;
 }
 
 /* ---- reading ---- */

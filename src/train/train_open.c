@@ -356,7 +356,10 @@ wick_status wk_train_open(wick_train *t) {
     if (st || t->dry) return st;
     /* A run that is begun anew takes the checkpoint of the one before away, which --resume would go on with if this one is killed
      * before its first save. The adapter stays until there is another. */
-    if (!t->o.resume) wk_folder_clear(t->o.adapter_path, "checkpoint.wick", "");
+    if (!t->o.resume) {
+        remove(t->before);
+        remove(t->checkpoint);
+    }
     if ((st = look_at_best(t))) return st;
     st = wk_train_log_open(&t->log, t->o.adapter_path, t->at.iteration, t->o.report_to);
     if (!st) enter_run(t);

@@ -177,7 +177,7 @@ static void keep_before(const wick_train *t) {
 }
 
 void wk_train_prove(wick_train *t) {
-    if (t->unproven >= 0) wk_folder_clear(t->o.adapter_path, "checkpoint.wick.before", "");
+    if (t->unproven >= 0) remove(t->before);
     t->unproven = -1;
 }
 

@@ -2,8 +2,8 @@
 """test_train.py: wick train from end to end on a tiny model: what it writes, that it learns, that an interrupted run which is
 resumed ends with the same bytes as one that was not, errors of data and options, runs, and the picture on a terminal. Runs in
 tests/, standard library only; each test is a function that asserts."""
-import csv, fcntl, json, math, os, pty, random, re, select, shutil, signal, struct, subprocess, sys, tempfile, termios, time
-import traceback
+import csv, fcntl, json, math, os, pty, random, re, select, shutil, signal, sqlite3, struct, subprocess, sys, tempfile, termios
+import time, traceback
 
 PROGRAM = os.path.abspath(os.environ.get("WICK_TEST_PROGRAM", "../build/release/wick"))
 MODEL = os.path.abspath("data/models/llama-chat")
@@ -368,6 +368,7 @@ def test_overwritten(tmp):
     before = files(f"{tmp}/out")
     err = wick(tmp, "train", "train.yaml", "--resume")[1]
     assert "the training is over: 12 of 12 iterations are done; raise iters to go on" in err, err
+    shutil.copy(f"{tmp}/out/checkpoint.wick", f"{tmp}/out/checkpoint.wick.mine")
     p = subprocess.Popen([PROGRAM, "train", "train.yaml", "--overwrite", "--iters", "100000", "--save-every", "0"],
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(tmp), cwd=tmp)
     for line in p.stdout:
@@ -378,6 +379,7 @@ def test_overwritten(tmp):
     assert files(f"{tmp}/out") == before
     err = wick(tmp, "train", "train.yaml", "--resume", code=1)[1]
     assert "there is no run to go on with" in err, err
+    assert os.path.exists(f"{tmp}/out/checkpoint.wick.mine")  # only what the run itself had written goes
     wick(tmp, "train", "train.yaml")
     assert files(f"{tmp}/out") == before
     # The best adapter of the run before is not taken for the new one's.
@@ -674,7 +676,14 @@ def test_output(tmp):
     for words, args in (("a run is a number", ["show", "x"]), ("runs knows list", ["remove"]), ("delete takes", ["delete"]),
                         ("a run is a number", ["delete", "x"]), ("compare takes 2", ["compare", "1"])):
         assert words in wick(tmp, "runs", *args, code=2)[1]
-    # What is deleted is gone with its points; where one of several cannot go, none does.
+    # What is deleted is gone with its points; where one of several cannot go, none does. Numbers are given again, so no points
+    # stay behind when deleting fails halfway.
+    db = sqlite3.connect(f"{tmp}/share/wick/runs.db")
+    db.executescript("CREATE TRIGGER stuck BEFORE DELETE ON point BEGIN SELECT RAISE(FAIL, 'stuck'); END;")
+    assert "stuck" in wick(tmp, "runs", "delete", "2", code=1)[1]
+    wick(tmp, "runs", "show", "2")
+    db.executescript("DROP TRIGGER stuck;")
+    db.close()
     assert "there is no run 9" in wick(tmp, "runs", "delete", "2", "9", code=1)[1]
     wick(tmp, "runs", "delete", "2", "3")
     listed = json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"]

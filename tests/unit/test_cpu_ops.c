@@ -130,6 +130,9 @@ static void make_select_rows(lab *l, made *m) {
     (void)m;
     LAB_OP(l, WK_OP_SELECT_ROWS, NULL, lab_input(l, 1, lab_pick(&l->rng, 1, 300)));
 }
+/* Rows as they are, or the wanted ones, which are all that the last layer's experts get. */
+static wk_val all_or_wanted(lab *l, wk_val x, int wanted) { return wanted ? LAB_OP(l, WK_OP_SELECT_ROWS, NULL, x) : x; }
+
 /* All of a layer of experts: gate and up on the row, down on k rows. */
 static void make_experts(lab *l, made *m) {
     int n_expert = lab_pick(&l->rng, 2, 20), k = lab_pick(&l->rng, 1, n_expert < 6 ? n_expert : 6),
@@ -273,9 +276,11 @@ static void make_expert_grads(lab *l, made *m) {
         d = 32 * lab_pick(&l->rng, 1, 5), f = 32 * lab_pick(&l->rng, 1, 3);
     wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_Q8_0);
     wk_attr a = { .n_used = k, .norm_topk = lab_pick(&l->rng, 0, 1) };
+    int wanted = lab_pick(&l->rng, 0, 1);
     (void)m;
-    wk_val x = lab_input(l, 1, d), up = lab_matrix(l, type, n_expert, f, d), down = lab_matrix(l, type, n_expert, d, f);
-    wk_val logits = lab_input(l, 1, n_expert), ids = LAB_OP(l, WK_OP_ROUTE, &a, logits);
+    wk_val x = all_or_wanted(l, lab_input(l, 1, d), wanted);
+    wk_val up = lab_matrix(l, type, n_expert, f, d), down = lab_matrix(l, type, n_expert, d, f);
+    wk_val logits = all_or_wanted(l, lab_input(l, 1, n_expert), wanted), ids = LAB_OP(l, WK_OP_ROUTE, &a, logits);
     wk_val h = LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, x, up, ids), down, ids);
     BACK(l, LAB_OP(l, WK_OP_COMBINE, NULL, h, wk_graph_out(l->g, ids, 1), ids), x, logits);
 }
@@ -285,10 +290,12 @@ static void make_expert_weight_grads(lab *l, made *m) {
     int n_expert = lab_pick(&l->rng, 2, 30), k = lab_pick(&l->rng, 1, n_expert < 4 ? n_expert : 4), d = lab_pick(&l->rng, 1, 90),
         f = lab_pick(&l->rng, 1, 70);
     wk_attr a = { .n_used = k };
+    int wanted = lab_pick(&l->rng, 0, 1);
     (void)m;
-    wk_val x = lab_input(l, 1, d), up = lab_matrix(l, WK_F32, n_expert, f, d), down = lab_matrix(l, WK_F32, n_expert, d, f),
+    wk_val x = all_or_wanted(l, lab_input(l, 1, d), wanted);
+    wk_val up = lab_matrix(l, WK_F32, n_expert, f, d), down = lab_matrix(l, WK_F32, n_expert, d, f),
            bias = lab_vector(l, n_expert * f, 0), bias2 = lab_vector(l, n_expert * d, 0);
-    wk_val logits = lab_input(l, 1, n_expert), ids = LAB_OP(l, WK_OP_ROUTE, &a, logits);
+    wk_val logits = all_or_wanted(l, lab_input(l, 1, n_expert), wanted), ids = LAB_OP(l, WK_OP_ROUTE, &a, logits);
     wk_val h = LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, LAB_OP(l, WK_OP_EXPERT_LINEAR, NULL, x, up, ids, bias), down, ids, bias2);
     BACK(l, LAB_OP(l, WK_OP_COMBINE, NULL, h, wk_graph_out(l->g, ids, 1), ids), x, up, bias, down, bias2);
 }

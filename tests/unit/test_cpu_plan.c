@@ -52,6 +52,24 @@ static int meetings_a_layer(unsigned mode, int n_head, int n_head_kv) {
     return two / 2;
 }
 
+/* Experts sort what they made of the wanted rows, which may be all there are: there is room for so many. */
+static void test_wanted_of_experts(void **state) {
+    enum { N_EXPERT = 4, USED = 2 };
+    wk_attr a = { .n_used = USED };
+    wk_backend *be = NULL;
+    lab l;
+    (void)state;
+    assert_int_equal(wk_cpu_new(THREADS, &be), WICK_OK);
+    lab_new(&l, be, false, 1);
+    wk_val x = LAB_OP(&l, WK_OP_SELECT_ROWS, NULL, lab_input(&l, 1, D));
+    wk_val ids = LAB_OP(&l, WK_OP_ROUTE, &a, linear(&l, x, N_EXPERT, D));
+    wk_graph_keep(l.g, LAB_OP(&l, WK_OP_EXPERT_LINEAR, NULL, x, lab_matrix(&l, WK_F32, N_EXPERT, FF, D), ids));
+    lab_plan(&l, MAX_T);
+    const wk_cpu_plan *p = (const wk_cpu_plan *)l.plan;
+    assert_true(p->slot[p->step[p->n_step - 1].slot2].n_bytes >= USED * MAX_T * FF * sizeof(float));
+    lab_free(&l);
+}
+
 /* Before norms, which read all of the residual, and before what attention and glu made is rounded. */
 static void test_one_row(void **state) {
     (void)state;
@@ -74,7 +92,7 @@ static void test_rows(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_row),
+        cmocka_unit_test(test_wanted_of_experts), cmocka_unit_test(test_one_row),
         cmocka_unit_test(test_uneven_heads),
         cmocka_unit_test(test_rows),
     };

@@ -155,7 +155,8 @@ void wk_lower_expert_linear(wk_lowering *l, const wk_node *n) {
     int slot = l->status ? -1 : ready_slot(l, n, w, table);
     wk_shape y = l->g->value[n->out[0]].shape;
     const wk_cpu_weight *bias = n->in[3] >= 0 ? wk_lower_vector(l, 3) : NULL;
-    int sorted = wk_lower_slot(l, wk_bytes3(wk_shape_rows(y, l->p->base.max_rows, 0), y.cols, sizeof(float)), l->k);
+    int64_t most = l->p->base.max_rows;
+    int sorted = wk_lower_slot(l, wk_bytes3(wk_shape_rows(y, most, most), y.cols, sizeof(float)), l->k);
     wk_step *s = wk_lower_step(l, product);
     if (!s) return;
     s->weight = w;
