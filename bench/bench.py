@@ -149,11 +149,20 @@ def qwen_file(kind):
 
 # ---- the page ----
 
+def processor():
+    """Its name, with family and model where there are such: virtual ones are called alike, whatever they are."""
+    said = dict(re.findall(r"^([\w ]+\w)\s*:\s*(.+)$", open("/proc/cpuinfo").read(), re.M))
+    name = said.get("model name", platform.machine())
+    if "cpu family" not in said:
+        return name
+    zen = {25: " (Zen 3 or 4)", 26: " (Zen 5)"}.get(int(said["cpu family"]), "") if "AMD" in name else ""
+    return f"{name} family {said['cpu family']} model {said['model']}{zen}"
+
+
 def machine():
-    cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.machine())
     memory = int(re.search(r"MemTotal:\s+(\d+)", open("/proc/meminfo").read()).group(1)) / 1024 / 1024
     system = re.search(r'PRETTY_NAME="?([^"\n]+)', open("/etc/os-release").read()).group(1)
-    return f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GB; {system}, Linux {platform.release()}"
+    return f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GB; {system}, Linux {platform.release()}"
 
 
 def first_line(command):
