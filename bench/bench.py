@@ -149,11 +149,20 @@ def qwen_file(kind):
 
 # ---- the page ----
 
+def processor():
+    """Its name, with family and model where there are such: virtual ones are called alike, whatever they are."""
+    said = dict(re.findall(r"^([\w ]+\w)\s*:\s*(.+)$", open("/proc/cpuinfo").read(), re.M))
+    name = said.get("model name", platform.machine())
+    if "cpu family" not in said:
+        return name
+    zen = {25: " (Zen 3 or 4)", 26: " (Zen 5)"}.get(int(said["cpu family"]), "") if "AMD" in name else ""
+    return f"{name} family {said['cpu family']} model {said['model']}{zen}"
+
+
 def machine():
-    cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.machine())
     memory = int(re.search(r"MemTotal:\s+(\d+)", open("/proc/meminfo").read()).group(1)) / 1024 / 1024
     system = re.search(r'PRETTY_NAME="?([^"\n]+)', open("/etc/os-release").read()).group(1)
-    return f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GB; {system}, Linux {platform.release()}"
+    return f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GB; {system}, Linux {platform.release()}"
 
 
 def first_line(command):
@@ -226,7 +235,10 @@ def limits(path, n_prompt, peak):
     head = matrices.get("output.weight", matrices["token_embd.weight"])
     layers = [t for name, t in matrices.items() if name.startswith("blk.")]
     size = lambda t: t["shape"][0] * t["shape"][1]
-    ops = 2 * (sum(map(size, layers)) + size(head) / n_prompt)  # one row of logits a prompt
+    # A prompt wants one row: of logits, and of all that comes behind the last layer's attention.
+    last = f"blk.{max(int(t['name'].split('.')[1]) for t in layers)}."
+    once = [t for t in layers if t["name"].startswith((last + "ffn", last + "attn_output"))] + [head]
+    ops = 2 * (sum(map(size, layers + [head])) - sum(map(size, once)) * (1 - 1 / n_prompt))
     number = "fp32" if path.endswith("-f16.gguf") or not peak["bf16"] else "bf16"
     most = peak[number if layers[0]["type"] == "F16" else "int8"]
     return most * 1e9 / ops, peak["read"] * 1e9 / (sum(t["bytes"] for t in layers) + head["bytes"])
@@ -276,7 +288,8 @@ def speed(short):
     peak = {k: statistics.median(r["peak"][k] for r in rows) for k in rows[0]["peak"]}
     text = ("![Speed of wick and llama.cpp by model, as shares of the machine's limit](speed.svg)\n\n"
             f"Tokens a second, medians of {rounds} rounds; spread: the rounds' smallest and largest ratio. The limit of a prompt "
-            "is the operations of its linear layers at the peak for their numbers, of a generated token the bytes of weights "
+            "is the operations of its linear layers (behind the last attention of one row) at the peak for their numbers, of a "
+            "generated token the bytes of weights "
             "that it reads at the peak of reads. Peaks were measured beside wick in each round, and a share is the median of the "
             f"rounds' shares; medians: reads {peak['read']:.1f} GB/s, int8 {peak['int8']:.0f}, bfloat16 {peak['bf16']:.0f}, "
             f"float32 {peak['fp32']:.0f} G operations a second. F16 holds bfloat16's numbers, as models trained so do.\n\n")
