@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SHARD_BYTES 5000000000u  /* transformers' "5GB" */
@@ -447,12 +448,28 @@ static bool is_weights(const char *name) {
     return !strcmp(name, "model.safetensors.index.json") || (!strncmp(name, "model", 5) && n >= m && !strcmp(name + n - m, end));
 }
 
+/* A folder is replaced as a whole, by its name: what cannot be renamed is refused before gigabytes are written. */
+static wick_status check_name(const char *to, const char *real) {
+    const char *slash = strrchr(real, '/');
+    wk_buf parent = { 0 };
+    struct stat at, above;
+    if (stat(real, &at)) return WICK_OK;  /* it is made new */
+    wk_buf_printf(&parent, "%.*s", slash ? (int)(slash - real) + 1 : 1, slash ? real : ".");
+    bool mounted = !parent.failed && !stat(parent.ptr, &above) && above.st_dev != at.st_dev;
+    wk_buf_free(&parent);
+    if (!mounted && !wk_same_file(real, ".")) return WICK_OK;
+    return wk_fail(WICK_E_IO, "%s: is %s, which cannot be replaced as a whole; name a folder in it", to,
+                   mounted ? "where a file system is mounted" : "the working directory");
+}
+
 wick_status wk_write_folder(wk_conversion *c) {
     wk_buf tmp = { 0 };
-    size_t n = strlen(c->to);
-    while (n > 1 && c->to[n - 1] == '/') n--;
-    wk_buf_printf(&tmp, "%.*s.tmp-%ld", (int)n, c->to, (long)getpid());
-    wick_status st = tmp.failed ? wk_fail_memory(n, "a folder's name") : wk_check_space(c, c->total + (1 << 20));
+    char *real = wk_path_real(c->to);  /* of a link the folder behind it */
+    size_t n = real ? strlen(real) : 0;
+    while (n > 1 && real[n - 1] == '/') real[--n] = 0;
+    wk_buf_printf(&tmp, "%s.tmp-%ld", real ? real : "", (long)getpid());
+    wick_status st = !real || tmp.failed ? wk_fail_memory(n, "a folder's name") : check_name(c->to, real);
+    if (!st) st = wk_check_space(c, c->total + (1 << 20));
     wk_hparams *hp = &c->m->hp;
     if (hp->query_scalar == 0) hp->query_scalar = (double)hp->head_dim;  /* said, because families have other defaults */
     if (!st) {
@@ -460,9 +477,10 @@ wick_status wk_write_folder(wk_conversion *c) {
         st = wk_folder_make(tmp.ptr);
         if (!st) st = (wk_checkpoint_gguf(c->m->ckpt) ? write_text_files : copy_text_files)(c, tmp.ptr);
         if (!st && !c->vocab_only) st = write_weights(c, tmp.ptr);
-        if (!st) st = wk_folder_replace(tmp.ptr, c->to, c->vocab_only ? NULL : is_weights);
+        if (!st) st = wk_folder_replace(tmp.ptr, real, c->vocab_only ? NULL : is_weights);
         if (st) wk_folder_remove(tmp.ptr);
     }
+    wk_free(real);
     wk_buf_free(&tmp);
     return st;
 }

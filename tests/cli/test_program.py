@@ -507,6 +507,21 @@ def test_adapter_in_the_models_place(tmp):
         assert f"{path}: holds an adapter, no model" in err and f"--lora {path}" in err, err
 
 
+def test_folder_behind_a_name(tmp):
+    model = os.path.abspath("data/models/llama")
+    wick("convert", model, "-o", f"{tmp}/a.gguf")
+    os.makedirs(f"{tmp}/far/model")
+    os.symlink("far/model", f"{tmp}/link")
+    for more in ([], ["--force"]):  # into it, and over what was there
+        wick("convert", "a.gguf", "-o", "link", *more, cwd=tmp)
+        assert os.path.islink(f"{tmp}/link") and os.listdir(f"{tmp}/far") == ["model"], os.listdir(f"{tmp}/far")
+        wick("inspect", f"{tmp}/far/model")
+    os.mkdir(f"{tmp}/here")
+    err = wick("convert", "../a.gguf", "-o", ".", cwd=f"{tmp}/here", code=1)[1].decode()
+    assert "working directory" in err and "name a folder in it" in err and not os.listdir(f"{tmp}/here"), err
+    assert sorted(os.listdir(tmp)) == ["a.gguf", "far", "here", "link"], os.listdir(tmp)
+
+
 def test_man_pages(tmp):
     pages = [wick("--man")[0]] + [wick("--man", v)[0] for v in VERBS]
     if not shutil.which("groff"):
