@@ -120,7 +120,7 @@ static wick_status not_finite(wick_train *t, const char *what, int iteration) {
     int saved = t->unproven;
     if (!wk_file_exists(t->checkpoint)) wk_buf_str(&left, "no checkpoint had been written");
     else if (saved < 0) wk_buf_printf(&left, "the last checkpoint, %s, stays as it is", t->checkpoint);
-    else if (!wk_file_exists(t->before))
+    else if (!wk_file_exists(t->before) || wk_same_file(t->before, t->checkpoint))  /* killed before the new one was written */
         wk_buf_printf(&left, "what was saved at iteration %d leads there, and there is no checkpoint before it: begin anew "
                       "(--overwrite)", saved);
     else if (!wk_train_go_back(t))

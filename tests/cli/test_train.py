@@ -554,6 +554,10 @@ def test_blown_up(tmp):
     write("[1000, 1]")
     err = wick(tmp, "train", "train.yaml", "--overwrite", code=1)[1]
     assert "what was saved at iteration 1 leads there, and there is no checkpoint before it: begin anew (--overwrite)" in err, err
+    # Nor is a second name of the same one, which a kill before the next save's first byte leaves, a way back.
+    os.link(f"{tmp}/out/checkpoint.wick", f"{tmp}/out/checkpoint.wick.before")
+    err = wick(tmp, "train", "train.yaml", "--resume", code=1)[1]
+    assert "there is no checkpoint before it: begin anew" in err, err
 
 
 def test_disk(tmp):
