@@ -689,7 +689,7 @@ def test_output(tmp):
     db.executescript("DROP TRIGGER stuck;")
     db.close()
     assert "there is no run 9" in wick(tmp, "runs", "delete", "2", "9", code=1)[1]
-    wick(tmp, "runs", "delete", "2", "3")
+    wick(tmp, "runs", "delete", "2", "3", "02")  # named twice, it goes once
     listed = json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"]
     assert [r["id"] for r in listed] == [1, 4], listed
     assert "there is no run 2" in wick(tmp, "runs", "show", "2", code=1)[1]
