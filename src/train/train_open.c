@@ -134,6 +134,16 @@ static wk_schedule schedule_of(const wick_train_options *o) {
     return s;
 }
 
+/* As in mlx-lm a schedule begins with its own first argument, whatever learning_rate is: who has set both otherwise is told. */
+static void compare_rates(wick_train *t) {
+    wick_train_options usual;
+    wick_train_defaults(&usual);
+    double rate = t->o.learning_rate, first = t->o.lr_arguments[0];
+    if (t->o.n_lr_arguments && rate != first && rate != usual.learning_rate)
+        wk_train_warn(t, "lr_schedule.arguments begin with a rate of %g, and so does training; learning_rate, %g, is not used", first,
+                      rate);
+}
+
 /* A safetensors file stands for its folder. */
 static wick_status read_initial(const wick_train *t, wk_lora_data **out) {
     *out = NULL;
@@ -338,6 +348,7 @@ wick_status wk_train_open(wick_train *t) {
     t->order = (wk_order){ .data = t->train, .seed = t->o.seed, .shuffle = t->o.shuffle, .packing = t->o.packing,
                            .batch_size = t->o.batch_size, .max_seq_length = t->o.max_seq_length };
     t->schedule = schedule_of(&t->o);
+    compare_rates(t);
     int n_update = t->o.iters / accum;
     if (t->o.warmup >= n_update)
         wk_train_warn(t, "lr_schedule.warmup is %d updates, and the run makes %d: the rate ends at %g, on its way to %g",

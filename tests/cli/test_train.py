@@ -420,6 +420,12 @@ def test_micro_batches(tmp):
     # A rate that never gets where it is meant to, and more rows than can be.
     err = wick(tmp, "train", "train.yaml", "--warmup", "100", "--grad-accumulation-steps", "2", "--adapter-path", "d")[1]
     assert "lr_schedule.warmup is 100 updates, and the run makes 2: the rate ends at 5e-05, on its way to 0.005" in err, err
+    # Two rates: a constant schedule cannot tell which is meant, others go by their arguments, as in mlx-lm.
+    err = wick(tmp, "train", "train.yaml", "--arguments", "1e-4", "--adapter-path", "e", code=1)[1]
+    assert "lr_schedule.arguments begin with a rate of 0.0001 and learning_rate is 0.005, and a constant schedule has" in err, err
+    rate = ("train", "train.yaml", "--lr-schedule", "cosine_decay", "--arguments", "1e-4,10", "--adapter-path", "f", "--overwrite")
+    assert "begin with a rate of 0.0001, and so does training; learning_rate, 0.005, is not used" in wick(tmp, *rate)[1]
+    assert "is not used" not in wick(tmp, *rate, "--learning-rate", "1e-4")[1] and log_of(tmp, "f")[-1]["learning_rate"] < 1e-4
     err = wick(tmp, "train", "train.yaml", "--batch-size", "65536", "--adapter-path", "e", code=1)[1]
     assert "tokens, and 1048576 are the most that can be learnt at once: a smaller batch_size or" in err, err
 
