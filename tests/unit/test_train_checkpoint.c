@@ -82,7 +82,7 @@ static void killed_anywhere(void **state) {
     for (int how = WK_IO_DIE; how >= WK_IO_DIE_SHORT; how--)
         for (uint64_t k = 1, last = 0; !last; k++) {
             wk_buf got = { 0 };
-            wk_folder_clear(own, "", "");
+            wk_folder_clear(own, NULL);
             bool died = run_killed(whole_run, &(death){ k, how });
             if (!died && how == WK_IO_DIE) last = k;  /* the run is over before its k-th call */
             if (how == WK_IO_DIE_SHORT && k > (uint64_t)kills) last = k;
