@@ -415,8 +415,8 @@ static char *old_name(const char *path) {
     return b.ptr;
 }
 
-/* Gives `from` the name `to`, in two steps where the file system knows no single one. What had it is *left: first of all the new one
- * takes the name that the old one will have, as one that is told apart from what is unfinished. */
+/* Gives `from` the name `to`, in two steps where the file system knows no single one; what had it is then called *left. First of
+ * all the new one takes the name that the old one will have, as one that is told apart from what is unfinished. */
 static wick_status exchange(const char *from, const char *to, const char *old, const char **left) {
     bool named = !sys_rename(from, old);
     *left = named ? old : from;

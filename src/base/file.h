@@ -63,9 +63,9 @@ bool wk_is_unfinished(const char *name, const char *of);
 /* Takes away the files that goes() names (NULL: all), no folders. What cannot go stays. */
 void wk_folder_clear(const char *folder, bool (*goes)(const char *name));
 void wk_folder_remove(const char *folder);  /* with the files in it, where it holds no folders */
-/* Gives the folder `from` the name `to`, whole: whoever is killed leaves there either all that was there or all that is new, but for
- * what wk_folder_recover() puts right: "TO.tmp-old", the old one. Files and folders that only `to` had stay, but for files that
- * goes() names (NULL: none does). Errors  WICK_E_IO, WICK_E_MEMORY: `to` is as it was. */
+/* Gives the folder `from` the name `to`, whole: whoever is killed leaves there either all that was there or all that is new, but
+ * for what wk_folder_recover() puts right: "TO.tmp-old", the old one. Files and folders that only `to` had stay, but for files
+ * that goes() names (NULL: none does). Errors  WICK_E_IO, WICK_E_MEMORY: `to` is as it was. */
 wick_status wk_folder_replace(const char *from, const char *to, bool (*goes)(const char *name));
 /* After kills: PATH.tmp-old gets its name back where no other has it (file systems that cannot exchange names), else what only it
  * has; folders PATH.tmp-NUMBER that nobody holds (wk_folder_lock()) go. Errors  WICK_E_MEMORY. */

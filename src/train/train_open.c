@@ -141,8 +141,8 @@ static void compare_rates(wick_train *t) {
     wick_train_defaults(&usual);
     double rate = t->o.learning_rate, first = t->o.lr_arguments[0];
     if (t->o.n_lr_arguments && rate != first && rate != usual.learning_rate)
-        wk_train_warn(t, "lr_schedule.arguments begin with a rate of %g, and so does training; learning_rate, %g, is not used", first,
-                      rate);
+        wk_train_warn(t, "lr_schedule.arguments begin with a rate of %g, and so does training; learning_rate, %g, is not used",
+                      first, rate);
 }
 
 /* A safetensors file stands for its folder. */
@@ -344,8 +344,8 @@ static wick_status check_folder(wick_train *t) {
     bool there = false;
     wick_status st = wk_file_look(t->o.adapter_path, &there);
     if (!st && there && !wk_is_folder(t->o.adapter_path))
-        st = wk_fail(WICK_E_ARG, "%s: is no folder, and adapter_path is the folder that gets the adapter, the log and the checkpoint",
-                     t->o.adapter_path);
+        st = wk_fail(WICK_E_ARG, "%s: is no folder, and adapter_path is the folder that gets the adapter, the log and the "
+                     "checkpoint", t->o.adapter_path);
     if (!st) st = wk_folders_make(t->o.adapter_path);
     if (!st && wk_folder_lock(t->o.adapter_path, &t->lock))
         st = wk_fail(WICK_E_IO, "%s: another training writes there at this moment: give another adapter_path, or wait for its end",

@@ -46,8 +46,8 @@ bool run_count(const wick_token *t, void *counter);
 /* The model's defaults, but greedy, n tokens, and on past end-of-turn tokens. */
 wick_generate_options run_greedy(const wick_model *m, int n);
 
-/* fn in a process of its own, which it does not come back to; true: it was killed (SIGKILL), else it ended by itself. What the child
- * finds wrong fails the test. */
+/* fn in a process of its own, which ends with it; true: it was killed (SIGKILL) before. What the child finds wrong fails the
+ * test. */
 bool run_killed(void (*fn)(void *user), void *user);
 
 /* Removes a folder and all that is in it. */

@@ -38,7 +38,7 @@ typedef struct death { uint64_t k; int how; } death;
 
 static char checkpoint[64], final[64];
 
-/* The whole training, from its checkpoint if there is one, saving after every update; at last its weights are written to `final`. */
+/* The whole training, from its checkpoint if there is one, saving after each update; at last its weights are written to `final`. */
 static void whole_run(void *user) {
     const death *d = user;
     wk_trainer_options o = options();
