@@ -37,12 +37,17 @@ void wk_writing_free(wk_writing *w) {
 wick_status wk_writing_folder(const wk_writing *w, const char *folder, const char *tensors, const wk_buf *config) {
     char *at = wk_path_join(folder, tensors), *config_at = wk_path_join(folder, "adapter_config.json");
     bool there = false;
+    wk_out out;
     wick_status st = at && config_at ? WICK_OK : wk_fail_memory(strlen(folder), "a path");
     if (!st && config->failed) st = wk_fail_memory(config->len, "an adapter's configuration");
     if (!st) st = wk_file_look(folder, &there);
     if (!st && !there) st = wk_folder_make(folder);
-    if (!st) st = wk_safetensors_write(at, w->t, w->n);
-    if (!st) st = wk_file_write(config_at, &(wk_str){ config->ptr, config->len }, 1);
+    if (!st) {  /* written before the tensors have their name, so that a full disk leaves no new ones beside an old configuration */
+        st = wk_out_open(&out, config_at);
+        if (!st) st = wk_out_write(&out, config->ptr, config->len);
+        if (!st) st = wk_safetensors_write(at, w->t, w->n);
+        st = wk_out_close(&out, st);
+    }
     wk_free(at);
     wk_free(config_at);
     return st;
