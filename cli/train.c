@@ -284,9 +284,11 @@ static int finish(screen *s, wick_train *t, const wick_train_options *o, const w
 
 /* What a failed write leaves: a full disk ends a run, and loses none of what was saved. */
 static void tell_saved(const screen *s, wick_status st, const wick_train_options *o) {
-    if (st == WICK_E_IO && s->saved && !s->o->quiet)
+    char *path = wk_path_join(o->adapter_path, "checkpoint.wick");  /* a folder may have been moved away */
+    if (st == WICK_E_IO && s->saved && !s->o->quiet && path && wk_file_exists(path))
         fprintf(stderr, "wick: the checkpoint of iteration %d in %s is whole: make room and go on with --resume\n", s->saved,
                 o->adapter_path);
+    wk_free(path);
 }
 
 static int stop(screen *s, wick_train *t, const wick_train_options *o, const wick_train_event *e) {

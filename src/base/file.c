@@ -354,6 +354,11 @@ bool wk_same_file(const char *a, const char *b) {
     return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+bool wk_is_same_folder(int fd, const char *path) {
+    struct stat x, y;
+    return !fstat(fd, &x) && !stat(path, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 wick_status wk_folder_make(const char *path) { return mkdir(path, 0777) ? fail_errno(path) : WICK_OK; }
 
 wick_status wk_folders_make(const char *path) {

@@ -50,6 +50,8 @@ bool wk_folder_has(const char *folder, const char *ending);
 bool wk_folder_empty(const char *folder);
 /* Are both names of one file or folder? */
 bool wk_same_file(const char *a, const char *b);
+/* Does the path still lead to the folder that wk_folder_lock() opened? */
+bool wk_is_same_folder(int fd, const char *path);
 /* Errors  WICK_E_IO, WICK_E_MEMORY. */
 wick_status wk_folder_make(const char *path);
 /* The folder and those above it, where they are not there. Errors  WICK_E_IO, WICK_E_MEMORY. */

@@ -24,11 +24,11 @@ static wick_status read_parts(const wk_buf *b, wk_trainer *t, wk_checkpoint_chec
     if (b->len < HEAD || memcmp(b->ptr, MAGIC, 8)) return wk_fail(WICK_E_FORMAT, "no checkpoint of a training");
     memcpy(&n, b->ptr + 8, sizeof n);
     if (b->len - HEAD < sizeof sum || n > b->len - HEAD - sizeof sum)
-        return wk_fail(WICK_E_FORMAT, "a checkpoint of %zu bytes is cut off: go on from an earlier one", b->len);
+        return wk_fail(WICK_E_FORMAT, "a checkpoint of %zu bytes is cut off", b->len);
     const char *own = b->ptr + HEAD, *state = own + n + sizeof sum;
     memcpy(&sum, own + n, sizeof sum);
     if (sum != wk_state_sum(own, n, WK_STATE_SUM))
-        return wk_fail(WICK_E_FORMAT, "a checkpoint is damaged: go on from an earlier one");
+        return wk_fail(WICK_E_FORMAT, "a checkpoint is damaged");
     size_t before = extra->len;
     wk_buf_add(extra, own, n);
     if (extra->failed) return wk_fail_memory(n, "a checkpoint");

@@ -177,24 +177,42 @@ static wick_status open_events(wk_train_log *l, int first) {
     return st;
 }
 
-wick_status wk_train_log_open(wk_train_log *l, const char *folder, int iteration, bool events) {
+/* first: the step that a new event file begins at. */
+static wick_status write_files(wk_train_log *l, bool events, int first) {
     wk_buf json = { 0 }, csv = { 0 };
-    *l = (wk_train_log){ .folder = wk_strdup(folder) };
-    char *path = wk_path_join(folder, "log.jsonl");
-    wick_status st = l->folder && path ? WICK_OK : wk_fail_memory(strlen(folder), "a log's name");
-    if (!st && iteration > 0 && wk_file_exists(path)) st = read_points(l, path, iteration);
     put_csv_head(&csv);
     for (size_t i = 0; i < l->n; i++) {
         put_json(&json, &l->point[i]);
         put_csv(&csv, &l->point[i]);
     }
-    if (!st) st = write_whole(l, "log.jsonl", &json);
+    wick_status st = write_whole(l, "log.jsonl", &json);
     if (!st) st = write_whole(l, "log.csv", &csv);
-    if (!st && events) st = open_events(l, iteration > 0 ? iteration + 1 : 0);
+    if (!st && events) st = open_events(l, first);
     wk_buf_free(&json);
     wk_buf_free(&csv);
+    return st;
+}
+
+wick_status wk_train_log_open(wk_train_log *l, const char *folder, int iteration, bool events) {
+    *l = (wk_train_log){ .folder = wk_strdup(folder) };
+    char *path = wk_path_join(folder, "log.jsonl");
+    wick_status st = l->folder && path ? WICK_OK : wk_fail_memory(strlen(folder), "a log's name");
+    if (!st && iteration > 0 && wk_file_exists(path)) st = read_points(l, path, iteration);
+    if (!st) st = write_files(l, events, iteration > 0 ? iteration + 1 : 0);
     wk_free(path);
     if (st) wk_train_log_free(l);
+    return st;
+}
+
+wick_status wk_train_log_write(wk_train_log *l) {
+    bool events = l->events != NULL;
+    wk_free(l->events);
+    l->events = NULL;
+    wick_status st = write_files(l, events, 0);
+    wk_buf b = { 0 };
+    for (size_t i = 0; !st && events && i < l->n; i++) wk_events_point(&b, &l->point[i], wall_time());
+    if (!st && events) st = append(l->events, &b);
+    wk_buf_free(&b);
     return st;
 }
 

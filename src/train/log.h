@@ -14,6 +14,8 @@ typedef struct wk_train_log {
 wick_status wk_train_log_open(wk_train_log *l, const char *folder, int iteration, bool events);
 /* Appends a point to all files. Errors  WICK_E_IO (full disk, read-only folder), WICK_E_MEMORY. */
 wick_status wk_train_log_add(wk_train_log *l, const wick_train_point *p);
+/* Writes all points to files that are made anew. Errors  as wk_train_log_open(). */
+wick_status wk_train_log_write(wk_train_log *l);
 void wk_train_log_free(wk_train_log *l);
 
 /* A point's numbers by the log's keys, in the log's order. */

@@ -77,7 +77,7 @@ static bool take_u64(const uint8_t **at, size_t *left, uint64_t *v) {
 }
 
 static wick_status cut_off(size_t n) {
-    return wk_fail(WICK_E_FORMAT, "a training's state of %zu bytes is cut off or damaged: go on from an earlier one", n);
+    return wk_fail(WICK_E_FORMAT, "a training's state of %zu bytes is cut off or damaged", n);
 }
 
 static wick_status check_print(const wk_trainer *t, const uint8_t *found, size_t n) {

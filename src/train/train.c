@@ -146,7 +146,7 @@ static wick_status micro_batch(wick_train *t) {
         t->at.rate = wk_schedule_rate(&t->schedule, wk_trainer_n_update(t->trainer));
         st = wk_trainer_update(t->trainer, t->at.rate, &t->at.norm);
         if (st == WICK_E_NUMERIC) return not_finite(t, "gradient", t->at.iteration + 1);
-        if (!st) wk_train_prove(t);
+        if (!st) wk_train_prove_by(t, t->at.norm);
     }
     if (st) return st;
     t->at.iteration++;
@@ -250,8 +250,9 @@ wick_status wick_train_step(wick_train *t, wick_train_event *event) {
     wk_clear_error();
     if (!t || t->dry) return wk_fail(WICK_E_ARG, "wick_train_step: the training is %s", t ? "a dry one" : "NULL");
     e.point = point_now(t);
-    wick_status st = WICK_OK;
-    if (t->finished || t->failed || (t->at.iteration >= t->o.iters && !t->due))
+    wick_status st = wk_train_need_folder(t);
+    if (st) {}
+    else if (t->finished || t->failed || (t->at.iteration >= t->o.iters && !t->due))
         st = wk_fail(WICK_E_END, "the training is over: %d of %d iterations are done", t->at.iteration, t->o.iters);
     else if (!t->at.iteration && !t->log.n && !t->began) {
         st = begin(t, &e);
@@ -273,5 +274,6 @@ void wick_train_cancel(wick_train *t) {
 wick_status wick_train_save(wick_train *t) {
     wk_clear_error();
     if (!t || t->dry) return wk_fail(WICK_E_ARG, "wick_train_save: the training is %s", t ? "a dry one" : "NULL");
-    return wk_train_save(t, t->finished ? "done" : "interrupted");
+    wick_status st = wk_train_need_folder(t);
+    return st ? st : wk_train_save(t, t->finished ? "done" : "interrupted");
 }

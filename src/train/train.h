@@ -38,6 +38,7 @@ struct wick_train {
     char *checkpoint;         /* its path */
     char *before;             /* a second name of the checkpoint before it, while no update has followed the new one */
     int unproven;             /* the iteration of such a new one; -1: the checkpoint has had its update, or there is none */
+    double usual;             /* the largest norm of a gradient so far that was none of weights blown up; 0: there was none */
     int lock;                 /* on adapter_path; -1: none */
     char warning[512];
     char reshaped[256];       /* options that say otherwise what is trained than they did when the run began; "" : none do */
@@ -49,6 +50,9 @@ struct wick_train {
     atomic_bool cancel;       /* asked for; the evaluation that sees it takes it back */
     double started_s;         /* wk_now() less at.seconds */
 };
+
+/* A checkpoint on its way beside the one before, where that cannot have a second name. */
+#define WK_NEW_CHECKPOINT "checkpoint.wick.new"
 
 /* Adds a line to what describe tells beside errors. */
 void wk_train_warn(wick_train *t, const char *fmt, ...) WK_PRINTF(2, 3);
@@ -68,8 +72,13 @@ char *wk_train_model_path(const wick_train *t, const char *folder);
 wick_status wk_train_check_model(wick_train *t);
 /* Reads the checkpoint in adapter_path into trainer and t->at. */
 wick_status wk_train_resume(wick_train *t);
-/* An update has followed the checkpoint, so it can be gone on with: the one before it goes. */
+/* Gives the checkpoint before its name back where a kill left no other. */
+void wk_train_recover(const wick_train *t);
+/* An update has followed the checkpoint, so it can be gone on with: the one before it goes. Every micro-batch has labels (data.c),
+ * so that there was something to find out by. */
 void wk_train_prove(wick_train *t);
+/* The same if the gradient that it found is one of weights that are sound. */
+void wk_train_prove_by(wick_train *t, double norm);
 /* The checkpoint, which no update can follow, gives way to the one before it, and so does its adapter or model. Errors  WICK_E_IO
  * and others: it is not there, or could not be written. */
 wick_status wk_train_go_back(wick_train *t);
@@ -77,6 +86,8 @@ wick_status wk_train_go_back(wick_train *t);
  * fine-tuning it is then the model as it was last written. */
 wick_status wk_train_pick_samples(wick_train *t);
 wick_status wk_train_answer_samples(wick_train *t, bool after);
+/* Makes adapter_path and the log anew where someone has taken it away meanwhile. Errors  WICK_E_IO: another folder is there. */
+wick_status wk_train_need_folder(wick_train *t);
 /* Seconds of training, all parts of the run. */
 double wk_train_seconds(const wick_train *t);
 

@@ -282,6 +282,7 @@ static const char *const files[] = { "checkpoint.wick", "report.html", "log.json
 enum { ADAPTER = 4, MODEL = 6, N_FILE };
 
 static bool is_unfinished(const char *name) {
+    if (!strcmp(name, WK_NEW_CHECKPOINT)) return true;
     for (int i = 0; i < N_FILE; i++) if (wk_is_unfinished(name, files[i])) return true;
     return false;
 }
@@ -350,6 +351,7 @@ static wick_status check_folder(wick_train *t) {
     if (!st && wk_folder_lock(t->o.adapter_path, &t->lock))
         st = wk_fail(WICK_E_IO, "%s: another training writes there at this moment: give another adapter_path, or wait for its end",
                      t->o.adapter_path);
+    if (!st && t->lock >= 0) wk_train_recover(t);
     if (!st && !t->o.resume && !t->o.overwrite && wk_file_exists(t->checkpoint))
         st = wk_fail(WICK_E_ARG, "%s: holds a run already: go on with it (--resume), begin anew over it (--overwrite), or give "
                      "another adapter_path", t->o.adapter_path);
@@ -360,6 +362,19 @@ static wick_status check_folder(wick_train *t) {
     if (!st) st = clear_unfinished(best);
     wk_free(best);
     return st;
+}
+
+wick_status wk_train_need_folder(wick_train *t) {
+    const char *path = t->o.adapter_path;
+    if (t->lock < 0 || wk_is_same_folder(t->lock, path)) return WICK_OK;
+    if (wk_file_exists(path))
+        return wk_fail(WICK_E_IO, "%s: is another folder than the one that this training began in: give that one, which has been "
+                       "moved or renamed and holds what was saved, its name back, and go on (--resume)", path);
+    wk_folder_unlock(t->lock);
+    t->lock = -1;
+    wick_status st = wk_folders_make(path);
+    if (!st) st = wk_folder_lock(path, &t->lock);
+    return st ? st : wk_train_log_write(&t->log);
 }
 
 wick_status wk_train_open(wick_train *t) {

@@ -146,12 +146,33 @@ static wick_status take_progress(void *training, const char *text, size_t n) {
     return st;
 }
 
-wick_status wk_train_resume(wick_train *t) {
+/* Trainer, progress and order as a checkpoint has them. */
+static wick_status read_checkpoint(wick_train *t, const char *path) {
     wk_buf extra = { 0 };
+    wick_status st = wk_checkpoint_read(path, t->trainer, take_progress, t, &extra);
+    wk_buf_free(&extra);
+    if (st) return st;
+    t->order.next = t->at.next;
+    t->unproven = t->at.iteration;
+    t->usual = isfinite(t->at.norm) ? t->at.norm : 0;
+    return WICK_OK;
+}
+
+/* A file that does not hold what was written to it. */
+static wick_status damaged(const wick_train *t) {
+    char was[512];
+    snprintf(was, sizeof was, "%s", wick_last_error());
+    if (wk_file_exists(t->before) && !wk_same_file(t->before, t->checkpoint))
+        return wk_fail(WICK_E_FORMAT, "%s; the save before it is there: give %s that name and go on from it", was, t->before);
+    return wk_fail(WICK_E_FORMAT, "%s; begin a new run from what was learnt (resume_adapter_file), or anew (--overwrite)", was);
+}
+
+wick_status wk_train_resume(wick_train *t) {
     if (!wk_file_exists(t->checkpoint))
         return wk_fail(WICK_E_IO, "%s: is not there, so there is no run to go on with; leave resume out to begin one",
                        t->checkpoint);
-    wick_status st = wk_checkpoint_read(t->checkpoint, t->trainer, take_progress, t, &extra);
+    wick_status st = read_checkpoint(t, t->checkpoint);
+    if (st == WICK_E_FORMAT) return damaged(t);
     if (st == WICK_E_ARG && t->compared)  /* the state's, whose words are no user's */
         st = *t->reshaped
                  ? wk_fail(st, "%s: %s: go on as the run began, or begin a new one from its adapter (resume_adapter_file)",
@@ -159,21 +180,32 @@ wick_status wk_train_resume(wick_train *t) {
                  : wk_fail(st, "%s: was made with another model%s than now: go on with what the run began with", t->checkpoint,
                            t->o.resume_adapter_file ? ", or from an adapter of other layers, rank or scale in resume_adapter_file,"
                                                     : "");
-    if (!st) {
-        t->order.next = t->at.next;
-        t->unproven = t->at.iteration;
-    }
-    wk_buf_free(&extra);
     return st;
 }
 
 /* ---- the checkpoint before ---- */
 
 /* A checkpoint holds what an update made, and whether that is of any use only the next one shows: weights can be blown up and still
- * be numbers. Until then the one before it stays beside it, by a second name; it takes no room that writing did not take. */
+ * be numbers. Until then the one before it stays beside it, by a second name; it takes no room that writing did not take. Where
+ * files have one name only it is renamed, once the new one is written: a kill between leaves no other (wk_train_recover()). */
 
-static void keep_before(const wick_train *t) {
-    if (t->unproven < 0 && !t->finished) wk_file_link(t->checkpoint, t->before);
+static wick_status write_beside(const wick_train *t, const wk_buf *extra) {
+    char *new = wk_path_join(t->o.adapter_path, WK_NEW_CHECKPOINT);
+    wick_status st = new ? wk_checkpoint_write(new, t->trainer, extra->ptr, extra->len) : wk_fail_memory(64, "a file's name");
+    if (!st) st = wk_file_rename(t->checkpoint, t->before);
+    if (!st) st = wk_file_rename(new, t->checkpoint);
+    wk_free(new);
+    return st;
+}
+
+static wick_status write_checkpoint(const wick_train *t, const wk_buf *extra) {
+    bool keep = t->unproven < 0 && !t->finished && wk_file_exists(t->checkpoint);
+    if (keep && !wk_file_link(t->checkpoint, t->before)) return write_beside(t, extra);
+    return wk_checkpoint_write(t->checkpoint, t->trainer, extra->ptr, extra->len);
+}
+
+void wk_train_recover(const wick_train *t) {
+    if (!wk_file_exists(t->checkpoint) && wk_file_rename(t->before, t->checkpoint)) wk_clear_error();  /* it is a new run */
 }
 
 void wk_train_prove(wick_train *t) {
@@ -181,10 +213,19 @@ void wk_train_prove(wick_train *t) {
     t->unproven = -1;
 }
 
+/* Weights that are blown up give numbers for one more update or some; the loss tells nothing (norms hold it near that of guessing),
+ * the gradient does: 1e6 to 1e30 times what it was. Where such a jump is sound the checkpoint before stays longer. */
+void wk_train_prove_by(wick_train *t, double norm) {
+    static const double jump = 1e4;
+    if (t->usual > 0 && norm > jump * t->usual) return;
+    if (norm > t->usual) t->usual = norm;
+    wk_train_prove(t);
+}
+
 wick_status wk_train_go_back(wick_train *t) {
-    wick_status st = wk_file_rename(t->before, t->checkpoint);
-    if (!st) st = wk_train_resume(t);
-    return st ? st : wk_train_write_result(t, t->o.adapter_path);
+    wick_status st = read_checkpoint(t, t->before);
+    if (!st) st = wk_train_write_result(t, t->o.adapter_path);  /* first: a kill after it finds the same again */
+    return st ? st : wk_file_rename(t->before, t->checkpoint);
 }
 
 /* ---- saving ---- */
@@ -277,8 +318,7 @@ wick_status wk_train_save(wick_train *t, const char *status) {
     t->answered |= !st && t->finished;
     put_progress(t, &extra);
     if (!st && extra.failed) st = wk_fail_memory(extra.len, "a checkpoint");
-    if (!st) keep_before(t);
-    if (!st) st = wk_checkpoint_write(t->checkpoint, t->trainer, extra.ptr, extra.len);
+    if (!st) st = write_checkpoint(t, &extra);
     if (!st) t->unproven = t->finished ? -1 : t->at.iteration;  /* after the last one an update was tried */
     if (!st) st = write_report(t, status);
     wk_buf_free(&extra);

@@ -364,6 +364,34 @@ def test_failed_save(tmp):
     assert files(f"{tmp}/out") == files(f"{tmp}/whole")
 
 
+def test_moved(tmp):
+    """A folder that is moved away while training: it is made anew, log and all; in another's place nothing is written."""
+    write_data(tmp)
+    write_options(tmp, iters=400, save_every=150, steps_per_report=40, samples=0, report_to="tensorboard", steps_per_eval=1000)
+    wick(tmp, "train", "train.yaml", "--adapter-path", "whole")
+    for replaced in (False, True):
+        p = subprocess.Popen([PROGRAM, "train", "train.yaml", "--overwrite"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             env=environment(tmp), cwd=tmp)
+        for line in p.stdout:
+            if line.startswith(b"Iter 160/"):
+                break
+        if replaced:
+            os.rename(f"{tmp}/whole", f"{tmp}/other")
+        os.rename(f"{tmp}/out", f"{tmp}/old{replaced}")
+        if replaced:
+            os.rename(f"{tmp}/other", f"{tmp}/out")
+            before = {name: read(f"{tmp}/out/{name}") for name in os.listdir(f"{tmp}/out") if name != "tensorboard"}
+        err = p.communicate(timeout=60)[1].decode()
+        if not replaced:
+            assert p.returncode == 0 and files(f"{tmp}/out") == files(f"{tmp}/whole"), err
+            assert [p["iteration"] for p in log_of(tmp)] == [0] + list(range(40, 401, 40))
+            assert len(os.listdir(f"{tmp}/out/tensorboard")) == 1 and os.path.exists(f"{tmp}/out/checkpoint.wick")
+        else:
+            assert p.returncode == 1 and "out: is another folder than the one that this training began in" in err, err
+            assert before == {name: read(f"{tmp}/out/{name}") for name in before}
+            assert files(f"{tmp}/oldTrue")
+
+
 def test_overwritten(tmp):
     """A run that begins anew over another and is killed before its first save does not go on with that one's checkpoint."""
     write_data(tmp)
@@ -554,6 +582,12 @@ def test_blown_up(tmp):
     assert "iteration 3: the loss is not a finite number" in err and "what was saved at iteration 2 leads there, so " in err, err
     assert "out/checkpoint.wick and what was learnt are those of iteration 1 again: go on from there (--resume);" in err, err
     assert files(f"{tmp}/out") == want and not os.path.exists(f"{tmp}/out/checkpoint.wick.before")
+    # Where they give numbers for one more update, its gradient says enough.
+    write("[0.001, 3000]")  # 0.001, 3, ...
+    err = wick(tmp, "train", "train.yaml", "--adapter-path", "late", code=1)[1]
+    assert "iteration 4: the" in err and "what was saved at iteration 3 leads there, so " in err, err
+    assert "are those of iteration 1 again" in err and files(f"{tmp}/late") == want, err
+    write("[0.001, 1000000]")
     # A run that ends with such an update does not save it.
     err = wick(tmp, "train", "train.yaml", "--overwrite", "--iters", "2", code=1)[1]
     assert "iteration 2: the loss or gradient that would follow is not a finite number" in err, err

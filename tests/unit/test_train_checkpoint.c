@@ -4,6 +4,7 @@
 #include "support/training.h"
 #include "train/checkpoint.h"
 #include "train/train.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,8 +34,8 @@ static void some_updates(wk_trainer *t, uint64_t from, uint64_t to) {
     }
 }
 
-/* A training that dies at its k-th call (0: at none); how: WK_IO_DIE or WK_IO_DIE_SHORT. */
-typedef struct death { uint64_t k; int how; } death;
+/* A training that dies at its k-th call (0: at none); how: WK_IO_DIE or WK_IO_DIE_SHORT. plain: without hard links. */
+typedef struct death { uint64_t k; int how; bool plain; } death;
 
 static char checkpoint[64], final[64];
 
@@ -83,7 +84,7 @@ static void killed_anywhere(void **state) {
         for (uint64_t k = 1, last = 0; !last; k++) {
             wk_buf got = { 0 };
             wk_folder_clear(own, NULL);
-            bool died = run_killed(whole_run, &(death){ k, how });
+            bool died = run_killed(whole_run, &(death){ k, how, false });
             if (!died && how == WK_IO_DIE) last = k;  /* the run is over before its k-th call */
             if (how == WK_IO_DIE_SHORT && k > (uint64_t)kills) last = k;
             if (died) {
@@ -102,7 +103,7 @@ static void killed_anywhere(void **state) {
 
 /* ---- through the public interface ---- */
 
-static char folder[64], out[80], before[120];
+static char folder[64], out[80], saved[100], before[120];
 
 static int make_data(void **state) {
     (void)state;
@@ -112,7 +113,8 @@ static int make_data(void **state) {
     if (!mkdtemp(folder)) return -1;
     snprintf(path, sizeof path, "%s/train.jsonl", folder);
     snprintf(out, sizeof out, "%s/out", folder);
-    snprintf(before, sizeof before, "%s/checkpoint.wick.before", out);
+    snprintf(saved, sizeof saved, "%s/checkpoint.wick", out);
+    snprintf(before, sizeof before, "%s.before", saved);
     return wk_file_write(path, &WK_STR(lines), 1) != WICK_OK;
 }
 
@@ -150,20 +152,20 @@ static wick_train_options training(void) {
 /* A training from its checkpoint, if there is one. */
 static void whole_training(void *user) {
     const death *d = user;
-    char path[120];
     wick_train_options o = training();
     wick_train_event e = { 0 };
     wick_model *m = open_model();
     wick_train *t;
     o.grad_accumulation_steps = 2;
+    wk_io_plain(d->plain);
     wk_io_fail_at(d->k, d->how);
-    snprintf(path, sizeof path, "%s/checkpoint.wick", out);
-    o.resume = wk_file_exists(path);
+    o.resume = wk_file_exists(saved) || wk_file_exists(before);
     ok(wick_train_new(m, &o, false, &t));
     wick_status st = WICK_OK;
     while (!st && !e.finished) st = wick_train_step(t, &e);
     if (st != WICK_E_END) ok(st);  /* killed after its last save */
     wk_io_fail_at(0, 0);
+    wk_io_plain(false);
     wick_train_free(t);
     wick_model_free(m);
 }
@@ -179,45 +181,114 @@ static wk_buf adapter(void) {
     return b;
 }
 
-/* The whole of a training with adapter, checkpoints (and those before them), report: the same. */
+static bool same(const wk_buf *a, const wk_buf *b) { return a->len == b->len && !memcmp(a->ptr, b->ptr, a->len); }
+
+static bool adapter_is(const wk_buf *want) {
+    wk_buf got = adapter();
+    bool is = same(&got, want);
+    wk_buf_free(&got);
+    return is;
+}
+
+/* The whole of a training with adapter, checkpoints (and those before them), report: the same; without hard links too. */
 static void training_killed_anywhere(void **state) {
     (void)state;
-    death none = { 0 };
-    assert_false(run_killed(whole_training, &none));
+    static const death ways[] = { { 0, WK_IO_DIE, false }, { 0, WK_IO_DIE_SHORT, false }, { 0, WK_IO_DIE, true } };
+    assert_false(run_killed(whole_training, &(death){ 0 }));
     wk_buf want = adapter();
-    int kills = 0, n_before = 0;
-    for (int how = WK_IO_DIE; how >= WK_IO_DIE_SHORT; how--) {
-        bool died = true;
-        for (int k = 1; how == WK_IO_DIE ? died : k <= kills; k += how == WK_IO_DIE ? 1 : 3) {
+    int kills[3] = { 0 }, n_before = 0, n_renamed = 0;
+    for (int i = 0; i < 3; i++) {
+        death d = ways[i];
+        bool whole = d.how == WK_IO_DIE, died = true;
+        for (d.k = 1; whole ? died : d.k <= (uint64_t)kills[0]; d.k += whole ? 1 : 5) {
             assert_int_equal(run_remove(out), 0);
-            died = run_killed(whole_training, &(death){ (uint64_t)k, how });
-            kills += died && how == WK_IO_DIE;
+            died = run_killed(whole_training, &d);
+            kills[i] += died;
             n_before += wk_file_exists(before);
-            if (died) assert_false(run_killed(whole_training, &none));
-            wk_buf got = adapter();
-            if (got.len != want.len || memcmp(got.ptr, want.ptr, want.len)) fail_msg("killed at call %d (%d): another end", k, how);
-            wk_buf_free(&got);
+            n_renamed += wk_file_exists(before) && !wk_file_exists(saved);
+            if (died) assert_false(run_killed(whole_training, &(death){ .plain = d.plain }));
+            if (!adapter_is(&want)) fail_msg("killed at call %d (%d): another end", (int)d.k, i);
             assert_false(wk_file_exists(before));  /* nothing beside a checkpoint that has proved good */
+            assert_false(wk_folder_has(out, ".new"));
         }
     }
-    assert_true(kills >= 50 && n_before >= 10);
+    assert_true(kills[0] >= 50 && kills[2] > kills[0] && n_before >= 10 && n_renamed >= 1);
     wk_buf_free(&want);
+}
+
+/* Runs a training to its end, or to what fails. */
+static wick_status train(const wick_train_options *o, wick_train **t, wick_model *m) {
+    wick_train_event e = { 0 };
+    wick_status st = wick_train_new(m, o, false, t);
+    while (!st && !e.finished) st = wick_train_step(*t, &e);
+    return st;
+}
+
+/* A training over another one's, at any call of which the disk is full: no adapter has the other's configuration, but where that
+ * one's name could not be given, and what goes on ends as it should. */
+static void disk_full_anywhere(void **state) {
+    (void)state;
+    char config[120];
+    wick_model *m = open_model();
+    int n_failed = 0, n_mixed = 0;
+    uint64_t n_call = 1;
+    snprintf(config, sizeof config, "%s/adapter_config.json", out);
+    whole_training(&(death){ 0 });
+    wk_buf want = adapter();
+    for (uint64_t k = 1; k <= n_call; k++) {
+        wick_train_options o = training(), other = o;
+        wick_train *t = NULL;
+        wk_buf was = { 0 }, now = { 0 };
+        other.scale = 3;
+        other.iters = 1;
+        ok(train(&other, &t, m));
+        wick_train_free(t);
+        t = NULL;
+        wk_buf first = adapter();
+        ok(wk_file_read(config, 1 << 16, &was));
+        o.grad_accumulation_steps = 2;
+        n_call = wk_io_count();
+        wk_io_fail_at(k, ENOSPC);
+        wick_status st = train(&o, &t, m);
+        wk_io_fail_at(0, 0);
+        n_call = wk_io_count() - n_call + (st != WICK_OK);
+        n_failed += st != WICK_OK;
+        if (st) assert_int_equal(st, WICK_E_IO);
+        ok(wk_file_read(config, 1 << 16, &now));
+        n_mixed += same(&was, &now) && !adapter_is(&first);
+        bool began = t != NULL;
+        wick_train_free(t);
+        if (began) whole_training(&(death){ 0 });
+        if (!adapter_is(began ? &want : &first)) fail_msg("full at call %d: another end", (int)k);
+        wk_buf_free(&was);
+        wk_buf_free(&now);
+        wk_buf_free(&first);
+    }
+    assert_true(n_failed >= 30 && n_mixed <= 2);
+    wk_buf_free(&want);
+    wick_model_free(m);
+}
+
+/* The second update blows the weights up, the third finds out. */
+static wick_train_options blowing_up(void) {
+    wick_train_options o = training();
+    o.optimizer = "sgd";
+    o.learning_rate = o.lr_arguments[0] = 1e-3;
+    o.lr_arguments[1] = 1e20;
+    o.n_lr_arguments = 2;
+    o.lr_schedule = "exponential_decay";
+    return o;
 }
 
 /* An update that blows the weights up is saved, and the process ends right then: the run that goes on finds out, and goes back to
  * the save before; so does its adapter. */
 static void blown_up(void **state) {
     (void)state;
-    wick_train_options o = training();
+    wick_train_options o = blowing_up();
     wick_train_event e;
     wick_model *m = open_model();
     wick_train *t;
     wk_buf good = { 0 };
-    o.optimizer = "sgd";
-    o.lr_schedule = "exponential_decay";
-    o.lr_arguments[0] = 1e-3;
-    o.lr_arguments[1] = 1e20;
-    o.n_lr_arguments = 2;
     ok(wick_train_new(m, &o, false, &t));
     do ok(wick_train_step(t, &e));
     while (e.point.iteration < 1);
@@ -247,6 +318,64 @@ static void blown_up(void **state) {
     wick_model_free(m);
     wk_buf_free(&good);
     wk_buf_free(&bad);
+}
+
+/* A run that goes on from such a checkpoint, to die at its k-th call. */
+static void go_back(void *user) {
+    const death *d = user;
+    wick_train_options o = blowing_up();
+    wick_model *m = open_model();
+    wick_train *t;
+    o.resume = true;
+    wk_io_fail_at(d->k, d->how);
+    refused(train(&o, &t, m), WICK_E_NUMERIC, "are those of iteration 1 again");
+    wk_io_fail_at(0, 0);
+    wick_train_free(t);
+    wick_model_free(m);
+}
+
+/* Killed on the way back it finds the way again; a checkpoint that is damaged on the disk names the one before it. */
+static void going_back_killed(void **state) {
+    (void)state;
+    char command[300], again[300];
+    wick_train_options o = blowing_up();
+    wick_train_event e = { 0 };
+    wick_model *m = open_model();
+    wick_train *t;
+    bool died = true;
+    int kills = 0;
+    ok(wick_train_new(m, &o, false, &t));
+    while (e.point.iteration < 1) ok(wick_train_step(t, &e));
+    wk_buf good = adapter();
+    ok(wick_train_step(t, &e));
+    wick_train_free(t);
+    snprintf(command, sizeof command, "cp -r %s %s/bad", out, folder);
+    snprintf(again, sizeof again, "rm -r %s && cp -r %s/bad %s", out, folder, out);
+    assert_int_equal(system(command), 0);
+    for (uint64_t k = 1; died; k++) {
+        assert_int_equal(system(again), 0);
+        died = run_killed(go_back, &(death){ k, WK_IO_DIE, false });
+        kills += died;
+        if (died && wk_file_exists(before)) assert_false(run_killed(go_back, &(death){ 0 }));
+        assert_true(adapter_is(&good) && !wk_file_exists(before));
+    }
+    assert_true(kills >= 15);
+    assert_int_equal(system(again), 0);
+    wk_buf file = { 0 };
+    ok(wk_file_read(saved, 1 << 24, &file));
+    file.ptr[file.len / 2] ^= 1;
+    ok(wk_file_write(saved, &(wk_str){ file.ptr, file.len }, 1));
+    o.resume = true;
+    refused(wick_train_new(m, &o, false, &t), WICK_E_FORMAT, "checkpoint.wick.before that name and go on from it");
+    ok(wk_file_rename(before, saved));
+    ok(wick_train_new(m, &o, false, &t));
+    assert_int_equal(t->at.iteration, 1);
+    wick_train_free(t);
+    ok(wk_file_write(saved, &(wk_str){ file.ptr, 40 }, 1));
+    refused(wick_train_new(m, &o, false, &t), WICK_E_FORMAT, "begin a new run from what was learnt");
+    wk_buf_free(&file);
+    wk_buf_free(&good);
+    wick_model_free(m);
 }
 
 /* In the middle of an update's micro-batches. */
@@ -331,7 +460,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(killed_anywhere),
         cmocka_unit_test_setup_teardown(training_killed_anywhere, make_data, remove_data),
+        cmocka_unit_test_setup_teardown(disk_full_anywhere, make_data, remove_data),
         cmocka_unit_test_setup_teardown(blown_up, make_data, remove_data),
+        cmocka_unit_test_setup_teardown(going_back_killed, make_data, remove_data),
         cmocka_unit_test(mid_accumulation),
         cmocka_unit_test(damaged),
     };
