@@ -83,10 +83,10 @@ static int sys_renameat(int a, const char *from, int b, const char *to) {
     return injected(&few) && errno != EINTR ? -1 : renameat(a, from, b, to);
 }
 static int sys_rename(const char *from, const char *to) { return sys_renameat(AT_FDCWD, from, AT_FDCWD, to); }
-static int sys_linkat(int a, const char *from, int b, const char *to) {
+static int sys_linkat(int a, const char *from, int b, const char *to, int flags) {
     bool few;
     if (injected(&few) && errno != EINTR) return -1;
-    if (!atomic_load(&plain)) return linkat(a, from, b, to, 0);
+    if (!atomic_load(&plain)) return linkat(a, from, b, to, flags);
     errno = EPERM;
     return -1;
 }
@@ -284,7 +284,7 @@ wick_status wk_file_write(const char *path, const wk_str *part, size_t n_part) {
 
 bool wk_file_link(const char *path, const char *name) {
     unlink(name);
-    return !sys_linkat(AT_FDCWD, path, AT_FDCWD, name);
+    return !sys_linkat(AT_FDCWD, path, AT_FDCWD, name, AT_SYMLINK_FOLLOW);
 }
 
 wick_status wk_file_rename(const char *from, const char *to) {
@@ -440,7 +440,7 @@ static void share(const char *from, const char *to, bool (*goes)(const char *nam
     DIR *a = opendir(from);
     int b = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (const char *name; a && b >= 0 && (name = next_name(a));)
-        if (!goes || !goes(name)) sys_linkat(dirfd(a), name, b, name);  /* no folders, and not everywhere */
+        if (!goes || !goes(name)) sys_linkat(dirfd(a), name, b, name, 0);  /* no folders, and not everywhere */
     if (a) closedir(a);
     if (b >= 0) close(b);
 }

@@ -33,7 +33,8 @@ wick_status wk_out_open(wk_out *o, const char *path);
 wick_status wk_out_write(wk_out *o, const void *p, size_t n);
 /* Gives the file its name if st is WICK_OK, else takes it away; returns st, or why that failed. Frees *o in every case. */
 wick_status wk_out_close(wk_out *o, wick_status st);
-/* A second name for a file, in another's place; false: the file system has no such thing, or the file is not there. */
+/* A second name for a file (of a link for the one behind it), in another's place; false: the file system has no such thing, or the
+ * file is not there. */
 bool wk_file_link(const char *path, const char *name);
 /* Errors  WICK_E_IO. */
 wick_status wk_file_rename(const char *from, const char *to);

@@ -495,12 +495,14 @@ wick_status wk_check_folder_name(const char *to) {
 wick_status wk_write_folder(wk_conversion *c) {
     wk_buf tmp = { 0 };
     char *real = real_name(c->to);
-    int lock = -1;
+    int lock = -1, held = -1;
     wk_buf_printf(&tmp, "%s.tmp-%ld", real ? real : "", (long)getpid());
     wick_status st = !real || tmp.failed ? wk_fail_memory(strlen(c->to), "a folder's name")
                                          : wk_check_space(c, c->total + (1 << 20));
     wk_hparams *hp = &c->m->hp;
     if (hp->query_scalar == 0) hp->query_scalar = (double)hp->head_dim;  /* said, because families have other defaults */
+    if (!st && wk_is_folder(real) && wk_folder_lock(real, &held))  /* two at once would each move what the other one brings */
+        st = wk_fail(WICK_E_IO, "%s: another process writes there at this moment: wait for its end, or write elsewhere", c->to);
     if (!st) st = wk_model_folder_recover(real);
     if (!st) {
         wk_folder_remove(tmp.ptr);  /* an earlier process of this number may have died where there are no locks */
@@ -512,6 +514,7 @@ wick_status wk_write_folder(wk_conversion *c) {
         if (st) wk_folder_remove(tmp.ptr);
     }
     wk_folder_unlock(lock);
+    wk_folder_unlock(held);
     wk_free(real);
     wk_buf_free(&tmp);
     return st;

@@ -587,6 +587,12 @@ def test_blown_up(tmp):
     err = wick(tmp, "train", "train.yaml", "--adapter-path", "late", code=1)[1]
     assert "iteration 4: the" in err and "what was saved at iteration 3 leads there, so " in err, err
     assert "are those of iteration 1 again" in err and files(f"{tmp}/late") == want, err
+    # A checkpoint behind a link goes back as well.
+    wick(tmp, "train", "train.yaml", "--adapter-path", "linked", "--iters", "1")
+    os.rename(f"{tmp}/linked/checkpoint.wick", f"{tmp}/far.wick")
+    os.symlink(f"{tmp}/far.wick", f"{tmp}/linked/checkpoint.wick")
+    err = wick(tmp, "train", "train.yaml", "--adapter-path", "linked", "--resume", code=1)[1]
+    assert "are those of iteration 1 again" in err and files(f"{tmp}/linked") == want, err
     write("[0.001, 1000000]")
     # A run that ends with such an update does not save it.
     err = wick(tmp, "train", "train.yaml", "--overwrite", "--iters", "2", code=1)[1]

@@ -287,6 +287,10 @@ static void one_or_the_other(void **state) {
         assert_false(wk_folder_has(folder, ".tmp-old"));
     }
     wk_io_plain(false);
+    int fd;
+    ok(wk_folder_lock(m, &fd));  /* another process writes it: two at once would each move what the other one brings */
+    refused(write_shards(b, m), WICK_E_IO, "another process writes there at this moment");
+    wk_folder_unlock(fd);
     assert_int_equal(system(command), 0);
     wk_buf_free(&new);
     wk_buf_free(&old);
