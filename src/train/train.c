@@ -146,7 +146,7 @@ static wick_status micro_batch(wick_train *t) {
         t->at.rate = wk_schedule_rate(&t->schedule, wk_trainer_n_update(t->trainer));
         st = wk_trainer_update(t->trainer, t->at.rate, &t->at.norm);
         if (st == WICK_E_NUMERIC) return not_finite(t, "gradient", t->at.iteration + 1);
-        if (!st) wk_train_prove_by(t, t->at.norm);
+        if (!st) wk_train_prove(t);
     }
     if (st) return st;
     t->at.iteration++;

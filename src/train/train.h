@@ -38,7 +38,6 @@ struct wick_train {
     char *checkpoint;         /* its path */
     char *before;             /* a second name of the checkpoint before it, while no update has followed the new one */
     int unproven;             /* the iteration of such a new one; -1: the checkpoint has had its update, or there is none */
-    double usual;             /* the largest norm of a gradient so far that was none of weights blown up; 0: there was none */
     int lock;                 /* on adapter_path; -1: none */
     char warning[512];
     char reshaped[256];       /* options that say otherwise what is trained than they did when the run began; "" : none do */
@@ -77,8 +76,6 @@ void wk_train_recover(const wick_train *t);
 /* An update has followed the checkpoint, so it can be gone on with: the one before it goes. Every micro-batch has labels (data.c),
  * so that there was something to find out by. */
 void wk_train_prove(wick_train *t);
-/* The same if the gradient that it found is one of weights that are sound. */
-void wk_train_prove_by(wick_train *t, double norm);
 /* The checkpoint, which no update can follow, gives way to the one before it, and so does its adapter or model. Errors  WICK_E_IO
  * and others: it is not there, or could not be written. */
 wick_status wk_train_go_back(wick_train *t);

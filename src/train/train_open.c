@@ -292,6 +292,15 @@ static bool is_result(const char *name) {
     return false;
 }
 
+/* A save is written beside the one before it. Too little room now may be enough by then, and is told of. */
+static void tell_space(wick_train *t) {
+    uint64_t need = wk_trainer_state_bytes(t->trainer) + wk_trainer_n_param(t->trainer) * sizeof(float);
+    uint64_t have = wk_free_space(t->o.adapter_path);
+    if (have < need)
+        wk_train_warn(t, "a save takes about %.1f MB, and %.1f MB are free in %s", (double)need / 1e6, (double)have / 1e6,
+                      t->o.adapter_path);
+}
+
 /* What a killed run was writing; nobody else is, since the folder is held. */
 static wick_status clear_unfinished(const char *folder) {
     wk_folder_clear(folder, is_unfinished);
@@ -407,6 +416,7 @@ wick_status wk_train_open(wick_train *t) {
     size_t weights = t->model->m->n_bytes_weights, held = wk_resident_bytes();
     t->beside = held > weights ? held - weights : 0;
     if (!st) st = make_trainer(t);
+    if (!st) tell_space(t);
     int n_seq = t->o.batch_size * (t->o.packing ? 8 : 1);
     if (!st && t->dry) st = wk_trainer_reserve(t->trainer, n_seq, t->valid || t->test);
     if (!st && wk_train_is_full(t)) st = wk_train_check_model(t);

@@ -154,7 +154,6 @@ static wick_status read_checkpoint(wick_train *t, const char *path) {
     if (st) return st;
     t->order.next = t->at.next;
     t->unproven = t->at.iteration;
-    t->usual = isfinite(t->at.norm) ? t->at.norm : 0;
     return WICK_OK;
 }
 
@@ -211,15 +210,6 @@ void wk_train_recover(const wick_train *t) {
 void wk_train_prove(wick_train *t) {
     if (t->unproven >= 0) remove(t->before);
     t->unproven = -1;
-}
-
-/* Weights that are blown up give numbers for one more update or some; the loss tells nothing (norms hold it near that of guessing),
- * the gradient does: 1e6 to 1e30 times what it was. Where such a jump is sound the checkpoint before stays longer. */
-void wk_train_prove_by(wick_train *t, double norm) {
-    static const double jump = 1e4;
-    if (t->usual > 0 && norm > jump * t->usual) return;
-    if (norm > t->usual) t->usual = norm;
-    wk_train_prove(t);
 }
 
 wick_status wk_train_go_back(wick_train *t) {
