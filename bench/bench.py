@@ -290,8 +290,9 @@ def speed(short):
     text = ("![Speed of wick and llama.cpp by model, as shares of the machine's limit](speed.svg)\n\n"
             f"Tokens a second, medians of {rounds} rounds; spread: the rounds' smallest and largest ratio. The limit of a prompt "
             "is the operations of its linear layers (behind the last layer's keys and values of one row) at the peak for their "
-            "numbers, of a generated token the bytes of weights that it reads at the peak of reads. Peaks were measured beside wick in each round, and a share is the median of the "
-            f"rounds' shares; medians: reads {peak['read']:.1f} GB/s, int8 {peak['int8']:.0f}, bfloat16 {peak['bf16']:.0f}, "
+            "numbers, of a generated token the bytes of weights that it reads at the peak of reads. Peaks were "
+            "measured beside wick in each round, and a share is the median of the rounds' shares; "
+            f"medians: reads {peak['read']:.1f} GB/s, int8 {peak['int8']:.0f}, bfloat16 {peak['bf16']:.0f}, "
             f"float32 {peak['fp32']:.0f} G operations a second. F16 holds bfloat16's numbers, as models trained so do.\n\n")
     text += speed_table(rows, True)
     peer = f"llama.cpp from llama-cpp-python 0.3.36, {how}"

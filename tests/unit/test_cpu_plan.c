@@ -79,8 +79,8 @@ static void test_one_row(void **state) {
     assert_int_equal(meetings_a_layer(WK_MODE_FEW | WK_MODE_ONE, 8, 8), 4);
 }
 
-/* Threads select their columns and norm what they selected for themselves; they meet once more since what is normed for keys and values
- * is read for the last time, and something else lies there then. */
+/* Threads select their columns and norm for themselves what was selected. They meet once more, as nobody reads all of x behind the
+ * norm of keys and values, and something else lies there then. */
 static void test_last_layer(void **state) {
     const unsigned one = WK_MODE_FEW | WK_MODE_ONE;
     (void)state;
