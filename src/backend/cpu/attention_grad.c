@@ -48,33 +48,28 @@ static float *share_of(const wk_step *s, const wk_cpu_plan *p, int i) {
 /* Inputs g, q, k, v, y, lse. Threads take sequences times heads times halves. */
 static void heads(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const wk_attr *a = &s->node->attr;
-    const wk_batch *b = p->batch;
-    int64_t hd = a->head_dim, group = a->n_head / a->n_head_kv, ld = a->n_head * hd;
+    const wk_row_order *o = &p->order[wk_order_of(s->shape_in)], *keys = &p->order[WK_ALL_ROWS];
+    int64_t hd = a->head_dim, group = a->n_head / a->n_head_kv, ld = a->n_head * hd, per_seq = 2 * a->n_head;
     wk_attn_grad_room room = lay_out(&(space){ wk_room(p, t), 0 }, hd);
     if (p->kv->block.dtype == WK_F32) room.pairs.mul = NULL;
     float *dk = group > 1 ? share_of(s, p, SHARE_DK) : wk_out(p, s, 1);
     float *dv = group > 1 ? share_of(s, p, SHARE_DV) : wk_out(p, s, 2);
     atomic_int *taken = &p->taken[s->node - p->base.graph->node];
-    int64_t item = 0, mine = atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
-    (void)t;
-    for (int64_t first = 0, end; first < b->n_row; first = end) {
-        int32_t seq = b->seq[p->order[first]];
-        for (end = first + 1; end < b->n_row && b->seq[p->order[end]] == seq;) end++;
-        for (int64_t i = 0; i < 2 * a->n_head; i++, item++) {
-            if (item != mine) continue;
-            int64_t h = i / 2, half = i % 2;
-            uint8_t *kv = p->kv->mem + (size_t)a->layer * p->kv->layer_bytes + (size_t)(h / group) * 2 * p->kv->block.n_bytes;
-            wk_attn_grad at = {
-                .attr = a, .g = wk_in(p, s, 0) + h * hd, .q = wk_in(p, s, 1) + h * hd, .y = wk_in(p, s, 4) + h * hd,
-                .lse = wk_in(p, s, 5) + h, .ldq = ld, .ldlse = a->n_head,
-                .dq = (half ? share_of(s, p, SHARE_DQ) : wk_out(p, s, 0)) + h * hd, .half = (int)half,
-                .dk = dk + h * hd, .dv = dv + h * hd, .ldk = ld, .row = p->order + first, .n_row = (int)(end - first),
-                .pos = b->pos, .n_key = b->pos[p->order[end - 1]] + 1, .kv = kv, .page_bytes = p->kv->page_bytes,
-                .v_at = p->kv->block.n_bytes, .page = b->page + (int64_t)seq * b->max_page, .block = p->kv->block,
-            };
-            p->kernels->attend_grad(&at, &room);
-            mine = atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
-        }
+    for (int64_t i; (i = atomic_fetch_add_explicit(taken, 1, memory_order_relaxed)) < p->n_seq * per_seq;) {
+        const wk_seq_rows *seq = &p->seq[i / per_seq];
+        const int32_t *key_row = keys->row + seq->first[WK_ALL_ROWS];
+        int64_t h = i % per_seq / 2, half = i % 2;
+        uint8_t *kv = p->kv->mem + (size_t)a->layer * p->kv->layer_bytes + (size_t)(h / group) * 2 * p->kv->block.n_bytes;
+        wk_attn_grad at = {
+            .attr = a, .g = wk_in(p, s, 0) + h * hd, .q = wk_in(p, s, 1) + h * hd, .y = wk_in(p, s, 4) + h * hd,
+            .lse = wk_in(p, s, 5) + h, .ldq = ld, .ldlse = a->n_head,
+            .dq = (half ? share_of(s, p, SHARE_DQ) : wk_out(p, s, 0)) + h * hd, .half = (int)half,
+            .dk = dk + h * hd, .dv = dv + h * hd, .ldk = ld, .row = o->row + seq->first[o - p->order], .pos = o->pos,
+            .n_row = seq->n[o - p->order], .key_row = key_row, .n_key_row = seq->n[WK_ALL_ROWS],
+            .first_key = keys->pos[*key_row], .n_key = seq->n_key, .kv = kv, .page_bytes = p->kv->page_bytes,
+            .v_at = p->kv->block.n_bytes, .page = p->batch->page + (int64_t)seq->seq * p->batch->max_page, .block = p->kv->block,
+        };
+        p->kernels->attend_grad(&at, &room);
     }
 }
 
@@ -82,7 +77,7 @@ static void heads(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
 static void gather(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const wk_attr *a = &s->node->attr;
     int64_t hd = a->head_dim, group = a->n_head / a->n_head_kv, from, to;
-    wk_team_share(t, (int64_t)p->batch->n_row * a->n_head, 1, &from, &to);
+    wk_team_share(t, wk_rows_of(p, s->shape_out) * a->n_head, 1, &from, &to);
     if (from < to) {
         float *dq = wk_out(p, s, 0) + from * hd;
         p->kernels->add(dq, share_of(s, p, SHARE_DQ) + from * hd, (to - from) * hd, dq);
@@ -127,7 +122,7 @@ static void sinks(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     wk_team_share(t, n_head, 1, &from, &to);
     for (int64_t h = from; h < to; h++) {
         float sum = 0;
-        for (int64_t r = 0; r < p->batch->n_row; r++) {
+        for (int64_t r = 0; r < wk_rows_of(p, s->shape_in); r++) {
             int64_t k = r * n_head + h;
             float gy = p->kernels->dot(wk_in(p, s, 0) + k * hd, wk_in(p, s, 1) + k * hd, hd);
             sum -= expf(s->weight->vec[h] - wk_in(p, s, 2)[k]) * gy;

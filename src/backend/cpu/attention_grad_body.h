@@ -164,15 +164,17 @@ static void grad_tile_of_rows(const wk_attn_grad *t, const wk_attn_grad_room *ro
     for (int64_t i = 0; i < n; i++) axpy(a->scale, room->q + i * pad, hd, t->dq + t->row[r0 + i] * t->ldq);
 }
 
-/* The rows [*from, *to) that may see keys of block b; positions follow each other. */
+/* The rows [*from, *to) that may see keys of block b; positions ascend. */
 static void rows_of_block(const wk_attn_grad *t, int64_t b, int64_t *from, int64_t *to) {
-    int64_t begin = b * WK_PAGE_LEN - t->pos[t->row[0]], end = begin + WK_PAGE_LEN + t->attr->window - 1;
-    *from = t->attr->causal && begin > 0 ? begin : 0;
-    *to = t->attr->window && end < t->n_row ? end : t->n_row;
+    int64_t begin = b * WK_PAGE_LEN, end = begin + WK_PAGE_LEN + t->attr->window - 1;
+    *from = 0;
+    *to = t->n_row;
+    while (t->attr->causal && *from < *to && t->pos[t->row[*from]] < begin) ++*from;
+    while (t->attr->window && *from < *to && t->pos[t->row[*to - 1]] >= end) --*to;
 }
 
 static void attend_grad(const wk_attn_grad *t, const wk_attn_grad_room *room) {
-    int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16, first_pos = t->pos[t->row[0]];
+    int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16;
     for (int64_t r = 0; r < t->n_row; r++) memset(t->dq + t->row[r] * t->ldq, 0, (size_t)hd * sizeof(float));
     for (int64_t b = 0; b * WK_PAGE_LEN < t->n_key; b++) {
         int64_t from, to;
@@ -182,9 +184,9 @@ static void attend_grad(const wk_attn_grad *t, const wk_attn_grad_room *room) {
         for (int64_t r = from; r < to; r += WK_GRAD_ROWS)
             grad_tile_of_rows(t, room, b, r, to - r < WK_GRAD_ROWS ? to - r : WK_GRAD_ROWS, r == from);
         for (int64_t j = 0; j < WK_PAGE_LEN; j++) {  /* keys of this pass; nobody may have seen them */
-            int64_t r = b * WK_PAGE_LEN + j - first_pos;
-            if (r < 0 || r >= t->n_row) continue;
-            float *dk = t->dk + t->row[r] * t->ldk, *dv = t->dv + t->row[r] * t->ldk;
+            int64_t r = b * WK_PAGE_LEN + j - t->first_key;
+            if (r < 0 || r >= t->n_key_row) continue;
+            float *dk = t->dk + t->key_row[r] * t->ldk, *dv = t->dv + t->key_row[r] * t->ldk;
             if (from < to) {
                 memcpy(dk, room->dk + j * pad, (size_t)hd * sizeof *dk);
                 memcpy(dv, room->dv + j * pad, (size_t)hd * sizeof *dv);

@@ -100,8 +100,8 @@ static void add_b(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     if (from < to) wk_linear_add(b, wk_slot_at(p, s->slot), wk_act_bytes(b, 1), rows, from, to, wk_out(p, s, 0), n_out);
 }
 
-/* The slot with what the B of node k, a lora, is multiplied with, which a step makes; -1: no memory. x: the slot where x is ready for
- * A; -1: nowhere. */
+/* The slot with what the B of node k, a lora, is multiplied with, which a step makes; -1: no memory. x: the slot where x is ready
+ * for A; -1: nowhere. */
 static int lower_mids(wk_lowering *l, int64_t k, int x) {
     const wk_node *lora = &l->g->node[k];
     const wk_cpu_weight *a = (const wk_cpu_weight *)l->g->value[lora->in[2]].weight;

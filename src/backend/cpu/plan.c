@@ -294,12 +294,27 @@ void wk_cpu_plan_free(wk_plan *plan) {
     wk_free(p->ahead);
     wk_free(p->rope);
     wk_free(p->sort);
-    wk_free(p->order);
-    wk_free(p->tile);
+    for (int i = 0; i < WK_N_ORDER; i++) {
+        wk_free(p->order[i].row);
+        wk_free(p->order[i].pos);
+        wk_free(p->order[i].tile);
+    }
+    wk_free(p->seq);
     wk_free(p->taken);
     wk_free(p->piece);
     wk_free_aligned(p->mem);
     wk_free(p);
+}
+
+/* Room for the order of a run's rows. */
+static bool alloc_orders(wk_cpu_plan *p, size_t n) {
+    bool ok = (p->seq = wk_alloc_array(n, sizeof *p->seq)) != NULL;
+    for (int i = 0; i < WK_N_ORDER; i++) {
+        wk_row_order *o = &p->order[i];
+        ok &= (o->row = wk_alloc_array(n, sizeof *o->row)) && (o->pos = wk_alloc_array(n, sizeof *o->pos)) &&
+              (o->tile = wk_alloc_array(n, sizeof *o->tile));
+    }
+    return ok;
 }
 
 wick_status wk_cpu_plan_new(wk_backend *be, const wk_graph *g, int max_rows, wk_plan **out) {
@@ -313,11 +328,9 @@ wick_status wk_cpu_plan_new(wk_backend *be, const wk_graph *g, int max_rows, wk_
     p->tile_rows = WK_TILE_ROWS;
     size_t n = max_rows > 0 ? (size_t)max_rows : 0;
     p->offset = wk_alloc_array(g->n_value ? g->n_value : 1, sizeof *p->offset);
-    p->order = wk_alloc_array(n, sizeof *p->order);
-    p->tile = wk_alloc_array(n, sizeof *p->tile);
     p->taken = wk_alloc_array(g->n_node ? g->n_node : 1, sizeof *p->taken);
     if (!n) l.status = wk_fail(WICK_E_ARG, "a plan for %d rows", max_rows);
-    else if (!p->offset || !p->order || !p->tile || !p->taken) l.status = wk_fail_memory(n * sizeof *p->tile, "a plan");
+    else if (!p->offset || !p->taken || !alloc_orders(p, n)) l.status = wk_fail_memory(n * sizeof *p->seq, "a plan");
     else lower_all(&l);
     p->piece_ld = (p->n_step + 15) / 16 * 16;  /* a thread's are on lines of their own */
     if (!l.status && !(p->piece = wk_alloc_array(2 * p->piece_ld * (size_t)p->n_thread, sizeof *p->piece)))
