@@ -255,7 +255,7 @@ const flag flags[] = {
       "wick train train.yaml --lr-schedule constant --dry-run" },
     { { "--arguments" }, FLAG_STR, 0, 0, AT(train_text[16]), TRAIN, GROUP_TRAIN, "X,...",
       "of the schedule, as 1e-4,1000,0: first rate, updates, last rate",
-      "wick train train.yaml --arguments 1e-4,100,0 --dry-run" },
+      "wick train train.yaml --lr-schedule cosine_decay --arguments 1e-4,100,0 --dry-run" },
     { { "--warmup" }, FLAG_STR, 0, 0, AT(train_text[17]), TRAIN, GROUP_TRAIN, "N",
       "updates that the rate rises over",
       "wick train train.yaml --warmup 10 --dry-run" },

@@ -272,11 +272,18 @@ static int check_ended(const kept *k) {
                                                                 k->run.adapter_path) : EXIT_DONE;
 }
 
+/* Is the run among those before it? */
+static bool named_before(const char *const *word, size_t i) {
+    for (size_t k = 0; k < i; k++) if (strtoll(word[k], NULL, 10) == strtoll(word[i], NULL, 10)) return true;
+    return false;
+}
+
 static int delete(wk_runs *db, const char *const *word, size_t n) {
     int code = n ? EXIT_DONE : cli_usage("delete takes the runs that are to go from the list: wick runs delete 3");
     for (int pass = 0; pass < 2; pass++)  /* none goes where one of them cannot */
         for (size_t i = 0; !code && i < n; i++) {
             kept k = { 0 };
+            if (pass && named_before(word, i)) continue;
             code = read_run(db, word[i], &k);
             if (!code) code = pass ? cli_status(wk_runs_delete(db, k.run.id)) : check_ended(&k);
             free_run(&k);

@@ -21,11 +21,13 @@ static wick_status fail_errno(const char *path) { return wk_fail(WICK_E_IO, "%s:
 
 static atomic_uint_fast64_t n_call, fail_at;
 static atomic_int fail_how;
+static atomic_bool plain;
 
 void wk_io_fail_at(uint64_t k, int how) {
     atomic_store(&fail_how, how);
     atomic_store(&fail_at, k ? atomic_load(&n_call) + k : 0);
 }
+void wk_io_plain(bool on) { atomic_store(&plain, on); }
 uint64_t wk_io_count(void) { return atomic_load(&n_call); }
 
 /* Counts one call. If it is the one: true with errno set where it has to fail, *few where it has to read less than it could. */
@@ -81,21 +83,24 @@ static int sys_renameat(int a, const char *from, int b, const char *to) {
     return injected(&few) && errno != EINTR ? -1 : renameat(a, from, b, to);
 }
 static int sys_rename(const char *from, const char *to) { return sys_renameat(AT_FDCWD, from, AT_FDCWD, to); }
-static int sys_link(const char *from, const char *to) {
+static int sys_linkat(int a, const char *from, int b, const char *to) {
     bool few;
-    return injected(&few) && errno != EINTR ? -1 : link(from, to);
+    if (injected(&few) && errno != EINTR) return -1;
+    if (!atomic_load(&plain)) return linkat(a, from, b, to, 0);
+    errno = EPERM;
+    return -1;
 }
 /* Two names exchanged at one go; EINVAL, ENOSYS: this system or this file system cannot. */
 static int sys_exchange(const char *a, const char *b) {
     bool few;
     if (injected(&few) && errno != EINTR) return -1;
 #if defined(RENAME_EXCHANGE)
-    return renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE);
+    if (!atomic_load(&plain)) return renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE);
 #else
     (void)a, (void)b;
+#endif
     errno = ENOSYS;
     return -1;
-#endif
 }
 
 /* ---- reading ---- */
@@ -211,6 +216,14 @@ static wick_status find_target(const char *path, char **to, bool *through) {
     return (*to = wk_strdup(at ? at : path)) ? WICK_OK : wk_fail_memory(strlen(path), "a file's name");
 }
 
+wick_status wk_file_check(const char *path) {
+    bool through;
+    char *to = NULL;
+    wick_status st = find_target(path, &to, &through);
+    wk_free(to);
+    return st;
+}
+
 wick_status wk_out_open(wk_out *o, const char *path) {
     bool through;
     *o = (wk_out){ .fd = -1, .path = path };
@@ -271,7 +284,7 @@ wick_status wk_file_write(const char *path, const wk_str *part, size_t n_part) {
 
 bool wk_file_link(const char *path, const char *name) {
     unlink(name);
-    return !sys_link(path, name);
+    return !sys_linkat(AT_FDCWD, path, AT_FDCWD, name);
 }
 
 wick_status wk_file_rename(const char *from, const char *to) {
@@ -375,28 +388,23 @@ void wk_folder_unlock(int fd) {
     if (fd >= 0) close(fd);
 }
 
-void wk_folder_clear(const char *folder, const char *begin, const char *end) {
+bool wk_is_unfinished(const char *name, const char *of) {
+    static const char between[] = ".tmp-";
+    size_t n = strlen(of), m = sizeof between - 1;
+    if (strncmp(name, of, n) || strncmp(name + n, between, m)) return false;
+    const char *number = name + n + m;
+    return *number && !number[strspn(number, "0123456789")];
+}
+
+void wk_folder_clear(const char *folder, bool (*goes)(const char *name)) {
     DIR *d = opendir(folder);
-    for (const char *name; d && (name = next_name(d));) {
-        size_t n = strlen(name), a = strlen(begin), b = strlen(end);
-        if (n >= a + b && !memcmp(name, begin, a) && !strcmp(name + n - b, end)) unlinkat(dirfd(d), name, 0);
-    }
+    for (const char *name; d && (name = next_name(d));) if (!goes || goes(name)) unlinkat(dirfd(d), name, 0);
     if (d) closedir(d);
 }
 
 void wk_folder_remove(const char *folder) {
-    wk_folder_clear(folder, "", "");
+    wk_folder_clear(folder, NULL);
     rmdir(folder);
-}
-
-void wk_folder_clear_folders(const char *folder, const char *begin) {
-    DIR *d = opendir(folder);
-    for (const char *name; d && (name = next_name(d));) {
-        char *path = strncmp(name, begin, strlen(begin)) ? NULL : wk_path_join(folder, name);
-        if (path) wk_folder_remove(path);
-        wk_free(path);
-    }
-    if (d) closedir(d);
 }
 
 /* Where a folder lies while another takes its name. New; NULL: no memory. */
@@ -407,38 +415,43 @@ static char *old_name(const char *path) {
     return b.ptr;
 }
 
-void wk_folder_recover(const char *path) {
-    char *old = old_name(path);
-    if (old && !wk_file_exists(path)) rename(old, path);
-    wk_free(old);
-}
-
-/* Exchanges two folders' names: in three steps where the file system knows no single one. */
-static wick_status exchange(const char *from, const char *to) {
-    if (!sys_exchange(from, to)) return WICK_OK;
-    char *old = old_name(to);
-    if (!old) return wk_fail_memory(strlen(to), "a folder's name");
-    wk_folder_remove(old);
-    wick_status st = sys_rename(to, old) ? fail_errno(to) : WICK_OK;
-    if (!st && sys_rename(from, to)) {
-        st = fail_errno(to);
-        rename(old, to);
-    } else if (!st) rename(old, from);
-    wk_free(old);
+/* Gives `from` the name `to`, in two steps where the file system knows no single one; what had it is then called *left. First of
+ * all the new one takes the name that the old one will have, as one that is told apart from what is unfinished. */
+static wick_status exchange(const char *from, const char *to, const char *old, const char **left) {
+    bool named = !sys_rename(from, old);
+    *left = named ? old : from;
+    if (!sys_exchange(*left, to)) return WICK_OK;
+    *left = old;
+    if (named && rename(old, from)) return fail_errno(from);
+    if (sys_rename(to, old)) return fail_errno(to);
+    if (!sys_rename(from, to)) return WICK_OK;
+    wick_status st = fail_errno(to);
+    rename(old, to);
     return st;
 }
 
-/* Gives the folder `to` what `from` has and it has not, but for what goes(): files by second names, or (not by_link) all, moved. */
-static void bring(const char *from, const char *to, bool (*goes)(const char *name), bool by_link) {
+/* Gives the folder `to` second names of the files that `from` has and it has not, but for what goes(). */
+static void share(const char *from, const char *to, bool (*goes)(const char *name)) {
     DIR *a = opendir(from);
     int b = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (const char *name; a && b >= 0 && (name = next_name(a));)
+        if (!goes || !goes(name)) sys_linkat(dirfd(a), name, b, name);  /* no folders, and not everywhere */
+    if (a) closedir(a);
+    if (b >= 0) close(b);
+}
+
+/* Removes a folder that `to` has taken the place of: what it has beside that one's, but for what goes(), moves there. */
+static void settle(const char *old, const char *to, bool (*goes)(const char *name)) {
+    DIR *a = opendir(old);
+    int b = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (const char *name; a && b >= 0 && (name = next_name(a));) {
-        if (goes && goes(name)) continue;
-        if (!faccessat(b, name, F_OK, AT_SYMLINK_NOFOLLOW)) continue;
-        if (by_link ? linkat(dirfd(a), name, b, name, 0) : sys_renameat(dirfd(a), name, b, name)) continue;
+        bool stays = !(goes && goes(name)) && faccessat(b, name, F_OK, AT_SYMLINK_NOFOLLOW);
+        if (stays) (void)!sys_renameat(dirfd(a), name, b, name);  /* what cannot be moved stays where it is */
+        else unlinkat(dirfd(a), name, 0);
     }
     if (a) closedir(a);
     if (b >= 0) close(b);
+    rmdir(old);
 }
 
 wick_status wk_folder_replace(const char *from, const char *to, bool (*goes)(const char *name)) {
@@ -446,15 +459,50 @@ wick_status wk_folder_replace(const char *from, const char *to, bool (*goes)(con
     bool free_name = !sys_rename(from, to);
     if (!free_name && errno != ENOTEMPTY && errno != EEXIST) return fail_errno(to);
     if (!free_name) {
-        bring(to, from, goes, true);  /* before the exchange, so that a kill after it loses none of it */
+        const char *left;
+        char *old = old_name(to);
+        if (!old) return wk_fail_memory(strlen(to), "a folder's name");
+        share(to, from, goes);  /* before the exchange, so that a kill after it leaves them there */
         sync_folder(from);
-        wick_status st = exchange(from, to);
+        wick_status st = exchange(from, to, old, &left);
+        if (!st) settle(left, to, goes);
+        wk_free(old);
         if (st) return st;
-        bring(from, to, goes, false);
-        wk_folder_remove(from);
     }
     sync_folder_of(to);
     return WICK_OK;
+}
+
+/* Removes the unfinished folders of a name that nobody is writing. */
+static wick_status remove_unfinished(const char *path) {
+    const char *slash = strrchr(path, '/');
+    wk_buf parent = { 0 };
+    wk_buf_printf(&parent, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    DIR *d = parent.failed ? NULL : opendir(parent.ptr);
+    wick_status st = parent.failed ? wk_fail_memory(strlen(path), "a folder's name") : WICK_OK;
+    for (const char *name; !st && d && (name = next_name(d));) {
+        int fd = -1;
+        if (!wk_is_unfinished(name, slash ? slash + 1 : path)) continue;
+        char *found = wk_path_join(parent.ptr, name);
+        if (!found) st = wk_fail_memory(strlen(path), "a folder's name");
+        else if (!wk_folder_lock(found, &fd) && fd >= 0) wk_folder_remove(found);
+        wk_folder_unlock(fd);
+        wk_free(found);
+    }
+    if (d) closedir(d);
+    wk_buf_free(&parent);
+    return st;
+}
+
+wick_status wk_folder_recover(const char *path, bool (*goes)(const char *name)) {
+    char *old = old_name(path);
+    int fd = -1;
+    if (!old) return wk_fail_memory(strlen(path), "a folder's name");
+    bool held = wk_folder_lock(old, &fd) || fd < 0;
+    if (!held && (wk_file_exists(path) || rename(old, path))) settle(old, path, goes);
+    wk_folder_unlock(fd);
+    wk_free(old);
+    return remove_unfinished(path);
 }
 
 uint64_t wk_free_space(const char *path) {

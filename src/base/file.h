@@ -25,6 +25,8 @@ wick_status wk_file_read(const char *path, size_t limit, wk_buf *out);
  * a pipe or a device is written to directly.
  * Errors  WICK_E_IO, WICK_E_MEMORY. */
 wick_status wk_file_write(const char *path, const wk_str *part, size_t n_part);
+/* Could it be written, as far as its name goes? Errors  WICK_E_IO: a folder, a link to nothing; WICK_E_MEMORY. */
+wick_status wk_file_check(const char *path);
 /* The same in steps: a file that is written piece by piece under the temporary name and has its own only once it is whole. */
 typedef struct wk_out { int fd; char *tmp, *to; const char *path; uint64_t n; } wk_out;  /* path is borrowed; n bytes so far */
 wick_status wk_out_open(wk_out *o, const char *path);
@@ -56,17 +58,18 @@ wick_status wk_folders_make(const char *path);
  * where the file system knows no locks. Errors  WICK_E_IO: someone else holds it. */
 wick_status wk_folder_lock(const char *path, int *fd);
 void wk_folder_unlock(int fd);
-/* Takes away the files whose name begins and ends so ("", "": all), no folders in it. What cannot go stays. */
-void wk_folder_clear(const char *folder, const char *begin, const char *end);
-/* The same of folders, with the files in them, whose name begins so. */
-void wk_folder_clear_folders(const char *folder, const char *begin);
+/* Is it the name of what some process writes, or wrote until it was killed, for a file or folder `of`: "OF.tmp-NUMBER"? */
+bool wk_is_unfinished(const char *name, const char *of);
+/* Takes away the files that goes() names (NULL: all), no folders. What cannot go stays. */
+void wk_folder_clear(const char *folder, bool (*goes)(const char *name));
 void wk_folder_remove(const char *folder);  /* with the files in it, where it holds no folders */
-/* Gives the folder `from` the name `to`, whole: whoever is killed leaves there either all that was there or all that is new.
- * Where the file system cannot exchange names (NFS), a kill between two steps leaves the old one as "TO.tmp-old". Files that only
- * `to` had stay, but for those that goes() names (NULL: none does). Errors  WICK_E_IO, WICK_E_MEMORY: `to` is as it was. */
+/* Gives the folder `from` the name `to`, whole: whoever is killed leaves there either all that was there or all that is new, but
+ * for what wk_folder_recover() puts right: "TO.tmp-old", the old one. Files and folders that only `to` had stay, but for files
+ * that goes() names (NULL: none does). Errors  WICK_E_IO, WICK_E_MEMORY: `to` is as it was. */
 wick_status wk_folder_replace(const char *from, const char *to, bool (*goes)(const char *name));
-/* Gives a folder that such a kill left under the other name its own back. */
-void wk_folder_recover(const char *path);
+/* After kills: PATH.tmp-old gets its name back where no other has it (file systems that cannot exchange names), else what only it
+ * has; folders PATH.tmp-NUMBER that nobody holds (wk_folder_lock()) go. Errors  WICK_E_MEMORY. */
+wick_status wk_folder_recover(const char *path, bool (*goes)(const char *name));
 /* Bytes that may still be written where path (which need not be there) would lie; UINT64_MAX: not known. */
 uint64_t wk_free_space(const char *path);
 /* "folder/name", new; NULL: no memory. */
@@ -79,6 +82,8 @@ char *wk_path_real(const char *path);
  * write, when half of it has (WK_IO_DIE_SHORT). */
 enum { WK_IO_SHORT = -1, WK_IO_DIE = -2, WK_IO_DIE_SHORT = -3 };
 void wk_io_fail_at(uint64_t k, int how);
+/* For tests: the file system has no hard links and cannot exchange two names. */
+void wk_io_plain(bool on);
 /* For tests: such calls so far in this process. */
 uint64_t wk_io_count(void);
 

@@ -99,6 +99,8 @@ wick_status wk_write_gguf(wk_conversion *c, const wk_gguf *copy);  /* copy: its 
 wick_status wk_write_folder(wk_conversion *c);
 /* May a folder be written from this one, whose configuration stays? Errors  WICK_E_UNSUPPORTED. */
 wick_status wk_check_folder_copy(const wk_conversion *c);
+/* May it be replaced as a whole? Errors  WICK_E_IO: a mounted file system, or the working directory. */
+wick_status wk_check_folder_name(const char *to);
 wick_status wk_check_space(const wk_conversion *c, uint64_t need);
 
 /* ---- vocab_gguf.c, vocab_json.c ---- */

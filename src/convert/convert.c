@@ -35,7 +35,9 @@ static wick_status read_type(wk_conversion *c) {
 }
 
 static wick_status check_out(const wk_conversion *c) {
-    bool folder = wk_is_folder(c->to), there = wk_file_exists(c->to);
+    bool folder = wk_is_folder(c->to), there = false;
+    wick_status st = wk_file_look(c->to, &there);  /* a link to nothing, before anything is written */
+    if (st) return st;
     if (wk_same_file(c->from, c->to))
         return wk_fail(WICK_E_ARG, "%s and %s are the same: write to another name", c->from, c->to);
     if (c->to_gguf && folder) return wk_fail(WICK_E_ARG, "%s: is a folder, a GGUF file is to be written: choose another name",
@@ -45,7 +47,7 @@ static wick_status check_out(const wk_conversion *c) {
                        c->to);
     if (there && !c->o->force && !(folder && wk_folder_empty(c->to)))
         return wk_fail(WICK_E_ARG, "%s: exists already: choose another name, or ask for it to be overwritten (--force)", c->to);
-    return WICK_OK;
+    return c->to_gguf ? WICK_OK : wk_check_folder_name(c->to);
 }
 
 wick_status wk_check_space(const wk_conversion *c, uint64_t need) {

@@ -419,22 +419,24 @@ static void say_untied(wk_buf *b) {
     *b = out;
 }
 
+static const char *const text_files[] = {
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja", "chat_template.json",
+};
+enum { N_TEXT_FILE = sizeof text_files / sizeof *text_files };
+
 /* From a folder, with adapters or trained weights: what lies around the weights is as it was. */
 static wick_status copy_text_files(const wk_conversion *c, const char *folder) {
-    static const char *const names[] = {
-        "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-        "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja", "chat_template.json",
-    };
     wick_status st = wk_check_folder_copy(c);
-    for (size_t i = 0; !st && i < sizeof names / sizeof *names; i++) {
-        char *path = wk_path_join(c->from, names[i]);
+    for (size_t i = 0; !st && i < N_TEXT_FILE; i++) {
+        char *path = wk_path_join(c->from, text_files[i]);
         wk_buf b = { 0 };
         bool there = false;
         st = path ? wk_file_look(path, &there) : wk_fail_memory(strlen(c->from), "a file's name");
         if (!st && there) st = wk_file_read(path, 1u << 30, &b);
         if (!st && there && i == 0 && c->n_trained) say_float32(&b);
         if (!st && there && i == 0 && c->untied && !b.failed) say_untied(&b);
-        if (!st && there) st = write_text(folder, names[i], &b);
+        if (!st && there) st = write_text(folder, text_files[i], &b);
         wk_buf_free(&b);
         wk_free(path);
     }
@@ -448,38 +450,68 @@ static bool is_weights(const char *name) {
     return !strcmp(name, "model.safetensors.index.json") || (!strncmp(name, "model", 5) && n >= m && !strcmp(name + n - m, end));
 }
 
+static bool is_ours(const char *name) {
+    bool text = false;
+    for (size_t i = 0; i < N_TEXT_FILE && !text; i++) text = !strcmp(name, text_files[i]);
+    return text || is_weights(name);
+}
+
+void wk_model_folder_remove(const char *path) {
+    wk_folder_clear(path, is_ours);
+    rmdir(path);
+}
+
+wick_status wk_model_folder_recover(const char *path) {
+    return wk_folder_recover(path, wk_folder_has(path, ".safetensors") ? is_weights : NULL);
+}
+
+/* Of a link the folder behind it, without a slash at the end. */
+static char *real_name(const char *to) {
+    char *real = wk_path_real(to);
+    size_t n = real ? strlen(real) : 0;
+    while (n > 1 && real[n - 1] == '/') real[--n] = 0;
+    return real;
+}
+
 /* A folder is replaced as a whole, by its name: what cannot be renamed is refused before gigabytes are written. */
-static wick_status check_name(const char *to, const char *real) {
+wick_status wk_check_folder_name(const char *to) {
+    char *real = real_name(to);
+    if (!real) return wk_fail_memory(strlen(to), "a folder's name");
     const char *slash = strrchr(real, '/');
     wk_buf parent = { 0 };
     struct stat at, above;
-    if (stat(real, &at)) return WICK_OK;  /* it is made new */
     wk_buf_printf(&parent, "%.*s", slash ? (int)(slash - real) + 1 : 1, slash ? real : ".");
-    bool mounted = !parent.failed && !stat(parent.ptr, &above) && above.st_dev != at.st_dev;
+    bool there = !stat(real, &at);  /* else it is made new */
+    bool failed = parent.failed, mounted = there && !failed && !stat(parent.ptr, &above) && above.st_dev != at.st_dev;
+    bool here = there && wk_same_file(real, ".");
     wk_buf_free(&parent);
-    if (!mounted && !wk_same_file(real, ".")) return WICK_OK;
+    wk_free(real);
+    if (failed) return wk_fail_memory(strlen(to), "a folder's name");
+    if (!mounted && !here) return WICK_OK;
     return wk_fail(WICK_E_IO, "%s: is %s, which cannot be replaced as a whole; name a folder in it", to,
                    mounted ? "where a file system is mounted" : "the working directory");
 }
 
 wick_status wk_write_folder(wk_conversion *c) {
     wk_buf tmp = { 0 };
-    char *real = wk_path_real(c->to);  /* of a link the folder behind it */
-    size_t n = real ? strlen(real) : 0;
-    while (n > 1 && real[n - 1] == '/') real[--n] = 0;
+    char *real = real_name(c->to);
+    int lock = -1;
     wk_buf_printf(&tmp, "%s.tmp-%ld", real ? real : "", (long)getpid());
-    wick_status st = !real || tmp.failed ? wk_fail_memory(n, "a folder's name") : check_name(c->to, real);
-    if (!st) st = wk_check_space(c, c->total + (1 << 20));
+    wick_status st = !real || tmp.failed ? wk_fail_memory(strlen(c->to), "a folder's name")
+                                         : wk_check_space(c, c->total + (1 << 20));
     wk_hparams *hp = &c->m->hp;
     if (hp->query_scalar == 0) hp->query_scalar = (double)hp->head_dim;  /* said, because families have other defaults */
+    if (!st) st = wk_model_folder_recover(real);
     if (!st) {
-        wk_folder_remove(tmp.ptr);  /* an earlier process of this number may have died */
+        wk_folder_remove(tmp.ptr);  /* an earlier process of this number may have died where there are no locks */
         st = wk_folder_make(tmp.ptr);
+        if (!st) st = wk_folder_lock(tmp.ptr, &lock);  /* others let it be */
         if (!st) st = (wk_checkpoint_gguf(c->m->ckpt) ? write_text_files : copy_text_files)(c, tmp.ptr);
         if (!st && !c->vocab_only) st = write_weights(c, tmp.ptr);
         if (!st) st = wk_folder_replace(tmp.ptr, real, c->vocab_only ? NULL : is_weights);
         if (st) wk_folder_remove(tmp.ptr);
     }
+    wk_folder_unlock(lock);
     wk_free(real);
     wk_buf_free(&tmp);
     return st;

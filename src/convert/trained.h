@@ -15,4 +15,10 @@ typedef struct wk_trained_weight { int layer; wk_role role; bool bias; const flo
  *         other kind), WICK_E_IO, WICK_E_MEMORY. */
 wick_status wk_write_trained(const char *from, const char *to, const wk_trained_weight *w, size_t n, bool try);
 
+/* Takes away a folder that a model was written to, by the names of its files: what else lies there stays, and the folder. */
+void wk_model_folder_remove(const char *path);
+/* Puts right what kills of those who wrote a model to such a folder have left (wk_folder_recover()). Errors
+ * WICK_E_MEMORY. */
+wick_status wk_model_folder_recover(const char *path);
+
 #endif

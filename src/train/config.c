@@ -415,6 +415,10 @@ wick_status wk_train_options_check(const wick_train_options *o) {
         if (s && !choice(k->choices, s)) return wk_fail(WICK_E_ARG, "%s is one of %s, not \"%s\"", k->name, k->choices, s);
     }
     const char *lr = o->lr_schedule ? o->lr_schedule : "constant";
+    if (!strcmp(lr, "constant") && o->n_lr_arguments && o->lr_arguments[0] != o->learning_rate)
+        return wk_fail(WICK_E_ARG, "lr_schedule.arguments begin with a rate of %g and learning_rate is %g, and a constant schedule "
+                       "has one rate: leave the arguments out, or name their schedule (lr_schedule.name)", o->lr_arguments[0],
+                       o->learning_rate);
     int least = !strcmp(lr, "constant") ? 0 : !strcmp(lr, "linear_schedule") || !strcmp(lr, "step_decay") ? 3 : 2;
     if (o->n_lr_arguments < least)
         return wk_fail(WICK_E_ARG, "lr_schedule.arguments of %s has %d numbers; it needs %s", lr, o->n_lr_arguments,

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/nearest.h"
+#include "convert/trained.h"
 #include "train/train.h"
 #include <math.h>
 #include <stdarg.h>
@@ -132,6 +133,16 @@ static wk_schedule schedule_of(const wick_train_options *o) {
     if (s.kind == WK_RATE_STEP) { s.decay = a[1]; s.steps = (int64_t)a[2]; }
     if (s.steps < 1) s.steps = 1;
     return s;
+}
+
+/* As in mlx-lm a schedule begins with its own first argument, whatever learning_rate is: who has set both otherwise is told. */
+static void compare_rates(wick_train *t) {
+    wick_train_options usual;
+    wick_train_defaults(&usual);
+    double rate = t->o.learning_rate, first = t->o.lr_arguments[0];
+    if (t->o.n_lr_arguments && rate != first && rate != usual.learning_rate)
+        wk_train_warn(t, "lr_schedule.arguments begin with a rate of %g, and so does training; learning_rate, %g, is not used",
+                      first, rate);
 }
 
 /* A safetensors file stands for its folder. */
@@ -265,56 +276,90 @@ static void enter_run(wick_train *t) {
     wk_clear_error();
 }
 
-/* What a killed run was writing; nobody else is, since the folder is held. */
-static void clear_unfinished(const char *folder) {
-    static const char *const names[] = { "adapter_model.safetensors", "adapter_config.json", "checkpoint.wick", "report.html",
-                                         "log.jsonl", "log.csv", "model.gguf" };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char begin[64];
-        snprintf(begin, sizeof begin, "%s.tmp-", names[i]);
-        wk_folder_clear(folder, begin, "");
-    }
-    char *model = wk_path_join(folder, "model");
-    if (model) wk_folder_recover(model);
-    wk_free(model);
-    wk_folder_clear_folders(folder, "model.tmp-");
+/* The files that a run writes to adapter_path, but for TensorBoard's; what was learnt also to its "best". */
+static const char *const files[] = { "checkpoint.wick", "report.html", "log.jsonl", "log.csv",
+                                     "adapter_model.safetensors", "adapter_config.json", "model.gguf" };
+enum { ADAPTER = 4, MODEL = 6, N_FILE };
+
+static bool is_unfinished(const char *name) {
+    for (int i = 0; i < N_FILE; i++) if (wk_is_unfinished(name, files[i])) return true;
+    return false;
 }
 
-/* The best adapter or model of a run that is begun anew is none of the new run's. */
+static bool is_result(const char *name) {
+    for (int i = ADAPTER; i < N_FILE; i++) if (!strcmp(name, files[i])) return true;
+    return false;
+}
+
+/* What a killed run was writing; nobody else is, since the folder is held. */
+static wick_status clear_unfinished(const char *folder) {
+    wk_folder_clear(folder, is_unfinished);
+    char *model = wk_path_join(folder, "model");
+    wick_status st = model ? wk_model_folder_recover(model) : wk_fail_memory(strlen(folder), "a folder's name");
+    wk_free(model);
+    return st;
+}
+
+/* The best adapter or model of a run that is begun anew is none of the new run's; what others put there stays. */
 static void clear_best(const char *best) {
-    static const char *const names[] = { "adapter_model.safetensors", "adapter_config.json", "model.gguf" };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) wk_folder_clear(best, names[i], "");
-    wk_folder_clear_folders(best, "model");
+    char *model = wk_path_join(best, "model");
+    wk_folder_clear(best, is_result);
+    if (model) wk_model_folder_remove(model);
+    wk_free(model);
     rmdir(best);
+}
+
+static bool has_result(const wick_train *t, const char *folder) {
+    char *path = wk_train_is_full(t) ? wk_train_model_path(t, folder) : wk_path_join(folder, files[ADAPTER]);
+    bool there = path && wk_file_exists(path);
+    wk_free(path);
+    return there;
 }
 
 static wick_status look_at_best(wick_train *t) {
     char *best = wk_path_join(t->o.adapter_path, "best"), *log = wk_path_join(t->o.adapter_path, "log.jsonl");
     wick_status st = best && log ? WICK_OK : wk_fail_memory(strlen(t->o.adapter_path), "a file's name");
     if (!st && !t->o.resume && wk_file_exists(log)) clear_best(best);
-    t->best_saved = !st && t->o.resume && wk_is_folder(best);
+    t->best_saved = !st && t->o.resume && has_result(t, best);
     wk_free(best);
     wk_free(log);
     return st;
 }
 
+/* What the first save could not write, perhaps hours from now. A model is looked at where it is planned. */
+static wick_status check_files(const wick_train *t) {
+    int n = wk_train_is_full(t) ? ADAPTER : MODEL;
+    wick_status st = WICK_OK;
+    for (int i = 0; !st && i <= n; i++) {
+        bool best = i == n, there;
+        char *path = wk_path_join(t->o.adapter_path, best ? "best" : files[i]);
+        if (!path) st = wk_fail_memory(strlen(t->o.adapter_path), "a file's name");
+        else st = best ? wk_file_look(path, &there) : wk_file_check(path);
+        wk_free(path);
+    }
+    return st;
+}
+
 static wick_status check_folder(wick_train *t) {
-    bool file = wk_file_exists(t->o.adapter_path) && !wk_is_folder(t->o.adapter_path);
-    wick_status st = file ? wk_fail(WICK_E_ARG, "%s: is no folder, and adapter_path is the folder that gets the adapter, the log "
-                                    "and the checkpoint", t->o.adapter_path)
-                          : wk_folders_make(t->o.adapter_path);
+    bool there = false;
+    wick_status st = wk_file_look(t->o.adapter_path, &there);
+    if (!st && there && !wk_is_folder(t->o.adapter_path))
+        st = wk_fail(WICK_E_ARG, "%s: is no folder, and adapter_path is the folder that gets the adapter, the log and the "
+                     "checkpoint", t->o.adapter_path);
+    if (!st) st = wk_folders_make(t->o.adapter_path);
     if (!st && wk_folder_lock(t->o.adapter_path, &t->lock))
         st = wk_fail(WICK_E_IO, "%s: another training writes there at this moment: give another adapter_path, or wait for its end",
                      t->o.adapter_path);
     if (!st && !t->o.resume && !t->o.overwrite && wk_file_exists(t->checkpoint))
         st = wk_fail(WICK_E_ARG, "%s: holds a run already: go on with it (--resume), begin anew over it (--overwrite), or give "
                      "another adapter_path", t->o.adapter_path);
+    if (!st) st = check_files(t);
     if (st || t->lock < 0) return st;
     char *best = wk_path_join(t->o.adapter_path, "best");
-    clear_unfinished(t->o.adapter_path);
-    if (best) clear_unfinished(best);
+    st = best ? clear_unfinished(t->o.adapter_path) : wk_fail_memory(strlen(t->o.adapter_path), "a folder's name");
+    if (!st) st = clear_unfinished(best);
     wk_free(best);
-    return WICK_OK;
+    return st;
 }
 
 wick_status wk_train_open(wick_train *t) {
@@ -338,6 +383,7 @@ wick_status wk_train_open(wick_train *t) {
     t->order = (wk_order){ .data = t->train, .seed = t->o.seed, .shuffle = t->o.shuffle, .packing = t->o.packing,
                            .batch_size = t->o.batch_size, .max_seq_length = t->o.max_seq_length };
     t->schedule = schedule_of(&t->o);
+    compare_rates(t);
     int n_update = t->o.iters / accum;
     if (t->o.warmup >= n_update)
         wk_train_warn(t, "lr_schedule.warmup is %d updates, and the run makes %d: the rate ends at %g, on its way to %g",

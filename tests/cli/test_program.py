@@ -519,7 +519,11 @@ def test_folder_behind_a_name(tmp):
     os.mkdir(f"{tmp}/here")
     err = wick("convert", "../a.gguf", "-o", ".", cwd=f"{tmp}/here", code=1)[1].decode()
     assert "working directory" in err and "name a folder in it" in err and not os.listdir(f"{tmp}/here"), err
-    assert sorted(os.listdir(tmp)) == ["a.gguf", "far", "here", "link"], os.listdir(tmp)
+    for out in ("nothing", "nothing.gguf"):
+        os.symlink("nowhere", f"{tmp}/{out}")
+        err = wick("convert", "a.gguf", "-o", out, "--force", cwd=tmp, code=1)[1].decode()
+        assert f"{out}: is a link to a file that is not there" in err, err
+    assert sorted(os.listdir(tmp)) == ["a.gguf", "far", "here", "link", "nothing", "nothing.gguf"], os.listdir(tmp)
 
 
 def test_man_pages(tmp):

@@ -113,6 +113,10 @@ def test_full(tmp):
         assert not any(".tmp" in name for name in os.listdir(f"{tmp}/out"))
     err = wick(tmp, "train", "train.yaml", "-m", "out/model", "--overwrite", code=1)[1]
     assert "are the same" in err, err
+    os.makedirs(f"{tmp}/far")
+    os.symlink("nowhere", f"{tmp}/far/model")  # which the first save would find out
+    err = wick(tmp, "train", "train.yaml", "-m", MODEL, "--adapter-path", "far", code=1)[1]
+    assert "far/model: is a link to a file that is not there" in err and not os.path.exists(f"{tmp}/far/log.jsonl"), err
 
 
 def add_gguf_key(path, out, key, value):
@@ -387,6 +391,16 @@ def test_overwritten(tmp):
     assert os.path.exists(f"{tmp}/out/best/adapter_model.safetensors")
     wick(tmp, "train", "train.yaml", "--overwrite")
     assert not os.path.exists(f"{tmp}/out/best")
+    # What others put beside it stays.
+    wick(tmp, "train", "train.yaml", "--overwrite", "--early-stopping", "9", "--fine-tune-type", "full")
+    mine = [f"{tmp}/out/best{name}" for name in ("-notes", "/model.gguf.mine", "/adapter_config.json.old", "/model-2/config.json",
+                                                 "/model/notes", "/model/my.safetensors", "/checkpoint.wick.tmp-mine")]
+    os.mkdir(f"{tmp}/out/best/model-2")
+    for name in mine:
+        open(name, "w", encoding="utf-8").close()
+    wick(tmp, "train", "train.yaml", "--overwrite")
+    assert all(map(os.path.exists, mine)) and os.listdir(f"{tmp}/out/best/model-2") == ["config.json"]
+    assert sorted(os.listdir(f"{tmp}/out/best/model")) == ["my.safetensors", "notes"]
 
 
 def test_unfinished(tmp):
@@ -420,6 +434,12 @@ def test_micro_batches(tmp):
     # A rate that never gets where it is meant to, and more rows than can be.
     err = wick(tmp, "train", "train.yaml", "--warmup", "100", "--grad-accumulation-steps", "2", "--adapter-path", "d")[1]
     assert "lr_schedule.warmup is 100 updates, and the run makes 2: the rate ends at 5e-05, on its way to 0.005" in err, err
+    # Two rates: a constant schedule cannot tell which is meant, others go by their arguments, as in mlx-lm.
+    err = wick(tmp, "train", "train.yaml", "--arguments", "1e-4", "--adapter-path", "e", code=1)[1]
+    assert "lr_schedule.arguments begin with a rate of 0.0001 and learning_rate is 0.005, and a constant schedule has" in err, err
+    rate = ("train", "train.yaml", "--lr-schedule", "cosine_decay", "--arguments", "1e-4,10", "--adapter-path", "f", "--overwrite")
+    assert "begin with a rate of 0.0001, and so does training; learning_rate, 0.005, is not used" in wick(tmp, *rate)[1]
+    assert "is not used" not in wick(tmp, *rate, "--learning-rate", "1e-4")[1] and log_of(tmp, "f")[-1]["learning_rate"] < 1e-4
     err = wick(tmp, "train", "train.yaml", "--batch-size", "65536", "--adapter-path", "e", code=1)[1]
     assert "tokens, and 1048576 are the most that can be learnt at once: a smaller batch_size or" in err, err
 
@@ -480,6 +500,14 @@ def test_wrong(tmp):
     fails("adapter_path is empty: give a folder, or leave it out", "train.yaml", "--adapter-path", "")
     fails("data is empty: give a folder", "train.yaml", "--data", "")
     fails("train.yaml: is no folder, and adapter_path is the folder", "train.yaml", "--adapter-path", "train.yaml")
+    os.symlink("nowhere", f"{tmp}/link")
+    fails("link: is a link to a file that is not there", "train.yaml", "--adapter-path", "link")
+    for name in ("checkpoint.wick", "adapter_config.json", "report.html", "best"):  # which the first save would find out
+        os.makedirs(f"{tmp}/far", exist_ok=True)
+        os.symlink("nowhere", f"{tmp}/far/{name}")
+        fails(f"far/{name}: ", "train.yaml", "--adapter-path", "far")
+        assert os.listdir(f"{tmp}/far") == [name]
+        os.remove(f"{tmp}/far/{name}")
     fails("early_stopping is 2, and there is no validation loss to stop by: val_batches is 0", "train.yaml", "--early-stopping",
           "2", "--val-batches", "0")
     with open(f"{tmp}/bad.yaml", "w", encoding="utf-8") as f:
@@ -689,7 +717,7 @@ def test_output(tmp):
     db.executescript("DROP TRIGGER stuck;")
     db.close()
     assert "there is no run 9" in wick(tmp, "runs", "delete", "2", "9", code=1)[1]
-    wick(tmp, "runs", "delete", "2", "3")
+    wick(tmp, "runs", "delete", "2", "3", "02")  # named twice, it goes once
     listed = json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"]
     assert [r["id"] for r in listed] == [1, 4], listed
     assert "there is no run 2" in wick(tmp, "runs", "show", "2", code=1)[1]

@@ -3,9 +3,12 @@
 #include "base/mem.h"
 #include "format/safetensors.h"
 #include "text/unicode.h"
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 void run_refused(wick_status got, wick_status want, const char *words, const char *file, int line) {
     if (got != want)
@@ -113,6 +116,21 @@ wick_generate_options run_greedy(const wick_model *m, int n) {
     o.n_predict = n;
     o.ignore_end = true;
     return o;
+}
+
+bool run_killed(void (*fn)(void *user), void *user) {
+    int status = 0;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) {
+        fn(user);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (WIFSIGNALED(status)) assert_int_equal(WTERMSIG(status), SIGKILL);
+    else assert_int_equal(WEXITSTATUS(status), 0);
+    return WIFSIGNALED(status);
 }
 
 int run_remove(const char *folder) {

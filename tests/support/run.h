@@ -46,6 +46,10 @@ bool run_count(const wick_token *t, void *counter);
 /* The model's defaults, but greedy, n tokens, and on past end-of-turn tokens. */
 wick_generate_options run_greedy(const wick_model *m, int n);
 
+/* fn in a process of its own, which ends with it; true: it was killed (SIGKILL) before. What the child finds wrong fails the
+ * test. */
+bool run_killed(void (*fn)(void *user), void *user);
+
 /* Removes a folder and all that is in it. */
 int run_remove(const char *folder);
 

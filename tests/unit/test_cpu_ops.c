@@ -92,11 +92,15 @@ static wk_lora_term random_term(lab *l, const made *m) {
                                  : lab_weight(l, WK_F32, 1, m->lora_out, m->lora_in);
     return t;
 }
+/* Rows as they are, or the wanted ones, which are all that the last layer has behind its keys and values. */
+static wk_val all_or_wanted(lab *l, wk_val x, int wanted) { return wanted ? LAB_OP(l, WK_OP_SELECT_ROWS, NULL, x) : x; }
+
 static void make_rope(lab *l, made *m) {
     int hd = lab_pick(&l->rng, 2, 130), half = lab_pick(&l->rng, 1, hd / 2), n_head = lab_pick(&l->rng, 1, 5);
     wk_attr a = { .n_head = n_head, .rot_dim = 2 * half, .mscale = 1.25f };
     m->n_rope = lab_one_of(&l->rng, 1, 1, 2, 3);
-    LAB_OP(l, WK_OP_ROPE, &a, lab_input(l, 1, n_head * hd), lab_vector(l, m->n_rope * half, 0));
+    wk_val x = all_or_wanted(l, lab_input(l, 1, n_head * hd), lab_pick(&l->rng, 0, 1));
+    LAB_OP(l, WK_OP_ROPE, &a, x, lab_vector(l, m->n_rope * half, 0));
 }
 static void make_attention(lab *l, made *m) {
     m->kv_type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_F16, WK_Q8_0);
@@ -108,6 +112,7 @@ static void make_attention(lab *l, made *m) {
                   .cap = (float)lab_one_of(&l->rng, 0, 0, 2), .layer = 1 };
     wk_val q = lab_input(l, 1, a.n_head * a.head_dim), k = lab_input(l, 1, a.n_head_kv * a.head_dim),
            v = lab_input(l, 1, a.n_head_kv * a.head_dim);
+    q = all_or_wanted(l, q, lab_pick(&l->rng, 0, 1));
     LAB_OP(l, WK_OP_ATTENTION, &a, q, k, v, lab_pick(&l->rng, 0, 2) ? WK_NO_VAL : lab_vector(l, a.n_head, 0));
 }
 static void make_glu(lab *l, made *m) {
@@ -130,9 +135,6 @@ static void make_select_rows(lab *l, made *m) {
     (void)m;
     LAB_OP(l, WK_OP_SELECT_ROWS, NULL, lab_input(l, 1, lab_pick(&l->rng, 1, 300)));
 }
-/* Rows as they are, or the wanted ones, which are all that the last layer's experts get. */
-static wk_val all_or_wanted(lab *l, wk_val x, int wanted) { return wanted ? LAB_OP(l, WK_OP_SELECT_ROWS, NULL, x) : x; }
-
 /* All of a layer of experts: gate and up on the row, down on k rows. */
 static void make_experts(lab *l, made *m) {
     int n_expert = lab_pick(&l->rng, 2, 20), k = lab_pick(&l->rng, 1, n_expert < 6 ? n_expert : 6),
@@ -178,11 +180,13 @@ static void back(lab *l, wk_val y, const wk_val *of, int n) {
 static void make_row_grads(lab *l, made *m) {
     int hd = 2 * lab_pick(&l->rng, 1, 40), n_head = lab_pick(&l->rng, 1, 4), d = n_head * hd;
     wk_attr r = { .n_head = n_head, .rot_dim = 2 * lab_pick(&l->rng, 1, hd / 2), .mscale = 1.25f };
-    wk_val x = lab_input(l, 1, d), up = lab_input(l, 1, d), h = LAB_OP(l, WK_OP_ROPE, &r, x, lab_vector(l, r.rot_dim / 2, 0));
+    int first = lab_pick(&l->rng, 0, 1);  /* rows are selected before, or behind */
+    wk_val x = lab_input(l, 1, d), up = lab_input(l, 1, d), freq = lab_vector(l, r.rot_dim / 2, 0);
+    wk_val h = LAB_OP(l, WK_OP_ROPE, &r, all_or_wanted(l, x, first), freq);
     (void)m;
-    h = LAB_OP(l, WK_OP_GLU, &(wk_attr){ .act = (wk_act)lab_pick(&l->rng, 0, 3) }, h, up);
+    h = LAB_OP(l, WK_OP_GLU, &(wk_attr){ .act = (wk_act)lab_pick(&l->rng, 0, 3) }, h, all_or_wanted(l, up, first));
     h = LAB_OP(l, WK_OP_SOFTCAP, &(wk_attr){ .cap = 3 }, h);
-    BACK(l, LAB_OP(l, WK_OP_SELECT_ROWS, NULL, h), x, up);
+    BACK(l, all_or_wanted(l, h, !first), x, up);
 }
 static void make_weight_grads(lab *l, made *m) {
     int d = lab_pick(&l->rng, 1, 150), o = lab_pick(&l->rng, 1, 90);
@@ -198,6 +202,25 @@ static void make_lora_grads(lab *l, made *m) {
     wk_val x = lab_input(l, 1, n_in), A = lab_matrix(l, WK_F32, 1, rank, n_in), B = lab_matrix(l, WK_F32, 1, n_out, rank);
     wk_val base = LAB_OP(l, WK_OP_LINEAR, NULL, x, lab_matrix(l, WK_F32, 1, n_out, n_in));
     BACK(l, LAB_OP(l, WK_OP_LORA, &a, base, x, A, B), x, A, B);
+}
+/* Two of one x. What the second keeps of its A x may lie where the first's y was, which a linear alone reads. */
+static void make_two_lora_grads(lab *l, made *m) {
+    int rank = lab_pick(&l->rng, 1, 40), n_in = lab_pick(&l->rng, 1, 100), n_out = 48, n_last = lab_pick(&l->rng, 1, 100);
+    wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_BF16);
+    wk_attr a[2] = { { .scale = 0.7f, .slot = 1 }, { .scale = 0.9f, .slot = 2 } };
+    m->last_only = true;
+    if (type == WK_BF16) m->tol = 1e-3;
+    wk_val x = lab_input(l, 1, n_in), A[2], B[2], y[2];
+    for (int i = 0; i < 2; i++) {
+        int n = i ? n_last : n_out;
+        A[i] = lab_matrix(l, type, 1, rank, n_in), B[i] = lab_matrix(l, type, 1, n, rank);
+        y[i] = LAB_OP(l, WK_OP_LINEAR, NULL, x, lab_matrix(l, WK_F32, 1, n, n_in));
+        y[i] = LAB_OP(l, WK_OP_LORA, &a[i], y[i], x, A[i], B[i]);
+        if (i == 0) y[i] = LAB_OP(l, WK_OP_LINEAR, NULL, y[i], lab_matrix(l, WK_F32, 1, n_last, n));
+    }
+    wk_val out = LAB_OP(l, WK_OP_ADD, NULL, y[0], y[1]), grads[5];
+    assert_int_equal(wk_graph_backward(l->g, out, seed_for(l, out), (wk_val[]){ x, A[0], B[0], A[1], B[1] }, 5, grads), WICK_OK);
+    for (int i = 0; i < 5; i++) wk_graph_keep(l->g, grads[i]);
 }
 static void make_token_lora_grads(lab *l, made *m) {
     int rank = lab_pick(&l->rng, 1, 40), d = lab_pick(&l->rng, 1, 200);
@@ -223,6 +246,7 @@ static void make_attention_grads(lab *l, made *m) {
     wk_val q = lab_input(l, 1, a.n_head * a.head_dim), k = lab_input(l, 1, a.n_head_kv * a.head_dim),
            v = lab_input(l, 1, a.n_head_kv * a.head_dim);
     wk_val sinks = lab_pick(&l->rng, 0, 2) ? WK_NO_VAL : lab_vector(l, a.n_head, 0);
+    q = all_or_wanted(l, q, lab_pick(&l->rng, 0, 1));
     wk_val y = LAB_OP(l, WK_OP_ATTENTION, &a, q, k, v, sinks);
     if (sinks >= 0) BACK(l, y, q, k, v, sinks);
     else BACK(l, y, q, k, v);
@@ -438,7 +462,7 @@ static void check_op(void (*make)(lab *, made *), bool saving) {
 #define GRADS(name) static void test_##name(void **state) { (void)state; check_op(make_##name, true); }
 TEST(embed) TEST(rms_norm) TEST(linear) TEST(lora) TEST(rope) TEST(attention) TEST(glu) TEST(add) TEST(softcap) TEST(select_rows)
 TEST(experts)
-GRADS(grads) GRADS(row_grads) GRADS(weight_grads) GRADS(lora_grads) GRADS(attention_grads) GRADS(losses)
+GRADS(grads) GRADS(row_grads) GRADS(weight_grads) GRADS(lora_grads) GRADS(two_lora_grads) GRADS(attention_grads) GRADS(losses)
 TEST(sums) GRADS(expert_grads) GRADS(expert_weight_grads) GRADS(gain_grads) GRADS(token_lora_grads) GRADS(dropout_grads)
 
 static void test_refusals(void **state) {
@@ -649,7 +673,8 @@ static uint8_t *run_all(void (*make)(lab *, made *), int n_thread, uint64_t seed
 static void test_threads_change_no_bit(void **state) {
     static void (*const makes[])(lab *, made *) = { make_grads, make_row_grads, make_weight_grads, make_lora_grads,
                                                     make_attention_grads, make_losses, make_expert_grads, make_expert_weight_grads,
-                                                    make_gain_grads, make_token_lora_grads, make_dropout_grads };
+                                                    make_gain_grads, make_token_lora_grads, make_two_lora_grads,
+                                                    make_dropout_grads };
     (void)state;
     for (size_t i = 0; i < sizeof makes / sizeof *makes; i++)
         for (uint64_t seed = 50; seed < 54; seed++) {
@@ -752,7 +777,8 @@ int main(void) {
         cmocka_unit_test(test_row_grads), cmocka_unit_test(test_weight_grads), cmocka_unit_test(test_lora_grads),
         cmocka_unit_test(test_attention_grads), cmocka_unit_test(test_long_attention_grads), cmocka_unit_test(test_sums),
         cmocka_unit_test(test_losses), cmocka_unit_test(test_expert_grads),
-        cmocka_unit_test(test_gain_grads), cmocka_unit_test(test_token_lora_grads), cmocka_unit_test(test_dropout_grads),
+        cmocka_unit_test(test_gain_grads), cmocka_unit_test(test_token_lora_grads), cmocka_unit_test(test_two_lora_grads),
+        cmocka_unit_test(test_dropout_grads),
         cmocka_unit_test(test_expert_weight_grads),
         cmocka_unit_test(test_threads_change_no_bit), cmocka_unit_test(test_trained_as_served),
         cmocka_unit_test(test_training_refusals),

@@ -277,7 +277,7 @@ static void test_kinds(void **state) {
         o.iters = 3;
         o.warmup = 1;
         o.n_lr_arguments = 3;
-        o.lr_arguments[0] = 1e-3;
+        o.learning_rate = o.lr_arguments[0] = 1e-3;
         o.lr_arguments[1] = strcmp(kinds[i].value, "cosine_decay") ? 0.5 : 3;
         o.lr_arguments[2] = 2;
         ok(wick_train_options_set(&o, kinds[i].key, kinds[i].value));

@@ -4,11 +4,9 @@
 #include "support/training.h"
 #include "train/checkpoint.h"
 #include "train/train.h"
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define LLAMA "data/models/llama"
@@ -35,16 +33,21 @@ static void some_updates(wk_trainer *t, uint64_t from, uint64_t to) {
     }
 }
 
-/* The whole training, from its checkpoint if there is one, saving after every update; at last its weights are written to `final`.
- * die_at: the call at which the process dies; how: WK_IO_DIE or WK_IO_DIE_SHORT. */
-static void whole_run(const char *checkpoint, const char *final, uint64_t die_at, int how) {
+/* A training that dies at its k-th call (0: at none); how: WK_IO_DIE or WK_IO_DIE_SHORT. */
+typedef struct death { uint64_t k; int how; } death;
+
+static char checkpoint[64], final[64];
+
+/* The whole training, from its checkpoint if there is one, saving after each update; at last its weights are written to `final`. */
+static void whole_run(void *user) {
+    const death *d = user;
     wk_trainer_options o = options();
     wk_model *m = train_model(LLAMA, 1);
     wk_trainer *t = train_new(m, &o, NULL);
     uint64_t done = 0;
     wk_buf mine = { 0 };
     size_t n;
-    wk_io_fail_at(die_at, how);
+    wk_io_fail_at(d->k, d->how);
     if (wk_file_exists(checkpoint)) {
         ok(wk_checkpoint_read(checkpoint, t, NULL, NULL, &mine));
         assert_int_equal(mine.len, sizeof done);
@@ -65,42 +68,27 @@ static void whole_run(const char *checkpoint, const char *final, uint64_t die_at
     wk_model_free(m);
 }
 
-/* The same in a process of its own; true: it was killed. */
-static bool run_apart(const char *checkpoint, const char *final, uint64_t die_at, int how) {
-    int status = 0;
-    fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (!child) {
-        whole_run(checkpoint, final, die_at, how);
-        _exit(0);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    if (WIFSIGNALED(status)) assert_int_equal(WTERMSIG(status), SIGKILL);
-    else assert_int_equal(WEXITSTATUS(status), 0);
-    return WIFSIGNALED(status);
-}
-
 static void killed_anywhere(void **state) {
     (void)state;
-    char own[] = "/tmp/wick-test-checkpoint-XXXXXX", checkpoint[64], final[64];
+    char own[] = "/tmp/wick-test-checkpoint-XXXXXX";
+    death none = { 0 };
     assert_non_null(mkdtemp(own));
     snprintf(checkpoint, sizeof checkpoint, "%s/run", own);
     snprintf(final, sizeof final, "%s/final", own);
-    assert_false(run_apart(checkpoint, final, 0, 0));
+    assert_false(run_killed(whole_run, &none));
     wk_buf want = { 0 };
     ok(wk_file_read(final, 1 << 24, &want));
     int kills = 0;
     for (int how = WK_IO_DIE; how >= WK_IO_DIE_SHORT; how--)
         for (uint64_t k = 1, last = 0; !last; k++) {
             wk_buf got = { 0 };
-            wk_folder_clear(own, "", "");
-            bool died = run_apart(checkpoint, final, k, how);
+            wk_folder_clear(own, NULL);
+            bool died = run_killed(whole_run, &(death){ k, how });
             if (!died && how == WK_IO_DIE) last = k;  /* the run is over before its k-th call */
             if (how == WK_IO_DIE_SHORT && k > (uint64_t)kills) last = k;
             if (died) {
                 kills += how == WK_IO_DIE;
-                assert_false(run_apart(checkpoint, final, 0, 0));
+                assert_false(run_killed(whole_run, &none));
             }
             ok(wk_file_read(final, 1 << 24, &got));
             if (got.len != want.len || memcmp(got.ptr, want.ptr, want.len))
@@ -160,16 +148,17 @@ static wick_train_options training(void) {
 }
 
 /* A training from its checkpoint, if there is one. */
-static void whole_training(uint64_t die_at, int how) {
-    char checkpoint[120];
+static void whole_training(void *user) {
+    const death *d = user;
+    char path[120];
     wick_train_options o = training();
     wick_train_event e = { 0 };
     wick_model *m = open_model();
     wick_train *t;
     o.grad_accumulation_steps = 2;
-    wk_io_fail_at(die_at, how);
-    snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint.wick", out);
-    o.resume = wk_file_exists(checkpoint);
+    wk_io_fail_at(d->k, d->how);
+    snprintf(path, sizeof path, "%s/checkpoint.wick", out);
+    o.resume = wk_file_exists(path);
     ok(wick_train_new(m, &o, false, &t));
     wick_status st = WICK_OK;
     while (!st && !e.finished) st = wick_train_step(t, &e);
@@ -177,21 +166,6 @@ static void whole_training(uint64_t die_at, int how) {
     wk_io_fail_at(0, 0);
     wick_train_free(t);
     wick_model_free(m);
-}
-
-static bool train_apart(uint64_t die_at, int how) {
-    int status = 0;
-    fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (!child) {
-        whole_training(die_at, how);
-        _exit(0);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    if (WIFSIGNALED(status)) assert_int_equal(WTERMSIG(status), SIGKILL);
-    else assert_int_equal(WEXITSTATUS(status), 0);
-    return WIFSIGNALED(status);
 }
 
 static wk_buf adapter(void) {
@@ -208,17 +182,18 @@ static wk_buf adapter(void) {
 /* The whole of a training with adapter, checkpoints (and those before them), report: the same. */
 static void training_killed_anywhere(void **state) {
     (void)state;
-    assert_false(train_apart(0, 0));
+    death none = { 0 };
+    assert_false(run_killed(whole_training, &none));
     wk_buf want = adapter();
     int kills = 0, n_before = 0;
     for (int how = WK_IO_DIE; how >= WK_IO_DIE_SHORT; how--) {
         bool died = true;
         for (int k = 1; how == WK_IO_DIE ? died : k <= kills; k += how == WK_IO_DIE ? 1 : 3) {
             assert_int_equal(run_remove(out), 0);
-            died = train_apart((uint64_t)k, how);
+            died = run_killed(whole_training, &(death){ (uint64_t)k, how });
             kills += died && how == WK_IO_DIE;
             n_before += wk_file_exists(before);
-            if (died) assert_false(train_apart(0, 0));
+            if (died) assert_false(run_killed(whole_training, &none));
             wk_buf got = adapter();
             if (got.len != want.len || memcmp(got.ptr, want.ptr, want.len)) fail_msg("killed at call %d (%d): another end", k, how);
             wk_buf_free(&got);

@@ -235,8 +235,9 @@ static void test_check(void **state) {
     o.fine_tune_type = "some";
     refused(wk_train_options_check(&o), WICK_E_ARG, "fine_tune_type is one of");
     o.fine_tune_type = "lora";
-    o.lr_schedule = "linear_schedule";
     o.n_lr_arguments = 2;
+    refused(wk_train_options_check(&o), WICK_E_ARG, "a constant schedule has one rate");
+    o.lr_schedule = "linear_schedule";
     refused(wk_train_options_check(&o), WICK_E_ARG, "[first rate, last rate, updates]");
     o.lr_schedule = "cosine_decay";
     o.lr_arguments[1] = 1e300;

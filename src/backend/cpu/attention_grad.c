@@ -48,52 +48,47 @@ static float *share_of(const wk_step *s, const wk_cpu_plan *p, int i) {
     return (float *)(void *)wk_slot_at(p, s->slot) + i * p->base.max_rows * (int64_t)a->n_head * a->head_dim;
 }
 
-/* From this head of this sequence on, heads are taken by halves. */
-typedef struct halved { int32_t seq; int64_t head; } halved;
-
-static halved halved_from(const wk_cpu_plan *p, int64_t n_head, int64_t n_thread) {
-    const int32_t *seq = p->batch->seq, *order = p->order;
-    int64_t n_row = p->batch->n_row, n_seq = 0, i = 0;
-    for (int64_t r = 0; r < n_row; r++) n_seq += r == 0 || seq[order[r]] != seq[order[r - 1]];
-    int64_t whole = n_seq * n_head / n_thread * n_thread;
-    for (int64_t r = 0; r < n_row; r++)
-        if ((r == 0 || seq[order[r]] != seq[order[r - 1]]) && i++ == whole / n_head)
-            return (halved){ seq[order[r]], whole % n_head };
-    return (halved){ INT32_MAX, 0 };
-}
-static bool is_halved(halved from, int32_t seq, int64_t head) { return seq > from.seq || (seq == from.seq && head >= from.head); }
+/* Heads of all sequences, in order, that threads take whole: as many each. The others they take by halves. */
+static int64_t n_whole(const wk_cpu_plan *p, const wk_attr *a, const wk_team *t) { return p->n_seq * a->n_head / t->n * t->n; }
 
 /* Inputs g, q, k, v, y, lse. */
 static void heads(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const wk_attr *a = &s->node->attr;
-    const wk_batch *b = p->batch;
-    int64_t hd = a->head_dim, group = a->n_head / a->n_head_kv, ld = a->n_head * hd;
+    const wk_row_order *o = &p->order[wk_order_of(s->shape_in)], *keys = &p->order[WK_ALL_ROWS];
+    int64_t hd = a->head_dim, group = a->n_head / a->n_head_kv, ld = a->n_head * hd, whole = n_whole(p, a, t);
     void (*by_pairs)(const wk_attn_grad *, const wk_attn_grad_room *) = wk_pairs_here().attend_grad;
     if (p->kv->block.dtype == WK_F32) by_pairs = NULL;
     wk_attn_grad_room room = lay_out(&(space){ wk_room(p, t), 0 }, hd, p->base.max_rows, by_pairs);
-    const halved from = halved_from(p, a->n_head, t->n);
     float *dk = group > 1 ? share_of(s, p, SHARE_DK) : wk_out(p, s, 1);
     float *dv = group > 1 ? share_of(s, p, SHARE_DV) : wk_out(p, s, 2);
     atomic_int *taken = &p->taken[s->node - p->base.graph->node];
-    int64_t item = 0, mine = atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
-    for (int64_t first = 0, end; first < b->n_row; first = end) {
-        int32_t seq = b->seq[p->order[first]];
-        for (end = first + 1; end < b->n_row && b->seq[p->order[end]] == seq;) end++;
-        for (int64_t h = 0; h < a->n_head; h++)
-            for (int half = 0, n = is_halved(from, seq, h) ? 2 : 1; half < n; half++, item++) {
-                if (item != mine) continue;
-                uint8_t *kv = p->kv->mem + (size_t)a->layer * p->kv->layer_bytes + (size_t)(h / group) * 2 * p->kv->block.n_bytes;
-                wk_attn_grad at = {
-                    .attr = a, .g = wk_in(p, s, 0) + h * hd, .q = wk_in(p, s, 1) + h * hd, .y = wk_in(p, s, 4) + h * hd,
-                    .lse = wk_in(p, s, 5) + h, .ldq = ld, .ldlse = a->n_head, .halves = n == 1 ? 3 : 1 << half,
-                    .dq = (half ? share_of(s, p, SHARE_DQ) : wk_out(p, s, 0)) + h * hd,
-                    .dk = dk + h * hd, .dv = dv + h * hd, .ldk = ld, .row = p->order + first, .n_row = (int)(end - first),
-                    .pos = b->pos, .n_key = b->pos[p->order[end - 1]] + 1, .kv = kv, .page_bytes = p->kv->page_bytes,
-                    .v_at = p->kv->block.n_bytes, .page = b->page + (int64_t)seq * b->max_page, .block = p->kv->block,
-                };
-                (by_pairs ? by_pairs : p->kernels->attend_grad)(&at, &room);
-                mine = atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
-            }
+    for (int64_t i; (i = atomic_fetch_add_explicit(taken, 1, memory_order_relaxed)) < 2 * p->n_seq * a->n_head - whole;) {
+        int64_t half = i < whole ? 0 : (i - whole) % 2, at_head = i < whole ? i : whole + (i - whole) / 2, h = at_head % a->n_head;
+        const wk_seq_rows *seq = &p->seq[at_head / a->n_head];
+        const int32_t *key_row = keys->row + seq->first[WK_ALL_ROWS];
+        uint8_t *kv = p->kv->mem + (size_t)a->layer * p->kv->layer_bytes + (size_t)(h / group) * 2 * p->kv->block.n_bytes;
+        wk_attn_grad at = {
+            .attr = a, .g = wk_in(p, s, 0) + h * hd, .q = wk_in(p, s, 1) + h * hd, .y = wk_in(p, s, 4) + h * hd,
+            .lse = wk_in(p, s, 5) + h, .ldq = ld, .ldlse = a->n_head, .halves = i < whole ? 3 : 1 << half,
+            .dq = (half ? share_of(s, p, SHARE_DQ) : wk_out(p, s, 0)) + h * hd,
+            .dk = dk + h * hd, .dv = dv + h * hd, .ldk = ld, .row = o->row + seq->first[o - p->order], .pos = o->pos,
+            .n_row = seq->n[o - p->order], .key_row = key_row, .n_key_row = seq->n[WK_ALL_ROWS],
+            .first_key = keys->pos[*key_row], .n_key = seq->n_key, .kv = kv, .page_bytes = p->kv->page_bytes,
+            .v_at = p->kv->block.n_bytes, .page = p->batch->page + (int64_t)seq->seq * p->batch->max_page, .block = p->kv->block,
+        };
+        (by_pairs ? by_pairs : p->kernels->attend_grad)(&at, &room);
+    }
+}
+
+/* The second halves' dq of a head that was halved, to this thread's numbers [from, to) of rows times heads. */
+static void add_half(const wk_step *s, const wk_cpu_plan *p, int64_t head, int64_t from, int64_t to) {
+    const wk_attr *a = &s->node->attr;
+    const wk_row_order *o = &p->order[wk_order_of(s->shape_in)];
+    const wk_seq_rows *seq = &p->seq[head / a->n_head];
+    for (int r = 0; r < seq->n[o - p->order]; r++) {
+        int64_t k = o->row[seq->first[o - p->order] + r] * (int64_t)a->n_head + head % a->n_head, hd = a->head_dim;
+        float *dq = wk_out(p, s, 0) + k * hd;
+        if (from <= k && k < to) p->kernels->add(dq, share_of(s, p, SHARE_DQ) + k * hd, hd, dq);
     }
 }
 
@@ -101,13 +96,8 @@ static void heads(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
 static void gather(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const wk_attr *a = &s->node->attr;
     int64_t hd = a->head_dim, group = a->n_head / a->n_head_kv, from, to;
-    wk_team_share(t, (int64_t)p->batch->n_row * a->n_head, 1, &from, &to);
-    const halved halves = halved_from(p, a->n_head, t->n);
-    for (int64_t k = from; k < to; k++) {
-        float *dq = wk_out(p, s, 0) + k * hd;
-        if (is_halved(halves, p->batch->seq[k / a->n_head], k % a->n_head))
-            p->kernels->add(dq, share_of(s, p, SHARE_DQ) + k * hd, hd, dq);
-    }
+    wk_team_share(t, wk_rows_of(p, s->shape_out) * a->n_head, 1, &from, &to);
+    for (int64_t i = n_whole(p, a, t); i < p->n_seq * a->n_head; i++) add_half(s, p, i, from, to);
     wk_team_share(t, (int64_t)p->batch->n_row * a->n_head_kv, 1, &from, &to);
     for (int i = 1; i < 3 && group > 1; i++) {
         const float *share = share_of(s, p, i == 1 ? SHARE_DK : SHARE_DV);
@@ -150,7 +140,7 @@ static void sinks(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     wk_team_share(t, n_head, 1, &from, &to);
     for (int64_t h = from; h < to; h++) {
         float sum = 0;
-        for (int64_t r = 0; r < p->batch->n_row; r++) {
+        for (int64_t r = 0; r < wk_rows_of(p, s->shape_in); r++) {
             int64_t k = r * n_head + h;
             float gy = p->kernels->dot(wk_in(p, s, 0) + k * hd, wk_in(p, s, 1) + k * hd, hd);
             sum -= expf(s->weight->vec[h] - wk_in(p, s, 2)[k]) * gy;

@@ -220,11 +220,13 @@ static void grad_of_tile(const wk_attn_grad *t, const wk_attn_grad_room *room, c
     product_of(&(product){ n, up(hd), BLOCK / PER, room->ds_left, BLOCK / PER, 1, room->k, pad, dq + r * pad, pad, true });
 }
 
-/* The rows [*from, *to) that may see keys of block b; positions follow each other. */
+/* The rows [*from, *to) that may see keys of block b; positions ascend. */
 static void rows_of_block(const wk_attn_grad *t, int64_t b, int64_t *from, int64_t *to) {
-    int64_t begin = b * WK_PAGE_LEN - t->pos[t->row[0]], end = begin + WK_PAGE_LEN + t->attr->window - 1;
-    *from = t->attr->causal && begin > 0 ? begin : 0;
-    *to = t->attr->window && end < t->n_row ? end : t->n_row;
+    int64_t begin = b * WK_PAGE_LEN, end = begin + WK_PAGE_LEN + t->attr->window - 1;
+    *from = 0;
+    *to = t->n_row;
+    while (t->attr->causal && *from < *to && t->pos[t->row[*from]] < begin) ++*from;
+    while (t->attr->window && *from < *to && t->pos[t->row[*to - 1]] >= end) --*to;
 }
 
 /* n numbers of a row times s. */
@@ -232,16 +234,16 @@ INLINE void copy_scaled(float s, const float *x, int64_t n, float *y) {
     for (int64_t i = 0; i < n; i += VW) put(y + i, get(x + i, n - i) * s, n - i);
 }
 
-/* dk and dv of block b's keys that belong to this pass, from the room or back to it; every such key is seen, by its own row. */
+/* dk and dv of block b's keys that belong to this pass, from the room or back to it. */
 static void keep_block(const wk_attn_grad *t, const wk_attn_grad_room *room, int64_t b, float unit, bool back) {
     int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16;
     for (int64_t j = 0; j < WK_PAGE_LEN; j++) {
-        int64_t r = b * WK_PAGE_LEN + j - t->pos[t->row[0]];
-        if (r < 0 || r >= t->n_row) continue;
-        float *dk = t->dk + t->row[r] * t->ldk, *dv = t->dv + t->row[r] * t->ldk;
-        if (r + AHEAD < t->n_row) {
-            ask_for(t->dk, t->ldk, t->row[r + AHEAD], hd);
-            ask_for(t->dv, t->ldk, t->row[r + AHEAD], hd);
+        int64_t r = b * WK_PAGE_LEN + j - t->first_key;
+        if (r < 0 || r >= t->n_key_row) continue;
+        float *dk = t->dk + t->key_row[r] * t->ldk, *dv = t->dv + t->key_row[r] * t->ldk;
+        if (r + AHEAD < t->n_key_row) {
+            ask_for(t->dk, t->ldk, t->key_row[r + AHEAD], hd);
+            ask_for(t->dv, t->ldk, t->key_row[r + AHEAD], hd);
         }
         if (back) {
             copy_scaled(unit, dk, hd, room->dk + j * pad);
@@ -255,13 +257,18 @@ static void keep_block(const wk_attn_grad *t, const wk_attn_grad_room *room, int
 
 static void attend_grad(const wk_attn_grad *t, const wk_attn_grad_room *room) {
     int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16;
-    for (int64_t at = 0; at < t->n_row; at += room->n_row) {
+    for (int64_t at = 0; at == 0 || at < t->n_row; at += room->n_row) {
         const ready rows = take_rows(t, room, at);
         for (int64_t b = 0; b * WK_PAGE_LEN < t->n_key; b++) {
             int64_t from, to;
             if (!(t->halves >> wk_grad_half(b) & 1)) continue;
             rows_of_block(t, b, &from, &to);
             bool begun = from < at;
+            if (from >= to && at == 0) {  /* keys that nobody sees */
+                memset(room->dk, 0, (size_t)(WK_PAGE_LEN * pad) * sizeof *room->dk);
+                memset(room->dv, 0, (size_t)(WK_PAGE_LEN * pad) * sizeof *room->dv);
+                keep_block(t, room, b, rows.unit, false);
+            }
             from = begun ? 0 : (from - at) / PER * PER;
             to = to - at < rows.n ? to - at : rows.n;
             if (from >= to) continue;

@@ -34,7 +34,7 @@ typedef struct wk_attn_tile {
     const float *q; float *y; float *lse;  /* first query head's column of row 0; lse NULL: not asked for */
     int64_t ldq, ldlse;
     const float *sink;                     /* [n_head] of the tile's heads; NULL: none */
-    const int32_t *row, *pos;              /* [n_row] rows of the batch and [T] positions */
+    const int32_t *row, *pos;              /* [n_row] rows of q, and positions by these */
     int n_row, n_head, n_key;              /* n_key: positions that the sequence holds */
     const uint8_t *kv;                     /* this layer's keys of this KV head in page 0 */
     size_t page_bytes, v_at;               /* from page to page, from keys to values */
@@ -42,14 +42,15 @@ typedef struct wk_attn_tile {
     wk_kv_block block;
 } wk_attn_tile;
 
-/* One sequence and one query head, for the gradient. Pointers are at row 0 of the batch. */
+/* One sequence and one query head, for the gradient. Pointers are at row 0. */
 typedef struct wk_attn_grad {
     const wk_attr *attr;
-    const float *g, *q, *y, *lse; float *dq;   /* [T][ldq]; lse [T][ldlse] */
+    const float *g, *q, *y, *lse; float *dq;   /* [rows of q][ldq]; lse [rows of q][ldlse] */
     float *dk, *dv;                            /* [T][ldk]: this query head's share */
     int64_t ldq, ldlse, ldk;
-    const int32_t *row, *pos;                  /* the sequence's rows, in order of position, without gaps */
-    int n_row, n_key;
+    const int32_t *row, *pos; int n_row;       /* the sequence's rows of q, in order of position, and positions by row */
+    const int32_t *key_row; int n_key_row;     /* the batch's rows of it: of positions from first_key on, without gaps */
+    int first_key, n_key;
     int halves;                                /* blocks of keys that are looked at: bit wk_grad_half(); of both dq is added */
     const uint8_t *kv; size_t page_bytes, v_at; const int32_t *page; wk_kv_block block;  /* as in wk_attn_tile */
 } wk_attn_grad;

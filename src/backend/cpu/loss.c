@@ -48,7 +48,7 @@ static void logits(const wk_step *s, const wk_cpu_plan *p, const loss_room *room
 /* The label of row r of x, which has the wanted rows or all; WK_NO_LABEL: none. */
 static int32_t label_of(const wk_cpu_plan *p, wk_shape x, int64_t r) {
     const wk_batch *b = p->batch;
-    return b->label ? b->label[x.kind == WK_ROWS_OUT ? b->out_row[r] : r] : WK_NO_LABEL;
+    return b->label ? b->label[wk_batch_row(b, x.kind, r)] : WK_NO_LABEL;
 }
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
