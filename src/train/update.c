@@ -81,8 +81,8 @@ typedef struct update {
     atomic_bool failed;
 } update;
 
-/* A share of the numbers moves and is clear of its gradient; then whole parameters go to the backend. Not magnitudes, which take the
- * lengths of what the others have become. */
+/* A share of the numbers moves and is clear of its gradient; then whole parameters go to the backend. Not magnitudes, which take
+ * the lengths of what the others have become. */
 static void move(const wk_team *team, void *arg) {
     update *u = arg;
     wk_trainer *t = u->t;
