@@ -278,7 +278,7 @@ static void make_gain_grads(lab *l, made *m) {
 static void make_losses(lab *l, made *m) {
     wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_F32, WK_F16, WK_Q4_1, WK_Q8_0);
     int d = wk_dtypes[type].quantised ? 32 * lab_pick(&l->rng, 1, 4) : lab_pick(&l->rng, 1, 130);
-    m->vocab = lab_one_of(&l->rng, 2, 17, 512, 513, 1100);
+    m->vocab = lab_one_of(&l->rng, 2, 17, 512, 513, 1100, 1700);
     wk_attr a = { .smoothing = lab_pick(&l->rng, 0, 1) ? 0.1f : 0, .cap = lab_pick(&l->rng, 0, 2) ? 0 : 2.0f };
     wk_val x = lab_input(l, 1, d), W = lab_matrix(l, type, 1, m->vocab, d),
            h = lab_pick(&l->rng, 0, 3) ? LAB_OP(l, WK_OP_SELECT_ROWS, NULL, x) : x;
@@ -691,6 +691,47 @@ static void test_threads_change_no_bit(void **state) {
         }
 }
 
+/* Losses and dx of more rows than one thread keeps logits of. */
+enum { WIDE_ROWS = 230, WIDE_D = 32, WIDE_VOCAB = 150000 };
+static void wide_losses(int n_thread, float *loss, float *dx) {
+    lab l;
+    lab_rows rows;
+    lab_rng r = { 8, 0 };
+    int32_t label[LAB_ROWS];
+    wk_backend *be = NULL;
+    wk_attr a = { 0 };
+    wk_val grad;
+    assert_int_equal(wk_cpu_new(n_thread, &be), WICK_OK);
+    lab_new(&l, be, true, 8);
+    wk_val x = lab_input(&l, 1, WIDE_D), W = lab_matrix(&l, WK_Q8_0, 1, WIDE_VOCAB, WIDE_D),
+           y = LAB_OP(&l, WK_OP_CROSS_ENTROPY, &a, x, W);
+    assert_int_equal(wk_graph_backward(l.g, y, seed_for(&l, y), &x, 1, &grad), WICK_OK);
+    wk_graph_keep(l.g, y);
+    wk_graph_keep(l.g, grad);
+    lab_plan(&l, WIDE_ROWS);
+    lab_rows_new(&rows, &r, 1);
+    for (int i = 0; i < WIDE_ROWS; i++) {
+        lab_rows_add(&rows, 0, 0);
+        label[i] = i % 7 ? i * 7919 % WIDE_VOCAB : WK_NO_LABEL;
+    }
+    rows.batch.label = label;
+    lab_fill(&l, r, WIDE_ROWS);
+    if (be->ops->run(l.plan, &rows.batch, NULL)) fail_msg("%s", wick_last_error());
+    be->ops->read(l.plan, y, 0, WIDE_ROWS, loss);
+    be->ops->read(l.plan, grad, 0, WIDE_ROWS, dx);
+    lab_free(&l);
+}
+
+/* One thread takes them in turns, three do so at once. */
+static void test_losses_in_turns(void **state) {
+    static float loss[2][WIDE_ROWS], dx[2][WIDE_ROWS * WIDE_D];
+    (void)state;
+    for (int k = 0; k < 2; k++) wide_losses(k ? 3 : 1, loss[k], dx[k]);
+    assert_memory_equal(loss[0], loss[1], sizeof loss[0]);
+    assert_memory_equal(dx[0], dx[1], sizeof dx[0]);
+    assert_true(loss[0][0] == 0 && loss[0][1] > 5 && dx[0][WIDE_D] != 0);
+}
+
 /* An adapter that is trained gives the bits that it will give when served. */
 static void trained_as_served(wk_dtype type) {
     enum { T = 40, N_IN = 160, N_OUT = 200, RANK = 12 };
@@ -780,7 +821,8 @@ int main(void) {
         cmocka_unit_test(test_gain_grads), cmocka_unit_test(test_token_lora_grads), cmocka_unit_test(test_two_lora_grads),
         cmocka_unit_test(test_dropout_grads),
         cmocka_unit_test(test_expert_weight_grads),
-        cmocka_unit_test(test_threads_change_no_bit), cmocka_unit_test(test_trained_as_served),
+        cmocka_unit_test(test_threads_change_no_bit), cmocka_unit_test(test_losses_in_turns),
+        cmocka_unit_test(test_trained_as_served),
         cmocka_unit_test(test_training_refusals),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_failing_allocations),
     };
