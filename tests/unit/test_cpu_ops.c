@@ -203,6 +203,25 @@ static void make_lora_grads(lab *l, made *m) {
     wk_val base = LAB_OP(l, WK_OP_LINEAR, NULL, x, lab_matrix(l, WK_F32, 1, n_out, n_in));
     BACK(l, LAB_OP(l, WK_OP_LORA, &a, base, x, A, B), x, A, B);
 }
+/* Two of one x. What the second keeps of its A x may lie where the first's y was, which a linear alone reads. */
+static void make_two_lora_grads(lab *l, made *m) {
+    int rank = lab_pick(&l->rng, 1, 40), n_in = lab_pick(&l->rng, 1, 100), n_out = 48, n_last = lab_pick(&l->rng, 1, 100);
+    wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_BF16);
+    wk_attr a[2] = { { .scale = 0.7f, .slot = 1 }, { .scale = 0.9f, .slot = 2 } };
+    m->last_only = true;
+    if (type == WK_BF16) m->tol = 1e-3;
+    wk_val x = lab_input(l, 1, n_in), A[2], B[2], y[2];
+    for (int i = 0; i < 2; i++) {
+        int n = i ? n_last : n_out;
+        A[i] = lab_matrix(l, type, 1, rank, n_in), B[i] = lab_matrix(l, type, 1, n, rank);
+        y[i] = LAB_OP(l, WK_OP_LINEAR, NULL, x, lab_matrix(l, WK_F32, 1, n, n_in));
+        y[i] = LAB_OP(l, WK_OP_LORA, &a[i], y[i], x, A[i], B[i]);
+        if (i == 0) y[i] = LAB_OP(l, WK_OP_LINEAR, NULL, y[i], lab_matrix(l, WK_F32, 1, n_last, n));
+    }
+    wk_val out = LAB_OP(l, WK_OP_ADD, NULL, y[0], y[1]), grads[5];
+    assert_int_equal(wk_graph_backward(l->g, out, seed_for(l, out), (wk_val[]){ x, A[0], B[0], A[1], B[1] }, 5, grads), WICK_OK);
+    for (int i = 0; i < 5; i++) wk_graph_keep(l->g, grads[i]);
+}
 static void make_token_lora_grads(lab *l, made *m) {
     int rank = lab_pick(&l->rng, 1, 40), d = lab_pick(&l->rng, 1, 200);
     wk_attr a = { .scale = 0.7f, .dropout = 0.4f };
@@ -443,7 +462,7 @@ static void check_op(void (*make)(lab *, made *), bool saving) {
 #define GRADS(name) static void test_##name(void **state) { (void)state; check_op(make_##name, true); }
 TEST(embed) TEST(rms_norm) TEST(linear) TEST(lora) TEST(rope) TEST(attention) TEST(glu) TEST(add) TEST(softcap) TEST(select_rows)
 TEST(experts)
-GRADS(grads) GRADS(row_grads) GRADS(weight_grads) GRADS(lora_grads) GRADS(attention_grads) GRADS(losses)
+GRADS(grads) GRADS(row_grads) GRADS(weight_grads) GRADS(lora_grads) GRADS(two_lora_grads) GRADS(attention_grads) GRADS(losses)
 TEST(sums) GRADS(expert_grads) GRADS(expert_weight_grads) GRADS(gain_grads) GRADS(token_lora_grads) GRADS(dropout_grads)
 
 static void test_refusals(void **state) {
@@ -614,7 +633,8 @@ static uint8_t *run_all(void (*make)(lab *, made *), int n_thread, uint64_t seed
 static void test_threads_change_no_bit(void **state) {
     static void (*const makes[])(lab *, made *) = { make_grads, make_row_grads, make_weight_grads, make_lora_grads,
                                                     make_attention_grads, make_losses, make_expert_grads, make_expert_weight_grads,
-                                                    make_gain_grads, make_token_lora_grads, make_dropout_grads };
+                                                    make_gain_grads, make_token_lora_grads, make_two_lora_grads,
+                                                    make_dropout_grads };
     (void)state;
     for (size_t i = 0; i < sizeof makes / sizeof *makes; i++)
         for (uint64_t seed = 50; seed < 54; seed++) {
@@ -717,7 +737,8 @@ int main(void) {
         cmocka_unit_test(test_row_grads), cmocka_unit_test(test_weight_grads), cmocka_unit_test(test_lora_grads),
         cmocka_unit_test(test_attention_grads), cmocka_unit_test(test_sums),
         cmocka_unit_test(test_losses), cmocka_unit_test(test_expert_grads),
-        cmocka_unit_test(test_gain_grads), cmocka_unit_test(test_token_lora_grads), cmocka_unit_test(test_dropout_grads),
+        cmocka_unit_test(test_gain_grads), cmocka_unit_test(test_token_lora_grads), cmocka_unit_test(test_two_lora_grads),
+        cmocka_unit_test(test_dropout_grads),
         cmocka_unit_test(test_expert_weight_grads),
         cmocka_unit_test(test_threads_change_no_bit), cmocka_unit_test(test_trained_as_served),
         cmocka_unit_test(test_training_refusals),

@@ -100,11 +100,41 @@ static void test_rows(void **state) {
     assert_int_equal(meetings_a_layer(0, 4, 2), 10);
 }
 
+/* Gate, up and glu of one x, perhaps with adapters that are trained. */
+static int meetings_of_glu(bool trained) {
+    enum { RANK = 8 };
+    wk_attr act = { .act = WK_ACT_SILU }, a = { .scale = 1 };
+    wk_backend *be = NULL;
+    wk_val y[2];
+    lab l;
+    int n = 0;
+    assert_int_equal(wk_cpu_new(THREADS, &be), WICK_OK);
+    lab_new(&l, be, trained, 1);
+    wk_val x = lab_input(&l, 1, D);
+    for (int i = 0; i < 2; i++) {
+        y[i] = linear(&l, x, FF, D);
+        if (trained)
+            y[i] = LAB_OP(&l, WK_OP_LORA, &a, y[i], x, lab_matrix(&l, WK_F32, 1, RANK, D), lab_matrix(&l, WK_F32, 1, FF, RANK));
+    }
+    wk_graph_keep(l.g, LAB_OP(&l, WK_OP_GLU, &act, y[0], y[1]));
+    lab_plan(&l, MAX_T);
+    const wk_cpu_plan *p = (const wk_cpu_plan *)l.plan;
+    for (size_t i = 0; i < p->n_step; i++) n += (int)(p->step[i].wait & 1);
+    lab_free(&l);
+    return n;
+}
+
+/* What their B take is made with x, so that products, adapters and glu stay one group. */
+static void test_trained(void **state) {
+    (void)state;
+    assert_int_equal(meetings_of_glu(true), meetings_of_glu(false));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wanted_of_experts), cmocka_unit_test(test_one_row),
         cmocka_unit_test(test_last_layer), cmocka_unit_test(test_uneven_heads),
-        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_rows), cmocka_unit_test(test_trained),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

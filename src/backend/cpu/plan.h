@@ -146,6 +146,9 @@ typedef struct wk_lowering {
 
 /* Adds a step of the node; NULL: no memory. */
 wk_step *wk_lower_step(wk_lowering *l, wk_step_fn run);
+/* The same of a later node, whose step is done before those of nodes in between; wk_lower_is_free() says of each output whether its
+ * place allows that. */
+wk_step *wk_lower_step_ahead(wk_lowering *l, int64_t k, wk_step_fn run);
 /* What the last step touches: a value (nothing for WK_NO_VAL and params), or scratch i of a space. */
 void wk_lower_value(wk_lowering *l, wk_val v, bool write, wk_split split, int64_t unit);
 void wk_lower_scratch(wk_lowering *l, wk_space space, int64_t i, bool write, wk_split split, int64_t unit);
@@ -157,10 +160,14 @@ int wk_lower_slot(wk_lowering *l, size_t n_bytes, int64_t until);
 void wk_lower_own(wk_lowering *l, int slot, size_t n_bytes);
 /* The slot has that now. */
 void wk_lower_ready(wk_lowering *l, wk_ready r);
+/* The slot that has x so; -1: none. */
+int wk_lower_find(const wk_lowering *l, wk_val x, int kind);
 /* The slot with each thread's copy of v in mode ONE; -1: v has no copies. */
 int wk_lower_copy(const wk_lowering *l, wk_val v);
 /* That the last step reads v, by `split` where it has no copies; returns the slot of these, or -1. */
 int wk_lower_value_or_copy(wk_lowering *l, wk_val v, wk_split split, int64_t unit);
+/* Is v's place nobody's from the node being lowered until node k, which makes v? */
+bool wk_lower_is_free(const wk_lowering *l, wk_val v, int64_t k);
 /* Scratch for the whole plan. */
 size_t wk_lower_place(wk_lowering *l, size_t n_bytes);
 /* The node's input i as a packed matrix, or a vector; NULL: it is not (status is set). */
@@ -221,7 +228,7 @@ void wk_lower_linear_weight_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_linear_bias_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_embed_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_lora_trained(wk_lowering *l, const wk_node *n);
-/* Before a linear's product: A x of the trained lora that follows it, if one does. */
+/* Before a linear's product: A x of the trained loras of all linears of its x, where these can be made already. */
 void wk_lower_lora_ahead(wk_lowering *l, const wk_node *linear);
 void wk_lower_lora_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_dropout(wk_lowering *l, const wk_node *n);

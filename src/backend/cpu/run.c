@@ -137,13 +137,19 @@ static void run_steps(const wk_team *t, void *arg) {
     }
 }
 
+/* No step of s's node comes after s. */
+static bool is_last(const wk_cpu_plan *p, const wk_step *s) {
+    for (const wk_step *end = p->step + p->n_step, *k = s + 1; k < end; k++) if (k->node == s->node) return false;
+    return true;
+}
+
 /* As run_steps(), one step at a time, and a line for what each node made. */
 static void run_and_dump(const wk_team *t, void *arg) {
     const wk_cpu_plan *p = arg;
     for (const wk_step *s = p->step, *end = s + p->n_step; s < end; s++) {
         if (s->when >> p->mode & 1) s->run(s, p, t);
         wk_team_barrier(t);
-        if (t->i == 0 && (s + 1 == end || s[1].node != s->node))
+        if (t->i == 0 && is_last(p, s))
             for (int i = 0; i < s->node->n_out; i++) {
                 wk_val v = s->node->out[i];
                 wk_dump_value(p->base.graph, v, wk_rows_of(p, p->base.graph->value[v].shape), p->mem + p->offset[v]);
