@@ -35,7 +35,7 @@ static wk_linear_set choose(unsigned have) {
         if (s->few) f.few = s->few;
         if (s->grad) f.grad = s->grad, f.grad_thin = s->grad_thin;
         if (s->turn_bytes) f.turn_bytes = s->turn_bytes, f.turn_floats = s->turn_floats;
-        if (s->pairs.mul) f.pairs = s->pairs;
+        if (s->pairs.attend) f.pairs = s->pairs;
     }
     return f;
 }
