@@ -51,6 +51,12 @@ static void make_linear(lab *l, made *m) {
     LAB_OP(l, WK_OP_LINEAR, NULL, x, u);
     LAB_OP(l, WK_OP_LINEAR, NULL, x, v);
 }
+/* bfloat16 with so few inputs that all of a piece's columns are one tile. */
+static void make_thin(lab *l, made *m) {
+    int n_in = lab_pick(&l->rng, 1, 31), n_out = lab_pick(&l->rng, 65, 200);
+    (void)m;
+    LAB_OP(l, WK_OP_LINEAR, NULL, lab_input(l, 1, n_in), lab_matrix(l, WK_BF16, 1, n_out, n_in), lab_vector(l, n_out, 0));
+}
 static void make_lora(lab *l, made *m) {
     m->n_adapter = lab_pick(&l->rng, 0, 3);
     m->rank = lab_one_of(&l->rng, 1, 8, 16, 27, 40, 300);
@@ -461,7 +467,7 @@ static void check_op(void (*make)(lab *, made *), bool saving) {
 #define TEST(name) static void test_##name(void **state) { (void)state; check_op(make_##name, false); }
 #define GRADS(name) static void test_##name(void **state) { (void)state; check_op(make_##name, true); }
 TEST(embed) TEST(rms_norm) TEST(linear) TEST(lora) TEST(rope) TEST(attention) TEST(glu) TEST(add) TEST(softcap) TEST(select_rows)
-TEST(experts)
+TEST(experts) TEST(thin)
 GRADS(grads) GRADS(row_grads) GRADS(weight_grads) GRADS(lora_grads) GRADS(two_lora_grads) GRADS(attention_grads) GRADS(losses)
 TEST(sums) GRADS(expert_grads) GRADS(expert_weight_grads) GRADS(gain_grads) GRADS(token_lora_grads) GRADS(dropout_grads)
 
@@ -811,6 +817,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_embed),    cmocka_unit_test(test_rms_norm),
         cmocka_unit_test(test_linear),   cmocka_unit_test(test_lora),
+        cmocka_unit_test(test_thin),
         cmocka_unit_test(test_rope),     cmocka_unit_test(test_attention), cmocka_unit_test(test_unseen),
         cmocka_unit_test(test_glu),      cmocka_unit_test(test_add),
         cmocka_unit_test(test_softcap),  cmocka_unit_test(test_select_rows),

@@ -102,9 +102,10 @@ static void gather(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     for (int i = 1; i < 3 && group > 1; i++) {
         const float *share = share_of(s, p, i == 1 ? SHARE_DK : SHARE_DV);
         for (int64_t k = from; k < to; k++) {
+            const float *of = share + k * group * hd;
             float *sum = wk_out(p, s, i) + k * hd;
-            memcpy(sum, share + k * group * hd, (size_t)hd * sizeof *sum);
-            for (int64_t h = 1; h < group; h++) p->kernels->add(sum, share + (k * group + h) * hd, hd, sum);
+            p->kernels->add(of, of + hd, hd, sum);
+            for (int64_t h = 2; h < group; h++) p->kernels->add(sum, of + h * hd, hd, sum);
         }
     }
 }

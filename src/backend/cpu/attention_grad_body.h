@@ -51,8 +51,10 @@ INLINE void product_columns(const product *p, int64_t n, const int nv) {
 static void product_of(const product *p) {
     int64_t n = 0;
     for (; n + TILE_N * VW <= p->n_n; n += TILE_N * VW) product_columns(p, n, TILE_N);
-    for (; n + 2 * VW <= p->n_n; n += 2 * VW) product_columns(p, n, 2);
-    for (; n < p->n_n; n += VW) product_columns(p, n, 1);
+    int64_t left = (p->n_n - n) / VW;
+    if (left == 3) product_columns(p, n, TILE_N > 3 ? 3 : 1);
+    if (left == 2) product_columns(p, n, TILE_N > 2 ? 2 : 1);
+    if (left == 1) product_columns(p, n, 1);
 }
 
 /* out[j][i] = in[i][j] of four bytes each, rows and columns in sixteens. */
@@ -161,10 +163,11 @@ static ready take_rows(const wk_attn_grad *t, const wk_attn_grad_room *room, int
 }
 
 /* Scores of PER rows, from row i of the tile and row r of the room on, become weights, and gradients of weights those of scores, as
- * products take them. all: the rows see the whole block, and no score is capped. */
-INLINE void weigh_rows(const wk_attn_grad_room *room, int64_t i, int64_t r, const span *seen, float cap, const bool all) {
+ * products take them, of the block's first `cols` positions. all: the rows see the whole block, and no score is capped. */
+INLINE void weigh_rows(const wk_attn_grad_room *room, int64_t i, int64_t r, const span *seen, int64_t cols, float cap,
+                       const bool all) {
     float *p = room->p + i * WK_PAGE_LEN, *ds = room->ds + i * WK_PAGE_LEN, *ds_left = room->ds_left + i * (WK_PAGE_LEN / PER);
-    for (int64_t j = 0; j < WK_PAGE_LEN; j += VW) {
+    for (int64_t j = 0; j < cols; j += VW) {
         vf weight[PER], grad[PER];
         WK_UNROLL
         for (int e = 0; e < PER; e++) {
@@ -194,30 +197,49 @@ INLINE span seen_by(const wk_attn_grad *t, const ready *rows, int64_t r, int64_t
     return visible(t->attr, t->n_key, t->pos[t->row[rows->first + r]], b * WK_PAGE_LEN);
 }
 
-/* Rows [r, r + n) of the room against the block that is unpacked. */
-static void grad_of_tile(const wk_attn_grad *t, const wk_attn_grad_room *room, const ready *rows, int64_t b, int64_t r, int64_t n,
-                         bool first) {
-    enum { BLOCK = WK_PAGE_LEN };
-    int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16, left = pad / PER, n_k = (hd + PER - 1) / PER;
-    float cap = t->attr->cap;
-    n = (n + PER - 1) / PER * PER;
-    product_of(&(product){ n, BLOCK, n_k, room->q + r * left, left, 1, room->k_turned, BLOCK, room->p, BLOCK, false });
-    product_of(&(product){ n, BLOCK, n_k, room->g + r * left, left, 1, room->v_turned, BLOCK, room->ds, BLOCK, false });
-    for (int64_t i = 0; i < n; i += PER) {
+/* Scores of n rows, from row i of the tile that begins at r, and their gradients, of the block's first `cols` positions. */
+static void weigh_tile(const wk_attn_grad *t, const wk_attn_grad_room *room, const ready *rows, int64_t b, int64_t r, int64_t i,
+                       int64_t n, int64_t cols) {
+    for (int64_t end = i + n; i < end; i += PER) {
         span seen[PER];
-        bool all = !(cap > 0);
+        bool all = !(t->attr->cap > 0);
         for (int64_t e = 0; e < PER; e++) {
             seen[e] = seen_by(t, rows, r + i + e, b);
-            all = all && seen[e].lo == 0 && seen[e].hi == BLOCK;
+            all = all && seen[e].lo == 0 && seen[e].hi == WK_PAGE_LEN;
         }
-        if (all) weigh_rows(room, i, r + i, seen, 0, true);
-        else weigh_rows(room, i, r + i, seen, cap, false);
+        if (all) weigh_rows(room, i, r + i, seen, WK_PAGE_LEN, 0, true);
+        else weigh_rows(room, i, r + i, seen, cols, t->attr->cap, false);
     }
+}
+
+/* Rows [r, r + n) of the room against the block that is unpacked. Where some do not see its end, sixteen rows at a time leave out
+ * the sixteens of positions that none of them sees. */
+static void grad_of_tile(const wk_attn_grad *t, const wk_attn_grad_room *room, const ready *rows, int64_t b, int64_t r, int64_t n,
+                         bool first) {
+    enum { BLOCK = WK_PAGE_LEN, PART = 16 };
+    int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16, left = pad / PER, n_k = (hd + PER - 1) / PER, done = 0;
+    bool whole = seen_by(t, rows, r, b).hi == BLOCK;
     const float *q = room->q_rows + r / PER * pad, *g = room->g_rows + r / PER * pad;
-    float *dq = dq_of(room, wk_grad_half(b), pad);
-    product_of(&(product){ BLOCK, up(hd), n / PER, room->p, 1, PER * BLOCK, g, pad, room->dv, pad, !first });
-    product_of(&(product){ BLOCK, up(hd), n / PER, room->ds, 1, PER * BLOCK, q, pad, room->dk, pad, !first });
-    product_of(&(product){ n, up(hd), BLOCK / PER, room->ds_left, BLOCK / PER, 1, room->k, pad, dq + r * pad, pad, true });
+    float *dq = dq_of(room, wk_grad_half(b), pad) + r * pad;
+    n = (n + PER - 1) / PER * PER;
+    int64_t step = whole ? n : PART, seen_from[BLOCK / PART] = { n, n, n, n };  /* the first row that sees any of 16 positions */
+    for (int64_t i = 0; i < n; i += step) {
+        int64_t m = n - i < step ? n - i : step, last = r + i + m < rows->n ? r + i + m : rows->n;
+        int64_t cols = (seen_by(t, rows, last - 1, b).hi + PART - 1) / PART * PART;
+        const float *q_left = room->q + (r + i) * left, *g_left = room->g + (r + i) * left;
+        float *p = room->p + i * BLOCK, *ds = room->ds + i * BLOCK, *ds_left = room->ds_left + i * (BLOCK / PER);
+        for (; done < cols; done += PART) seen_from[done / PART] = i;
+        product_of(&(product){ m, cols, n_k, q_left, left, 1, room->k_turned, BLOCK, p, BLOCK, false });
+        product_of(&(product){ m, cols, n_k, g_left, left, 1, room->v_turned, BLOCK, ds, BLOCK, false });
+        weigh_tile(t, room, rows, b, r, i, m, cols);
+        product_of(&(product){ m, up(hd), cols / PER, ds_left, BLOCK / PER, 1, room->k, pad, dq + i * pad, pad, true });
+    }
+    step = whole ? BLOCK : PART;
+    for (int64_t j = 0; j < BLOCK; j += step) {
+        int64_t i = seen_from[j / PART], at = i * BLOCK + j, to = j * pad, rest = (n - i) / PER;
+        product_of(&(product){ step, up(hd), rest, room->p + at, 1, PER * BLOCK, g + i * left, pad, room->dv + to, pad, !first });
+        product_of(&(product){ step, up(hd), rest, room->ds + at, 1, PER * BLOCK, q + i * left, pad, room->dk + to, pad, !first });
+    }
 }
 
 /* The rows [*from, *to) that may see keys of block b; positions ascend. */
