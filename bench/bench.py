@@ -235,9 +235,10 @@ def limits(path, n_prompt, peak):
     head = matrices.get("output.weight", matrices["token_embd.weight"])
     layers = [t for name, t in matrices.items() if name.startswith("blk.")]
     size = lambda t: t["shape"][0] * t["shape"][1]
-    # A prompt wants one row: of logits, and of all that comes behind the last layer's attention.
+    # A prompt wants one row: of logits, and of all that comes behind the last layer's keys and values.
     last = f"blk.{max(int(t['name'].split('.')[1]) for t in layers)}."
-    once = [t for t in layers if t["name"].startswith((last + "ffn", last + "attn_output"))] + [head]
+    behind = tuple(last + part for part in ("attn_q.", "attn_output", "ffn"))
+    once = [t for t in layers if t["name"].startswith(behind)] + [head]
     ops = 2 * (sum(map(size, layers + [head])) - sum(map(size, once)) * (1 - 1 / n_prompt))
     number = "fp32" if path.endswith("-f16.gguf") or not peak["bf16"] else "bf16"
     most = peak[number if layers[0]["type"] == "F16" else "int8"]
@@ -288,10 +289,10 @@ def speed(short):
     peak = {k: statistics.median(r["peak"][k] for r in rows) for k in rows[0]["peak"]}
     text = ("![Speed of wick and llama.cpp by model, as shares of the machine's limit](speed.svg)\n\n"
             f"Tokens a second, medians of {rounds} rounds; spread: the rounds' smallest and largest ratio. The limit of a prompt "
-            "is the operations of its linear layers (behind the last attention of one row) at the peak for their numbers, of a "
-            "generated token the bytes of weights "
-            "that it reads at the peak of reads. Peaks were measured beside wick in each round, and a share is the median of the "
-            f"rounds' shares; medians: reads {peak['read']:.1f} GB/s, int8 {peak['int8']:.0f}, bfloat16 {peak['bf16']:.0f}, "
+            "is the operations of its linear layers (behind the last layer's keys and values of one row) at the peak for their "
+            "numbers, of a generated token the bytes of weights that it reads at the peak of reads. Peaks were "
+            "measured beside wick in each round, and a share is the median of the rounds' shares; "
+            f"medians: reads {peak['read']:.1f} GB/s, int8 {peak['int8']:.0f}, bfloat16 {peak['bf16']:.0f}, "
             f"float32 {peak['fp32']:.0f} G operations a second. F16 holds bfloat16's numbers, as models trained so do.\n\n")
     text += speed_table(rows, True)
     peer = f"llama.cpp from llama-cpp-python 0.3.36, {how}"

@@ -17,7 +17,8 @@ typedef enum wk_op {
     WK_OP_LINEAR,         /* y[R,o] = W[o,i] x[R,i] (+ bias) */
     WK_OP_LORA,           /* y = base + scale * B(A x), by each row's adapter (without x: its token's), or of A and B given */
     WK_OP_ROPE,           /* rotates pairs (j, j + rot_dim/2) of each head by position * freq[j] */
-    WK_OP_ATTENTION,      /* stores k, v in the cache, then attends from q to what it holds, and to sinks; saves log-sum-exp */
+    WK_OP_ATTENTION,      /* stores k, v in the cache, then attends from q, of all rows or those wanted, to what it holds, and to
+                           * sinks; saves log-sum-exp */
     WK_OP_GLU,            /* y = act(gate) * up */
     WK_OP_ADD,            /* y = a + b */
     WK_OP_SOFTCAP,        /* y = cap * tanh(x / cap) */
@@ -176,5 +177,10 @@ typedef struct wk_batch {
     const int32_t *page;          /* block table [n_seq][max_page]: page of positions p*page_len.. */
     int max_page, n_seq;
 } wk_batch;
+
+/* The batch's row that row i of a value of one row per token is: of all rows, or of those wanted. */
+static inline int32_t wk_batch_row(const wk_batch *b, wk_rows kind, int64_t i) {
+    return kind == WK_ROWS_OUT ? b->out_row[i] : (int32_t)i;
+}
 
 #endif

@@ -27,7 +27,7 @@ typedef struct wk_ref_call {
     double *k, *v;               /* this node's layer of the cache: [page][page_len][n_head_kv * head_dim] */
     int page_len;
     wk_dtype kv_type;
-    bool out_rows;               /* the node works on the rows that are wanted, not on all */
+    wk_rows rows;                /* of output 0 */
     bool round;                  /* round activations to int8 before quantised weights, to bfloat16 before such; keys and values to
                                     kv_type */
 } wk_ref_call;

@@ -68,17 +68,18 @@ static wk_val linear(const builder *b, wk_val x, wk_role role) {
     return gain ? op(b, WK_OP_GAIN, (wk_val[]){ y, wk_graph_param(b->g, gain, "gain"), bias }, 3, NULL, role) : y;
 }
 
-/* Behind the last layer's attention nobody asks for a row that is not wanted: there the wanted ones go on alone. */
-static wk_val wanted(const builder *b, wk_val x, wk_role role) {
-    return b->layer + 1 == b->m->hp.n_layer ? op(b, WK_OP_SELECT_ROWS, (wk_val[]){ x }, 1, NULL, role) : x;
+/* Behind the last layer's keys and values nobody asks for a row that is not wanted: there the wanted ones go on alone. */
+static wk_val wanted(const builder *b, wk_val x) {
+    return b->layer + 1 == b->m->hp.n_layer ? op(b, WK_OP_SELECT_ROWS, (wk_val[]){ x }, 1, NULL, WK_T_Q) : x;
 }
 
-static wk_val attention(const builder *b, wk_val x) {
+/* Of the rows x to keys and values of all. */
+static wk_val attention(const builder *b, wk_val x, wk_val all) {
     const wk_hparams *hp = &b->m->hp;
     bool windowed = hp->windowed[b->layer], local = windowed && b->m->freqs_local;
     wk_val q = norm(b, linear(b, x, WK_T_Q), WK_T_Q_NORM, (int)wk_hparams_dim(hp, WK_D_Q_NORM));
-    wk_val k = norm(b, linear(b, x, WK_T_K), WK_T_K_NORM, (int)wk_hparams_dim(hp, WK_D_K_NORM));
-    wk_val v = linear(b, x, WK_T_V);
+    wk_val k = norm(b, linear(b, all, WK_T_K), WK_T_K_NORM, (int)wk_hparams_dim(hp, WK_D_K_NORM));
+    wk_val v = linear(b, all, WK_T_V);
     wk_val freqs = wk_graph_param(b->g, local ? b->m->freqs_local : b->m->freqs, local ? "rope_local" : "rope");
     wk_attr a = { .n_head = (int)hp->n_head,
                   .n_head_kv = (int)hp->n_head_kv,
@@ -96,7 +97,7 @@ static wk_val attention(const builder *b, wk_val x) {
     k = op(b, WK_OP_ROPE, (wk_val[]){ k, freqs }, 2, &of_k, WK_T_K);
     wk_val sinks = param(b, layer_of(b)->w[WK_T_SINKS], WK_T_SINKS);
     wk_val y = op(b, WK_OP_ATTENTION, (wk_val[]){ q, k, v, sinks }, 4, &a, WK_T_O);
-    return linear(b, wanted(b, y, WK_T_O), WK_T_O);
+    return linear(b, y, WK_T_O);
 }
 
 static wk_val mlp(const builder *b, wk_val x) {
@@ -121,8 +122,9 @@ static wk_val moe(const builder *b, wk_val x) {
 }
 
 wk_val wk_build_layer(const wk_builder *b, wk_val x) {
-    wk_val y = norm(b, attention(b, norm(b, x, WK_T_ATTN_NORM, 0)), WK_T_POST_ATTN_NORM, 0);
-    x = op(b, WK_OP_ADD, (wk_val[]){ wanted(b, x, WK_T_O), y }, 2, NULL, WK_T_O);
+    wk_val on = wanted(b, x), all = norm(b, x, WK_T_ATTN_NORM, 0), y = on == x ? all : norm(b, on, WK_T_ATTN_NORM, 0);
+    y = norm(b, attention(b, y, all), WK_T_POST_ATTN_NORM, 0);
+    x = op(b, WK_OP_ADD, (wk_val[]){ on, y }, 2, NULL, WK_T_O);
     y = norm(b, x, WK_T_FFN_NORM, 0);
     y = layer_of(b)->w[WK_T_ROUTER] ? moe(b, y) : mlp(b, y);
     y = norm(b, y, WK_T_POST_FFN_NORM, 0);

@@ -1,5 +1,5 @@
-/* step.c: micro-batches and updates. Everything that is summed is summed in a fixed order: losses row by row, gradients micro-batch
- * by micro-batch, norms parameter by parameter. */
+/* step.c: micro-batches. Everything that is summed is summed in a fixed order: losses row by row, gradients micro-batch by
+ * micro-batch. */
 #include "train/trainer_parts.h"
 #include <math.h>
 #include <string.h>
@@ -101,20 +101,6 @@ static wick_status run(wk_trainer *t, const wk_train_pass *p, const wk_batch *b,
     return isfinite(*loss) ? WICK_OK : wk_fail(WICK_E_NUMERIC, "the loss is %g", *loss);
 }
 
-static void gather(wk_trainer *t) {
-    const wk_train_pass *p = &t->train;
-    for (size_t i = 0; i < t->n_param; i++) {
-        const wk_value *v = p->t.grad[i] >= 0 ? &p->t.g->value[p->t.grad[i]] : NULL;
-        const wk_trained *x = &t->param[i];
-        float *g = t->g + x->at;
-        if (!v) continue;
-        t->m->backend->ops->read(p->plan, p->t.grad[i], 0, v->shape.n, t->row);
-        if (t->pub[i].kind == WK_PARAM_MAGNITUDE)  /* of the gain m / length: d m = d gain / length */
-            for (size_t k = 0; k < x->n; k++) t->row[k] /= x->length[k];
-        for (size_t k = 0; k < x->n; k++) g[k] += t->row[k];
-    }
-}
-
 wick_status wk_trainer_backward(wk_trainer *t, const wk_train_rows *r, double *loss_sum, int64_t *n_label) {
     wk_batch b;
     double loss = 0;
@@ -128,7 +114,7 @@ wick_status wk_trainer_backward(wk_trainer *t, const wk_train_rows *r, double *l
         b.drop_step = t->n_micro;
         st = run(t, &t->train, &b, &loss);
         if (st) return st;
-        gather(t);
+        wk_train_gather(t);
     }
     t->n_micro++;
     t->n_gathered++;
@@ -137,25 +123,13 @@ wick_status wk_trainer_backward(wk_trainer *t, const wk_train_rows *r, double *l
     return WICK_OK;
 }
 
-static void clear(wk_trainer *t) {
-    memset(t->g, 0, t->n * sizeof *t->g);
-    t->n_gathered = 0;
-}
-
-/* Of the gradient as an update would take it, before clipping. */
-static double gathered_norm(const wk_trainer *t) {
-    double sum = 0, by = 1 / (double)t->n_gathered;
-    for (size_t i = 0; i < t->n_param; i++) sum += wk_sum_squares(t->g + t->param[i].at, t->param[i].n);
-    return sqrt(sum) * by;
-}
-
 wick_status wk_trainer_try(wk_trainer *t, const wk_train_rows *r) {
     bool fresh = !t->n_gathered;  /* else the parameters as they are have been through micro-batches already */
     wick_status st = fresh ? wk_trainer_backward(t, r, NULL, NULL) : WICK_OK;
     if (st) return st;
-    double norm = gathered_norm(t);
+    double norm = wk_train_norm(t);
     if (fresh) {
-        clear(t);
+        wk_train_clear(t);
         t->n_micro--;
     }
     return isfinite(norm) ? WICK_OK : wk_fail(WICK_E_NUMERIC, "the gradient's norm is %g", norm);
@@ -179,39 +153,5 @@ wick_status wk_trainer_logits(wk_trainer *t, const wk_train_rows *r, float *out)
     if (!st && b.n_out) st = wk_train_pass_need(t, &t->logits);
     if (!st && b.n_out) st = t->m->backend->ops->run(t->logits.plan, &b, t->kv);
     if (!st && b.n_out) t->m->backend->ops->read(t->logits.plan, t->logits.t.logits, 0, b.n_out, out);
-    return st;
-}
-
-/* ---- updates ---- */
-
-wick_status wk_trained_write(wk_trainer *t, size_t i) {
-    const wk_train_param *p = &t->pub[i];
-    const wk_trained *x = &t->param[i];
-    const float *w = p->w;
-    if (p->kind == WK_PARAM_MAGNITUDE) {
-        for (size_t k = 0; k < x->n; k++) t->row[k] = p->w[k] / x->length[k];
-        w = t->row;
-    }
-    return t->m->backend->ops->weight_write(t->m->backend, x->weight, 0, p->n_row, w);
-}
-
-wick_status wk_trainer_update(wk_trainer *t, double rate, double *grad_norm) {
-    if (!t->n_gathered) return wk_fail(WICK_E_ARG, "an update without a micro-batch before it");
-    if (!isfinite(rate)) return wk_fail(WICK_E_ARG, "a learning rate of %g", rate);
-    double norm = gathered_norm(t), by = 1 / (double)t->n_gathered;
-    if (!isfinite(norm)) {
-        clear(t);
-        return wk_fail(WICK_E_NUMERIC, "the gradient's norm is %g", norm);
-    }
-    float factor = (float)(by * wk_clip_factor(norm, t->o.max_grad_norm));
-    for (size_t i = 0; i < t->n; i++) t->g[i] *= factor;
-    wk_optimizer_step(&t->o.optimizer, rate, ++t->n_update, t->w, t->g, t->m1, t->m2, t->n);
-    clear(t);
-    if (grad_norm) *grad_norm = norm;
-    wick_status st = WICK_OK;
-    for (size_t i = 0; !st && i < t->n_param; i++) {
-        if (t->pub[i].kind == WK_PARAM_MAGNITUDE) st = wk_dora_lengths(t, i);
-        if (!st) st = wk_trained_write(t, i);
-    }
     return st;
 }

@@ -289,8 +289,10 @@ static wick_status alloc_numbers(wk_trainer *t) {
     if (n_moment > 1) t->m2 = wk_alloc_array(t->n, sizeof *t->m2);
     t->of = wk_alloc_array(t->n_param, sizeof *t->of);
     t->row = wk_alloc_array(rows + most, sizeof *t->row);
+    t->square = wk_alloc_array(wk_train_n_square(t->n), sizeof *t->square);
     t->len = wk_alloc_array(4 * rows, sizeof *t->len);
-    if (!t->w || !t->g || (n_moment > 0 && !t->m1) || (n_moment > 1 && !t->m2) || !t->of || !t->row || !t->len)
+    if (!t->w || !t->g || (n_moment > 0 && !t->m1) || (n_moment > 1 && !t->m2) || !t->of || !t->row || !t->square ||
+        !t->len)
         return wk_fail_memory(t->n * sizeof *t->w * (2 + (size_t)n_moment), "the trained parameters");
     t->out_row = t->len + rows;
     t->rope = t->out_row + rows;
@@ -402,6 +404,7 @@ void wk_trainer_free(wk_trainer *t) {
     wk_free(t->page);
     wk_free(t->len);
     wk_free(t->row);
+    wk_free(t->square);
     wk_free(t->dora_row);
     wk_free(t);
 }

@@ -1,5 +1,5 @@
-/* trainer_parts.h: what the trainer's files share: setup (trainer.c), a step (step.c), DoRA's lengths (dora.c), the state of a
- * run (state.c). */
+/* trainer_parts.h: what the trainer's files share: setup (trainer.c), a micro-batch (step.c), an update (update.c), DoRA's lengths
+ * (dora.c), the state of a run (state.c). */
 #ifndef WK_TRAINER_PARTS_H
 #define WK_TRAINER_PARTS_H
 #include "model/train_graph.h"
@@ -31,6 +31,7 @@ struct wk_trainer {
     int32_t *page; size_t cap_page;      /* block table of the present micro-batch */
     int32_t *len, *out_row, *rope, *label;  /* [max_row] each */
     float *row;               /* [max_row], and room for the largest parameter */
+    double *square;           /* [wk_train_n_square(n)] sums of squares of blocks of g */
     float *dora_row;          /* DoRA: [n_thread][dora_col], a row of the adapted weight for each thread; else NULL */
     size_t dora_col;          /* of the widest such weight */
     uint64_t n_update, n_micro;          /* in all; dropout goes by n_micro */
@@ -41,6 +42,14 @@ struct wk_trainer {
 
 /* Makes a pass ready. */
 wick_status wk_train_pass_need(wk_trainer *t, wk_train_pass *p);
+/* Adds the last pass's gradients to g. */
+void wk_train_gather(wk_trainer *t);
+/* Drops what is gathered. */
+void wk_train_clear(wk_trainer *t);
+/* The norm of the gradient as an update would take it, before clipping. Sums of squares are of so many numbers each. */
+double wk_train_norm(wk_trainer *t);
+enum { WK_TRAIN_SQUARE = 4096 };
+static inline size_t wk_train_n_square(size_t n) { return (n + WK_TRAIN_SQUARE - 1) / WK_TRAIN_SQUARE; }
 /* Writes a parameter's present numbers to the backend; a magnitude's as gains, by its lengths. */
 wick_status wk_trained_write(wk_trainer *t, size_t i);
 /* The lengths of W + s B A's rows as they are now, of param[i], a magnitude, which comes after its A and B. Threads share rows.

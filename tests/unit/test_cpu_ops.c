@@ -1,6 +1,6 @@
 /* test_cpu_ops.c: every op of the CPU backend against the reference, for each instruction set that this machine has, on
  * fresh random shapes: odd sizes, tails, tiny and large values. A failure names op, set, threads and seed. */
-#include "backend/cpu/pairs.h"
+#include "backend/cpu/kernels.h"
 #include "base/cpu.h"
 #include "graph/op.h"
 #include "support/lab.h"
@@ -51,6 +51,12 @@ static void make_linear(lab *l, made *m) {
     LAB_OP(l, WK_OP_LINEAR, NULL, x, u);
     LAB_OP(l, WK_OP_LINEAR, NULL, x, v);
 }
+/* bfloat16 with so few inputs that all of a piece's columns are one tile. */
+static void make_thin(lab *l, made *m) {
+    int n_in = lab_pick(&l->rng, 1, 31), n_out = lab_pick(&l->rng, 65, 200);
+    (void)m;
+    LAB_OP(l, WK_OP_LINEAR, NULL, lab_input(l, 1, n_in), lab_matrix(l, WK_BF16, 1, n_out, n_in), lab_vector(l, n_out, 0));
+}
 static void make_lora(lab *l, made *m) {
     m->n_adapter = lab_pick(&l->rng, 0, 3);
     m->rank = lab_one_of(&l->rng, 1, 8, 16, 27, 40, 300);
@@ -92,11 +98,15 @@ static wk_lora_term random_term(lab *l, const made *m) {
                                  : lab_weight(l, WK_F32, 1, m->lora_out, m->lora_in);
     return t;
 }
+/* Rows as they are, or the wanted ones, which are all that the last layer has behind its keys and values. */
+static wk_val all_or_wanted(lab *l, wk_val x, int wanted) { return wanted ? LAB_OP(l, WK_OP_SELECT_ROWS, NULL, x) : x; }
+
 static void make_rope(lab *l, made *m) {
     int hd = lab_pick(&l->rng, 2, 130), half = lab_pick(&l->rng, 1, hd / 2), n_head = lab_pick(&l->rng, 1, 5);
     wk_attr a = { .n_head = n_head, .rot_dim = 2 * half, .mscale = 1.25f };
     m->n_rope = lab_one_of(&l->rng, 1, 1, 2, 3);
-    LAB_OP(l, WK_OP_ROPE, &a, lab_input(l, 1, n_head * hd), lab_vector(l, m->n_rope * half, 0));
+    wk_val x = all_or_wanted(l, lab_input(l, 1, n_head * hd), lab_pick(&l->rng, 0, 1));
+    LAB_OP(l, WK_OP_ROPE, &a, x, lab_vector(l, m->n_rope * half, 0));
 }
 static void make_attention(lab *l, made *m) {
     m->kv_type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_F16, WK_Q8_0);
@@ -108,6 +118,7 @@ static void make_attention(lab *l, made *m) {
                   .cap = (float)lab_one_of(&l->rng, 0, 0, 2), .layer = 1 };
     wk_val q = lab_input(l, 1, a.n_head * a.head_dim), k = lab_input(l, 1, a.n_head_kv * a.head_dim),
            v = lab_input(l, 1, a.n_head_kv * a.head_dim);
+    q = all_or_wanted(l, q, lab_pick(&l->rng, 0, 1));
     LAB_OP(l, WK_OP_ATTENTION, &a, q, k, v, lab_pick(&l->rng, 0, 2) ? WK_NO_VAL : lab_vector(l, a.n_head, 0));
 }
 static void make_glu(lab *l, made *m) {
@@ -130,9 +141,6 @@ static void make_select_rows(lab *l, made *m) {
     (void)m;
     LAB_OP(l, WK_OP_SELECT_ROWS, NULL, lab_input(l, 1, lab_pick(&l->rng, 1, 300)));
 }
-/* Rows as they are, or the wanted ones, which are all that the last layer's experts get. */
-static wk_val all_or_wanted(lab *l, wk_val x, int wanted) { return wanted ? LAB_OP(l, WK_OP_SELECT_ROWS, NULL, x) : x; }
-
 /* All of a layer of experts: gate and up on the row, down on k rows. */
 static void make_experts(lab *l, made *m) {
     int n_expert = lab_pick(&l->rng, 2, 20), k = lab_pick(&l->rng, 1, n_expert < 6 ? n_expert : 6),
@@ -178,11 +186,13 @@ static void back(lab *l, wk_val y, const wk_val *of, int n) {
 static void make_row_grads(lab *l, made *m) {
     int hd = 2 * lab_pick(&l->rng, 1, 40), n_head = lab_pick(&l->rng, 1, 4), d = n_head * hd;
     wk_attr r = { .n_head = n_head, .rot_dim = 2 * lab_pick(&l->rng, 1, hd / 2), .mscale = 1.25f };
-    wk_val x = lab_input(l, 1, d), up = lab_input(l, 1, d), h = LAB_OP(l, WK_OP_ROPE, &r, x, lab_vector(l, r.rot_dim / 2, 0));
+    int first = lab_pick(&l->rng, 0, 1);  /* rows are selected before, or behind */
+    wk_val x = lab_input(l, 1, d), up = lab_input(l, 1, d), freq = lab_vector(l, r.rot_dim / 2, 0);
+    wk_val h = LAB_OP(l, WK_OP_ROPE, &r, all_or_wanted(l, x, first), freq);
     (void)m;
-    h = LAB_OP(l, WK_OP_GLU, &(wk_attr){ .act = (wk_act)lab_pick(&l->rng, 0, 3) }, h, up);
+    h = LAB_OP(l, WK_OP_GLU, &(wk_attr){ .act = (wk_act)lab_pick(&l->rng, 0, 3) }, h, all_or_wanted(l, up, first));
     h = LAB_OP(l, WK_OP_SOFTCAP, &(wk_attr){ .cap = 3 }, h);
-    BACK(l, LAB_OP(l, WK_OP_SELECT_ROWS, NULL, h), x, up);
+    BACK(l, all_or_wanted(l, h, !first), x, up);
 }
 static void make_weight_grads(lab *l, made *m) {
     int d = lab_pick(&l->rng, 1, 150), o = lab_pick(&l->rng, 1, 90);
@@ -198,6 +208,25 @@ static void make_lora_grads(lab *l, made *m) {
     wk_val x = lab_input(l, 1, n_in), A = lab_matrix(l, WK_F32, 1, rank, n_in), B = lab_matrix(l, WK_F32, 1, n_out, rank);
     wk_val base = LAB_OP(l, WK_OP_LINEAR, NULL, x, lab_matrix(l, WK_F32, 1, n_out, n_in));
     BACK(l, LAB_OP(l, WK_OP_LORA, &a, base, x, A, B), x, A, B);
+}
+/* Two of one x. What the second keeps of its A x may lie where the first's y was, which a linear alone reads. */
+static void make_two_lora_grads(lab *l, made *m) {
+    int rank = lab_pick(&l->rng, 1, 40), n_in = lab_pick(&l->rng, 1, 100), n_out = 48, n_last = lab_pick(&l->rng, 1, 100);
+    wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_BF16);
+    wk_attr a[2] = { { .scale = 0.7f, .slot = 1 }, { .scale = 0.9f, .slot = 2 } };
+    m->last_only = true;
+    if (type == WK_BF16) m->tol = 1e-3;
+    wk_val x = lab_input(l, 1, n_in), A[2], B[2], y[2];
+    for (int i = 0; i < 2; i++) {
+        int n = i ? n_last : n_out;
+        A[i] = lab_matrix(l, type, 1, rank, n_in), B[i] = lab_matrix(l, type, 1, n, rank);
+        y[i] = LAB_OP(l, WK_OP_LINEAR, NULL, x, lab_matrix(l, WK_F32, 1, n, n_in));
+        y[i] = LAB_OP(l, WK_OP_LORA, &a[i], y[i], x, A[i], B[i]);
+        if (i == 0) y[i] = LAB_OP(l, WK_OP_LINEAR, NULL, y[i], lab_matrix(l, WK_F32, 1, n_last, n));
+    }
+    wk_val out = LAB_OP(l, WK_OP_ADD, NULL, y[0], y[1]), grads[5];
+    assert_int_equal(wk_graph_backward(l->g, out, seed_for(l, out), (wk_val[]){ x, A[0], B[0], A[1], B[1] }, 5, grads), WICK_OK);
+    for (int i = 0; i < 5; i++) wk_graph_keep(l->g, grads[i]);
 }
 static void make_token_lora_grads(lab *l, made *m) {
     int rank = lab_pick(&l->rng, 1, 40), d = lab_pick(&l->rng, 1, 200);
@@ -223,6 +252,7 @@ static void make_attention_grads(lab *l, made *m) {
     wk_val q = lab_input(l, 1, a.n_head * a.head_dim), k = lab_input(l, 1, a.n_head_kv * a.head_dim),
            v = lab_input(l, 1, a.n_head_kv * a.head_dim);
     wk_val sinks = lab_pick(&l->rng, 0, 2) ? WK_NO_VAL : lab_vector(l, a.n_head, 0);
+    q = all_or_wanted(l, q, lab_pick(&l->rng, 0, 1));
     wk_val y = LAB_OP(l, WK_OP_ATTENTION, &a, q, k, v, sinks);
     if (sinks >= 0) BACK(l, y, q, k, v, sinks);
     else BACK(l, y, q, k, v);
@@ -254,7 +284,7 @@ static void make_gain_grads(lab *l, made *m) {
 static void make_losses(lab *l, made *m) {
     wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_F32, WK_F16, WK_Q4_1, WK_Q8_0);
     int d = wk_dtypes[type].quantised ? 32 * lab_pick(&l->rng, 1, 4) : lab_pick(&l->rng, 1, 130);
-    m->vocab = lab_one_of(&l->rng, 2, 17, 512, 513, 1100);
+    m->vocab = lab_one_of(&l->rng, 2, 17, 512, 513, 1100, 1700);
     wk_attr a = { .smoothing = lab_pick(&l->rng, 0, 1) ? 0.1f : 0, .cap = lab_pick(&l->rng, 0, 2) ? 0 : 2.0f };
     wk_val x = lab_input(l, 1, d), W = lab_matrix(l, type, 1, m->vocab, d),
            h = lab_pick(&l->rng, 0, 3) ? LAB_OP(l, WK_OP_SELECT_ROWS, NULL, x) : x;
@@ -325,7 +355,7 @@ static double rounded(const lab *l, wk_val v) {
     int w = n->op == WK_OP_CROSS_ENTROPY_GRAD ? 2 : n->op == WK_OP_LINEAR_INPUT_GRAD || n->op == WK_OP_EXPERT_INPUT_GRAD ? 1 : -1;
     wk_dtype type = w >= 0 ? g->value[n->in[w]].weight->dtype : WK_F32;
     if (wk_dtypes[type].quantised || type == WK_BF16) return 3e-2;
-    bool by_pairs = (n->op == WK_OP_ATTENTION_GRAD && pairs.mul) || (n->op == WK_OP_ATTENTION && pairs.attend);
+    bool by_pairs = (n->op == WK_OP_ATTENTION_GRAD && pairs.attend_grad) || (n->op == WK_OP_ATTENTION && pairs.attend);
     if (by_pairs && l->kv->shape.dtype != WK_F32) most = 5e-3;
     for (int i = 0; i < n->n_in; i++) most = fmax(most, rounded(l, n->in[i]));
     return most;
@@ -437,8 +467,8 @@ static void check_op(void (*make)(lab *, made *), bool saving) {
 #define TEST(name) static void test_##name(void **state) { (void)state; check_op(make_##name, false); }
 #define GRADS(name) static void test_##name(void **state) { (void)state; check_op(make_##name, true); }
 TEST(embed) TEST(rms_norm) TEST(linear) TEST(lora) TEST(rope) TEST(attention) TEST(glu) TEST(add) TEST(softcap) TEST(select_rows)
-TEST(experts)
-GRADS(grads) GRADS(row_grads) GRADS(weight_grads) GRADS(lora_grads) GRADS(attention_grads) GRADS(losses)
+TEST(experts) TEST(thin)
+GRADS(grads) GRADS(row_grads) GRADS(weight_grads) GRADS(lora_grads) GRADS(two_lora_grads) GRADS(attention_grads) GRADS(losses)
 TEST(sums) GRADS(expert_grads) GRADS(expert_weight_grads) GRADS(gain_grads) GRADS(token_lora_grads) GRADS(dropout_grads)
 
 static void test_refusals(void **state) {
@@ -532,6 +562,46 @@ static void test_unseen(void **state) {
         }
 }
 
+/* Attention's gradient of a sequence of more rows than are made ready at a time, after a short one. Of its four heads three threads
+ * take the last by halves, which changes no bit. */
+static void long_grads(wk_dtype type, int window) {
+    enum { SHORT = 9, LONG = WK_GRAD_SPAN + 70, N = SHORT + LONG, PAGES = LONG / WK_PAGE_LEN + 1, HD = 11 };
+    static const int threads[] = { 0, 1, 3 };
+    lab l[3];
+    int32_t pos[N], seq[N], page[2 * PAGES];
+    wk_attr a = { .head_dim = HD, .n_head = 2, .n_head_kv = 1, .scale = 0.4f, .causal = true, .window = window };
+    for (int i = 0; i < N; i++) seq[i] = i >= SHORT, pos[i] = i >= SHORT ? i - SHORT : i;
+    for (int i = 0; i < 2 * PAGES; i++) page[i] = 2 * PAGES - 1 - i;
+    const wk_batch b = { .n_row = N, .pos = pos, .seq = seq, .page = page, .max_page = PAGES, .n_seq = 2 };
+    for (int k = 0; k < 3; k++) {
+        wk_backend *be = NULL;
+        assert_int_equal(k ? wk_cpu_new(threads[k], &be) : wk_reference_new(true, &be), WICK_OK);
+        lab_new(&l[k], be, true, 3);
+        wk_val q = lab_input(&l[k], 1, 2 * HD), key = lab_input(&l[k], 1, HD), v = lab_input(&l[k], 1, HD);
+        BACK(&l[k], LAB_OP(&l[k], WK_OP_ATTENTION, &a, q, key, v), q, key, v);
+        lab_keep_all(&l[k]);
+        lab_plan(&l[k], N);
+        lab_kv(&l[k], 1, 1, HD, 2 * PAGES, type);
+        lab_fill(&l[k], (lab_rng){ 6, 0 }, N);
+        assert_int_equal(be->ops->run(l[k].plan, &b, l[k].kv), WICK_OK);
+    }
+    for (size_t v = 0; v < l[0].g->n_value; v++) {
+        const wk_value *x = &l[0].g->value[v];
+        if (x->kind != WK_VALUE_RESULT) continue;
+        const float *one = l[1].be->ops->view(l[1].plan, (wk_val)v, 0), *three = l[2].be->ops->view(l[2].plan, (wk_val)v, 0);
+        compare(&l[0], &l[1], (wk_val)v, &b, 1e-5, wk_cpu_name());
+        assert_memory_equal(one, three, (size_t)(N * x->shape.cols) * sizeof *one);
+    }
+    for (int k = 0; k < 3; k++) lab_free(&l[k]);
+}
+static void test_long_attention_grads(void **state) {
+    (void)state;
+    for (int k = 0; sets_use(k); k++) {
+        long_grads(WK_F32, 0);
+        long_grads(WK_F16, 1000);
+    }
+}
+
 /* The k-th allocation fails, for every k: a clean status each time, nothing lost (the sanitizer sees leaks). */
 static void test_failing_allocations(void **state) {
     lab l;
@@ -609,7 +679,8 @@ static uint8_t *run_all(void (*make)(lab *, made *), int n_thread, uint64_t seed
 static void test_threads_change_no_bit(void **state) {
     static void (*const makes[])(lab *, made *) = { make_grads, make_row_grads, make_weight_grads, make_lora_grads,
                                                     make_attention_grads, make_losses, make_expert_grads, make_expert_weight_grads,
-                                                    make_gain_grads, make_token_lora_grads, make_dropout_grads };
+                                                    make_gain_grads, make_token_lora_grads, make_two_lora_grads,
+                                                    make_dropout_grads };
     (void)state;
     for (size_t i = 0; i < sizeof makes / sizeof *makes; i++)
         for (uint64_t seed = 50; seed < 54; seed++) {
@@ -624,6 +695,47 @@ static void test_threads_change_no_bit(void **state) {
             }
             free(one);
         }
+}
+
+/* Losses and dx of more rows than one thread keeps logits of. */
+enum { WIDE_ROWS = 230, WIDE_D = 32, WIDE_VOCAB = 150000 };
+static void wide_losses(int n_thread, float *loss, float *dx) {
+    lab l;
+    lab_rows rows;
+    lab_rng r = { 8, 0 };
+    int32_t label[LAB_ROWS];
+    wk_backend *be = NULL;
+    wk_attr a = { 0 };
+    wk_val grad;
+    assert_int_equal(wk_cpu_new(n_thread, &be), WICK_OK);
+    lab_new(&l, be, true, 8);
+    wk_val x = lab_input(&l, 1, WIDE_D), W = lab_matrix(&l, WK_Q8_0, 1, WIDE_VOCAB, WIDE_D),
+           y = LAB_OP(&l, WK_OP_CROSS_ENTROPY, &a, x, W);
+    assert_int_equal(wk_graph_backward(l.g, y, seed_for(&l, y), &x, 1, &grad), WICK_OK);
+    wk_graph_keep(l.g, y);
+    wk_graph_keep(l.g, grad);
+    lab_plan(&l, WIDE_ROWS);
+    lab_rows_new(&rows, &r, 1);
+    for (int i = 0; i < WIDE_ROWS; i++) {
+        lab_rows_add(&rows, 0, 0);
+        label[i] = i % 7 ? i * 7919 % WIDE_VOCAB : WK_NO_LABEL;
+    }
+    rows.batch.label = label;
+    lab_fill(&l, r, WIDE_ROWS);
+    if (be->ops->run(l.plan, &rows.batch, NULL)) fail_msg("%s", wick_last_error());
+    be->ops->read(l.plan, y, 0, WIDE_ROWS, loss);
+    be->ops->read(l.plan, grad, 0, WIDE_ROWS, dx);
+    lab_free(&l);
+}
+
+/* One thread takes them in turns, three do so at once. */
+static void test_losses_in_turns(void **state) {
+    static float loss[2][WIDE_ROWS], dx[2][WIDE_ROWS * WIDE_D];
+    (void)state;
+    for (int k = 0; k < 2; k++) wide_losses(k ? 3 : 1, loss[k], dx[k]);
+    assert_memory_equal(loss[0], loss[1], sizeof loss[0]);
+    assert_memory_equal(dx[0], dx[1], sizeof dx[0]);
+    assert_true(loss[0][0] == 0 && loss[0][1] > 5 && dx[0][WIDE_D] != 0);
 }
 
 /* An adapter that is trained gives the bits that it will give when served. */
@@ -705,16 +817,19 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_embed),    cmocka_unit_test(test_rms_norm),
         cmocka_unit_test(test_linear),   cmocka_unit_test(test_lora),
+        cmocka_unit_test(test_thin),
         cmocka_unit_test(test_rope),     cmocka_unit_test(test_attention), cmocka_unit_test(test_unseen),
         cmocka_unit_test(test_glu),      cmocka_unit_test(test_add),
         cmocka_unit_test(test_softcap),  cmocka_unit_test(test_select_rows),
         cmocka_unit_test(test_experts),  cmocka_unit_test(test_grads),
         cmocka_unit_test(test_row_grads), cmocka_unit_test(test_weight_grads), cmocka_unit_test(test_lora_grads),
-        cmocka_unit_test(test_attention_grads), cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_attention_grads), cmocka_unit_test(test_long_attention_grads), cmocka_unit_test(test_sums),
         cmocka_unit_test(test_losses), cmocka_unit_test(test_expert_grads),
-        cmocka_unit_test(test_gain_grads), cmocka_unit_test(test_token_lora_grads), cmocka_unit_test(test_dropout_grads),
+        cmocka_unit_test(test_gain_grads), cmocka_unit_test(test_token_lora_grads), cmocka_unit_test(test_two_lora_grads),
+        cmocka_unit_test(test_dropout_grads),
         cmocka_unit_test(test_expert_weight_grads),
-        cmocka_unit_test(test_threads_change_no_bit), cmocka_unit_test(test_trained_as_served),
+        cmocka_unit_test(test_threads_change_no_bit), cmocka_unit_test(test_losses_in_turns),
+        cmocka_unit_test(test_trained_as_served),
         cmocka_unit_test(test_training_refusals),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_failing_allocations),
     };

@@ -217,7 +217,7 @@ enum { MAX_OF = 8, ROWS = 11 };
 typedef struct made {
     wk_val y, of[MAX_OF];
     int n_of, kv_heads, head_dim, vocab;
-    bool drop, sinks;
+    bool drop, sinks, wanted;
 } made;
 typedef struct trial {
     lab l;
@@ -256,6 +256,10 @@ static void make_rope(lab *l, made *m) {
     wk_attr a = { .n_head = 2, .rot_dim = 8, .mscale = 1.25f };
     m->y = LAB_OP(l, WK_OP_ROPE, &a, of(m, lab_input(l, 1, 24)), lab_vector(l, 4, 0));
 }
+static void make_rope_of_wanted(lab *l, made *m) {
+    wk_attr a = { .n_head = 2, .rot_dim = 8, .mscale = 1.25f };
+    m->y = LAB_OP(l, WK_OP_ROPE, &a, LAB_OP(l, WK_OP_SELECT_ROWS, NULL, of(m, lab_input(l, 1, 24))), lab_vector(l, 4, 0));
+}
 static void glu(lab *l, made *m, wk_act act) {
     m->y = LAB_OP(l, WK_OP_GLU, &(wk_attr){ .act = act }, of(m, lab_input(l, 1, 20)), of(m, lab_input(l, 1, 20)));
 }
@@ -291,11 +295,20 @@ static void make_gain(lab *l, made *m) {
 static void attention(lab *l, made *m, wk_attr a) {
     a.n_head = 4, a.n_head_kv = m->kv_heads = 2, a.head_dim = m->head_dim = 6, a.scale = 0.4f, a.layer = 1;
     wk_val q = of(m, lab_input(l, 1, 24)), k = of(m, lab_input(l, 1, 12)), v = of(m, lab_input(l, 1, 12));
+    if (m->wanted) q = LAB_OP(l, WK_OP_SELECT_ROWS, NULL, q);
     m->y = LAB_OP(l, WK_OP_ATTENTION, &a, q, k, v, m->sinks ? of(m, lab_vector(l, 4, 0)) : WK_NO_VAL);
 }
 static void make_sinks(lab *l, made *m) {
     m->sinks = true;
     attention(l, m, (wk_attr){ .causal = true, .window = 3 });
+}
+static void make_wanted(lab *l, made *m) {
+    m->wanted = m->sinks = true;
+    attention(l, m, (wk_attr){ .causal = true, .window = 3 });
+}
+static void make_wanted_both_ways(lab *l, made *m) {
+    m->wanted = true;
+    attention(l, m, (wk_attr){ 0 });
 }
 static void make_causal(lab *l, made *m) { attention(l, m, (wk_attr){ .causal = true }); }
 static void make_window(lab *l, made *m) { attention(l, m, (wk_attr){ .causal = true, .window = 3 }); }
@@ -454,7 +467,7 @@ OP_TEST(lora) OP_TEST(dropped) OP_TEST(rope) OP_TEST(silu) OP_TEST(gelu) OP_TEST
 OP_TEST(select) OP_TEST(embed) OP_TEST(norms) OP_TEST(bias) OP_TEST(causal) OP_TEST(window) OP_TEST(capped) OP_TEST(both_ways)
 OP_TEST(loss) OP_TEST(smooth_loss) OP_TEST(capped_loss) OP_TEST(experts) OP_TEST(normed_experts)
 OP_TEST(clipped) OP_TEST(sinks) OP_TEST(gain) OP_TEST(token_lora) OP_TEST(dropout) OP_TEST(adapted_loss)
-OP_TEST(adapted_capped_loss)
+OP_TEST(adapted_capped_loss) OP_TEST(rope_of_wanted) OP_TEST(wanted) OP_TEST(wanted_both_ways)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -467,7 +480,8 @@ int main(void) {
         cmocka_unit_test(op_loss), cmocka_unit_test(op_smooth_loss), cmocka_unit_test(op_capped_loss), cmocka_unit_test(op_experts),
         cmocka_unit_test(op_normed_experts), cmocka_unit_test(op_clipped), cmocka_unit_test(op_sinks), cmocka_unit_test(op_gain),
         cmocka_unit_test(op_token_lora), cmocka_unit_test(op_dropout), cmocka_unit_test(op_adapted_loss),
-        cmocka_unit_test(op_adapted_capped_loss),
+        cmocka_unit_test(op_adapted_capped_loss), cmocka_unit_test(op_rope_of_wanted), cmocka_unit_test(op_wanted),
+        cmocka_unit_test(op_wanted_both_ways),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -518,6 +518,32 @@ static void longrope_turns_over(void **state) {
     wk_model_free(m);
 }
 
+/* Behind the last layer's keys and values only wanted rows go on: queries, attention, and all that follows. */
+static void wanted_rows(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof causal / sizeof *causal; i++) {
+        char path[100];
+        wk_graph *g;
+        wk_val logits;
+        snprintf(path, sizeof path, "data/models/%s", causal[i].name);
+        wk_model *m = open_model(path, false, 1);
+        bool last = false;
+        if (wk_model_graph(m, false, false, &g, &logits)) fail_msg("%s", wick_last_error());
+        for (size_t k = 0; k < g->n_node; k++) {
+            const wk_node *n = &g->node[k];
+            if (n->op == WK_OP_ATTENTION) {
+                last = n->attr.layer + 1 == m->hp.n_layer;
+                assert_int_equal(g->value[n->in[0]].shape.kind, last ? WK_ROWS_OUT : WK_ROWS_T);
+                assert_int_equal(g->value[n->in[1]].shape.kind, WK_ROWS_T);
+            }
+            if (last) assert_int_equal(g->value[n->out[0]].shape.kind, WK_ROWS_OUT);
+        }
+        assert_true(last);
+        wk_graph_free(g);
+        wk_model_free(m);
+    }
+}
+
 /* What a runner holds grows with the context by the bytes of its keys and values, whatever the batch: nothing is quadratic, and
  * a plan does not know how long a context is. */
 static void long_contexts(void **state) {
@@ -567,7 +593,7 @@ int main(void) {
         cmocka_unit_test(quantised_on_reference), cmocka_unit_test(quantised_on_cpu), cmocka_unit_test(backends_agree),
         cmocka_unit_test(old_spelling), cmocka_unit_test(same_bits), cmocka_unit_test(other_files_same_bits),
         cmocka_unit_test(pages), cmocka_unit_test(long_contexts), cmocka_unit_test(gptq_versions), cmocka_unit_test(longrope),
-        cmocka_unit_test(longrope_turns_over),
+        cmocka_unit_test(longrope_turns_over), cmocka_unit_test(wanted_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

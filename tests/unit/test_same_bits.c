@@ -1,5 +1,6 @@
 /* test_same_bits.c: a result depends on the request alone. A small random decoder (two layers: one sees all, in half of the
- * networks with scores far apart; one has a window, capped scores, sinks and experts; head norms, capped logits, two ropes
+ * networks with scores far apart; one, of the wanted rows alone but for its keys and values, has a window, capped scores, sinks and
+ * experts; head norms, capped logits, two ropes
  * that sequences choose from, adapters) runs sequences mixed at random: rows of several in one pass, in any chunks, on any
  * pages, with 1, 2 or 3 threads, other adapters beside, on keys and values that are kept from earlier mixtures or computed
  * again. Every row's logits equal, byte for byte, those of the row run alone. Nothing is allocated while it runs.
@@ -60,7 +61,8 @@ static wk_val linear(net *n, wk_val x, int rows, int cols, int slot) {
     return slot < 0 ? y : LAB_OP(l, WK_OP_LORA, &lora, y, x);
 }
 
-static wk_val attention(net *n, wk_val x, int layer, wk_val freq) {
+/* Of the rows x to keys and values of all. */
+static wk_val attention(net *n, wk_val x, wk_val all, int layer, wk_val freq) {
     lab *l = &n->l;
     wk_attr norm = { .eps = 1e-5f, .group = HD }, rope = { .rot_dim = HD, .mscale = 1 };
     wk_attr a = { .layer = layer,
@@ -71,8 +73,8 @@ static wk_val attention(net *n, wk_val x, int layer, wk_val freq) {
                   .causal = true,
                   .cap = layer ? 2 : 0,
                   .window = layer ? WINDOW : 0 };
-    wk_val q = linear(n, x, HEADS * HD, D, layer * 4), k = linear(n, x, KV_HEADS * HD, D, -1),
-           v = linear(n, x, KV_HEADS * HD, D, layer * 4 + 1);
+    wk_val q = linear(n, x, HEADS * HD, D, layer * 4), k = linear(n, all, KV_HEADS * HD, D, -1),
+           v = linear(n, all, KV_HEADS * HD, D, layer * 4 + 1);
     q = LAB_OP(l, WK_OP_RMS_NORM, &norm, q, lab_vector(l, HD, 1));
     rope.n_head = HEADS;
     q = LAB_OP(l, WK_OP_ROPE, &rope, q, freq);
@@ -112,11 +114,12 @@ static void net_new(net *n, int type, wk_dtype kv_type, int n_thread, int max_ro
     wk_val freq = lab_vector(l, N_ROPE * HD / 2, 0.3f), e = matrix(n, 1, VOCAB, D);
     wk_val x = LAB_OP(l, WK_OP_EMBED, &embed, e);
     for (int layer = 0; layer < 2; layer++) {
-        x = LAB_OP(l, WK_OP_ADD, NULL, x, attention(n, LAB_OP(l, WK_OP_RMS_NORM, &norm, x, lab_vector(l, D, 1)), layer, freq));
-        wk_val h = LAB_OP(l, WK_OP_RMS_NORM, &norm, x, lab_vector(l, D, 1));
+        wk_val w = lab_vector(l, D, 1), all = LAB_OP(l, WK_OP_RMS_NORM, &norm, x, w), h = all;
+        if (layer) x = LAB_OP(l, WK_OP_SELECT_ROWS, NULL, x), h = LAB_OP(l, WK_OP_RMS_NORM, &norm, x, w);
+        x = LAB_OP(l, WK_OP_ADD, NULL, x, attention(n, h, all, layer, freq));
+        h = LAB_OP(l, WK_OP_RMS_NORM, &norm, x, lab_vector(l, D, 1));
         x = LAB_OP(l, WK_OP_ADD, NULL, x, layer ? experts(n, h) : dense(n, h));
     }
-    x = LAB_OP(l, WK_OP_SELECT_ROWS, NULL, x);
     x = LAB_OP(l, WK_OP_LINEAR, NULL, LAB_OP(l, WK_OP_RMS_NORM, &norm, x, lab_vector(l, D, 1)), e);  /* tied */
     n->logits = LAB_OP(l, WK_OP_SOFTCAP, &cap, x);
     wk_graph_keep(l->g, n->logits);

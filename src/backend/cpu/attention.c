@@ -59,7 +59,7 @@ static void (*attend_tile(const wk_cpu_plan *p))(const wk_attn_tile *, const wk_
 static void attend_heads(const wk_step *s, const wk_cpu_plan *p, const wk_attn_room *room, const wk_row_tile *tile, int64_t h0,
                          int64_t h1) {
     const wk_attr *a = &s->node->attr;
-    const wk_batch *b = p->batch;
+    const wk_row_order *o = &p->order[wk_order_of(s->shape_in)];
     int64_t group = a->n_head / a->n_head_kv, hd = a->head_dim, most = WK_TILE_ROWS / tile->n;
     for (int64_t h = h0, next; h < h1; h = next) {
         next = h / group * group + group;  /* the end of this KV head's */
@@ -69,9 +69,9 @@ static void attend_heads(const wk_step *s, const wk_cpu_plan *p, const wk_attn_r
             .attr = a, .q = wk_in(p, s, 0) + h * hd, .y = wk_out(p, s, 0) + h * hd,
             .sink = s->weight ? s->weight->vec + h : NULL,
             .lse = s->node->n_out > 1 ? wk_out(p, s, 1) + h : NULL, .ldq = s->shape_out.cols, .ldlse = a->n_head,
-            .row = p->order + tile->first, .pos = b->pos, .n_row = tile->n, .n_head = (int)(next - h), .n_key = tile->n_key,
+            .row = o->row + tile->first, .pos = o->pos, .n_row = tile->n, .n_head = (int)(next - h), .n_key = tile->n_key,
             .kv = block_of(p, a, h / group, 0), .page_bytes = p->kv->page_bytes, .v_at = p->kv->block.n_bytes,
-            .page = b->page + (int64_t)b->seq[p->order[tile->first]] * b->max_page, .block = p->kv->block,
+            .page = p->batch->page + (int64_t)tile->seq * p->batch->max_page, .block = p->kv->block,
         };
         attend_tile(p)(&at, room);
     }
@@ -80,17 +80,18 @@ static void attend_heads(const wk_step *s, const wk_cpu_plan *p, const wk_attn_r
 static void attend(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     const wk_attr *a = &s->node->attr;
     wk_attn_room room = room_of(p, t, a->head_dim);
-    int64_t group = a->n_head / a->n_head_kv, n = (int64_t)p->n_tile * a->n_head_kv;
+    const wk_row_order *o = &p->order[wk_order_of(s->shape_in)];
+    int64_t group = a->n_head / a->n_head_kv, n = (int64_t)o->n_tile * a->n_head_kv;
     if (n < 4 * t->n || p->mode & WK_MODE_ONE) {  /* of one row the plan counts on a share of heads */
         int64_t from, to;
         wk_team_share(t, a->n_head, 1, &from, &to);
-        for (int i = 0; i < p->n_tile; i++) attend_heads(s, p, &room, &p->tile[i], from, to);
+        for (int i = 0; i < o->n_tile; i++) attend_heads(s, p, &room, &o->tile[i], from, to);
         return;
     }
     atomic_int *taken = &p->taken[s->node - p->base.graph->node];
     for (int64_t i; (i = n - 1 - atomic_fetch_add_explicit(taken, 1, memory_order_relaxed)) >= 0;) {  /* the dear ones first */
         int64_t h = i % a->n_head_kv * group;
-        attend_heads(s, p, &room, &p->tile[i / a->n_head_kv], h, h + group);
+        attend_heads(s, p, &room, &o->tile[i / a->n_head_kv], h, h + group);
     }
 }
 

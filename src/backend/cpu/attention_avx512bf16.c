@@ -1,5 +1,5 @@
-/* attention_avx512bf16.c: attention by products of pairs of bfloat16, of which AMD's cores make twice as many as of float32; empty
- * elsewhere. Intel's make half as many; those with AMX take float32's (linear_amx.c gives none). */
+/* attention_avx512bf16.c: attention and its gradient by products of pairs of bfloat16, of which AMD's cores make twice as many as
+ * of float32; empty elsewhere. Intel's make half as many; those with AMX take float32's (linear_amx.c gives none). */
 #include "backend/cpu/pairs.h"
 #if defined(__x86_64__)
 #define WK_SIMD_AVX512
@@ -9,7 +9,9 @@
 #include "backend/cpu/simd.h"
 #include <math.h>
 #include "backend/cpu/attention_body.h"
+#include "backend/cpu/attention_grad_body.h"
 
 void wk_attend_avx512bf16(const wk_attn_tile *t, const wk_attn_room *room) { attend(t, room); }
+void wk_attend_grad_avx512bf16(const wk_attn_grad *t, const wk_attn_grad_room *room) { attend_grad(t, room); }
 WK_SIMD_END
 #endif

@@ -13,6 +13,8 @@ INLINE operand operand_all(const float *p) { return vu_all((const uint32_t *)(co
 INLINE vf multiply_add(operand a, operand b, vf c) { return vf_dot_pairs(a, b, c); }
 /* Numbers of a left side, from place i of a row on. */
 INLINE void put_left(float *row, int64_t i, vf v) { vf_to_bf16((uint16_t *)(void *)row + i, v); }
+/* Operands of a right side, from PER of its rows. */
+INLINE void put_right(float *to, const vf *row) { vu_store((uint32_t *)(void *)to, vu_pairs(row[0], row[1])); }
 #else
 enum { PER = 1 };
 typedef vf operand;
@@ -20,6 +22,7 @@ INLINE operand operand_load(const float *p) { return vf_load(p); }
 INLINE operand operand_all(const float *p) { return vf_set(*p); }
 INLINE vf multiply_add(operand a, operand b, vf c) { return vf_fma(a, b, c); }
 INLINE void put_left(float *row, int64_t i, vf v) { vf_store(row + i, v); }
+INLINE void put_right(float *to, const vf *row) { vf_store(to, row[0]); }
 #endif
 
 /* Where a product's right side comes from: operands that were unpacked (float32: as it is stored), or a block of the cache. */
@@ -208,11 +211,11 @@ static void unpack_any(source from, const right *b, int64_t k0, int64_t k1, int6
     else unpack(PLAIN, b, k0, k1, n, out, ldo);
 }
 
-/* What a row at pos sees of the block that starts at position base. */
-INLINE span visible(const wk_attn_tile *t, int64_t pos, int64_t base) {
-    span s = { 0, t->n_key - base };
-    if (t->attr->causal && s.hi > pos + 1 - base) s.hi = pos + 1 - base;
-    if (t->attr->window) s.lo = pos - t->attr->window + 1 - base;
+/* What a row at pos sees of the block that starts at position base, of a sequence's n_key positions. */
+INLINE span visible(const wk_attr *a, int64_t n_key, int64_t pos, int64_t base) {
+    span s = { 0, n_key - base };
+    if (a->causal && s.hi > pos + 1 - base) s.hi = pos + 1 - base;
+    if (a->window) s.lo = pos - a->window + 1 - base;
     if (s.lo < 0) s.lo = 0;
     if (s.hi > WK_PAGE_LEN) s.hi = WK_PAGE_LEN;
     return s;
@@ -280,7 +283,7 @@ typedef struct opened { source k_from, v_from; right k, v; } opened;
 static span look(const wk_attn_tile *t, int64_t b, span *seen) {
     span any = { WK_PAGE_LEN, 0 };
     for (int64_t i = 0; i < t->n_row; i++) {
-        span s = visible(t, t->pos[t->row[i]], b * WK_PAGE_LEN);
+        span s = visible(t->attr, t->n_key, t->pos[t->row[i]], b * WK_PAGE_LEN);
         for (int64_t h = 0; h < t->n_head; h++) *seen++ = s;
         if (s.lo >= s.hi) continue;
         if (any.lo > s.lo) any.lo = s.lo;

@@ -1,197 +1,311 @@
 /* attention_grad_body.h: attention's gradient for one sequence and one query head, compiled once per instruction set, after
  * attention_body.h. Dao et al. 2022, algorithm 4: key blocks outside, query tiles inside; weights are made again from the
  * saved log-sum-exp. A block's dk and dv gather over query tiles in order, dq over blocks in order, whoever else runs.
- * Load: five products of a tile of 48 query rows, a block of 64 positions and head_dim, where the forward pass has two. */
+ * Where the processor multiplies pairs of bfloat16 (WK_SIMD_BF16), all that products take is rounded to them; sums stay float32.
+ * Load: five products of a tile of 48 query rows, a block of 64 positions and head_dim, where the forward pass has two. What
+ * belongs to rows alone is made ready once for all blocks. */
 
-/* C[n_m][n_n] (+)= A^T B: A [n_k][lda], B [n_k][ldb], n_n in vectors. */
-INLINE void turned_tile(const int mr, const int nv, bool keep, int64_t n_k, const float *a, int64_t lda, const float *b,
-                        int64_t ldb, float *c, int64_t ldc) {
+/* C[n_m][n_n] (+)= A B over n_k operands, each element one chain in order of k. A's [m][k] is at m * a_m + k * a_k; n_n in VW */
+typedef struct product {
+    int64_t n_m, n_n, n_k;
+    const float *a; int64_t a_m, a_k;
+    const float *b; int64_t ldb;
+    float *c; int64_t ldc;
+    bool add;
+} product;
+
+INLINE void product_tile(const product *p, int64_t m, int64_t n, const int mr, const int nv) {
+    const int64_t a_m = p->a_m, a_k = p->a_k, n_k = p->n_k, ldb = p->ldb, ldc = p->ldc;
+    const bool add = p->add;
+    const float *a = p->a + m * a_m, *b = p->b + n;
+    float *c = p->c + m * ldc + n;
     vf acc[TILE_M][TILE_N];
     WK_UNROLL
-    for (int m = 0; m < mr; m++) {
+    for (int i = 0; i < mr; i++) {
         WK_UNROLL
-        for (int j = 0; j < nv; j++) acc[m][j] = keep ? vf_load(c + m * ldc + j * VW) : vf_zero();
+        for (int j = 0; j < nv; j++) acc[i][j] = add ? vf_load(c + i * ldc + j * VW) : vf_zero();
     }
-    for (int64_t k = 0; k < n_k; k++) {
-        vf w[TILE_N];
+    for (int64_t k = 0; k < n_k; k++, a += a_k, b += ldb) {
+        operand w[TILE_N];
         WK_UNROLL
-        for (int j = 0; j < nv; j++) w[j] = vf_load(b + k * ldb + j * VW);
+        for (int j = 0; j < nv; j++) w[j] = operand_load(b + j * VW);
         WK_UNROLL
-        for (int m = 0; m < mr; m++) {
+        for (int i = 0; i < mr; i++) {
+            operand x = operand_all(a + i * a_m);
             WK_UNROLL
-            for (int j = 0; j < nv; j++) acc[m][j] = vf_fma(vf_set(a[k * lda + m]), w[j], acc[m][j]);
+            for (int j = 0; j < nv; j++) acc[i][j] = multiply_add(x, w[j], acc[i][j]);
         }
     }
     WK_UNROLL
-    for (int m = 0; m < mr; m++) {
+    for (int i = 0; i < mr; i++) {
         WK_UNROLL
-        for (int j = 0; j < nv; j++) vf_store(c + m * ldc + j * VW, acc[m][j]);
+        for (int j = 0; j < nv; j++) vf_store(c + i * ldc + j * VW, acc[i][j]);
     }
 }
-static void multiply_turned(int64_t n_m, int64_t n_n, bool keep, int64_t n_k, const float *a, int64_t lda, const float *b,
-                            int64_t ldb, float *c, int64_t ldc) {
+INLINE void product_columns(const product *p, int64_t n, const int nv) {
+    int64_t m = 0;
+    for (; m + TILE_M <= p->n_m; m += TILE_M) product_tile(p, m, n, TILE_M, nv);
+    for (; m + 4 <= p->n_m; m += 4) product_tile(p, m, n, 4, nv);
+    for (; m < p->n_m; m++) product_tile(p, m, n, 1, nv);
+}
+static void product_of(const product *p) {
     int64_t n = 0;
-    for (; n + TILE_N * VW <= n_n; n += TILE_N * VW) {
-        int64_t m = 0;
-        for (; m + 4 <= n_m; m += 4) turned_tile(4, TILE_N, keep, n_k, a + m, lda, b + n, ldb, c + m * ldc + n, ldc);
-        for (; m < n_m; m++) turned_tile(1, TILE_N, keep, n_k, a + m, lda, b + n, ldb, c + m * ldc + n, ldc);
-    }
-    for (; n < n_n; n += VW) {
-        int64_t m = 0;
-        for (; m + 4 <= n_m; m += 4) turned_tile(4, 1, keep, n_k, a + m, lda, b + n, ldb, c + m * ldc + n, ldc);
-        for (; m < n_m; m++) turned_tile(1, 1, keep, n_k, a + m, lda, b + n, ldb, c + m * ldc + n, ldc);
-    }
+    for (; n + TILE_N * VW <= p->n_n; n += TILE_N * VW) product_columns(p, n, TILE_N);
+    int64_t left = (p->n_n - n) / VW;
+    if (left == 3) product_columns(p, n, TILE_N > 3 ? 3 : 1);
+    if (left == 2) product_columns(p, n, TILE_N > 2 ? 2 : 1);
+    if (left == 1) product_columns(p, n, 1);
 }
 
-/* C[n_m][n_n] (+)= sum over n_k rows of A[k][m] B[k][n], rows in blocks of 64, each summed by itself: gradients of weights. */
-static void cross(int64_t n_m, int64_t n_n, bool add, int64_t n_k, const float *a, int64_t lda, const float *b, int64_t ldb,
-                  float *c, int64_t ldc) {
-    enum { ROWS = 64, COLS = TILE_N * VW };
-    float sum[4 * COLS], last[ROWS * VW];
-    for (int64_t k = 0; k < n_k || k == 0; k += ROWS) {
-        int64_t rows = n_k - k < ROWS ? n_k - k : ROWS, whole = n_n / VW * VW;
-        if (whole < n_n)
-            for (int64_t i = 0; i < rows; i++) vf_store(last + i * VW, vf_load_n(b + (k + i) * ldb + whole, n_n - whole));
-        for (int64_t n = 0; n < n_n; n += COLS) {
-            int64_t cols = n_n - n < COLS ? n_n - n : COLS, full = cols / VW * VW;
-            for (int64_t m = 0; m < n_m; m += 4) {
-                int64_t r = n_m - m < 4 ? n_m - m : 4;
-                multiply_turned(r, full, false, rows, a + k * lda + m, lda, b + k * ldb + n, ldb, sum, COLS);
-                if (full < cols) multiply_turned(r, VW, false, rows, a + k * lda + m, lda, last, VW, sum + full, COLS);
-                for (int64_t i = 0; i < r; i++)
-                    for (int64_t j = 0; j < cols; j += VW) {
-                        float *to = c + (m + i) * ldc + n + j;
-                        vf v = vf_load(sum + i * COLS + j);
-                        put(to, k || add ? get(to, cols - j) + v : v, cols - j);
-                    }
+/* out[j][i] = in[i][j] of four bytes each, rows and columns in sixteens. */
+static void turn(int64_t rows, int64_t cols, const float *in, int64_t ldi, float *out, int64_t ldo) {
+    for (int64_t r = 0; r < rows; r += VW)
+        for (int64_t c = 0; c < cols; c += VW) {
+            vf x[VW], y[VW];
+            WK_UNROLL
+            for (int i = 0; i < VW; i++) x[i] = vf_load(in + (r + i) * ldi + c);
+            WK_UNROLL
+            for (int far = 1; far < VW; far *= 2) {
+                WK_UNROLL
+                for (int i = 0; i < VW / 2; i++) {
+                    y[2 * i] = vf_zip_low(x[i], x[i + VW / 2]);
+                    y[2 * i + 1] = vf_zip_high(x[i], x[i + VW / 2]);
+                }
+                memcpy(x, y, sizeof x);
             }
+            WK_UNROLL
+            for (int i = 0; i < VW; i++) vf_store(out + (c + i) * ldo + r, x[i]);
         }
-    }
 }
 
-/* A block's keys and values as the two sides of the products need them. Positions that nobody holds are zeros. */
+/* A block's keys and values as the two sides of the products need them. Of its positions n are held; the others are zeros. */
+INLINE void unpack_for_grad(const source keys, const source values, const right *k, const right *v, int64_t n, int64_t hd,
+                            const wk_attn_grad_room *room) {
+    int64_t pad = (hd + 15) / 16 * 16, half = (pad / PER + 15) / 16 * 16;
+    for (int64_t i = 0; i < pad; i += PER)
+        for (int64_t j = 0; j < WK_PAGE_LEN; j += VW) {
+            vf x[PER];
+            for (int e = 0; e < PER; e++) {
+                vi held = vi_count() + (int32_t)j < (int32_t)(i + e < hd ? n : 0);
+                x[e] = vf_select(held, fetch(keys, k, i + e < hd ? i + e : 0, j), vf_zero());
+                put_left(room->rows + (i + e) * (WK_PAGE_LEN / PER), j, x[e]);
+            }
+            put_right(room->k_turned + i / PER * WK_PAGE_LEN + j, x);
+        }
+    turn(pad, WK_PAGE_LEN / PER, room->rows, WK_PAGE_LEN / PER, room->k, pad);
+    memset(room->rows, 0, (size_t)(WK_PAGE_LEN * half) * sizeof *room->rows);
+    for (int64_t j = 0; j < n; j++)
+        for (int64_t i = 0; i < hd; i += VW) put_left(room->rows + j * half, i, fetch_n(values, v, j, i, hd - i));
+    turn(WK_PAGE_LEN, half, room->rows, half, room->v_turned, WK_PAGE_LEN);
+}
 static void unpack_block(const wk_attn_grad *t, const wk_attn_grad_room *room, int64_t b) {
-    int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16, n = t->n_key - b * WK_PAGE_LEN;
+    int64_t hd = t->attr->head_dim, n = t->n_key - b * WK_PAGE_LEN;
     const uint8_t *block = t->kv + (size_t)t->page[b] * t->page_bytes;
     right k = keys_of(&t->block, block), v = values_of(&t->block, block + t->v_at);
-    source keys_from = t->block.dtype == WK_F16 ? F16 : t->block.dtype == WK_Q8_0 ? Q8_KEYS : PLAIN;
     if (n > WK_PAGE_LEN) n = WK_PAGE_LEN;
-    memset(room->v_turned, 0, (size_t)hd * WK_PAGE_LEN * sizeof(float));
-    memset(room->k, 0, (size_t)pad * WK_PAGE_LEN * sizeof(float));
-    unpack_any(keys_from, &k, 0, hd, WK_PAGE_LEN, room->k_turned, WK_PAGE_LEN);
-    unpack_any(keys_from == Q8_KEYS ? Q8_VALUES : keys_from, &v, 0, n, hd, room->v, pad);
-    for (int64_t j = 0; j < n; j++)
-        for (int64_t i = 0; i < hd; i++) {
-            room->k[j * pad + i] = room->k_turned[i * WK_PAGE_LEN + j];
-            room->v_turned[i * WK_PAGE_LEN + j] = room->v[j * pad + i];
+    if (t->block.dtype == WK_F16) unpack_for_grad(F16, F16, &k, &v, n, hd, room);
+    else if (t->block.dtype == WK_Q8_0) unpack_for_grad(Q8_KEYS, Q8_VALUES, &k, &v, n, hd, room);
+    else unpack_for_grad(PLAIN, PLAIN, &k, &v, n, hd, room);
+}
+
+/* Rows of the sequence that are ready in the room, and what queries were multiplied with. Where tanh does not come between, scores
+ * are in units of log2, as in the forward pass. */
+typedef struct ready { int64_t first, n; float unit; } ready;
+
+/* Sums of dq over a half of the blocks. */
+INLINE float *dq_of(const wk_attn_grad_room *room, int half, int64_t pad) { return room->dq + half * room->n_row * pad; }
+
+/* Asks for row r of `ld` numbers, of which n are wanted: rows are too short, and too far from each other, for the processor to see
+ * which is next. */
+INLINE void ask_for(const float *x, int64_t ld, int64_t r, int64_t n) {
+    for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(x + r * ld + i);
+}
+enum { AHEAD = 8 };  /* rows */
+
+static ready take_rows(const wk_attn_grad *t, const wk_attn_grad_room *room, int64_t first) {
+    int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16, left = t->n_row - first;
+    ready rows = { first, left < room->n_row ? left : room->n_row, t->attr->cap > 0 ? 1 : LOG2_E };
+    float factor = t->attr->scale * rows.unit;
+    for (int64_t r = 0; r < rows.n; r += PER) {
+        const float *q[PER], *g[PER], *y[PER];
+        vf sum[PER];
+        for (int e = 0; e < PER; e++) {
+            int64_t i = r + e < rows.n ? r + e : rows.n - 1, row = t->row[first + i];
+            if (i + AHEAD < rows.n) {
+                int64_t next = t->row[first + i + AHEAD];
+                ask_for(t->q, t->ldq, next, hd);
+                ask_for(t->g, t->ldq, next, hd);
+                ask_for(t->y, t->ldq, next, hd);
+            }
+            q[e] = t->q + row * t->ldq;
+            g[e] = t->g + row * t->ldq;
+            y[e] = t->y + row * t->ldq;
+            sum[e] = vf_zero();
+            room->lse[r + e] = t->lse[row * t->ldlse] * LOG2_E;
         }
-    for (int64_t i = 0; n < WK_PAGE_LEN && i < hd; i++)
-        memset(room->k_turned + i * WK_PAGE_LEN + n, 0, (size_t)(WK_PAGE_LEN - n) * sizeof(float));
-    if (!room->pairs.mul) return;
-    room->pairs.rows(room->k, pad, WK_PAGE_LEN, pad, room->k_rows);
-    room->pairs.rows(room->v_turned, WK_PAGE_LEN, hd, WK_PAGE_LEN, room->vt_rows);
-    room->pairs.rows(room->k_turned, WK_PAGE_LEN, hd, WK_PAGE_LEN, room->kt_rows);
+        for (int64_t i = 0; i < pad; i += VW) {
+            vf qs[PER], gs[PER];
+            for (int e = 0; e < PER; e++) {
+                qs[e] = i < hd ? get(q[e] + i, hd - i) * factor : vf_zero();
+                gs[e] = i < hd ? get(g[e] + i, hd - i) : vf_zero();
+                if (i < hd) sum[e] = vf_fma(gs[e], get(y[e] + i, hd - i), sum[e]);
+                put_left(room->q + (r + e) * (pad / PER), i, qs[e]);
+                put_left(room->g + (r + e) * (pad / PER), i, gs[e]);
+            }
+            put_right(room->q_rows + r / PER * pad + i, qs);
+            put_right(room->g_rows + r / PER * pad + i, gs);
+        }
+        for (int e = 0; e < PER; e++) room->gy[r + e] = vf_sum(sum[e]);
+    }
+    for (int half = 0; half < 2; half++)
+        if (t->halves >> half & 1) memset(dq_of(room, half, pad), 0, (size_t)((rows.n + 1) / 2 * 2 * pad) * sizeof(float));
+    return rows;
 }
 
-/* Scores q k^T of n rows, or gradients of their weights g v^T: out [n][block]. */
-static void times_turned(const wk_attn_grad_room *room, int64_t hd, int64_t pad, int64_t n, const float *rows, const float *turned,
-                         const uint32_t *pairs, float *out) {
-    const right plain = { .at = turned, .ld = WK_PAGE_LEN };
-    if (!room->pairs.mul) {
-        multiply(PLAIN, n, WK_PAGE_LEN, NULL, hd, rows, pad, &plain, out, WK_PAGE_LEN);
-        return;
-    }
-    room->pairs.round(rows, n * pad, room->rows16);
-    room->pairs.mul(n, WK_PAGE_LEN, false, (hd + 1) / 2, (const uint32_t *)(const void *)room->rows16, pad / 2, 1, pairs,
-                    WK_PAGE_LEN, out, WK_PAGE_LEN);
-}
-
-/* dv (+)= p^T g, dk (+)= ds^T q; then q = ds k. */
-static void grad_of_operands(const wk_attn_grad_room *room, int64_t hd, int64_t pad, int64_t n, bool first) {
-    const wk_pair_fns *f = &room->pairs;
-    const right keys = { .at = room->k, .ld = pad };
-    if (!f->mul) {
-        multiply_turned(WK_PAGE_LEN, pad, !first, n, room->p, WK_PAGE_LEN, room->g, pad, room->dv, pad);
-        multiply_turned(WK_PAGE_LEN, pad, !first, n, room->ds, WK_PAGE_LEN, room->q, pad, room->dk, pad);
-        multiply(PLAIN, n, up(hd), NULL, WK_PAGE_LEN, room->ds, WK_PAGE_LEN, &keys, room->q, pad);
-        return;
-    }
-    f->rows(room->p, WK_PAGE_LEN, n, WK_PAGE_LEN, room->p_rows);
-    f->rows(room->ds, WK_PAGE_LEN, n, WK_PAGE_LEN, room->ds_rows);
-    f->rows(room->g, pad, n, pad, room->g_rows);
-    f->rows(room->q, pad, n, pad, room->q_rows);
-    f->round(room->ds, n * WK_PAGE_LEN, room->ds16);
-    f->mul(WK_PAGE_LEN, pad, !first, (n + 1) / 2, room->p_rows, 1, WK_PAGE_LEN, room->g_rows, pad, room->dv, pad);
-    f->mul(WK_PAGE_LEN, pad, !first, (n + 1) / 2, room->ds_rows, 1, WK_PAGE_LEN, room->q_rows, pad, room->dk, pad);
-    f->mul(n, pad, false, WK_PAGE_LEN / 2, (const uint32_t *)(const void *)room->ds16, WK_PAGE_LEN / 2, 1, room->k_rows, pad,
-           room->q, pad);
-}
-
-/* Rows [r0, r0 + n) of the sequence against the block that is unpacked. */
-static void grad_tile_of_rows(const wk_attn_grad *t, const wk_attn_grad_room *room, int64_t b, int64_t r0, int64_t n, bool first) {
-    const wk_attr *a = t->attr;
-    int64_t hd = a->head_dim, pad = (hd + 15) / 16 * 16;
-    for (int64_t i = 0; i < n; i++) {
-        int64_t row = t->row[r0 + i];
-        memset(room->q + i * pad + hd, 0, (size_t)(pad - hd) * sizeof(float));
-        memset(room->g + i * pad + hd, 0, (size_t)(pad - hd) * sizeof(float));
-        scale(a->scale, t->q + row * t->ldq, hd, room->q + i * pad);
-        memcpy(room->g + i * pad, t->g + row * t->ldq, (size_t)hd * sizeof(float));
-    }
-    times_turned(room, hd, pad, n, room->q, room->k_turned, room->kt_rows, room->p);
-    times_turned(room, hd, pad, n, room->g, room->v_turned, room->vt_rows, room->ds);
-    for (int64_t i = 0; i < n; i++) {
-        int64_t row = t->row[r0 + i], base = b * WK_PAGE_LEN, pos = t->pos[row], lo = 0, hi = t->n_key - base;
-        float lse = t->lse[row * t->ldlse], d = dot(t->g + row * t->ldq, t->y + row * t->ldq, NULL, hd);
-        if (a->causal && hi > pos + 1 - base) hi = pos + 1 - base;
-        if (a->window && lo < pos - a->window + 1 - base) lo = pos - a->window + 1 - base;
-        for (int64_t j = 0; j < WK_PAGE_LEN; j += VW) {
-            float *p = room->p + i * WK_PAGE_LEN + j, *ds = room->ds + i * WK_PAGE_LEN + j;
-            vi lane = vi_count() + (int32_t)j;
-            vi seen = (lane >= (int32_t)lo) & (lane < (int32_t)hi);
-            vf s = vf_load(p), slope = vf_set(1);
-            if (a->cap > 0) {
-                vf capped = vf_tanh(s / a->cap);
-                s = capped * a->cap;
+/* Scores of PER rows, from row i of the tile and row r of the room on, become weights, and gradients of weights those of scores, as
+ * products take them, of the block's first `cols` positions. all: the rows see the whole block, and no score is capped. */
+INLINE void weigh_rows(const wk_attn_grad_room *room, int64_t i, int64_t r, const span *seen, int64_t cols, float cap,
+                       const bool all) {
+    float *p = room->p + i * WK_PAGE_LEN, *ds = room->ds + i * WK_PAGE_LEN, *ds_left = room->ds_left + i * (WK_PAGE_LEN / PER);
+    for (int64_t j = 0; j < cols; j += VW) {
+        vf weight[PER], grad[PER];
+        WK_UNROLL
+        for (int e = 0; e < PER; e++) {
+            vf s = vf_load(p + e * WK_PAGE_LEN + j), slope = vf_set(1);
+            if (!all && cap > 0) {
+                vf capped = vf_tanh(s / cap);
+                s = capped * (cap * LOG2_E);
                 slope = 1.0f - capped * capped;
             }
-            vf weight = vf_select(seen, vf_exp(s - lse), vf_zero());
-            vf_store(p, weight);
-            vf_store(ds, weight * (vf_load(ds) - d) * slope);
+            weight[e] = vf_exp2(s - room->lse[r + e]);
+            if (!all) {
+                vi lane = vi_count() + (int32_t)j;
+                weight[e] = vf_select((lane >= (int32_t)seen[e].lo) & (lane < (int32_t)seen[e].hi), weight[e], vf_zero());
+            }
+            grad[e] = weight[e] * (vf_load(ds + e * WK_PAGE_LEN + j) - room->gy[r + e]);
+            if (!all) grad[e] *= slope;
+            if (PER > 1) put_left(ds_left + e * (WK_PAGE_LEN / PER), j, grad[e]);
         }
+        put_right(p + j, weight);  /* in their place: operand k of the tile is at row PER * k */
+        put_right(ds + j, grad);
     }
-    grad_of_operands(room, hd, pad, n, first);
-    for (int64_t i = 0; i < n; i++) axpy(a->scale, room->q + i * pad, hd, t->dq + t->row[r0 + i] * t->ldq);
 }
 
-/* The rows [*from, *to) that may see keys of block b; positions follow each other. */
+/* What row r of the room sees of block b; the partner of a last row sees nothing. */
+INLINE span seen_by(const wk_attn_grad *t, const ready *rows, int64_t r, int64_t b) {
+    if (r >= rows->n) return (span){ 0, 0 };
+    return visible(t->attr, t->n_key, t->pos[t->row[rows->first + r]], b * WK_PAGE_LEN);
+}
+
+/* Scores of n rows, from row i of the tile that begins at r, and their gradients, of the block's first `cols` positions. */
+static void weigh_tile(const wk_attn_grad *t, const wk_attn_grad_room *room, const ready *rows, int64_t b, int64_t r, int64_t i,
+                       int64_t n, int64_t cols) {
+    for (int64_t end = i + n; i < end; i += PER) {
+        span seen[PER];
+        bool all = !(t->attr->cap > 0);
+        for (int64_t e = 0; e < PER; e++) {
+            seen[e] = seen_by(t, rows, r + i + e, b);
+            all = all && seen[e].lo == 0 && seen[e].hi == WK_PAGE_LEN;
+        }
+        if (all) weigh_rows(room, i, r + i, seen, WK_PAGE_LEN, 0, true);
+        else weigh_rows(room, i, r + i, seen, cols, t->attr->cap, false);
+    }
+}
+
+/* Rows [r, r + n) of the room against the block that is unpacked. Where some do not see its end, sixteen rows at a time leave out
+ * the sixteens of positions that none of them sees. */
+static void grad_of_tile(const wk_attn_grad *t, const wk_attn_grad_room *room, const ready *rows, int64_t b, int64_t r, int64_t n,
+                         bool first) {
+    enum { BLOCK = WK_PAGE_LEN, PART = 16 };
+    int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16, left = pad / PER, n_k = (hd + PER - 1) / PER, done = 0;
+    bool whole = seen_by(t, rows, r, b).hi == BLOCK;
+    const float *q = room->q_rows + r / PER * pad, *g = room->g_rows + r / PER * pad;
+    float *dq = dq_of(room, wk_grad_half(b), pad) + r * pad;
+    n = (n + PER - 1) / PER * PER;
+    int64_t step = whole ? n : PART, seen_from[BLOCK / PART] = { n, n, n, n };  /* the first row that sees any of 16 positions */
+    for (int64_t i = 0; i < n; i += step) {
+        int64_t m = n - i < step ? n - i : step, last = r + i + m < rows->n ? r + i + m : rows->n;
+        int64_t cols = (seen_by(t, rows, last - 1, b).hi + PART - 1) / PART * PART;
+        const float *q_left = room->q + (r + i) * left, *g_left = room->g + (r + i) * left;
+        float *p = room->p + i * BLOCK, *ds = room->ds + i * BLOCK, *ds_left = room->ds_left + i * (BLOCK / PER);
+        for (; done < cols; done += PART) seen_from[done / PART] = i;
+        product_of(&(product){ m, cols, n_k, q_left, left, 1, room->k_turned, BLOCK, p, BLOCK, false });
+        product_of(&(product){ m, cols, n_k, g_left, left, 1, room->v_turned, BLOCK, ds, BLOCK, false });
+        weigh_tile(t, room, rows, b, r, i, m, cols);
+        product_of(&(product){ m, up(hd), cols / PER, ds_left, BLOCK / PER, 1, room->k, pad, dq + i * pad, pad, true });
+    }
+    step = whole ? BLOCK : PART;
+    for (int64_t j = 0; j < BLOCK; j += step) {
+        int64_t i = seen_from[j / PART], at = i * BLOCK + j, to = j * pad, rest = (n - i) / PER;
+        product_of(&(product){ step, up(hd), rest, room->p + at, 1, PER * BLOCK, g + i * left, pad, room->dv + to, pad, !first });
+        product_of(&(product){ step, up(hd), rest, room->ds + at, 1, PER * BLOCK, q + i * left, pad, room->dk + to, pad, !first });
+    }
+}
+
+/* The rows [*from, *to) that may see keys of block b; positions ascend. */
 static void rows_of_block(const wk_attn_grad *t, int64_t b, int64_t *from, int64_t *to) {
-    int64_t begin = b * WK_PAGE_LEN - t->pos[t->row[0]], end = begin + WK_PAGE_LEN + t->attr->window - 1;
-    *from = t->attr->causal && begin > 0 ? begin : 0;
-    *to = t->attr->window && end < t->n_row ? end : t->n_row;
+    int64_t begin = b * WK_PAGE_LEN, end = begin + WK_PAGE_LEN + t->attr->window - 1;
+    *from = 0;
+    *to = t->n_row;
+    while (t->attr->causal && *from < *to && t->pos[t->row[*from]] < begin) ++*from;
+    while (t->attr->window && *from < *to && t->pos[t->row[*to - 1]] >= end) --*to;
+}
+
+/* n numbers of a row times s. */
+INLINE void copy_scaled(float s, const float *x, int64_t n, float *y) {
+    for (int64_t i = 0; i < n; i += VW) put(y + i, get(x + i, n - i) * s, n - i);
+}
+
+/* dk and dv of block b's keys that belong to this pass, from the room or back to it. */
+static void keep_block(const wk_attn_grad *t, const wk_attn_grad_room *room, int64_t b, float unit, bool back) {
+    int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16;
+    for (int64_t j = 0; j < WK_PAGE_LEN; j++) {
+        int64_t r = b * WK_PAGE_LEN + j - t->first_key;
+        if (r < 0 || r >= t->n_key_row) continue;
+        float *dk = t->dk + t->key_row[r] * t->ldk, *dv = t->dv + t->key_row[r] * t->ldk;
+        if (r + AHEAD < t->n_key_row) {
+            ask_for(t->dk, t->ldk, t->key_row[r + AHEAD], hd);
+            ask_for(t->dv, t->ldk, t->key_row[r + AHEAD], hd);
+        }
+        if (back) {
+            copy_scaled(unit, dk, hd, room->dk + j * pad);
+            copy_scaled(1, dv, hd, room->dv + j * pad);
+        } else {
+            copy_scaled(1 / unit, room->dk + j * pad, hd, dk);
+            copy_scaled(1, room->dv + j * pad, hd, dv);
+        }
+    }
 }
 
 static void attend_grad(const wk_attn_grad *t, const wk_attn_grad_room *room) {
-    int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16, first_pos = t->pos[t->row[0]];
-    for (int64_t r = 0; r < t->n_row; r++) memset(t->dq + t->row[r] * t->ldq, 0, (size_t)hd * sizeof(float));
-    for (int64_t b = 0; b * WK_PAGE_LEN < t->n_key; b++) {
-        int64_t from, to;
-        if (wk_grad_half(b) != t->half) continue;
-        rows_of_block(t, b, &from, &to);
-        if (from < to) unpack_block(t, room, b);
-        for (int64_t r = from; r < to; r += WK_GRAD_ROWS)
-            grad_tile_of_rows(t, room, b, r, to - r < WK_GRAD_ROWS ? to - r : WK_GRAD_ROWS, r == from);
-        for (int64_t j = 0; j < WK_PAGE_LEN; j++) {  /* keys of this pass; nobody may have seen them */
-            int64_t r = b * WK_PAGE_LEN + j - first_pos;
-            if (r < 0 || r >= t->n_row) continue;
-            float *dk = t->dk + t->row[r] * t->ldk, *dv = t->dv + t->row[r] * t->ldk;
-            if (from < to) {
-                memcpy(dk, room->dk + j * pad, (size_t)hd * sizeof *dk);
-                memcpy(dv, room->dv + j * pad, (size_t)hd * sizeof *dv);
-            } else {
-                memset(dk, 0, (size_t)hd * sizeof *dk);
-                memset(dv, 0, (size_t)hd * sizeof *dv);
+    int64_t hd = t->attr->head_dim, pad = (hd + 15) / 16 * 16;
+    for (int64_t at = 0; at == 0 || at < t->n_row; at += room->n_row) {
+        const ready rows = take_rows(t, room, at);
+        for (int64_t b = 0; b * WK_PAGE_LEN < t->n_key; b++) {
+            int64_t from, to;
+            if (!(t->halves >> wk_grad_half(b) & 1)) continue;
+            rows_of_block(t, b, &from, &to);
+            bool begun = from < at;
+            if (from >= to && at == 0) {  /* keys that nobody sees */
+                memset(room->dk, 0, (size_t)(WK_PAGE_LEN * pad) * sizeof *room->dk);
+                memset(room->dv, 0, (size_t)(WK_PAGE_LEN * pad) * sizeof *room->dv);
+                keep_block(t, room, b, rows.unit, false);
             }
+            from = begun ? 0 : (from - at) / PER * PER;
+            to = to - at < rows.n ? to - at : rows.n;
+            if (from >= to) continue;
+            unpack_block(t, room, b);
+            if (begun) keep_block(t, room, b, rows.unit, true);
+            for (int64_t r = from; r < to; r += WK_GRAD_ROWS)
+                grad_of_tile(t, room, &rows, b, r, to - r < WK_GRAD_ROWS ? to - r : WK_GRAD_ROWS, r == from && !begun);
+            keep_block(t, room, b, rows.unit, false);
+        }
+        for (int64_t r = 0; r < rows.n; r++) {
+            const float *dq[2] = { dq_of(room, 0, pad) + r * pad, dq_of(room, 1, pad) + r * pad };
+            float *to = t->dq + t->row[at + r] * t->ldq, s = t->attr->scale;
+            if (r + AHEAD < rows.n) ask_for(t->dq, t->ldq, t->row[at + r + AHEAD], hd);
+            if (t->halves < 3) copy_scaled(s, dq[t->halves - 1], hd, to);
+            else for (int64_t i = 0; i < hd; i += VW) put(to + i, get(dq[0] + i, hd - i) * s + get(dq[1] + i, hd - i) * s, hd - i);
         }
     }
 }

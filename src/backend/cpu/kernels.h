@@ -34,7 +34,7 @@ typedef struct wk_attn_tile {
     const float *q; float *y; float *lse;  /* first query head's column of row 0; lse NULL: not asked for */
     int64_t ldq, ldlse;
     const float *sink;                     /* [n_head] of the tile's heads; NULL: none */
-    const int32_t *row, *pos;              /* [n_row] rows of the batch and [T] positions */
+    const int32_t *row, *pos;              /* [n_row] rows of q, and positions by these */
     int n_row, n_head, n_key;              /* n_key: positions that the sequence holds */
     const uint8_t *kv;                     /* this layer's keys of this KV head in page 0 */
     size_t page_bytes, v_at;               /* from page to page, from keys to values */
@@ -42,34 +42,39 @@ typedef struct wk_attn_tile {
     wk_kv_block block;
 } wk_attn_tile;
 
-/* One sequence and one query head, for the gradient. Pointers are at row 0 of the batch. */
+/* One sequence and one query head, for the gradient. Pointers are at row 0. */
 typedef struct wk_attn_grad {
     const wk_attr *attr;
-    const float *g, *q, *y, *lse; float *dq;   /* [T][ldq]; lse [T][ldlse] */
+    const float *g, *q, *y, *lse; float *dq;   /* [rows of q][ldq]; lse [rows of q][ldlse] */
     float *dk, *dv;                            /* [T][ldk]: this query head's share */
     int64_t ldq, ldlse, ldk;
-    const int32_t *row, *pos;                  /* the sequence's rows, in order of position, without gaps */
-    int n_row, n_key;
-    int half;                                  /* blocks of keys that are looked at: those of this wk_grad_half() */
+    const int32_t *row, *pos; int n_row;       /* the sequence's rows of q, in order of position, and positions by row */
+    const int32_t *key_row; int n_key_row;     /* the batch's rows of it: of positions from first_key on, without gaps */
+    int first_key, n_key;
+    int halves;                                /* blocks of keys that are looked at: bit wk_grad_half(); of both dq is added */
     const uint8_t *kv; size_t page_bytes, v_at; const int32_t *page; wk_kv_block block;  /* as in wk_attn_tile */
 } wk_attn_grad;
 
-enum { WK_GRAD_ROWS = 48 };
+enum {
+    WK_GRAD_ROWS = 48,    /* query rows of a tile */
+    WK_GRAD_SPAN = 1024,  /* rows that are made ready at a time; few sequences are longer, and heads of 256 take 4 MB of room */
+};
 /* Which half a block of keys belongs to: under a causal mask either has as many pairs of rows and keys, 0 + 3 = 1 + 2. */
 static inline int wk_grad_half(int64_t block) { return (int)((block + 1) / 2 % 2); }
 
-/* One thread's room for it; a tile has WK_GRAD_ROWS rows, a block WK_PAGE_LEN positions. */
+/* One thread's room for it; a tile has WK_GRAD_ROWS rows, a block WK_PAGE_LEN positions. What products take is float32, or pairs of
+ * bfloat16 in one float's place: of columns where a row is on their left side, of rows where it is on their right. per: 1, 2. */
 typedef struct wk_attn_grad_room {
-    float *q, *g;                    /* [tile][pad] */
-    float *p, *ds;                   /* [tile][block]: weights, gradients of scores */
-    float *k, *v, *dk, *dv;          /* [block][pad] */
-    float *k_turned, *v_turned;      /* [head_dim][block] */
-    /* Where keys are not float32 and the processor multiplies pairs of bfloat16, all products take numbers rounded to it, in pairs
-     * of columns or of rows. */
-    wk_pair_fns pairs;               /* NULL: float32 */
-    uint16_t *rows16, *ds16;         /* q or g, ds */
-    uint32_t *g_rows, *q_rows, *p_rows, *ds_rows;  /* [tile / 2][pad or block] */
-    uint32_t *k_rows, *kt_rows, *vt_rows;          /* [block / 2][pad]; of k_turned and v_turned, [(head_dim + 1) / 2][block] */
+    int64_t n_row;                   /* rows that are made ready at a time: even */
+    float *q, *g;                    /* [n_row][pad / per] */
+    float *q_rows, *g_rows;          /* [n_row / per][pad]; of float32 q and g once more */
+    float *dq;                       /* [2][n_row][pad]: of either half of the blocks */
+    float *lse, *gy;                 /* [n_row]: log-sum-exp in units of log2, g . y */
+    float *k, *k_turned, *v_turned;  /* [block / per][pad], [pad / per][block] twice, rows in sixteens */
+    float *rows;                     /* a block before it is turned */
+    float *dk, *dv;                  /* [block][pad] */
+    float *p, *ds;                   /* [tile][block]: weights, gradients of scores; in their place then, as right sides */
+    float *ds_left;                  /* [tile][block / per]; of float32 ds once more */
 } wk_attn_grad_room;
 
 /* What a row's loss needs of its logits, taken in tile by tile: largest, sum of e^(z - largest), sum of z. */

@@ -11,6 +11,7 @@
 #include "backend/cpu/kv_body.h"
 #include "backend/cpu/rows_grad_body.h"
 #include "backend/cpu/attention_grad_body.h"
+#include "backend/cpu/cross_body.h"
 
 const wk_kernels wk_kernels_avx512 = {
     .need = WK_CPU_AVX2 | WK_CPU_AVX512,

@@ -35,7 +35,7 @@ static wk_linear_set choose(unsigned have) {
         if (s->few) f.few = s->few;
         if (s->grad) f.grad = s->grad, f.grad_thin = s->grad_thin;
         if (s->turn_bytes) f.turn_bytes = s->turn_bytes, f.turn_floats = s->turn_floats;
-        if (s->pairs.mul) f.pairs = s->pairs;
+        if (s->pairs.attend) f.pairs = s->pairs;
     }
     return f;
 }
@@ -110,7 +110,8 @@ static int64_t even_step(int64_t n_k, int64_t n, int64_t unit) { return ((n_k + 
 static void thin_rows(const wk_linear_set *f, const wk_packed *w, const void *act, int64_t act_ld, int64_t n_row, int64_t o0,
                       int64_t o1, float *y, int64_t ldy, const float *bias, bool add) {
     wk_tile t = { .first = !add, .act_ld = act_ld, .n_row = n_row, .x16 = act, .y = y, .ldy = ldy, .n_col = (int)(o1 - o0),
-                  .bias = bias, .n_k = (int)w->n_held, .pair = { (const uint16_t *)(const void *)w->code + o0 * w->n_held } };
+                  .bias = bias ? bias + o0 : NULL, .n_k = (int)w->n_held,
+                  .pair = { (const uint16_t *)(const void *)w->code + o0 * w->n_held } };
     f->mul_thin(&t);
 }
 

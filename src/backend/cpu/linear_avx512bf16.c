@@ -115,57 +115,9 @@ BF16 static void mul_thin(const wk_tile *t) {
     }
 }
 
-/* ---- products of float32 numbers, rounded ---- */
-
-BF16 static void pair_rows(const float *a, int64_t lda, int64_t n_k, int64_t n, uint32_t *out) {
-    for (int64_t k = 0; k < n_k; k += 2, out += n)
-        for (int64_t i = 0; i < n; i += 16) {
-            __m512 odd = k + 1 < n_k ? _mm512_loadu_ps(a + (k + 1) * lda + i) : _mm512_setzero_ps();
-            __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(a + k * lda + i)));
-            __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(odd));
-            _mm512_storeu_si512(out + i, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
-        }
-}
-
-typedef struct pair_product { int64_t n_k; const uint32_t *a; int64_t a_m, a_k; const uint32_t *b; int64_t ldb; float *c;
-                              int64_t ldc; bool add; } pair_product;
-
-/* MR rows from m on, NV vectors of columns from n on. */
-BF16_PART void pair_tile(const pair_product *p, int64_t m, int64_t n, const int MR, const int NV) {
-    const uint32_t *a = p->a + m * p->a_m, *b = p->b + n;
-    float *c = p->c + m * p->ldc + n;
-    __m512 sum[6][4];
-    UNROLL for (int i = 0; i < MR; i++)
-        UNROLL for (int j = 0; j < NV; j++)
-        sum[i][j] = p->add ? _mm512_loadu_ps(c + i * p->ldc + 16 * j) : _mm512_setzero_ps();
-    for (int64_t k = 0; k < p->n_k; k++, a += p->a_k, b += p->ldb) {
-        __m512bh w[4];
-        UNROLL for (int j = 0; j < NV; j++) w[j] = (__m512bh)_mm512_loadu_si512(b + 16 * j);
-        UNROLL for (int i = 0; i < MR; i++) {
-            __m512bh v = (__m512bh)_mm512_set1_epi32((int32_t)a[i * p->a_m]);
-            UNROLL for (int j = 0; j < NV; j++) sum[i][j] = _mm512_dpbf16_ps(sum[i][j], w[j], v);
-        }
-    }
-    UNROLL for (int i = 0; i < MR; i++)
-        UNROLL for (int j = 0; j < NV; j++) _mm512_storeu_ps(c + i * p->ldc + 16 * j, sum[i][j]);
-}
-BF16_PART void pair_columns(const pair_product *p, int64_t n_m, int64_t n, const int NV) {
-    int64_t m = 0;
-    for (; n_m - m >= 6; m += 6) pair_tile(p, m, n, 6, NV);
-    if (n_m - m >= 4) pair_tile(p, m, n, 4, NV), m += 4;
-    for (; m < n_m; m++) pair_tile(p, m, n, 1, NV);
-}
-BF16 static void mul_pairs(int64_t n_m, int64_t n_n, bool add, int64_t n_k, const uint32_t *a, int64_t a_m, int64_t a_k,
-                           const uint32_t *b, int64_t ldb, float *c, int64_t ldc) {
-    pair_product p = { n_k, a, a_m, a_k, b, ldb, c, ldc, add };
-    int64_t n = 0;
-    for (; n_n - n >= 64; n += 64) pair_columns(&p, n_m, n, 4);
-    for (; n < n_n; n += 16) pair_columns(&p, n_m, n, 1);
-}
-
 const wk_linear_set wk_linear_avx512bf16 = {
     .need = WK_CPU_AVX2 | WK_CPU_AVX512 | WK_CPU_AVX512_VNNI | WK_CPU_AVX512_BF16, .name = "avx512-bf16",
     .round_bf16 = round_bf16, .mul_bf16 = mul_bf16, .mul_thin = mul_thin, .pair_inputs = 2048,
-    .pairs = { round_bf16, pair_rows, mul_pairs, wk_attend_avx512bf16 },
+    .pairs = { wk_attend_avx512bf16, wk_attend_grad_avx512bf16 },
 };
 #endif

@@ -52,7 +52,7 @@ static float *y_of(const part *x, int64_t i) { return wk_out(x->p, x->s, 0) + (x
 static const float *x_of(const part *x) { return wk_in_or_copy(x->p, x->s, x->t, 1) + x->r * x->s->lora_in; }
 static bool by_token(const part *x) { return x->s->node->in[1] < 0; }
 static int64_t row_of(const wk_cpu_plan *p, const wk_step *s, int64_t i) {
-    return s->shape_out.kind == WK_ROWS_OUT ? p->batch->out_row[i] : i;
+    return wk_batch_row(p->batch, s->shape_out.kind, i);
 }
 static int32_t token_of(const part *x, int64_t i) { return x->p->batch->token[row_of(x->p, x->s, x->r + i)]; }
 

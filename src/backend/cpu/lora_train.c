@@ -68,12 +68,9 @@ static void lower_by_token(wk_lowering *l, const wk_node *n, int64_t rank) {
     else wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_NONE, 0);
 }
 
-/* The step belongs to the lora, or to the linear before it. */
-static const wk_node *lora_of(const wk_step *s) { return s->node->op == WK_OP_LORA ? s->node : s->node + 1; }
-
 /* mid, and what B is multiplied with, by rows. */
 static void mids(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
-    const wk_node *node = lora_of(s);
+    const wk_node *node = s->node;
     const wk_packed *a = matrix(p, node->in[2]), *b = matrix(p, node->in[3]);
     int64_t rank = wk_packed_n_out(a), n_in = wk_packed_n_in(a), from, to;
     lora_room room = room_of(p, t, n_in, wk_packed_n_out(b));
@@ -103,13 +100,14 @@ static void add_b(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     if (from < to) wk_linear_add(b, wk_slot_at(p, s->slot), wk_act_bytes(b, 1), rows, from, to, wk_out(p, s, 0), n_out);
 }
 
-/* The slot with what B is multiplied with, which a step of the node being lowered makes; -1: none. x: the slot where x is ready
+/* The slot with what the B of node k, a lora, is multiplied with, which a step makes; -1: no memory. x: the slot where x is ready
  * for A; -1: nowhere. */
-static int lower_mids(wk_lowering *l, const wk_node *lora, int x, int64_t until) {
+static int lower_mids(wk_lowering *l, int64_t k, int x) {
+    const wk_node *lora = &l->g->node[k];
     const wk_cpu_weight *a = (const wk_cpu_weight *)l->g->value[lora->in[2]].weight;
     const wk_cpu_weight *b = (const wk_cpu_weight *)l->g->value[lora->in[3]].weight;
-    int slot = wk_lower_slot(l, wk_act_bytes(b->mat[0], l->p->base.max_rows), until);
-    wk_step *s = wk_lower_step(l, mids);
+    int slot = wk_lower_slot(l, wk_act_bytes(b->mat[0], l->p->base.max_rows), k);
+    wk_step *s = wk_lower_step_ahead(l, k, mids);
     if (!s) return -1;
     s->slot = x;
     s->slot2 = slot;
@@ -131,26 +129,30 @@ static bool has_matrices(const wk_lowering *l, const wk_node *lora) {
     return true;
 }
 
+/* Is node k the lora of a linear of x, and can what it makes of A be made at once? */
+static bool can_be_ahead(const wk_lowering *l, int64_t k, wk_val x) {
+    const wk_node *n = &l->g->node[k], *linear = n - 1;
+    return n->op == WK_OP_LORA && linear->op == WK_OP_LINEAR && n->in[0] == linear->out[0] && n->in[1] == x && linear->in[0] == x &&
+           has_matrices(l, n) && (n->n_out < 2 || wk_lower_is_free(l, n->out[1], k));
+}
+
 void wk_lower_lora_ahead(wk_lowering *l, const wk_node *linear) {
-    const wk_node *next = linear + 1;
-    if (l->k + 1 < (int64_t)l->g->n_node && next->op == WK_OP_LORA && next->in[0] == linear->out[0] &&
-        next->in[1] == linear->in[0] && has_matrices(l, next)) {
-        const wk_cpu_weight *a = (const wk_cpu_weight *)l->g->value[next->in[2]].weight;
-        lower_mids(l, next, wk_lower_made_ready(l, a), l->k + 1);
+    for (int64_t k = l->k + 1; !l->status && k < (int64_t)l->g->n_node; k++) {
+        const wk_node *n = &l->g->node[k];
+        if (!can_be_ahead(l, k, linear->in[0]) || wk_lower_find(l, n->out[0], WK_READY_MIDS) >= 0) continue;
+        lower_mids(l, k, wk_lower_made_ready(l, (const wk_cpu_weight *)l->g->value[n->in[2]].weight));
     }
 }
 
 void wk_lower_lora_trained(wk_lowering *l, const wk_node *n) {
     const wk_cpu_weight *a = wk_lower_matrix(l, 2), *b = wk_lower_matrix(l, 3);
-    int slot = -1;
     if (!a || !b) return;
     if (n->in[1] < 0) {
         lower_by_token(l, n, b->base.n_col);
         return;
     }
-    for (size_t i = 0; i < l->p->n_ready; i++)
-        if (l->p->ready[i].x == n->out[0] && l->p->ready[i].kind == WK_READY_MIDS) slot = l->p->ready[i].slot;
-    if (slot < 0) slot = lower_mids(l, n, -1, l->k);
+    int slot = wk_lower_find(l, n->out[0], WK_READY_MIDS);
+    if (slot < 0) slot = lower_mids(l, l->k, -1);
     wk_step *s = wk_lower_step(l, add_b);
     if (!s) return;
     s->slot = slot;

@@ -1,8 +1,11 @@
 /* loss.c: the steps of cross_entropy and its gradients. Logits are made for a tile of rows and outputs, used, and forgotten;
- * gradients make them again. Threads divide rows (outputs, for the weight's gradient), and each row goes through the outputs in
- * tiles of a fixed size. Load: three products with the output projection a training step, a fifth of a small model's work.
+ * gradients make them again. Load: three products with the output projection a training step, a fifth of a small model's work.
  *
- * Where gradients are rounded anyway, and no adapter or cap comes between, two do: the loss keeps e^(z - top) of some
+ * The loss goes through the outputs in parts, always the same, and threads share out tiles of rows times parts: each meeting of the
+ * two expands weights, so the fewer the better where few rows have labels. What parts leave is added up in order. Gradients that
+ * make logits again go by rows (outputs, for the weight's), each row through the outputs in tiles of a fixed size.
+ *
+ * Where gradients are rounded anyway, and no adapter or cap comes between, two products do: the loss keeps e^(z - top) of some
  * rows' logits in bfloat16, and when it knows their sum makes those rows' dx for a gradient of 1, which the gradient scales. */
 #include "backend/cpu/plan.h"
 #include <math.h>
@@ -10,7 +13,9 @@
 
 enum { TILE_ROWS = 256, TILE_OUTPUTS = 384 };  /* 384 kB of logits: they stay in L2 */
 
-enum { KEPT_BYTES = 32 << 20, LEAST_KEPT = 96 };  /* of a thread; with fewer rows weights are turned too often for it to pay */
+enum { KEPT_BYTES = 32 << 20, LEAST_KEPT = 96 };  /* a thread; with fewer rows weights are turned too often for it to pay */
+
+enum { PARTS = 4 };
 
 /* A thread's room: an operand of TILE_ROWS rows, then logits [TILE_ROWS][TILE_OUTPUTS], their gradients prepared, then
  * s A x [TILE_ROWS][rank]. */
@@ -48,104 +53,151 @@ static void logits(const wk_step *s, const wk_cpu_plan *p, const loss_room *room
 /* The label of row r of x, which has the wanted rows or all; WK_NO_LABEL: none. */
 static int32_t label_of(const wk_cpu_plan *p, wk_shape x, int64_t r) {
     const wk_batch *b = p->batch;
-    return b->label ? b->label[x.kind == WK_ROWS_OUT ? b->out_row[r] : r] : WK_NO_LABEL;
+    return b->label ? b->label[wk_batch_row(b, x.kind, r)] : WK_NO_LABEL;
 }
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-/* The size of equal tiles of n rows, of at most `most`. */
-static int64_t even_share(int64_t n, int64_t most) {
-    int64_t tiles = (n + most - 1) / most;
-    return (n + tiles - 1) / tiles;
-}
-
-static float *kept_dx(const wk_step *s, const wk_cpu_plan *p) { return (float *)(void *)(p->mem + p->slot[s->slot].at); }
-
-/* Logits of a tile of s->n rows, by tiles of outputs: e^(z - top) [tile][rows][width up to 32], top [tile][rows]. */
-typedef struct kept { uint16_t *e; float *top; } kept;
 
 static int64_t n_tile(int64_t n_out) { return (n_out + TILE_OUTPUTS - 1) / TILE_OUTPUTS; }
+static int64_t n_part(int64_t n_out) { return least(n_tile(n_out), PARTS); }
+
+/* Tiles of rows that n rows are cut into: as few as there can be, times parts even between threads. */
+static int64_t n_row_tile(int64_t n, int64_t parts, int n_thread) {
+    int64_t tiles = (n + TILE_ROWS - 1) / TILE_ROWS;
+    while (tiles * parts % n_thread) tiles++;
+    return tiles;
+}
+
+/* What a part of a row's logits leaves; own: the label's logit, 0 in other parts. */
+typedef struct score { wk_logit_sum sum; float own; } score;
+
+static score *scores(const wk_step *s, const wk_cpu_plan *p, int64_t part) {
+    return (score *)(void *)wk_slot_at(p, s->slot2) + part * p->base.max_rows;
+}
+static size_t score_bytes(const wk_cpu_plan *p) { return wk_bytes3(PARTS, p->base.max_rows, sizeof(score)); }
+
+/* dx of a part, [max_rows][d]. */
+static float *kept_dx(const wk_step *s, const wk_cpu_plan *p, int64_t part, int64_t d) {
+    return (float *)(void *)wk_slot_at(p, s->slot) + part * p->base.max_rows * d;
+}
+
+/* Rows [r, r + n), of those from `first` on that are worked on at a time, and tiles of outputs [from, to). */
+typedef struct item { int64_t first, r, n, part, from, to; } item;
+
+/* Kept logits of s->n rows at most: a tile of rows has, by tiles of outputs, e^(z - top) [rows][width up to 32] and top [rows].
+ * They lie behind the scores. */
+typedef struct kept { uint16_t *e; float *top; } kept;
 static size_t kept_bytes(int64_t rows, int64_t n_out) {
     return wk_bytes3(rows, n_tile(n_out), TILE_OUTPUTS * sizeof(uint16_t) + sizeof(float));
 }
-/* In the room's place for an adapter's operand, which there is none of. */
-static kept kept_of(const wk_step *s, const loss_room *room) {
-    size_t n = s->n * (size_t)n_tile(s->weight->base.n_row) * TILE_OUTPUTS;
-    return (kept){ (uint16_t *)(void *)room->mid, (float *)(void *)((uint16_t *)(void *)room->mid + n) };
+static kept kept_of(const wk_step *s, const wk_cpu_plan *p, const item *x, int64_t tile) {
+    int64_t tiles = n_tile(s->weight->base.n_row), at = (x->r - x->first) * tiles + tile * x->n;
+    uint16_t *e = (uint16_t *)(void *)(wk_slot_at(p, s->slot2) + score_bytes(p));
+    float *top = (float *)(void *)(e + (int64_t)s->n * tiles * TILE_OUTPUTS);
+    return (kept){ e + at * TILE_OUTPUTS, top + at };
 }
 
-/* Keeps n rows' logits of the tile that begins at output o. */
-static void keep(const wk_step *s, const wk_cpu_plan *p, const loss_room *room, const wk_logit_sum *sum, int64_t n, int64_t o,
-                 int64_t end) {
-    kept to = kept_of(s, room);
-    int64_t at = o / TILE_OUTPUTS * (int64_t)s->n;
-    for (int64_t i = 0; i < n; i++) {
-        to.top[at + i] = sum[i].top;
-        p->kernels->logits_grad(0, sum[i].top, 1, 0, room->z + i * TILE_OUTPUTS, end - o);
+/* Logits' sums of the item's rows, and perhaps the logits. */
+static void score_item(const wk_step *s, const wk_cpu_plan *p, const loss_room *room, const item *x) {
+    int64_t n_out = s->weight->base.n_row;
+    score *row = scores(s, p, x->part) + x->r;
+    for (int64_t i = 0; i < x->n; i++) row[i] = (score){ { -INFINITY, 0, 0 }, 0 };
+    prepare(s, p, room, 0, 2, x->r, x->n);
+    for (int64_t k = x->from; k < x->to; k++) {
+        int64_t o = k * TILE_OUTPUTS, end = least(n_out, o + TILE_OUTPUTS);
+        kept to = s->slot < 0 ? (kept){ 0 } : kept_of(s, p, x, k);
+        logits(s, p, room, 2, x->n, o, end);
+        for (int64_t i = 0; i < x->n; i++) {
+            float *z = room->z + i * TILE_OUTPUTS;
+            int32_t label = label_of(p, s->shape_in, x->r + i);
+            p->kernels->add_logits(s->node->attr.cap, z, end - o, &row[i].sum);
+            if (label >= o && label < end) row[i].own = z[label - o];
+            if (to.e) p->kernels->logits_grad(0, to.top[i] = row[i].sum.top, 1, 0, z, end - o);
+        }
+        if (to.e) wk_round_rows(room->z, TILE_OUTPUTS, x->n, end - o, to.e);
     }
-    wk_round_rows(room->z, TILE_OUTPUTS, n, end - o, to.e + at * TILE_OUTPUTS);
 }
 
-/* dx [n, d] of rows from r on, whose logits were kept, for a gradient of 1 of each loss. */
-static void grads_of_kept(const wk_step *s, const wk_cpu_plan *p, const loss_room *room, const float *lse, int64_t r, int64_t n,
-                          float *dx) {
+/* dx of rows whose logits were kept, by the item's outputs, for a gradient of 1 of each loss. */
+static void grad_item(const wk_step *s, const wk_cpu_plan *p, const loss_room *room, const item *x) {
     const wk_attr *a = &s->node->attr;
     const wk_packed *w = s->weight->mat[0];
-    kept from = kept_of(s, room);
+    const float *lse = wk_out(p, s, 1) + x->r;
     int64_t d = s->shape_in.cols, n_out = s->weight->base.n_row;
-    for (int64_t o = 0; o < n_out; o += TILE_OUTPUTS) {
-        int64_t end = least(n_out, o + TILE_OUTPUTS), at = o / TILE_OUTPUTS * (int64_t)s->n, ld = (end - o + 31) / 32 * 32;
-        for (int64_t i = 0; i < n; i++) {
+    for (int64_t k = x->from; k < x->to; k++) {
+        int64_t o = k * TILE_OUTPUTS, end = least(n_out, o + TILE_OUTPUTS), ld = (end - o + 31) / 32 * 32;
+        kept from = kept_of(s, p, x, k);
+        for (int64_t i = 0; i < x->n; i++) {
             float *z = room->z + i * TILE_OUTPUTS;
-            int32_t label = label_of(p, s->shape_in, r + i);
-            p->kernels->weigh(from.e + at * TILE_OUTPUTS + i * ld, expf(from.top[at + i] - lse[i]), a->smoothing / (float)n_out,
-                              end - o, z);
+            int32_t label = label_of(p, s->shape_in, x->r + i);
+            p->kernels->weigh(from.e + i * ld, expf(from.top[i] - lse[i]), a->smoothing / (float)n_out, end - o, z);
             if (label >= o && label < end) z[label - o] -= 1 - a->smoothing;
         }
-        wk_grad_prepare(w, room->z, TILE_OUTPUTS, n, end - o, room->g);
-        wk_linear_input_grad(w, room->g, wk_grad_stride(w, end - o), n, o, end, 0, d, o > 0, dx, d);
+        wk_grad_prepare(w, room->z, TILE_OUTPUTS, x->n, end - o, room->g);
+        wk_linear_input_grad(w, room->g, wk_grad_stride(w, end - o), x->n, o, end, 0, d, k > x->from,
+                             kept_dx(s, p, x->part, d) + x->r * d, d);
     }
 }
 
-/* Inputs x, W, and perhaps A x and B; outputs loss and perhaps log-sum-exp; dx into the slot, if there is one. */
-static void losses(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
-    const wk_attr *a = &s->node->attr;
-    int64_t d = s->shape_in.cols, n_out = s->weight->base.n_row, from, to, most = s->slot < 0 ? TILE_ROWS : (int64_t)s->n;
+/* A thread's items of rows [first, first + n): of one part as long as may be, whose weights it has in the cache. */
+static void each_item(const wk_step *s, const wk_cpu_plan *p, const wk_team *t, int64_t first, int64_t n,
+                      void (*run)(const wk_step *s, const wk_cpu_plan *p, const loss_room *room, const item *x)) {
+    int64_t tiles = n_tile(s->weight->base.n_row), parts = n_part(s->weight->base.n_row), row_tiles = n_row_tile(n, parts, t->n),
+            step = (n + row_tiles - 1) / row_tiles, from, to;
     loss_room room = room_of(s, p, t);
-    wk_my_runs(p, t, s->shape_in, d, &from, &to);
-    int64_t tile = from < to ? even_share(to - from, most) : most;
-    for (int64_t r = from; r < to; r += tile) {
-        wk_logit_sum sum[TILE_ROWS];
-        float own[TILE_ROWS] = { 0 }, lse[TILE_ROWS];
-        int64_t n = least(to - r, tile);
-        for (int64_t i = 0; i < n; i++) sum[i] = (wk_logit_sum){ -INFINITY, 0, 0 };
-        prepare(s, p, &room, 0, 2, r, n);
-        for (int64_t o = 0; o < n_out; o += TILE_OUTPUTS) {
-            int64_t end = least(n_out, o + TILE_OUTPUTS);
-            logits(s, p, &room, 2, n, o, end);
-            for (int64_t i = 0; i < n; i++) {
-                int32_t label = label_of(p, s->shape_in, r + i);
-                p->kernels->add_logits(a->cap, room.z + i * TILE_OUTPUTS, end - o, &sum[i]);
-                if (label >= o && label < end) own[i] = room.z[i * TILE_OUTPUTS + label - o];
-            }
-            if (s->slot >= 0) keep(s, p, &room, sum, n, o, end);
+    wk_team_share(t, parts * row_tiles, 1, &from, &to);
+    for (int64_t i = from; i < to; i++) {
+        int64_t part = i / row_tiles, at = i % row_tiles * step;
+        item x = { first, first + at, least(n - at, step), part, tiles * part / parts, tiles * (part + 1) / parts };
+        if (x.n > 0) run(s, p, &room, &x);
+    }
+}
+
+/* Losses of rows [r, end), of the sums of their parts. */
+static void close_rows(const wk_step *s, const wk_cpu_plan *p, int64_t r, int64_t end) {
+    const wk_attr *a = &s->node->attr;
+    int64_t n_out = s->weight->base.n_row;
+    for (; r < end; r++) {
+        score all = scores(s, p, 0)[r];
+        for (int64_t k = 1; k < n_part(n_out); k++) {
+            score part = scores(s, p, k)[r];
+            float top = part.sum.top > all.sum.top ? part.sum.top : all.sum.top;
+            all.sum.sum = all.sum.sum * expf(all.sum.top - top) + part.sum.sum * expf(part.sum.top - top);
+            all.sum.top = top;
+            all.sum.all += part.sum.all;
+            all.own += part.own;
         }
-        for (int64_t i = 0; i < n; i++) {
-            lse[i] = sum[i].top + logf(sum[i].sum);
-            bool masked = label_of(p, s->shape_in, r + i) < 0;
-            wk_out(p, s, 0)[r + i] = masked ? 0 : lse[i] - (1 - a->smoothing) * own[i] - a->smoothing * sum[i].all / (float)n_out;
-            if (s->node->n_out > 1) wk_out(p, s, 1)[r + i] = lse[i];
-        }
-        if (s->slot >= 0) grads_of_kept(s, p, &room, lse, r, n, kept_dx(s, p) + r * d);
+        float lse = all.sum.top + logf(all.sum.sum);
+        bool masked = label_of(p, s->shape_in, r) < 0;
+        wk_out(p, s, 0)[r] = masked ? 0 : lse - (1 - a->smoothing) * all.own - a->smoothing * all.sum.all / (float)n_out;
+        if (s->node->n_out > 1) wk_out(p, s, 1)[r] = lse;
+    }
+}
+
+/* Inputs x, W, and perhaps A x and B; outputs loss and perhaps log-sum-exp; dx of all parts into the slot, if there is one. */
+static void losses(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
+    int64_t rows = wk_rows_of(p, s->shape_in), most = s->slot < 0 ? rows : (int64_t)s->n, from, to;
+    for (int64_t r = 0; r < rows; r += most) {
+        int64_t n = least(rows - r, most);
+        if (r) wk_team_barrier(t);  /* others' kept logits make room */
+        each_item(s, p, t, r, n, score_item);
+        wk_team_barrier(t);
+        wk_team_share(t, n, 1, &from, &to);
+        close_rows(s, p, r + from, r + to);
+        if (s->slot < 0) continue;
+        wk_team_barrier(t);
+        each_item(s, p, t, r, n, grad_item);
     }
 }
 
 /* The gradient of what losses() made dx for. Inputs g, x, W, lse. */
 static void scale_dx(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
-    int64_t d = s->shape_out.cols, from, to;
+    int64_t d = s->shape_out.cols, parts = n_part(s->weight->base.n_row), from, to;
     wk_my_runs(p, t, s->shape_out, d, &from, &to);
     for (int64_t r = from; r < to; r++) {
-        float g = label_of(p, s->shape_x, r) < 0 ? 0 : wk_in(p, s, 0)[r];
-        p->kernels->scale(g, kept_dx(s, p) + r * d, d, wk_out(p, s, 0) + r * d);
+        float g = label_of(p, s->shape_x, r) < 0 ? 0 : wk_in(p, s, 0)[r], *dx = kept_dx(s, p, 0, d) + r * d;
+        for (int64_t k = 1; k < parts; k++) p->kernels->add(dx, kept_dx(s, p, k, d) + r * d, d, dx);
+        p->kernels->scale(g, dx, d, wk_out(p, s, 0) + r * d);
         wk_out(p, s, 1)[r] = 0;
     }
 }
@@ -229,31 +281,31 @@ static const wk_node *grad_of(const wk_graph *g, const wk_node *n) {
     return NULL;
 }
 
-/* Lets the last step, of node n, keep logits and make dx as well, where that is possible and pays. */
-static void make_dx_too(wk_lowering *l, const wk_node *n, const wk_cpu_weight *w) {
+/* Lets the last step, of node n, keep logits and make dx as well, where that is possible and pays. Returns the bytes to keep. */
+static size_t make_dx_too(wk_lowering *l, const wk_node *n, const wk_cpu_weight *w) {
     wk_cpu_plan *p = l->p;
     const wk_node *grad = grad_of(l->g, n);
     int64_t n_out = w->base.n_row, rows = KEPT_BYTES / (int64_t)kept_bytes(1, n_out);
-    if (!grad || n->in[3] >= 0 || n->attr.cap > 0 || !wk_grad_rounds(w->mat[0]) || rows < LEAST_KEPT) return;
-    if (rows > TILE_ROWS) rows = TILE_ROWS;
-    int slot = wk_lower_slot(l, wk_bytes3(p->base.max_rows, w->base.n_col, sizeof(float)), grad - l->g->node);
-    if (slot < 0) return;
+    if (!grad || n->in[3] >= 0 || n->attr.cap > 0 || !wk_grad_rounds(w->mat[0]) || rows < LEAST_KEPT) return 0;
+    rows = least(rows * p->n_thread, p->base.max_rows);
     wk_step *s = &p->step[p->n_step - 1];
-    size_t need = operand_bytes(w->mat[0]) + TILE_BYTES + kept_bytes(rows, n_out);
-    s->slot = slot;
     s->n = (size_t)rows;
-    if (p->room_bytes < need) p->room_bytes = need;
-    wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_RUNS, w->base.n_col);
+    s->slot = wk_lower_slot(l, wk_bytes3(n_part(n_out) * p->base.max_rows, w->base.n_col, sizeof(float)), grad - l->g->node);
+    if (s->slot >= 0) wk_lower_scratch(l, WK_SPACE_SLOT, s->slot, true, WK_SPLIT_NONE, 0);
+    return kept_bytes(rows, n_out);
 }
 
 void wk_lower_cross_entropy(wk_lowering *l, const wk_node *n) {
     const wk_cpu_weight *w = wk_lower_matrix(l, 1), *b = n->in[3] >= 0 ? wk_lower_matrix(l, 3) : NULL;
-    wk_step *s = step_with_room(l, w, b, losses);
-    if (!s) return;
-    make_dx_too(l, n, w);
-    wk_lower_value(l, n->in[0], false, WK_SPLIT_RUNS, s->shape_in.cols);
-    if (b) wk_lower_value(l, n->in[2], false, WK_SPLIT_RUNS, b->base.n_col);
-    for (int i = 0; i < n->n_out; i++) wk_lower_value(l, n->out[i], true, WK_SPLIT_RUNS, 1);
+    if (!step_with_room(l, w, b, losses)) return;
+    size_t keeps = make_dx_too(l, n, w);
+    int slot = wk_lower_slot(l, score_bytes(l->p) + keeps, l->k);
+    if (slot < 0) return;
+    l->p->step[l->p->n_step - 1].slot2 = slot;
+    wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_NONE, 0);
+    wk_lower_value(l, n->in[0], false, WK_SPLIT_NONE, 0);
+    if (b) wk_lower_value(l, n->in[2], false, WK_SPLIT_NONE, 0);
+    for (int i = 0; i < n->n_out; i++) wk_lower_value(l, n->out[i], true, WK_SPLIT_NONE, 0);
 }
 
 static void lower_grad(wk_lowering *l, const wk_node *n, wk_step_fn run) {
@@ -267,6 +319,7 @@ static void lower_grad(wk_lowering *l, const wk_node *n, wk_step_fn run) {
 void wk_lower_cross_entropy_grad(wk_lowering *l, const wk_node *n) {
     const wk_cpu_plan *p = l->p;
     const wk_node *loss = &l->g->node[l->g->value[n->in[3]].node];
+    const wk_cpu_weight *w = wk_lower_matrix(l, 2);
     int slot = -1;
     for (size_t i = 0; i < p->n_step; i++) if (p->step[i].node == loss) slot = p->step[i].slot;
     if (slot < 0) {
@@ -276,10 +329,11 @@ void wk_lower_cross_entropy_grad(wk_lowering *l, const wk_node *n) {
     wk_step *s = wk_lower_step(l, scale_dx);
     if (!s) return;
     int64_t d = s->shape_out.cols;
+    s->weight = w;
     s->slot = slot;
     s->shape_x = l->g->value[n->in[1]].shape;
     wk_lower_value(l, n->in[0], false, WK_SPLIT_RUNS, 1);
-    wk_lower_scratch(l, WK_SPACE_SLOT, slot, false, WK_SPLIT_RUNS, d);
+    wk_lower_scratch(l, WK_SPACE_SLOT, slot, true, WK_SPLIT_RUNS, d);
     wk_lower_value(l, n->out[0], true, WK_SPLIT_RUNS, d);
     wk_lower_value(l, n->out[1], true, WK_SPLIT_RUNS, 1);
 }

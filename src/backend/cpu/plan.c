@@ -76,6 +76,14 @@ wk_step *wk_lower_step(wk_lowering *l, wk_step_fn run) {
     return s;
 }
 
+wk_step *wk_lower_step_ahead(wk_lowering *l, int64_t k, wk_step_fn run) {
+    int64_t here = l->k;
+    l->k = k;
+    wk_step *s = wk_lower_step(l, run);
+    l->k = here;
+    return s;
+}
+
 static void touch(wk_lowering *l, wk_access a) {
     struct wk_accesses *list;
     if (l->status) return;
@@ -131,11 +139,14 @@ void wk_lower_ready(wk_lowering *l, wk_ready r) {
     else no_memory(l);
 }
 
-int wk_lower_copy(const wk_lowering *l, wk_val v) {
+int wk_lower_find(const wk_lowering *l, wk_val x, int kind) {
     const wk_cpu_plan *p = l->p;
-    for (size_t i = 0; i < p->n_ready; i++) if (p->ready[i].x == v && p->ready[i].kind == WK_READY_COPY) return p->ready[i].slot;
+    for (size_t i = 0; i < p->n_ready; i++)
+        if (p->ready[i].x == x && p->ready[i].ids < 0 && p->ready[i].kind == kind && p->ready[i].slot >= 0) return p->ready[i].slot;
     return -1;
 }
+
+int wk_lower_copy(const wk_lowering *l, wk_val v) { return wk_lower_find(l, v, WK_READY_COPY); }
 
 int wk_lower_value_or_copy(wk_lowering *l, wk_val v, wk_split split, int64_t unit) {
     unsigned when = l->when;
@@ -148,6 +159,22 @@ int wk_lower_value_or_copy(wk_lowering *l, wk_val v, wk_split split, int64_t uni
     wk_lower_value(l, v, false, split, unit);
     l->when = when;
     return copy;
+}
+
+/* Do two values share bytes? */
+static bool overlap(const wk_lowering *l, wk_val v, wk_val u) {
+    const wk_cpu_plan *p = l->p;
+    if (u < 0 || p->offset[u] < 0) return false;
+    size_t at_v = (size_t)p->offset[v], at_u = (size_t)p->offset[u];
+    return at_v < at_u + bytes_of(p, &l->g->value[u]) && at_u < at_v + bytes_of(p, &l->g->value[v]);
+}
+
+bool wk_lower_is_free(const wk_lowering *l, wk_val v, int64_t k) {
+    for (const wk_node *n = &l->g->node[l->k], *end = &l->g->node[k]; n < end; n++) {
+        for (int i = 0; i < n->n_in; i++) if (overlap(l, v, n->in[i])) return false;
+        for (int i = 0; i < n->n_out; i++) if (overlap(l, v, n->out[i])) return false;
+    }
+    return true;
 }
 
 size_t wk_lower_place(wk_lowering *l, size_t n_bytes) {
@@ -267,12 +294,27 @@ void wk_cpu_plan_free(wk_plan *plan) {
     wk_free(p->ahead);
     wk_free(p->rope);
     wk_free(p->sort);
-    wk_free(p->order);
-    wk_free(p->tile);
+    for (int i = 0; i < WK_N_ORDER; i++) {
+        wk_free(p->order[i].row);
+        wk_free(p->order[i].pos);
+        wk_free(p->order[i].tile);
+    }
+    wk_free(p->seq);
     wk_free(p->taken);
     wk_free(p->piece);
     wk_free_aligned(p->mem);
     wk_free(p);
+}
+
+/* Room for the order of a run's rows. */
+static bool alloc_orders(wk_cpu_plan *p, size_t n) {
+    bool ok = (p->seq = wk_alloc_array(n, sizeof *p->seq)) != NULL;
+    for (int i = 0; i < WK_N_ORDER; i++) {
+        wk_row_order *o = &p->order[i];
+        ok &= (o->row = wk_alloc_array(n, sizeof *o->row)) && (o->pos = wk_alloc_array(n, sizeof *o->pos)) &&
+              (o->tile = wk_alloc_array(n, sizeof *o->tile));
+    }
+    return ok;
 }
 
 wick_status wk_cpu_plan_new(wk_backend *be, const wk_graph *g, int max_rows, wk_plan **out) {
@@ -286,11 +328,9 @@ wick_status wk_cpu_plan_new(wk_backend *be, const wk_graph *g, int max_rows, wk_
     p->tile_rows = WK_TILE_ROWS;
     size_t n = max_rows > 0 ? (size_t)max_rows : 0;
     p->offset = wk_alloc_array(g->n_value ? g->n_value : 1, sizeof *p->offset);
-    p->order = wk_alloc_array(n, sizeof *p->order);
-    p->tile = wk_alloc_array(n, sizeof *p->tile);
     p->taken = wk_alloc_array(g->n_node ? g->n_node : 1, sizeof *p->taken);
     if (!n) l.status = wk_fail(WICK_E_ARG, "a plan for %d rows", max_rows);
-    else if (!p->offset || !p->order || !p->tile || !p->taken) l.status = wk_fail_memory(n * sizeof *p->tile, "a plan");
+    else if (!p->offset || !p->taken || !alloc_orders(p, n)) l.status = wk_fail_memory(n * sizeof *p->seq, "a plan");
     else lower_all(&l);
     p->piece_ld = (p->n_step + 15) / 16 * 16;  /* a thread's are on lines of their own */
     if (!l.status && !(p->piece = wk_alloc_array(2 * p->piece_ld * (size_t)p->n_thread, sizeof *p->piece)))

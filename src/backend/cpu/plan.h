@@ -74,8 +74,17 @@ typedef struct wk_rope_table { wk_val freq; int half; float mscale; size_t at, s
 /* Rows of a list of experts by expert: item[k * rows] in order of expert, from start[e] to start[e + 1]. */
 typedef struct wk_sort_table { wk_val ids; wk_shape shape; int64_t k, n_expert; size_t item, start; } wk_sort_table;
 
-/* Rows [first, first + n) of wk_cpu_plan's order: one sequence. */
-typedef struct wk_row_tile { int first, n, n_key; } wk_row_tile;
+/* Places [first, first + n) of a wk_row_order, of one sequence, which holds n_key positions. */
+typedef struct wk_row_tile { int32_t seq; int first, n, n_key; } wk_row_tile;
+/* The rows of a value, all or the wanted ones, by sequence and in each by position. */
+typedef struct wk_row_order {
+    int32_t *row;                  /* [max_rows] */
+    int32_t *pos;                  /* [max_rows] by row of the value */
+    wk_row_tile *tile; int n_tile; /* [max_rows] */
+} wk_row_order;
+enum { WK_ALL_ROWS, WK_WANTED_ROWS, WK_N_ORDER };
+/* A sequence's places in either order. */
+typedef struct wk_seq_rows { int32_t seq; int n_key, first[WK_N_ORDER], n[WK_N_ORDER]; } wk_seq_rows;
 
 /* Most rank that an adapter may have: its loader refuses more. */
 enum { WK_MAX_RANK = 1024, WK_LORA_ROWS = 48 };
@@ -99,8 +108,8 @@ struct wk_cpu_plan {
     wk_cpu_kv *kv;
     unsigned mode;
     bool in_groups;                /* else steps of a group are by threads' own columns, like all others */
-    int32_t *order;                /* [max_rows] rows by sequence */
-    wk_row_tile *tile; int n_tile; /* [max_rows] */
+    wk_row_order order[WK_N_ORDER];
+    wk_seq_rows *seq; int n_seq;   /* [max_rows] */
     atomic_int *taken;             /* [n_node] pieces of a node's work that threads took, where they do not divide it */
     atomic_int *piece;             /* [2][n_thread][piece_ld] pieces of a thread's share of the group at a step that were taken: of
                                     * this run, and of the next, which the thread clears meanwhile */
@@ -137,6 +146,9 @@ typedef struct wk_lowering {
 
 /* Adds a step of the node; NULL: no memory. */
 wk_step *wk_lower_step(wk_lowering *l, wk_step_fn run);
+/* The same of a later node, whose step is done before those of nodes in between; wk_lower_is_free() says of each output whether its
+ * place allows that. */
+wk_step *wk_lower_step_ahead(wk_lowering *l, int64_t k, wk_step_fn run);
 /* What the last step touches: a value (nothing for WK_NO_VAL and params), or scratch i of a space. */
 void wk_lower_value(wk_lowering *l, wk_val v, bool write, wk_split split, int64_t unit);
 void wk_lower_scratch(wk_lowering *l, wk_space space, int64_t i, bool write, wk_split split, int64_t unit);
@@ -148,10 +160,14 @@ int wk_lower_slot(wk_lowering *l, size_t n_bytes, int64_t until);
 void wk_lower_own(wk_lowering *l, int slot, size_t n_bytes);
 /* The slot has that now. */
 void wk_lower_ready(wk_lowering *l, wk_ready r);
+/* The slot that has x so; -1: none. */
+int wk_lower_find(const wk_lowering *l, wk_val x, int kind);
 /* The slot with each thread's copy of v in mode ONE; -1: v has no copies. */
 int wk_lower_copy(const wk_lowering *l, wk_val v);
 /* That the last step reads v, by `split` where it has no copies; returns the slot of these, or -1. */
 int wk_lower_value_or_copy(wk_lowering *l, wk_val v, wk_split split, int64_t unit);
+/* Is v's place nobody's from the node being lowered until node k, which makes v? */
+bool wk_lower_is_free(const wk_lowering *l, wk_val v, int64_t k);
 /* Scratch for the whole plan. */
 size_t wk_lower_place(wk_lowering *l, size_t n_bytes);
 /* The node's input i as a packed matrix, or a vector; NULL: it is not (status is set). */
@@ -165,6 +181,7 @@ enum { WK_COL_STEP = 2 * WK_PACK_ROWS };  /* as many outputs as a product's tile
 static inline float *wk_in(const wk_cpu_plan *p, const wk_step *s, int i) { return (float *)(void *)(p->mem + s->in[i]); }
 static inline float *wk_out(const wk_cpu_plan *p, const wk_step *s, int i) { return (float *)(void *)(p->mem + s->out[i]); }
 static inline int64_t wk_rows_of(const wk_cpu_plan *p, wk_shape s) { return wk_shape_rows(s, p->batch->n_row, p->batch->n_out); }
+static inline int wk_order_of(wk_shape s) { return s.kind == WK_ROWS_OUT ? WK_WANTED_ROWS : WK_ALL_ROWS; }
 static inline void wk_my_cols(const wk_team *t, int64_t cols, int64_t *from, int64_t *to) {
     wk_team_share(t, cols, WK_COL_STEP, from, to);
 }
@@ -211,7 +228,7 @@ void wk_lower_linear_weight_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_linear_bias_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_embed_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_lora_trained(wk_lowering *l, const wk_node *n);
-/* Before a linear's product: A x of the trained lora that follows it, if one does. */
+/* Before a linear's product: A x of the trained loras of all linears of its x, where these can be made already. */
 void wk_lower_lora_ahead(wk_lowering *l, const wk_node *linear);
 void wk_lower_lora_grad(wk_lowering *l, const wk_node *n);
 void wk_lower_dropout(wk_lowering *l, const wk_node *n);

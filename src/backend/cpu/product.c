@@ -66,11 +66,11 @@ int wk_lower_made_ready(wk_lowering *l, const wk_cpu_weight *w) {
     wk_val x = l->g->node[l->k].in[0];
     wk_cpu_plan *p = l->p;
     int kind = wk_act_kind(w->mat[0]);
-    for (size_t i = 0; kind >= 0 && i < p->n_ready; i++)
-        if (p->ready[i].x == x && p->ready[i].ids < 0 && p->ready[i].kind == kind && p->ready[i].slot >= 0) return p->ready[i].slot;
+    int slot = kind < 0 ? -1 : wk_lower_find(l, x, kind);
+    if (slot >= 0) return slot;
     wk_shape shape = l->g->value[x].shape;
-    int slot = wk_lower_slot(l, wk_act_bytes(w->mat[0], wk_shape_rows(shape, p->base.max_rows, p->base.max_rows)),
-                             last_reader(l, x, w->mat[0]));
+    slot = wk_lower_slot(l, wk_act_bytes(w->mat[0], wk_shape_rows(shape, p->base.max_rows, p->base.max_rows)),
+                         last_reader(l, x, w->mat[0]));
     wk_step *s = wk_lower_step(l, make_ready);
     if (!s) return -1;
     s->weight = w;

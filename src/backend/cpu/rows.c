@@ -88,7 +88,7 @@ static void rope(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     int64_t n_head = s->node->attr.n_head, hd = s->shape_in.cols / n_head, from, to;
     wk_my_runs(p, t, s->shape_in, hd, &from, &to);
     for (int64_t i = from; i < to; i++) {
-        int64_t at = i / n_head * table->half;
+        int64_t at = wk_batch_row(p->batch, s->shape_in.kind, i / n_head) * table->half;
         p->kernels->rope(wk_in(p, s, 0) + i * hd, cs + at, sn + at, s->node->attr.inverse, table->half, hd,
                          wk_out(p, s, 0) + i * hd);
     }

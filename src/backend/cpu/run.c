@@ -54,27 +54,52 @@ static wick_status check(const wk_cpu_plan *p, const wk_batch *b) {
     return WICK_OK;
 }
 
-/* Rows by sequence, in their order: they mostly come so already. */
-static void group_rows(wk_cpu_plan *p, const wk_batch *b) {
-    int32_t *order = p->order;
-    for (int32_t r = 0, at; r < b->n_row; r++) {
-        for (at = r; at > 0 && b->seq[order[at - 1]] > b->seq[r]; at--) order[at] = order[at - 1];
-        order[at] = r;
+static const wk_rows kind_of[WK_N_ORDER] = { WK_ROWS_T, WK_ROWS_OUT };
+
+/* The sequence of row r of those that an order has. */
+static int32_t seq_of(const wk_batch *b, int order, int32_t r) { return b->seq[wk_batch_row(b, kind_of[order], r)]; }
+
+/* n rows by sequence, in their order: they mostly come so already. */
+static void sort_rows(wk_cpu_plan *p, const wk_batch *b, int order, int n) {
+    wk_row_order *o = &p->order[order];
+    for (int32_t r = 0, at; r < n; r++) {
+        for (at = r; at > 0 && seq_of(b, order, o->row[at - 1]) > seq_of(b, order, r); at--) o->row[at] = o->row[at - 1];
+        o->row[at] = r;
+        o->pos[r] = b->pos[wk_batch_row(b, kind_of[order], r)];
     }
-    p->n_tile = 0;
-    for (int first = 0, end; first < b->n_row; first = end) {
-        int32_t seq = b->seq[order[first]];
-        for (end = first + 1; end < b->n_row && b->seq[order[end]] == seq;) end++;
-        for (int at = first; at < end; at += p->tile_rows)
-            p->tile[p->n_tile++] = (wk_row_tile){ at, end - at < p->tile_rows ? end - at : p->tile_rows,
-                                                  b->pos[order[end - 1]] + 1 };
+    o->n_tile = 0;
+}
+
+/* The next sequence, whose rows begin at s->first in either order of n[] rows; and tiles of them. */
+static void take_seq(wk_cpu_plan *p, const wk_batch *b, const int *n, wk_seq_rows *s) {
+    s->seq = seq_of(b, WK_ALL_ROWS, p->order[WK_ALL_ROWS].row[s->first[WK_ALL_ROWS]]);
+    for (int i = 0; i < WK_N_ORDER; i++) {
+        wk_row_order *o = &p->order[i];
+        int at = s->first[i], end = at;
+        while (end < n[i] && seq_of(b, i, o->row[end]) == s->seq) end++;
+        if (i == WK_ALL_ROWS) s->n_key = o->pos[o->row[end - 1]] + 1;
+        s->n[i] = end - at;
+        for (; at < end; at += p->tile_rows)
+            o->tile[o->n_tile++] = (wk_row_tile){ s->seq, at, end - at < p->tile_rows ? end - at : p->tile_rows, s->n_key };
+    }
+}
+
+/* Rows by sequence, all and those wanted. */
+static void group_rows(wk_cpu_plan *p, const wk_batch *b) {
+    int n[WK_N_ORDER] = { b->n_row, b->n_out };
+    wk_seq_rows s = { 0 };
+    for (int i = 0; i < WK_N_ORDER; i++) sort_rows(p, b, i, n[i]);
+    for (p->n_seq = 0; s.first[WK_ALL_ROWS] < b->n_row; p->n_seq++) {
+        take_seq(p, b, n, &s);
+        p->seq[p->n_seq] = s;
+        for (int i = 0; i < WK_N_ORDER; i++) s.first[i] += s.n[i];
     }
 }
 
 /* A gradient finds a key's row by its distance from the sequence's first. */
 static wick_status check_gaps(const wk_cpu_plan *p, const wk_batch *b) {
     for (int i = 1; i < b->n_row; i++) {
-        int32_t r = p->order[i], before = p->order[i - 1];
+        int32_t r = p->order[WK_ALL_ROWS].row[i], before = p->order[WK_ALL_ROWS].row[i - 1];
         if (b->seq[r] == b->seq[before] && b->pos[r] != b->pos[before] + 1)
             return wk_fail(WICK_E_ARG, "row %d: position %d of sequence %d follows %d, attention_grad allows no gaps",
                            r, b->pos[r], b->seq[r], b->pos[before]);
@@ -112,13 +137,19 @@ static void run_steps(const wk_team *t, void *arg) {
     }
 }
 
+/* No step of s's node comes after s. */
+static bool is_last(const wk_cpu_plan *p, const wk_step *s) {
+    for (const wk_step *end = p->step + p->n_step, *k = s + 1; k < end; k++) if (k->node == s->node) return false;
+    return true;
+}
+
 /* As run_steps(), one step at a time, and a line for what each node made. */
 static void run_and_dump(const wk_team *t, void *arg) {
     const wk_cpu_plan *p = arg;
     for (const wk_step *s = p->step, *end = s + p->n_step; s < end; s++) {
         if (s->when >> p->mode & 1) s->run(s, p, t);
         wk_team_barrier(t);
-        if (t->i == 0 && (s + 1 == end || s[1].node != s->node))
+        if (t->i == 0 && is_last(p, s))
             for (int i = 0; i < s->node->n_out; i++) {
                 wk_val v = s->node->out[i];
                 wk_dump_value(p->base.graph, v, wk_rows_of(p, p->base.graph->value[v].shape), p->mem + p->offset[v]);

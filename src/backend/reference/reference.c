@@ -202,7 +202,7 @@ static wick_status run(wk_plan *plan, const wk_batch *b, wk_kv *kv) {
         for (int i = 0; i < n->n_in; i++) if (n->in[i] >= 0) in[i] = p->value[n->in[i]];
         for (int i = 0; i < n->n_out; i++) o[i] = p->value[n->out[i]];
         wk_ref_call c = { .node = n, .in = in, .out = o, .batch = b, .round = ((ref_backend *)plan->backend)->round,
-                          .out_rows = g->value[n->out[0]].shape.kind == WK_ROWS_OUT };
+                          .rows = g->value[n->out[0]].shape.kind };
         if (n->op == WK_OP_LORA && b->adapter) {
             wick_status st = gather_lora(p, b, n->attr.slot);
             if (st) return st;

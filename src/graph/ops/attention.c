@@ -1,7 +1,8 @@
 /* attention.c: stores the rows' keys and values in the paged cache, then, per query head,
  * y = softmax(scale * q.k (capped) over visible positions) v, reading keys and values as the cache stores them, those of
  * the same pass too. Head h reads KV head h / (n_head / n_head_kv). Vaswani et al. 2017, section 3.2.1; grouped heads:
- * Ainslie et al. 2023. q [T, n_head * hd], k and v [T, n_head_kv * hd]; saved: log-sum-exp [T, n_head].
+ * Ainslie et al. 2023. q [R, n_head * hd], of all rows or of those wanted, as is y; k and v [T, n_head_kv * hd]; saved:
+ * log-sum-exp [R, n_head].
  * Visible to position p: j <= p where causal, and p - j < window where there is a window.
  * Sinks [n_head] (optional): a score of each head that takes its share of the softmax and adds nothing to y (gpt-oss' model card,
  * section 2.2; Miller 2023, "Attention is off by one").
@@ -14,7 +15,8 @@
 static wick_status shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     wk_shape q = wk_in_shape(g, n, 0), k = wk_in_shape(g, n, 1), v = wk_in_shape(g, n, 2);
     const wk_attr *a = &n->attr;
-    if (q.kind != WK_ROWS_T || q.n != 1) return wk_op_misfit(n, "needs one row per token");
+    if (q.kind == WK_ROWS_FIXED || q.n != 1 || k.kind != WK_ROWS_T || k.n != 1 || v.kind != WK_ROWS_T || v.n != 1)
+        return wk_op_misfit(n, "needs one row per token, keys and values of all");
     if (a->n_head_kv <= 0 || a->n_head % a->n_head_kv) return wk_op_misfit(n, "%d heads for %d KV heads", a->n_head, a->n_head_kv);
     if (q.cols != (int64_t)a->n_head * a->head_dim || k.cols != (int64_t)a->n_head_kv * a->head_dim || v.cols != k.cols)
         return wk_op_misfit(n, "q, k, v of %lld, %lld, %lld columns for %d and %d heads of %d", (long long)q.cols,
@@ -22,7 +24,7 @@ static wick_status shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     if (n->in[3] >= 0 && wk_in_shape(g, n, 3).n * wk_in_shape(g, n, 3).cols != a->n_head)
         return wk_op_misfit(n, "sinks for %lld heads, there are %d", (long long)wk_in_shape(g, n, 3).cols, a->n_head);
     out[0] = q;
-    out[1] = (wk_shape){ WK_ROWS_T, 1, a->n_head, false };
+    out[1] = (wk_shape){ q.kind, 1, a->n_head, false };
     return WICK_OK;
 }
 
@@ -45,12 +47,12 @@ static void store(const wk_ref_call *c) {
     }
 }
 
-/* A head of one row: two passes over the visible positions (largest score, then sums). */
-static void attend(const wk_ref_call *c, int t, int64_t h, int64_t n_pos) {
+/* A head of the batch's row t, which is row r of q: two passes over the visible positions (largest score, then sums). */
+static void attend(const wk_ref_call *c, int64_t r, int t, int64_t h, int64_t n_pos) {
     const wk_attr *a = &c->node->attr;
     int64_t hd = a->head_dim, d = c->in[1].cols, kv = h / (a->n_head / a->n_head_kv) * hd, pos = c->batch->pos[t];
-    const double *q = c->in[0].f + t * c->in[0].cols + h * hd;
-    double *y = c->out[0].f + t * c->in[0].cols + h * hd, max = c->in[3].f ? c->in[3].f[h] : -INFINITY, sum = 0;
+    const double *q = c->in[0].f + r * c->in[0].cols + h * hd;
+    double *y = c->out[0].f + r * c->in[0].cols + h * hd, max = c->in[3].f ? c->in[3].f[h] : -INFINITY, sum = 0;
     memset(y, 0, (size_t)hd * sizeof *y);
     for (int pass = 0; pass < 2; pass++)
         for (int64_t j = 0; j < n_pos; j++) {
@@ -67,7 +69,7 @@ static void attend(const wk_ref_call *c, int t, int64_t h, int64_t n_pos) {
         }
     if (c->in[3].f) sum += exp(c->in[3].f[h] - max);
     for (int64_t i = 0; i < hd; i++) y[i] /= sum;
-    if (c->node->n_out > 1) c->out[1].f[t * a->n_head + h] = max + log(sum);
+    if (c->node->n_out > 1) c->out[1].f[r * a->n_head + h] = max + log(sum);
 }
 
 /* Positions that row t's sequence holds: its newest row is in this batch. */
@@ -79,9 +81,10 @@ static int64_t n_positions(const wk_batch *b, int t) {
 
 static void reference(const wk_ref_call *c) {
     store(c);
-    for (int t = 0; t < c->batch->n_row; t++) {
+    for (int64_t r = 0; r < c->in[0].rows; r++) {
+        int t = wk_batch_row(c->batch, c->rows, r);
         int64_t n_pos = n_positions(c->batch, t);
-        for (int64_t h = 0; h < c->node->attr.n_head; h++) attend(c, t, h, n_pos);
+        for (int64_t h = 0; h < c->node->attr.n_head; h++) attend(c, r, t, h, n_pos);
     }
 }
 
@@ -106,10 +109,10 @@ static wick_status grad_shape(const wk_graph *g, const wk_node *n, wk_shape *out
     return WICK_OK;
 }
 
-/* What row u, as a key, gets from row t's head h. */
-static void pair_grad(const wk_ref_call *c, int t, int u, const double *k, const double *v, int64_t h) {
+/* What the batch's row u, as a key, gets from head h of row r of q. */
+static void pair_grad(const wk_ref_call *c, int64_t r, int u, const double *k, const double *v, int64_t h) {
     const wk_attr *a = &c->node->attr;
-    int64_t hd = a->head_dim, at = t * c->in[1].cols + h * hd, to = u * c->in[2].cols + h / (a->n_head / a->n_head_kv) * hd;
+    int64_t hd = a->head_dim, at = r * c->in[1].cols + h * hd, to = u * c->in[2].cols + h / (a->n_head / a->n_head_kv) * hd;
     const double *g = c->in[0].f + at, *q = c->in[1].f + at, *y = c->in[4].f + at;
     double s = 0, gv = 0, gy = 0, slope = 1;
     for (int64_t i = 0; i < hd; i++) {
@@ -122,7 +125,7 @@ static void pair_grad(const wk_ref_call *c, int t, int u, const double *k, const
         s = (double)a->cap * capped;
         slope = 1 - capped * capped;
     }
-    double p = exp(s - c->in[5].f[t * a->n_head + h]), ds = p * (gv - gy) * slope * (double)a->scale;
+    double p = exp(s - c->in[5].f[r * a->n_head + h]), ds = p * (gv - gy) * slope * (double)a->scale;
     for (int64_t i = 0; i < hd; i++) {
         c->out[0].f[at + i] += ds * k[i];
         if (u < 0) continue;
@@ -136,7 +139,8 @@ static void grad_reference(const wk_ref_call *c) {
     const wk_batch *b = c->batch;
     int64_t d = c->in[2].cols;
     for (int i = 0; i < 3; i++) memset(c->out[i].f, 0, (size_t)(c->out[i].rows * c->out[i].cols) * sizeof(double));
-    for (int t = 0; t < b->n_row; t++) {
+    for (int64_t i = 0; i < c->in[1].rows; i++) {
+        int t = wk_batch_row(b, c->rows, i);
         int64_t n_pos = n_positions(b, t), pos = b->pos[t];
         for (int64_t j = 0; j < n_pos; j++) {
             if ((a->causal && j > pos) || (a->window && pos - j >= a->window)) continue;
@@ -144,7 +148,7 @@ static void grad_reference(const wk_ref_call *c) {
             for (int r = 0; r < b->n_row; r++) if (b->seq[r] == b->seq[t] && b->pos[r] == j) u = r;
             for (int64_t h = 0; h < a->n_head; h++) {
                 int64_t kv = slot(c, b->seq[t], j) * d + h / (a->n_head / a->n_head_kv) * a->head_dim;
-                pair_grad(c, t, u, c->k + kv, c->v + kv, h);
+                pair_grad(c, i, u, c->k + kv, c->v + kv, h);
             }
         }
     }

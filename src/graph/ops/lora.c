@@ -107,7 +107,7 @@ static void reference(const wk_ref_call *c) {
     if (c->in[2].f) (x->f ? trained : trained_by_token)(c);
     if (c->in[2].f || !c->lora || !b->adapter) return;
     for (int64_t i = 0; i < c->out[0].rows; i++) {
-        int64_t r = c->out_rows ? b->out_row[i] : i;
+        int64_t r = wk_batch_row(b, c->rows, i);
         int32_t k = b->adapter[r];
         if (k >= 0 && c->lora[k])
             adapt(c, c->lora[k], x->f ? x->f + i * x->cols : NULL, x->f ? 0 : b->token[r], c->out[0].f + i * base->cols);
