@@ -127,6 +127,9 @@ static wick_status add_layer(wk_trainer *t, int layer, unsigned whole, const wk_
     return st;
 }
 
+/* Is the head the embedding's matrix? */
+static bool is_tied(const wk_model *m) { return !m->hp.classify && !m->top.w[WK_T_OUTPUT]; }
+
 /* What an adapter to begin from has, held against the model. */
 static wick_status check_initial(const wk_trainer *t, const wk_lora_data *d) {
     if (t->o.fine_tune == WK_TUNE_FULL)
@@ -139,15 +142,21 @@ static wick_status check_initial(const wk_trainer *t, const wk_lora_data *d) {
             return wk_fail(WICK_E_ARG, "an adapter of %s in layer %d, %lld to %lld by rank %lld, does not fit the model",
                            wk_roles[x->role].gguf, x->layer, (long long)x->n_in, (long long)x->n_out, (long long)x->rank);
     }
+    const wk_lora_saved *table[2] = { NULL, NULL };  /* the embedding, the head */
     for (size_t i = 0; i < d->n_saved; i++) {
         const wk_lora_saved *x = &d->saved[i];
         bool top = x->role == WK_T_EMBED || x->role == WK_T_OUTPUT || x->role == WK_T_SCORE;
-        const wk_weight *w = top ? t->m->top.w[x->role] : NULL;
+        const wk_weight *w = top ? t->m->top.w[x->role == WK_T_OUTPUT && is_tied(t->m) ? WK_T_EMBED : x->role] : NULL;
+        table[x->role != WK_T_EMBED] = x;
         if (!w || w->n_row != x->n_row || w->n_col != x->n_col)
             return wk_fail(WICK_E_ARG, "a saved %s [%lld, %lld] does not fit the model", wk_roles[x->role].gguf,
                            (long long)x->n_row, (long long)x->n_col);
     }
-    return WICK_OK;
+    if (!is_tied(t->m) || !d->n_saved) return WICK_OK;
+    if (table[0] && table[1] && !memcmp(table[0]->w, table[1]->w, (size_t)(table[0]->n_row * table[0]->n_col) * sizeof(float)))
+        return WICK_OK;
+    return wk_fail(WICK_E_ARG, "the model's embedding and head are one matrix, which is trained as one: an adapter that brings one "
+                   "of them, or two that differ, cannot be trained on");
 }
 
 /* Adapters outside the layers: only those that are asked for, or that there are. */
@@ -164,7 +173,7 @@ static wick_status list_params(wk_trainer *t, const wk_lora_data *initial) {
     bool full = t->o.fine_tune == WK_TUNE_FULL, all = t->o.n_layer < 0 || t->o.n_layer == t->m->hp.n_layer;
     unsigned whole = t->o.whole ? t->o.whole : full ? WK_WHOLE_ALL : 0;
     const wk_layer *top = &t->m->top;
-    wk_role head = t->m->hp.classify ? WK_T_SCORE : top->w[WK_T_OUTPUT] ? WK_T_OUTPUT : WK_T_EMBED;
+    wk_role head = t->m->hp.classify ? WK_T_SCORE : is_tied(t->m) ? WK_T_EMBED : WK_T_OUTPUT;
     for (size_t i = 0; initial && i < initial->n_saved; i++)
         whole |= initial->saved[i].role == WK_T_EMBED ? WK_WHOLE_EMBED : WK_WHOLE_HEAD;
     wick_status st = WICK_OK;
@@ -329,6 +338,10 @@ static wick_status show_adapter(wk_trainer *t, const wk_lora_data *initial) {
             d->module[n_module - 1].n_out = p->n_row;
         } else if (p->kind == WK_PARAM_MAGNITUDE) d->module[n_module - 1].magnitude = w;
         else d->saved[d->n_saved++] = (wk_lora_saved){ NULL, p->role, p->n_row, p->n_col, w };
+    }
+    if (d->n_saved && is_tied(t->m)) {  /* an adapter's embedding takes the place of the embedding alone */
+        d->saved[d->n_saved] = d->saved[0];
+        d->saved[d->n_saved++].role = WK_T_OUTPUT;
     }
     return WICK_OK;
 }

@@ -78,8 +78,8 @@ wick_status wk_trainer_eval(wk_trainer *t, const wk_train_rows *r, double *loss_
 /* Logits by the graph that trains, without dropout: out [n wanted, n_vocab or n_label], the rows that have a label. */
 wick_status wk_trainer_logits(wk_trainer *t, const wk_train_rows *r, float *out);
 
-/* The adapter as it is now, weights trained whole among its saved modules where an adapter can hold them (embedding, head);
- * borrowed until the next call. Full fine-tuning: WICK_E_ARG, see wk_trainer_params(). */
+/* The adapter as it is now, weights trained whole among its saved modules where an adapter can hold them (embedding, head; where
+ * these are one matrix, as both); borrowed until the next call. Full fine-tuning: WICK_E_ARG, see wk_trainer_params(). */
 wick_status wk_trainer_lora(wk_trainer *t, const wk_lora_data **out);
 
 /* One trained array. */

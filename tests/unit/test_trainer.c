@@ -366,9 +366,10 @@ static void packed_and_apart(void **state) {
 }
 
 /* Training's forward pass against the runner that serves, with the same adapter. */
-static void serves_the_same(const char *model, int n_threads, uint32_t roles) {
+static void serves_the_same(const char *model, int n_threads, uint32_t roles, unsigned whole) {
     wk_trainer_options o = wk_trainer_defaults();
     o.roles = roles;
+    o.whole = whole;
     wk_model *m = train_model(model, n_threads);
     wk_trainer *t = train_new(m, &o, NULL);
     train_rows b = { .r = { 0 } };
@@ -410,16 +411,49 @@ static void serves_the_same(const char *model, int n_threads, uint32_t roles) {
 
 static void serving_bits(void **state) {
     (void)state;
-    serves_the_same(LLAMA, 2, 0);
-    serves_the_same("data/models/qwen3", 1, 0);
-    serves_the_same("data/models/gemma2", 2, 0);
-    serves_the_same("data/models/llama-256-gptq-g64", 2, 0);
-    serves_the_same(LLAMA, 2, EMBED | HEAD | 1u << WK_T_UP);
-    serves_the_same("data/models/qwen2-tied", 1, EMBED | HEAD);
-    serves_the_same("data/models/gemma2", 2, EMBED | HEAD);
-    serves_the_same("data/models/mixtral", 2, 0);
-    serves_the_same("data/models/qwen3-moe", 1, 0);
-    serves_the_same("data/models/gpt-oss", 2, 0);
+    serves_the_same(LLAMA, 2, 0, 0);
+    serves_the_same("data/models/qwen3", 1, 0, 0);
+    serves_the_same("data/models/gemma2", 2, 0, 0);
+    serves_the_same("data/models/llama-256-gptq-g64", 2, 0, 0);
+    serves_the_same(LLAMA, 2, EMBED | HEAD | 1u << WK_T_UP, 0);
+    serves_the_same("data/models/qwen2-tied", 1, EMBED | HEAD, 0);
+    serves_the_same("data/models/gemma2", 2, EMBED | HEAD, 0);
+    serves_the_same("data/models/mixtral", 2, 0, 0);
+    serves_the_same("data/models/qwen3-moe", 1, 0, 0);
+    serves_the_same("data/models/gpt-oss", 2, 0, 0);
+    serves_the_same(LLAMA, 2, 0, WK_WHOLE_EMBED);
+    serves_the_same(LLAMA, 1, 0, WK_WHOLE_HEAD);
+    serves_the_same("data/models/qwen2-tied", 2, 0, WK_WHOLE_EMBED);
+    serves_the_same("data/models/gemma2", 1, 0, WK_WHOLE_HEAD);
+}
+
+/* A matrix that is embedding and head is trained as one, saved as both, and gone on from as one. */
+static void tied_and_whole(void **state) {
+    (void)state;
+    wk_trainer_options o = wk_trainer_defaults();
+    o.whole = WK_WHOLE_HEAD;
+    wk_model *m = train_model("data/models/qwen2-tied", 2);
+    wk_trainer *t = train_new(m, &o, NULL), *on = NULL;
+    train_rows b = { .r = { 0 } };
+    const wk_lora_data *d;
+    size_t n, n_on;
+    train_make(&b, 1, 30, V);
+    ok(wk_trainer_backward(t, &b.r, NULL, NULL));
+    ok(wk_trainer_update(t, 1e-2, NULL));
+    ok(wk_trainer_lora(t, &d));
+    assert_int_equal(d->n_saved, 2);
+    on = train_new(m, &o, d);
+    float *w = train_copy(t, &n), *w_on = train_copy(on, &n_on);
+    assert_int_equal(n, n_on);
+    assert_memory_equal(w, w_on, n * sizeof *w);
+    wk_trainer_free(on);
+    wk_lora_data one = *d;
+    one.n_saved = 1;
+    refused(wk_trainer_new(m, &o, &one, &on), WICK_E_ARG, "embedding and head are one matrix");
+    free(w);
+    free(w_on);
+    wk_trainer_free(t);
+    wk_model_free(m);
 }
 
 /* ---- classification ---- */
@@ -556,6 +590,7 @@ int main(void) {
         cmocka_unit_test(memory),
         cmocka_unit_test(packed_and_apart),
         cmocka_unit_test(serving_bits),
+        cmocka_unit_test(tied_and_whole),
         cmocka_unit_test(learns_a_rule),
         cmocka_unit_test(refusals),
     };
