@@ -51,7 +51,7 @@ static void adapter_free(wick_adapter *a) {
     wk_backend *be = a->model->backend;
     for (int i = 0; a->term && i < a->set.n_slot; i++) {
         const wk_lora_term *t = &a->term[i];
-        const wk_weight *all[] = { t->a, t->b, t->gain, t->offset, t->w };
+        const wk_weight *all[] = { t->a, t->b, t->gain, t->w };
         for (size_t k = 0; k < sizeof all / sizeof *all; k++) be->ops->weight_free(be, (wk_weight *)all[k]);
     }
     wk_free(a->term);
@@ -83,53 +83,43 @@ static wick_status check_module(const wk_model *m, const wk_lora_module *x) {
     return WICK_OK;
 }
 
-/* Length of a row of W + s B A. row [n_in] holds W's. */
-static double row_length(const wk_lora_module *x, int64_t o, double s, float *row) {
+float wk_dora_length(float *row, const float *a, const float *b, int64_t rank, int64_t n_in, float s) {
     double sum = 0;
-    for (int64_t k = 0; k < x->rank; k++) {
-        float f = (float)(s * (double)x->b[o * x->rank + k]);
-        for (int64_t i = 0; i < x->n_in; i++) row[i] += f * x->a[k * x->n_in + i];
+    for (int64_t k = 0; k < rank; k++) {
+        float f = s * b[k];
+        for (int64_t i = 0; i < n_in; i++) row[i] += f * a[k * n_in + i];
     }
-    for (int64_t i = 0; i < x->n_in; i++) sum += (double)row[i] * (double)row[i];
-    return sqrt(sum);
+    for (int64_t i = 0; i < n_in; i++) sum += (double)row[i] * (double)row[i];
+    return (float)sqrt(sum);
 }
 
-/* gain = m / |W + s B A| by output row, b = gain B, and offset = (1 - gain) bias, since DoRA leaves the bias alone. */
-static wick_status weigh_rows(const wk_model *m, const wk_lora_module *x, double s, const wk_weight *w, const wk_weight *bias,
-                              float *gain, float *offset, float *b) {
+/* gain = m / |W + s B A| by output row. */
+static wick_status weigh_rows(const wk_model *m, const wk_lora_module *x, float s, const wk_weight *w, float *gain) {
     wk_backend *be = m->backend;
     float *row = wk_alloc_array((size_t)x->n_in, sizeof *row);
     if (!row) return wk_fail_memory((size_t)x->n_in * sizeof *row, "an adapter");
-    if (bias) be->ops->weight_row(be, bias, 0, offset);
     wick_status st = WICK_OK;
     for (int64_t o = 0; !st && o < x->n_out; o++) {
         be->ops->weight_row(be, w, o, row);
-        double length = row_length(x, o, s, row);
+        float length = wk_dora_length(row, x->a, x->b + o * x->rank, x->rank, x->n_in, s);
         if (!(length > 0) || !isfinite(length))
             st = wk_fail(WICK_E_FORMAT, "\"%s\": row %lld of the adapted weight has length %g, DoRA divides by it",
-                         x->module ? x->module : "a module", (long long)o, length);
-        gain[o] = (float)((double)x->magnitude[o] / length);
-        offset[o] *= 1 - gain[o];
-        for (int64_t k = 0; k < x->rank; k++) b[o * x->rank + k] = gain[o] * x->b[o * x->rank + k];
+                         x->module ? x->module : "a module", (long long)o, (double)length);
+        gain[o] = x->magnitude[o] / length;
     }
     wk_free(row);
     return st;
 }
 
-static wick_status add_dora(wk_model *m, const wk_lora_module *x, double s, wk_lora_term *t) {
+static wick_status add_gain(wk_model *m, const wk_lora_module *x, wk_lora_term *t) {
     const wk_layer *l = x->layer < 0 ? &m->top : &m->layer[x->layer];
-    const wk_weight *w = l->w[x->role] ? l->w[x->role] : l->w[WK_T_EMBED], *bias = l->bias[x->role];
-    size_t n = (size_t)x->n_out;
-    float *gain = wk_alloc_array(n, sizeof *gain), *offset = wk_alloc_array(n, sizeof *offset),
-          *b = wk_alloc_array(n * (size_t)x->rank, sizeof *b);
-    wick_status st = gain && offset && b ? WICK_OK : wk_fail_memory(n * (size_t)x->rank * sizeof *b, "an adapter");
-    if (!st) st = weigh_rows(m, x, s, w, bias, gain, offset, b);
+    const wk_weight *w = l->w[x->role] ? l->w[x->role] : l->w[WK_T_EMBED];
+    float *gain = wk_alloc_array((size_t)x->n_out, sizeof *gain);
+    wick_status st = gain ? weigh_rows(m, x, t->scale, w, gain)
+                          : wk_fail_memory((size_t)x->n_out * sizeof *gain, "an adapter");
     if (!st) st = upload(m->backend, gain, 0, x->n_out, &t->gain);
-    if (!st && bias) st = upload(m->backend, offset, 0, x->n_out, &t->offset);
-    if (!st) st = upload_as(m->backend, wk_lora_bf16(m, x->layer, x->role), b, x->n_out, x->rank, &t->b);
+    t->bias = l->bias[x->role];
     wk_free(gain);
-    wk_free(offset);
-    wk_free(b);
     return st;
 }
 
@@ -236,9 +226,9 @@ static wick_status add_module(wick_adapter *a, const wk_lora_data *d, const wk_l
     wk_lora_term *t = &a->term[wk_model_slot(m, x->layer, x->role)];
     t->scale = (float)(x->role == WK_T_EMBED ? s * wk_lora_embed_scale(m) : s);
     wick_status st = upload_a(m, x, t);
-    if (st) return st;
-    if (x->magnitude) return add_dora(m, x, s, t);
-    return upload_as(m->backend, wk_lora_bf16(m, x->layer, x->role), x->b, x->n_out, x->rank, &t->b);
+    if (!st) st = upload_as(m->backend, wk_lora_bf16(m, x->layer, x->role), x->b, x->n_out, x->rank, &t->b);
+    if (!st && x->magnitude) st = add_gain(m, x, t);
+    return st;
 }
 
 /* A head that the adapter brings, or an embedding. */
@@ -318,7 +308,7 @@ static wick_status describe(wick_adapter *a, const wk_lora_data *d) {
     for (size_t i = 0; i < d->n_saved; i++) info->n_params += (uint64_t)(d->saved[i].n_row * d->saved[i].n_col);
     for (int i = 0; i < a->set.n_slot; i++) {
         const wk_lora_term *t = &a->term[i];
-        const wk_weight *all[] = { t->a, t->b, t->gain, t->offset, t->w };
+        const wk_weight *all[] = { t->a, t->b, t->gain, t->w };
         for (size_t k = 0; k < sizeof all / sizeof *all; k++) info->n_bytes += all[k] ? all[k]->n_bytes : 0;
     }
     return WICK_OK;

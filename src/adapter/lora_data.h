@@ -60,6 +60,8 @@ void wk_lora_data_free(wk_lora_data *d);
 bool wk_lora_finite(const void *x, int64_t n);
 /* s of a module. */
 double wk_lora_scale(const wk_lora_data *d, const wk_lora_module *x);
+/* Length of a row of W + s B A, by which DoRA divides. row [n_in]: W's, and then the sum's. a [rank, n_in], b [rank]: B's row. */
+float wk_dora_length(float *row, const float *a, const float *b, int64_t rank, int64_t n_in, float s);
 /* Are A and B of a linear layer held as bfloat16? Where the layer's own weight has activations rounded: then that loses less than
  * the products beside it do. Beside float weights, at the embedding and at the head, nothing of an adapter is rounded. */
 bool wk_lora_bf16(const wk_model *m, int layer, wk_role role);

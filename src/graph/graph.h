@@ -142,13 +142,14 @@ static inline int64_t wk_shape_rows(wk_shape s, int64_t T, int64_t n_out) {
  * lives do not overlap share. elem: bytes of a number. *total: the block's size. Errors  WICK_E_MEMORY. */
 wick_status wk_graph_layout(const wk_graph *g, int64_t max_rows, size_t elem, size_t align, int64_t *offset, size_t *total);
 
-/* What an adapter does at one slot: y becomes gain * y + offset + scale * B(A x), where y was W x. Empty fields do nothing.
+/* What an adapter does at one slot: y, which was W x, becomes gain * (y + scale * B(A x)); what y holds of a bias is left out of
+ * that (DoRA, Liu et al. 2024, eq. 5) and comes back unchanged. Empty fields do nothing.
  * w in place of W: a head or an embedding that the adapter brings whole. At the embedding's slot, where x is a token, a and w have
  * a row for each token. */
 typedef struct wk_lora_term {
     const struct wk_weight *a, *b;        /* [r, n_in] ([n_in, r] at the embedding), [n_out, r] */
     float scale;
-    const struct wk_weight *gain, *offset;/* vectors [n_out], or NULL: DoRA's m / |W + s B A|, and what keeps the bias as it was */
+    const struct wk_weight *gain, *bias;  /* vectors [n_out], or NULL: DoRA's m / |W + s B A|, and beside it the layer's own bias */
     const struct wk_weight *w;            /* [n_out, n_in] ([n_in, n_out]), or NULL */
 } wk_lora_term;
 /* An adapter as ops see it, and those stacked on it: each adds scale times the change that it makes to W x alone (a w counts

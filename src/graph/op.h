@@ -15,7 +15,7 @@ typedef struct wk_ref_array {
 } wk_ref_array;
 
 /* A wk_lora_term and the scale of its set; arrays without f are not there. also: the next of a stack. */
-typedef struct wk_ref_lora { wk_ref_array a, b, gain, offset, w; double scale, share; const struct wk_ref_lora *also; } wk_ref_lora;
+typedef struct wk_ref_lora { wk_ref_array a, b, gain, bias, w; double scale, share; const struct wk_ref_lora *also; } wk_ref_lora;
 
 /* Everything that a reference kernel may look at. */
 typedef struct wk_ref_call {

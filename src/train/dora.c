@@ -20,14 +20,8 @@ static void rows(const wk_team *team, void *arg) {
     wk_backend *be = j->t->m->backend;
     wk_team_share(team, j->b->n_row, 1, &from, &to);
     for (int64_t o = from; o < to; o++) {
-        double sum = 0;
         be->ops->weight_row(be, j->x->base, o, row);
-        for (int64_t k = 0; k < rank; k++) {
-            float f = j->scale * j->b->w[o * rank + k];
-            for (int64_t i = 0; i < n_in; i++) row[i] += f * j->a->w[k * n_in + i];
-        }
-        for (int64_t i = 0; i < n_in; i++) sum += (double)row[i] * (double)row[i];
-        j->x->length[o] = (float)sqrt(sum);
+        j->x->length[o] = wk_dora_length(row, j->a->w, j->b->w + o * rank, rank, n_in, j->scale);
         if (!(j->x->length[o] > 0) || !isfinite(j->x->length[o])) atomic_store(&j->bad, (long long)o);
     }
 }

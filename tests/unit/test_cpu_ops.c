@@ -13,7 +13,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { MAX_T = 100, N_CASE = 12 };
+enum { MAX_T = 100, N_CASE = 12, N_LORA_CASE = 72 };  /* terms have ten kinds, linears a bias or none, and adapters stack */
 
 /* ---- the ops: each makes a node, or a few, of random shape ---- */
 typedef struct made {
@@ -21,6 +21,7 @@ typedef struct made {
     wk_dtype kv_type;
     int n_adapter, rank, lora_in, lora_out, lora_kind;  /* of rows, of tokens, of the rows wanted */
     wk_dtype lora_type;
+    const wk_weight *bias[2];  /* of the slots' linears, or NULL */
     double tol;      /* where it is not 1e-5 */
     bool last_only;  /* only the last value is kept, so that others can lie in each other's places */
     bool drop;
@@ -57,6 +58,12 @@ static void make_thin(lab *l, made *m) {
     (void)m;
     LAB_OP(l, WK_OP_LINEAR, NULL, lab_input(l, 1, n_in), lab_matrix(l, WK_BF16, 1, n_out, n_in), lab_vector(l, n_out, 0));
 }
+static wk_val some_bias(lab *l, made *m, int slot) {
+    if (lab_pick(&l->rng, 0, 1)) return WK_NO_VAL;
+    wk_weight *w = lab_vector_weight(l, m->lora_out, 0);
+    m->bias[slot] = w;
+    return wk_graph_param(l->g, w, "bias");
+}
 static void make_lora(lab *l, made *m) {
     m->n_adapter = lab_pick(&l->rng, 0, 3);
     m->rank = lab_one_of(&l->rng, 1, 8, 16, 27, 40, 300);
@@ -78,22 +85,21 @@ static void make_lora(lab *l, made *m) {
     if (m->lora_kind == 2) x = LAB_OP(l, WK_OP_SELECT_ROWS, NULL, x);
     wk_attr slot = { .slot = 1 };
     wk_dtype type = (wk_dtype)lab_one_of(&l->rng, WK_F32, WK_BF16);
-    wk_val y = LAB_OP(l, WK_OP_LINEAR, NULL, x, lab_matrix(l, type, 1, m->lora_out, m->lora_in));
+    wk_val y = LAB_OP(l, WK_OP_LINEAR, NULL, x, lab_matrix(l, type, 1, m->lora_out, m->lora_in), some_bias(l, m, 0));
     wk_val z = LAB_OP(l, WK_OP_LORA, NULL, y, x);
     if (lab_pick(&l->rng, 0, 1)) return;  /* or a second projection of x */
-    y = LAB_OP(l, WK_OP_LINEAR, NULL, x, lab_matrix(l, WK_F32, 1, m->lora_out, m->lora_in));
+    y = LAB_OP(l, WK_OP_LINEAR, NULL, x, lab_matrix(l, WK_F32, 1, m->lora_out, m->lora_in), some_bias(l, m, 1));
     LAB_OP(l, WK_OP_ADD, NULL, LAB_OP(l, WK_OP_LORA, &slot, y, x), z);
 }
 /* A term with some of its parts. */
-static wk_lora_term random_term(lab *l, const made *m) {
+static wk_lora_term random_term(lab *l, const made *m, int slot) {
     bool tokens = m->lora_kind == 1;
     wk_lora_term t = { .scale = 0.5f };
     int parts = lab_pick(&l->rng, 0, 9);
     wk_dtype type = m->lora_type;
     if (parts) t.a = tokens ? lab_weight(l, type, 1, m->lora_in, m->rank) : lab_weight(l, type, 1, m->rank, m->lora_in);
     if (parts) t.b = lab_weight(l, type, 1, m->lora_out, m->rank);
-    if (parts == 1 || parts == 2) t.gain = lab_vector_weight(l, m->lora_out, 1);
-    if (parts == 2) t.offset = lab_vector_weight(l, m->lora_out, 1);
+    if (!tokens && (parts == 1 || parts == 2)) t.gain = lab_vector_weight(l, m->lora_out, 1), t.bias = m->bias[slot];
     if (parts >= 8) t.w = tokens ? lab_weight(l, WK_F32, 1, m->lora_in, m->lora_out)
                                  : lab_weight(l, WK_F32, 1, m->lora_out, m->lora_in);
     return t;
@@ -423,8 +429,8 @@ static void one_case(void (*make)(lab *, made *), bool saving, int n_thread, uin
         lab_plan(&l[k], MAX_T);
         if (m[k].kv_heads) lab_kv(&l[k], 2, m[k].kv_heads, m[k].head_dim, 3 * LAB_PAGES, m[k].kv_type);
         for (int i = 0; i < m[k].n_adapter; i++) {
-            for (int s = 0; s < 2; s++) terms[k][i][s] = random_term(&l[k], &m[k]);
-            set[k][i] = (wk_lora_set){ terms[k][i], 2, i == 1 ? 1 : 1.5f, i ? &set[k][i - 1] : NULL };
+            for (int s = 0; s < 2; s++) terms[k][i][s] = random_term(&l[k], &m[k], s);
+            set[k][i] = (wk_lora_set){ terms[k][i], 2, i == 1 ? 1.5f : 1, i ? &set[k][i - 1] : NULL };
             sets[k][i] = &set[k][i];
         }
     }
@@ -457,16 +463,18 @@ static void one_case(void (*make)(lab *, made *), bool saving, int n_thread, uin
     for (int k = 0; k < 2; k++) lab_free(&l[k]);
 }
 
-static void check_op(void (*make)(lab *, made *), bool saving) {
+static void check_cases(int n, void (*make)(lab *, made *), bool saving) {
     const char *first = getenv("WICK_TEST_SEED");
     uint64_t seed = first ? strtoull(first, NULL, 10) * 1000 : 7000;
-    for (int i = 0; i < sets_cases(N_CASE); i++)
+    for (int i = 0; i < sets_cases(n); i++)
         for (int k = 0; sets_use(k); k++) one_case(make, saving, 1 + i % 3, seed + (uint64_t)i);
 }
+static void check_op(void (*make)(lab *, made *), bool saving) { check_cases(N_CASE, make, saving); }
+static void test_lora(void **state) { (void)state; check_cases(N_LORA_CASE, make_lora, false); }
 
 #define TEST(name) static void test_##name(void **state) { (void)state; check_op(make_##name, false); }
 #define GRADS(name) static void test_##name(void **state) { (void)state; check_op(make_##name, true); }
-TEST(embed) TEST(rms_norm) TEST(linear) TEST(lora) TEST(rope) TEST(attention) TEST(glu) TEST(add) TEST(softcap) TEST(select_rows)
+TEST(embed) TEST(rms_norm) TEST(linear) TEST(rope) TEST(attention) TEST(glu) TEST(add) TEST(softcap) TEST(select_rows)
 TEST(experts) TEST(thin)
 GRADS(grads) GRADS(row_grads) GRADS(weight_grads) GRADS(lora_grads) GRADS(two_lora_grads) GRADS(attention_grads) GRADS(losses)
 TEST(sums) GRADS(expert_grads) GRADS(expert_weight_grads) GRADS(gain_grads) GRADS(token_lora_grads) GRADS(dropout_grads)

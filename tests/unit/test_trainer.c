@@ -366,8 +366,9 @@ static void packed_and_apart(void **state) {
 }
 
 /* Training's forward pass against the runner that serves, with the same adapter. */
-static void serves_the_same(const char *model, int n_threads, uint32_t roles, unsigned whole) {
+static void serves_the_same(const char *model, int n_threads, wk_fine_tune kind, uint32_t roles, unsigned whole) {
     wk_trainer_options o = wk_trainer_defaults();
+    o.fine_tune = kind;
     o.roles = roles;
     o.whole = whole;
     wk_model *m = train_model(model, n_threads);
@@ -411,20 +412,26 @@ static void serves_the_same(const char *model, int n_threads, uint32_t roles, un
 
 static void serving_bits(void **state) {
     (void)state;
-    serves_the_same(LLAMA, 2, 0, 0);
-    serves_the_same("data/models/qwen3", 1, 0, 0);
-    serves_the_same("data/models/gemma2", 2, 0, 0);
-    serves_the_same("data/models/llama-256-gptq-g64", 2, 0, 0);
-    serves_the_same(LLAMA, 2, EMBED | HEAD | 1u << WK_T_UP, 0);
-    serves_the_same("data/models/qwen2-tied", 1, EMBED | HEAD, 0);
-    serves_the_same("data/models/gemma2", 2, EMBED | HEAD, 0);
-    serves_the_same("data/models/mixtral", 2, 0, 0);
-    serves_the_same("data/models/qwen3-moe", 1, 0, 0);
-    serves_the_same("data/models/gpt-oss", 2, 0, 0);
-    serves_the_same(LLAMA, 2, 0, WK_WHOLE_EMBED);
-    serves_the_same(LLAMA, 1, 0, WK_WHOLE_HEAD);
-    serves_the_same("data/models/qwen2-tied", 2, 0, WK_WHOLE_EMBED);
-    serves_the_same("data/models/gemma2", 1, 0, WK_WHOLE_HEAD);
+    serves_the_same(LLAMA, 2, WK_TUNE_LORA, 0, 0);
+    serves_the_same("data/models/qwen3", 1, WK_TUNE_LORA, 0, 0);
+    serves_the_same("data/models/gemma2", 2, WK_TUNE_LORA, 0, 0);
+    serves_the_same("data/models/llama-256-gptq-g64", 2, WK_TUNE_LORA, 0, 0);
+    serves_the_same(LLAMA, 2, WK_TUNE_LORA, EMBED | HEAD | 1u << WK_T_UP, 0);
+    serves_the_same("data/models/qwen2-tied", 1, WK_TUNE_LORA, EMBED | HEAD, 0);
+    serves_the_same("data/models/gemma2", 2, WK_TUNE_LORA, EMBED | HEAD, 0);
+    serves_the_same("data/models/mixtral", 2, WK_TUNE_LORA, 0, 0);
+    serves_the_same("data/models/qwen3-moe", 1, WK_TUNE_LORA, 0, 0);
+    serves_the_same("data/models/gpt-oss", 2, WK_TUNE_LORA, 0, 0);
+    serves_the_same(LLAMA, 2, WK_TUNE_LORA, 0, WK_WHOLE_EMBED);
+    serves_the_same(LLAMA, 1, WK_TUNE_LORA, 0, WK_WHOLE_HEAD);
+    serves_the_same("data/models/qwen2-tied", 2, WK_TUNE_LORA, 0, WK_WHOLE_EMBED);
+    serves_the_same("data/models/gemma2", 1, WK_TUNE_LORA, 0, WK_WHOLE_HEAD);
+    serves_the_same(LLAMA, 2, WK_TUNE_DORA, 0, 0);
+    serves_the_same("data/models/qwen2-tied", 1, WK_TUNE_DORA, 0, 0);  /* with biases */
+    serves_the_same("data/models/gemma2", 2, WK_TUNE_DORA, 1u << WK_T_DOWN | 1u << WK_T_K, 0);
+    serves_the_same("data/models/llama-256-gptq-g64", 2, WK_TUNE_DORA, 0, 0);
+    serves_the_same("data/models/gpt-oss", 2, WK_TUNE_DORA, 0, 0);
+    serves_the_same(LLAMA, 1, WK_TUNE_DORA, 0, WK_WHOLE_HEAD);
 }
 
 /* A matrix that is embedding and head is trained as one, saved as both, and gone on from as one. */

@@ -1,4 +1,4 @@
-/* lora.c: steps of lora: y = gain * base + offset + scale * B (A x), by each row's adapter and those stacked on it.
+/* lora.c: steps of lora: y = gain * (base + scale * B (A x)) + bias, by each row's adapter and those stacked on it.
  * In a model base is a linear's product with the same x, and one step makes both: threads divide columns of y, by pieces of a
  * group where there are many rows. What B is multiplied with, s A x, is made one step earlier for all projections of one x, since
  * these need no meeting of threads between them: by rows, or of a single row by parts of A's inputs, which whoever goes on to B
@@ -6,9 +6,11 @@
  * Load: for each projection of each row that has an adapter, a few per cent of the product beside it. Rows without one cost
  * nothing: base lies where y will. */
 #include "backend/cpu/plan.h"
+#include <string.h>
 
 enum {
-    GAIN_COLS = 1024,   /* columns that gains are gathered for */
+    GAIN_COLS = 512,    /* columns that gains are gathered for */
+    GAIN_ROWS = 8,      /* rows that one of several adapters with gains is taken in */
     READY_BYTES = 1024  /* a row's operands at most for the B of all its adapters; those with more are not made ahead */
 };
 
@@ -31,7 +33,8 @@ static void need_room(wk_lowering *l, int64_t n_in) {
 }
 
 /* Rows [r, r + n) of y, which have the same adapter, and columns [c0, c1) of them. ready: their operands of B, stride bytes from
- * row to row, or (in_parts) a single row's parts of A x; NULL: to be made from x. Operands are made for at most WK_LORA_ROWS. */
+ * row to row, or (in_parts) a single row's parts of A x; NULL: to be made from x. Operands are made for at most WK_LORA_ROWS.
+ * bare: y lacks the layer's bias. */
 typedef struct part {
     const wk_step *s;
     const wk_cpu_plan *p;
@@ -40,7 +43,7 @@ typedef struct part {
     int64_t r, n, c0, c1;
     const uint8_t *ready;
     size_t stride;
-    bool in_parts;
+    bool in_parts, bare;
 } part;
 
 static const wk_lora_term *term_at(int slot, const wk_lora_set *set) {
@@ -70,24 +73,6 @@ static void replace(const part *x, const wk_packed *w) {
     int64_t n_out = x->s->shape_out.cols;
     if (!by_token(x)) wk_linear_plain(w, x_of(x), x->s->lora_in, x->n, x->c0, x->c1, y_of(x, 0), n_out);
     else for (int64_t i = 0; i < x->n; i++) wk_packed_row(w, token_of(x, i), y_of(x, i));
-}
-
-/* y = gain * y + offset in columns [c0, c1), of all adapters together; false: none has a gain. */
-static bool rescale(const part *x, const wk_lora_set *first, int64_t c0, int64_t c1) {
-    float gain[GAIN_COLS], offset[GAIN_COLS];
-    bool any = false;
-    for (const wk_lora_set *set = first; set; set = set->also) {
-        const wk_lora_term *t = term_of(x, set);
-        if (!t || !t->gain) continue;
-        for (int64_t c = 0; !any && c < c1 - c0; c++) gain[c] = 1, offset[c] = 0;
-        any = true;
-        const float *g = ((const wk_cpu_weight *)t->gain)->vec, *o = t->offset ? ((const wk_cpu_weight *)t->offset)->vec : NULL;
-        for (int64_t c = c0; c < c1; c++) gain[c - c0] += set->scale * (g[c] - 1);
-        for (int64_t c = c0; o && c < c1; c++) offset[c - c0] += set->scale * o[c];
-    }
-    for (int64_t i = 0; any && i < x->n; i++)
-        for (int64_t c = c0; c < c1; c++) y_of(x, i)[c] = gain[c - c0] * y_of(x, i)[c] + offset[c - c0];
-    return any;
 }
 
 /* Rows of x as an adapter's A takes them, stride bytes apart. */
@@ -149,30 +134,121 @@ static void make_mid(const part *x, const wk_lora_term *t) {
     }
 }
 
-/* y += B (scale * A x). */
-static void add_sum(const part *x, const wk_lora_term *t, float scale) {
+/* What B of a term is multiplied with for all rows, *stride bytes from one to the next. */
+static const uint8_t *operand_of(const part *x, const wk_lora_term *t, float scale, size_t *stride) {
     const wk_packed *b = matrix(t->b);
-    const uint8_t *operand = x->ready;
-    size_t stride = x->stride;
-    if (!x->ready || x->in_parts) {
-        operand = x->room.ready;
-        stride = wk_act_bytes(b, 1);
-        make_mid(x, t);
-        operand_of_b(x->p, b, scale, x->room.mid, x->n, x->room.ready, stride);
-    }
-    wk_linear_add(b, operand, stride, x->n, x->c0, x->c1, y_of(x, 0), x->s->shape_out.cols);
+    *stride = x->stride;
+    if (x->ready && !x->in_parts) return x->ready;
+    *stride = wk_act_bytes(b, 1);
+    make_mid(x, t);
+    operand_of_b(x->p, b, scale, x->room.mid, x->n, x->room.ready, *stride);
+    return x->room.ready;
 }
 
-static void adapt(part *x, const wk_lora_set *first) {
-    const wk_lora_term *t = NULL, *whole = NULL;
-    for (const wk_lora_set *set = first; set && !whole; set = set->also) if ((t = term_of(x, set)) && t->w) whole = t;
-    if (whole) replace(x, matrix(whole->w));
-    for (int64_t c = x->c0; c < x->c1 && rescale(x, first, c, x->c1 - c < GAIN_COLS ? x->c1 : c + GAIN_COLS);) c += GAIN_COLS;
+/* y += B (scale * A x). */
+static void add_sum(const part *x, const wk_lora_term *t, float scale) {
+    size_t stride;
+    const uint8_t *operand = operand_of(x, t, scale, &stride);
+    wk_linear_add(matrix(t->b), operand, stride, x->n, x->c0, x->c1, y_of(x, 0), x->s->shape_out.cols);
+}
+
+/* ---- DoRA ---- */
+
+static const float *vector(const wk_weight *w) { return w ? ((const wk_cpu_weight *)w)->vec : NULL; }
+
+/* A term of a stack that has a gain, or NULL; *alone: no other acts, and it counts whole. */
+static const wk_lora_term *with_gain(int slot, const wk_lora_set *first, bool *alone) {
+    const wk_lora_term *t, *found = NULL;
+    int n = 0;
+    for (const wk_lora_set *set = first; set; set = set->also) {
+        if (!(t = term_at(slot, set)) || !(t->a || t->w || t->gain)) continue;
+        *alone = ++n == 1 && set->scale == 1;
+        if (t->gain) found = t;
+    }
+    return found;
+}
+
+/* y += bias, or with scale -1 less it. */
+static void add_bias(const part *x, const float *bias, float scale) {
+    for (int64_t i = 0; bias && i < x->n; i++) {
+        float *y = y_of(x, i);
+        for (int64_t c = x->c0; c < x->c1; c++) y[c] += scale * bias[c];
+    }
+}
+
+/* y = gain * y + bias, rounded between them as the op gain rounds while such an adapter is trained. */
+static void rescale(const part *x, const float *gain, const float *bias) {
+    for (int64_t i = 0; i < x->n; i++) {
+        float *y = y_of(x, i);
+        for (int64_t c = x->c0; c < x->c1; c++) y[c] *= gain[c];
+    }
+    add_bias(x, bias, 1);
+}
+
+/* y times what all gains of a stack do to W x. */
+static void rescale_by_all(const part *x, const wk_lora_set *first) {
+    float gain[GAIN_COLS];
+    for (int64_t c0 = x->c0, n; c0 < x->c1; c0 += n) {
+        n = x->c1 - c0 < GAIN_COLS ? x->c1 - c0 : GAIN_COLS;
+        for (int64_t c = 0; c < n; c++) gain[c] = 1;
+        for (const wk_lora_set *set = first; set; set = set->also) {
+            const wk_lora_term *t = term_of(x, set);
+            for (int64_t c = 0; t && t->gain && c < n; c++) gain[c] += set->scale * (vector(t->gain)[c0 + c] - 1);
+        }
+        for (int64_t i = 0; i < x->n; i++) {
+            float *y = y_of(x, i) + c0;
+            for (int64_t c = 0; c < n; c++) y[c] *= gain[c];
+        }
+    }
+}
+
+/* y += gain * B (scale * A x), a piece at a time. */
+static void add_gained_sum(const part *x, const wk_lora_term *t, float scale) {
+    float sum[GAIN_ROWS * GAIN_COLS];
+    const float *gain = vector(t->gain);
+    size_t stride;
+    const uint8_t *operand = operand_of(x, t, scale, &stride);
+    for (int64_t r = 0, n_row; r < x->n; r += n_row) {
+        n_row = x->n - r < GAIN_ROWS ? x->n - r : GAIN_ROWS;
+        for (int64_t c0 = x->c0, n; c0 < x->c1; c0 += n) {
+            n = x->c1 - c0 < GAIN_COLS ? x->c1 - c0 : GAIN_COLS;
+            memset(sum, 0, sizeof sum);
+            wk_linear_add_part(matrix(t->b), operand + (size_t)r * stride, stride, n_row, c0, c0 + n, sum, GAIN_COLS);
+            for (int64_t i = 0; i < n_row; i++) {
+                float *y = y_of(x, r + i) + c0;
+                for (int64_t c = 0; c < n; c++) y[c] += gain[c0 + c] * sum[i * GAIN_COLS + c];
+            }
+        }
+    }
+}
+
+static void add_all(part *x, const wk_lora_set *first) {
+    const wk_lora_term *t;
     for (const wk_lora_set *set = first; set; set = set->also) {
         if (!(t = term_of(x, set)) || !t->a) continue;
-        add_sum(x, t, t->scale * set->scale);
+        if (t->gain) add_gained_sum(x, t, t->scale * set->scale);
+        else add_sum(x, t, t->scale * set->scale);
         if (x->ready) x->ready += x->in_parts ? parts_bytes(t) : operand_bytes(t);
     }
+}
+
+/* y = W x, bare of the bias, or where a lora stands alone with it. */
+static void adapt(part *x, const wk_lora_set *first) {
+    const wk_lora_term *t = NULL, *replaced = NULL, *gained;
+    bool alone = false;
+    for (const wk_lora_set *set = first; set && !replaced; set = set->also) if ((t = term_of(x, set)) && t->w) replaced = t;
+    if (replaced) replace(x, matrix(replaced->w));
+    gained = with_gain(x->s->node->attr.slot, first, &alone);
+    const float *bias = replaced ? NULL : gained ? vector(gained->bias) : x->bare ? x->s->bias : NULL;
+    if (gained && !x->bare) add_bias(x, bias, -1);
+    if (gained && alone) {
+        if (gained->a) add_sum(x, gained, gained->scale);
+        rescale(x, vector(gained->gain), bias);
+        return;
+    }
+    if (gained) rescale_by_all(x, first);
+    add_bias(x, bias, 1);
+    add_all(x, first);
 }
 
 /* ---- made ahead ---- */
@@ -271,20 +347,30 @@ static void adapt_rows(part *x, int64_t from, int64_t to, const uint8_t *ahead) 
         x->ready = made ? ahead + (size_t)x->r * x->stride : NULL;
         if (!made && x->n > WK_LORA_ROWS) x->n = WK_LORA_ROWS;
         if (k >= 0) adapt(x, b->adapters[k]);
+        else if (x->bare) add_bias(x, x->s->bias, 1);
     }
+}
+
+/* A gain is of what the product is without its bias, which a batch with one adds row by row then. */
+static bool leaves_bias(const wk_step *s, const wk_batch *b) {
+    bool alone, any = false;
+    for (int k = 0; s->bias && !any && k < b->n_adapter; k++)
+        any = with_gain(s->node->attr.slot, b->adapters[k], &alone);
+    return any;
 }
 
 /* The linear before it and the lora, by columns. Where operands are not made ahead, or in parts alone, each thread makes them, and
  * once: then columns are the thread's own, not a group's piece. */
 static void adapted_product(const wk_step *s, const wk_cpu_plan *p, const wk_team *t) {
     int64_t rows = wk_rows_of(p, s->shape_out), n_out = s->shape_out.cols;
-    part x = { .s = s, .p = p, .t = t, .in_parts = p->mode & WK_MODE_ONE };
+    part x = { .s = s, .p = p, .t = t, .in_parts = p->mode & WK_MODE_ONE, .bare = leaves_bias(s, p->batch) };
     bool all = false;
     wk_my_cols(t, n_out, &x.c0, &x.c1);
     if (!rows || x.c0 >= x.c1) return;
     if (!(p->mode & WK_MODE_FEW)) x.stride = stride_of(p->batch, s->node->attr.slot, &all);
     if (!all) x.room = room_of(p, t);
-    wk_linear(s->weight->mat[0], wk_operand(p, s, t), rows, x.c0, x.c1, wk_out(p, s, 0), n_out, s->bias);
+    wk_linear(s->weight->mat[0], wk_operand(p, s, t), rows, x.c0, x.c1, wk_out(p, s, 0), n_out,
+              x.bare ? NULL : s->bias);
     adapt_rows(&x, 0, rows, p->mode & WK_MODE_FEW && !x.in_parts ? NULL : wk_slot_at(p, s->slot2));
 }
 

@@ -179,7 +179,7 @@ static wick_status gather_lora(ref_plan *p, const wk_batch *b, int slot) {
             if (!t || !(t->a || t->w) || s->scale == 0) continue;
             if (n == MAX_TERMS) return wk_fail(WICK_E_ARG, "more than %d adapters in a batch, stacked ones counted", MAX_TERMS);
             wk_ref_lora *l = &p->lora[n++];
-            *l = (wk_ref_lora){ as_array(t->a), as_array(t->b), as_array(t->gain), as_array(t->offset), as_array(t->w),
+            *l = (wk_ref_lora){ as_array(t->a), as_array(t->b), as_array(t->gain), as_array(t->bias), as_array(t->w),
                                 (double)t->scale * (double)s->scale, (double)s->scale, NULL };
             *next = l;
             next = &l->also;

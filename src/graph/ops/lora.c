@@ -1,6 +1,6 @@
 /* lora.c: y = base + s * B(A x) by each row's adapter; a row without one keeps base. Never merged, so that rows of
  * different adapters share a batch. Hu et al. 2021, section 4.1. base [R, n_out], x [R, n_in]; x left out: it is the row's token,
- * of which A and w have a row each. DoRA's gain and offset (graph.h): Liu et al. 2024, eq. 5.
+ * of which A and w have a row each. DoRA's gain and the bias it leaves alone: graph.h.
  * Where A and B are bfloat16, x and s A x are rounded to it, as for any product with such weights.
  * For training A [r, n_in] and B [n_out, r] are inputs, s is attr.scale, the batch's adapters do not act, and x may lose elements
  * by dropout first; saved: A x [R, r]. Where x is left out, A is [n_vocab, r], and saved is s times the token's row. Without
@@ -30,13 +30,13 @@ static wick_status shape(const wk_graph *g, const wk_node *n, wk_shape *out) {
     return WICK_OK;
 }
 
-/* y += B (scale * mid), mid [r] rounded as B has it. */
-static void add_b(const wk_ref_call *c, const wk_ref_array *b, double scale, const double *mid, double *y) {
+/* y += gain * B (scale * mid), mid [r] rounded as B has it, gain [n_out] or NULL. */
+static void add_b(const wk_ref_call *c, const wk_ref_array *b, const double *gain, double scale, const double *mid, double *y) {
     double scaled[MAX_RANK], sum;
     for (int64_t j = 0; j < b->cols; j++) scaled[j] = scale * mid[j];
     for (int64_t o = 0; o < b->rows; o++) {
         wk_ref_product(b->f + o * b->cols, scaled, 1, b->cols, NULL, wk_rounding_of(c, b, 0), &sum);
-        y[o] += sum;
+        y[o] += gain ? gain[o] * sum : sum;
     }
 }
 
@@ -45,9 +45,10 @@ static void add_sum(const wk_ref_call *c, const wk_ref_lora *l, const double *x,
     double mid[MAX_RANK];
     if (x) wk_ref_product(l->a.f, x, l->a.rows, l->a.cols, NULL, wk_rounding_of(c, &l->a, 0), mid);
     else memcpy(mid, l->a.f + token * l->a.cols, (size_t)l->a.cols * sizeof *mid);
-    add_b(c, &l->b, l->scale, mid, y);
+    add_b(c, &l->b, l->gain.f, l->scale, mid, y);
 }
 
+/* Each adds its share of the change that it makes to W x. */
 static void adapt(const wk_ref_call *c, const wk_ref_lora *first, const double *x, int32_t token, double *y) {
     int64_t n_out = c->out[0].cols;
     const wk_ref_lora *whole = first;
@@ -55,12 +56,13 @@ static void adapt(const wk_ref_call *c, const wk_ref_lora *first, const double *
     if (whole && x) wk_ref_product(whole->w.f, x, n_out, whole->w.cols, NULL, WK_ROUND_NONE, y);
     else if (whole) memcpy(y, whole->w.f + token * n_out, (size_t)n_out * sizeof *y);
     for (int64_t o = 0; o < n_out; o++) {
-        double gain = 1, offset = 0;
+        double gain = 1, bias = 0;
         for (const wk_ref_lora *l = first; l; l = l->also) {
-            if (l->gain.f) gain += l->share * (l->gain.f[o] - 1);
-            if (l->offset.f) offset += l->share * l->offset.f[o];
+            if (!l->gain.f) continue;
+            gain += l->share * (l->gain.f[o] - 1);
+            bias = l->bias.f && !whole ? l->bias.f[o] : 0;
         }
-        y[o] = gain * y[o] + offset;
+        y[o] = gain * (y[o] - bias) + bias;
     }
     for (const wk_ref_lora *l = first; l; l = l->also) if (l->a.f) add_sum(c, l, x, token, y);
 }
@@ -95,7 +97,7 @@ static void trained(const wk_ref_call *c) {
             if (round) wk_round_kv(&v, 1, WK_BF16);
             for (int64_t j = 0; j < a->rows; j++) mid[j] += a->f[j * a->cols + i] * v;
         }
-        add_b(c, b, (double)c->node->attr.scale, mid, c->out[0].f + r * b->rows);
+        add_b(c, b, NULL, (double)c->node->attr.scale, mid, c->out[0].f + r * b->rows);
         if (c->node->n_out > 1) memcpy(c->out[1].f + r * a->rows, mid, (size_t)a->rows * sizeof *mid);
     }
 }
