@@ -71,9 +71,9 @@ static void whole_run(void *user) {
 
 static void killed_anywhere(void **state) {
     (void)state;
-    char own[] = "/tmp/wick-test-checkpoint-XXXXXX";
+    char own[48];
     death none = { 0 };
-    assert_non_null(mkdtemp(own));
+    assert_true(run_folder(own, sizeof own));
     snprintf(checkpoint, sizeof checkpoint, "%s/run", own);
     snprintf(final, sizeof final, "%s/final", own);
     assert_false(run_killed(whole_run, &none));
@@ -109,8 +109,7 @@ static int make_data(void **state) {
     (void)state;
     static const char lines[] = "{\"input_ids\":[1,2,3,4,5,6]}\n{\"input_ids\":[5,6,7,8,9,1]}\n{\"input_ids\":[7,3,1]}\n";
     char path[96];
-    snprintf(folder, sizeof folder, "/tmp/wick-test-training-XXXXXX");
-    if (!mkdtemp(folder)) return -1;
+    if (!run_folder(folder, sizeof folder)) return -1;
     snprintf(path, sizeof path, "%s/train.jsonl", folder);
     snprintf(out, sizeof out, "%s/out", folder);
     snprintf(saved, sizeof saved, "%s/checkpoint.wick", out);
@@ -413,8 +412,8 @@ static void mid_accumulation(void **state) {
 
 static void damaged(void **state) {
     (void)state;
-    char own[] = "/tmp/wick-test-checkpoint-XXXXXX", path[64];
-    assert_non_null(mkdtemp(own));
+    char own[48], path[64];
+    assert_true(run_folder(own, sizeof own));
     snprintf(path, sizeof path, "%s/run", own);
     wk_trainer_options o = options();
     wk_model *m = train_model(LLAMA, 1);
