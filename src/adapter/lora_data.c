@@ -70,14 +70,19 @@ static wick_status read_folder(const wk_model *m, const char *folder, const char
     bool mlx = false, is_folder;
     wick_status st = wk_folder_look(folder, &is_folder);  /* a name that is nowhere is told as it was given */
     if (st) return st;
-    char *path = wk_path_join(folder, "adapter_config.json");
-    st = path ? wk_json_read(path, MAX_CONFIG_BYTES, &config) : wk_fail_memory(strlen(folder), "a path");
+    char *path = wk_path_join(folder, WK_ADAPTER_CONFIG), *new = wk_path_join(folder, WK_ADAPTER_CONFIG WK_ADAPTER_NEW);
+    if (!path || !new) st = wk_fail_memory(strlen(folder), "a path");
+    else if (!wk_file_exists(path) && wk_file_exists(new))
+        st = wk_fail(WICK_E_IO, "%s: is not there, and %s is: an adapter was taking another one's place, and did not get there. "
+                     "Write it again, or take \"" WK_ADAPTER_NEW "\" off the names that end so", path, new);
+    if (!st) st = wk_json_read(path, MAX_CONFIG_BYTES, &config);
     wk_lora_folder f = { folder, file, path, config };
     if (!st && !json_is_object(config)) st = wk_fail(WICK_E_FORMAT, "%s: it is not a JSON object", path);
     if (!st) st = is_mlx(&f, &mlx);
     if (!st) st = (mlx ? wk_mlx_read : wk_peft_read)(m, &f, d);
     json_decref(config);
     wk_free(path);
+    wk_free(new);
     return st;
 }
 

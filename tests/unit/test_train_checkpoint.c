@@ -223,8 +223,8 @@ static wick_status train(const wick_train_options *o, wick_train **t, wick_model
     return st;
 }
 
-/* A training over another one's, at any call of which the disk is full: no adapter has the other's configuration, but where that
- * one's name could not be given, and what goes on ends as it should. */
+/* A training over another one's, at any call of which the disk is full: no adapter has the other's configuration, and what goes on
+ * ends as it should. */
 static void disk_full_anywhere(void **state) {
     (void)state;
     char config[120];
@@ -253,8 +253,10 @@ static void disk_full_anywhere(void **state) {
         n_call = wk_io_count() - n_call + (st ? 3 : 0);  /* it may have had some more */
         n_failed += st != WICK_OK;
         if (st) assert_int_equal(st, WICK_E_IO);
-        ok(wk_file_read(config, 1 << 16, &now));
-        n_mixed += same(&was, &now) && !adapter_is(&first);
+        if (wk_file_exists(config)) {
+            ok(wk_file_read(config, 1 << 16, &now));
+            n_mixed += same(&was, &now) && !adapter_is(&first);
+        }
         bool began = t != NULL;
         wick_train_free(t);
         if (began) whole_training(&(death){ 0 });
@@ -263,7 +265,7 @@ static void disk_full_anywhere(void **state) {
         wk_buf_free(&now);
         wk_buf_free(&first);
     }
-    assert_true(n_failed >= 20 && n_mixed <= 2);
+    assert_true(n_failed >= 20 && !n_mixed);
     wk_buf_free(&want);
     wick_model_free(m);
 }
