@@ -35,7 +35,7 @@ def write_options(tmp, **more):
     options = {"model": MODEL, "data": "data", "adapter_path": "out", "iters": 12, "batch_size": 2, "learning_rate": "5e-3",
                "num_layers": -1, "steps_per_report": 3, "steps_per_eval": 6, "save_every": 4, "samples": 1, **more}
     with open(f"{tmp}/train.yaml", "w", encoding="utf-8") as f:
-        f.writelines(f"{k}: {v}\n" for k, v in options.items() if not isinstance(v, dict))
+        f.writelines(f"{k}: {v}\n" for k, v in options.items() if v is not None and not isinstance(v, dict))
         for k, v in options.items():
             if isinstance(v, dict):
                 f.write(f"{k}:\n" + "".join(f"  {a}: {b}\n" for a, b in v.items()))
@@ -467,7 +467,10 @@ def test_micro_batches(tmp):
     assert "lr_schedule.arguments begin with a rate of 0.0001 and learning_rate is 0.005, and a constant schedule has" in err, err
     rate = ("train", "train.yaml", "--lr-schedule", "cosine_decay", "--arguments", "1e-4,10", "--adapter-path", "f", "--overwrite")
     assert "begin with a rate of 0.0001, and so does training; learning_rate, 0.005, is not used" in wick(tmp, *rate)[1]
+    assert "learning_rate, 1e-05, is not used" in wick(tmp, *rate, "--learning-rate", "1e-5")[1]  # which it would be if not said
     assert "is not used" not in wick(tmp, *rate, "--learning-rate", "1e-4")[1] and log_of(tmp, "f")[-1]["learning_rate"] < 1e-4
+    write_options(tmp, samples=0, iters=5, learning_rate=None)
+    assert "is not used" not in wick(tmp, *rate)[1]
     err = wick(tmp, "train", "train.yaml", "--batch-size", "65536", "--adapter-path", "e", code=1)[1]
     assert "tokens, and 1048576 are the most that can be learnt at once: a smaller batch_size or" in err, err
 
