@@ -256,6 +256,7 @@ static void refusals(void **state) {
         { "{\"use_dora\":true}", WICK_E_FORMAT, "has no lora_magnitude_vector beside it" },
         { "{\"bias\":\"all\",\"fan_in_fan_out\":true}", WICK_E_UNSUPPORTED, "\"bias\": trained biases; \"fan_in_" },
         { "{\"init_lora_weights\":\"pissa_niter_4\"}", WICK_E_UNSUPPORTED, "pissa" },
+        { "{\"init_lora_weights\":\"OLoRA\"}", WICK_E_UNSUPPORTED, "olora" },
         { "{\"peft_type\":\"IA3\"}", WICK_E_UNSUPPORTED, "\"IA3\"" },
         { "{\"peft_type\":null}", WICK_E_FORMAT, "\"peft_type\" is missing" },
         { "{\"fine_tune_type\":\"lora\"}", WICK_E_FORMAT, "\"scale\" is missing; it must be a number" },
