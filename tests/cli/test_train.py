@@ -400,6 +400,7 @@ def test_overwritten(tmp):
     before = files(f"{tmp}/out")
     err = wick(tmp, "train", "train.yaml", "--resume")[1]
     assert "the training is over: 12 of 12 iterations are done; raise iters to go on" in err, err
+    assert [r["status"] for r in json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"]] == ["done"]
     shutil.copy(f"{tmp}/out/checkpoint.wick", f"{tmp}/out/checkpoint.wick.mine")
     p = subprocess.Popen([PROGRAM, "train", "train.yaml", "--overwrite", "--iters", "100000", "--save-every", "0"],
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(tmp), cwd=tmp)
@@ -726,6 +727,15 @@ def test_output(tmp):
     plain = wick(tmp, "runs", "2", env={"LC_ALL": "C"})[0]
     assert re.search(r"^[ 0-9.]{8}\|\+", plain, re.M), plain
     assert re.search(r"^ {9}0 +\* train loss, \+ validation loss +12$", plain, re.M), plain
+    # Losses of many digits are told with fewer: a row stays as wide as the others, and the options stand right below.
+    db = sqlite3.connect(f"{tmp}/share/wick/runs.db")
+    with db:
+        db.execute("UPDATE point SET train_loss = train_loss * 1.2345e-5, val_loss = val_loss * 1.2345e-5 WHERE run = 1")
+        db.execute("DELETE FROM point WHERE run = 2 AND iteration > 0")
+    db.close()
+    rows = [line for line in wick(tmp, "runs", "1")[0].splitlines() if "\u2502" in line]
+    assert len(rows) == 10 and all(len(row) == 80 and row[8] == "\u2502" for row in rows), rows
+    assert "\n\n\n" not in wick(tmp, "runs", "2")[0]
     wick(tmp, "train", "train.yaml", "--overwrite", "-q", "--rank", "2", "--iters", "3")
     compared = wick(tmp, "runs", "compare", "1", "3")[0]
     assert re.search(r"^lora_parameters\.rank +8 +2$", compared, re.M) and re.search(r"^iters +12 +3$", compared, re.M), compared
