@@ -80,6 +80,14 @@ static bool widen(canvas *k, const curve *c) {
     return any;
 }
 
+/* The number beside a row, in the columns that are there: a digit less rather than a row that no longer fits the terminal. */
+static void put_label(wk_buf *b, double y) {
+    char text[32];
+    int digits = 4;
+    while (snprintf(text, sizeof text, "%.*g", digits, y) > LABEL - 2 && digits > 1) digits--;
+    wk_buf_printf(b, "%*s ", LABEL - 2, text);
+}
+
 /* The ends of x, and between them, where there is room, the legend. */
 static void put_below(wk_buf *b, const canvas *k, const char *legend, int cols) {
     char first[32], last[32];
@@ -100,8 +108,8 @@ void curve_draw(wk_buf *b, const curve *train, const curve *val, int width, int 
     stroke(&k, train);
     cross(&k, val, utf8);
     for (int row = 0; row < rows; row++) {
-        if (level ? row == rows / 2 : row == 0 || row == rows - 1) wk_buf_printf(b, "%7.4g ", row ? k.y0 : k.y1);
-        else wk_buf_printf(b, "%8s", "");
+        if (level ? row == rows / 2 : row == 0 || row == rows - 1) put_label(b, row ? k.y0 : k.y1);
+        else wk_buf_printf(b, "%*s", LABEL - 1, "");
         wk_buf_str(b, utf8 ? "\u2502" : "|");
         for (int col = 0; col < cols; col++) {
             if (utf8) put_braille(b, &k, row, col);

@@ -147,10 +147,17 @@ static bool unknown_flag(opts *o, const char *name) {
     size_t n = 0;
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
         if (!strcmp(name, foreign[i].name)) return wrong(o, "%s: %s", name, foreign[i].why);
+    const char *verb_name = verbs[o->verb].name;
+    if (!strncmp(name, "--no-", 5)) {
+        char yes[64];
+        snprintf(yes, sizeof yes, "--%s", name + 5);
+        const flag *f = flag_find(o->verb, yes);
+        if (f && f->kind == FLAG_BOOL) return wrong(o, "%s has no flag %s; %s=no says that", verb_name, name, yes);
+    }
     for (size_t i = 0; i < n_flags; i++)
         for (size_t k = 0; k < 4 && flags[i].name[k]; k++)
             if (flags[i].verbs & 1u << o->verb && n < 256) names[n++] = flags[i].name[k];
-    const char *near = wk_nearest(name, names, n), *verb_name = verbs[o->verb].name;
+    const char *near = wk_nearest(name, names, n);
     if (near) return wrong(o, "%s has no flag %s; did you mean %s?", verb_name, name, near);
     for (int v = 0; v < N_VERB; v++)
         if (flag_find((verb_id)v, name))

@@ -16,7 +16,10 @@ static int (*const run_verb[N_VERB])(const opts *o) = {
 
 /* Verbs of other programs whose users try them here, and what does the same. */
 static const struct { const char *name, *instead; } foreign[] = {
+    { "embed", "there are no embeddings here yet: wick run answers one prompt, and libwick is for programs" },
+    { "embedding", "there are no embeddings here yet: wick run answers one prompt, and libwick is for programs" },
     { "quantize", "wick convert MODEL -o OUT.gguf --type q8_0 (or q4_0) makes smaller weights" },
+    { "quantise", "wick convert MODEL -o OUT.gguf --type q8_0 (or q4_0) makes smaller weights" },
     { "perplexity", "wick eval MODEL -f FILE measures it" },
     { "finetune", "wick train FILE does that" },
     { "lora", "wick train FILE trains one, wick run MODEL --lora PATH uses it" },
@@ -91,6 +94,8 @@ int main(int argc, char **argv) {
     if (verb_find(argv[1]) < 0) return unknown_verb(argv[1]);
     if (!flags_parse(&o, argc, argv)) code = cli_usage("%s", o.error);
     else if (o.help) { help_verb(o.verb); code = EXIT_DONE; }
+    else if (o.n_word == 1 && o.verb == VERB_CONVERT && !o.out)
+        code = cli_usage("what convert writes comes after -o: wick convert %s -o %s", o.model, o.word[0]);
     else if (o.n_word && !takes_words(o.verb))
         code = cli_usage("%s takes one model and no other word, so what is \"%s\" for?", verbs[o.verb].name, o.word[0]);
     else code = run_verb[o.verb](&o);

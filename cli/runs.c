@@ -178,8 +178,9 @@ static int show(wk_runs *db, const char *word, bool json) {
         wk_buf_str(&b, ", best");
         put_loss(&b, k.run.best_val_loss);
         wk_buf_str(&b, "\n\n");
+        size_t above = b.len;
         curve_draw(&b, &k.train, &k.val, 80, 10, term_utf8());
-        wk_buf_char(&b, '\n');
+        if (b.len > above) wk_buf_char(&b, '\n');
         json_object_foreach(k.options, key, v) {
             if (json_is_null(v) || (json_is_array(v) && !json_array_size(v))) continue;
             char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));

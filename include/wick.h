@@ -411,7 +411,7 @@ typedef struct wick_train_options {
     double weight_decay;            /* below 0: the optimizer's own, 0.01 for adamw, else 0 */
     double max_grad_norm;           /* 0: gradients are not clipped */
     double label_smoothing;
-    double learning_rate;
+    double learning_rate;           /* -1: not said, which is 1e-5 */
     /* "constant", "linear_schedule", "cosine_decay", "exponential_decay" or "step_decay"; NULL: constant */
     const char *lr_schedule;
     double lr_arguments[4]; int n_lr_arguments;

@@ -270,6 +270,9 @@ def bad_folders():
     yield "config-invalid-utf8", {"config.json": b'{"model_type": "\xff"}', "model.safetensors": one}
     yield "config-deep", {"config.json": '{"a":' * 2100, "model.safetensors": one}
     yield "no-weights", base
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n"
+    yield "pointer-weights", {**base, "model.safetensors": pointer}
+    yield "pointer-tokenizer", {**base, "model.safetensors": one, "tokenizer.json": pointer}
     yield "pickle", {**base, "pytorch_model.bin": b"\x80\x02}q\x00."}
     yield "gguf-inside", {"model.gguf": gguf()}
     yield "tokenizer-model", {**base, "model.safetensors": one, "tokenizer.model": b"\n\x0e\n\x05<unk>\x15\0\0\0\0\x18\x02"}

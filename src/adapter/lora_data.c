@@ -67,11 +67,15 @@ static wick_status is_mlx(const wk_lora_folder *f, bool *mlx) {
 
 static wick_status read_folder(const wk_model *m, const char *folder, const char *file, wk_lora_data *d) {
     json_t *config = NULL;
-    bool mlx = false, is_folder;
+    bool mlx = false, is_folder, there;
     wick_status st = wk_folder_look(folder, &is_folder);  /* a name that is nowhere is told as it was given */
     if (st) return st;
     char *path = wk_path_join(folder, "adapter_config.json");
-    st = path ? wk_json_read(path, MAX_CONFIG_BYTES, &config) : wk_fail_memory(strlen(folder), "a path");
+    st = path ? wk_file_look(path, &there) : wk_fail_memory(strlen(folder), "a path");
+    if (!st && !there)
+        st = wk_fail(WICK_E_FORMAT, "%s: is a folder without adapter_config.json, so it is no adapter of PEFT or mlx%s", folder,
+                     wk_folder_has(folder, ".gguf") ? "; of a GGUF adapter give the file itself" : "");
+    if (!st) st = wk_json_read(path, MAX_CONFIG_BYTES, &config);
     wk_lora_folder f = { folder, file, path, config };
     if (!st && !json_is_object(config)) st = wk_fail(WICK_E_FORMAT, "%s: it is not a JSON object", path);
     if (!st) st = is_mlx(&f, &mlx);

@@ -180,6 +180,12 @@ wick_status wk_file_read(const char *path, size_t limit, wk_buf *out) {
     return st;
 }
 
+wick_status wk_check_pointer(const char *path, const void *p, size_t n) {
+    static const char lfs[] = "version https://git-lfs";
+    if (n < sizeof lfs - 1 || memcmp(p, lfs, sizeof lfs - 1)) return WICK_OK;
+    return wk_fail(WICK_E_FORMAT, "%s: is a Git LFS pointer, not the file itself: run `git lfs pull`, or download it again", path);
+}
+
 /* ---- writing ---- */
 
 /* A folder's entries are on the disk only once it is synced itself; where that cannot be asked for, nothing is lost. */

@@ -38,6 +38,9 @@ wick_status wk_out_close(wk_out *o, wick_status st);
 bool wk_file_link(const char *path, const char *name);
 /* Errors  WICK_E_IO. */
 wick_status wk_file_rename(const char *from, const char *to);
+/* Are these a file's bytes, and not the few lines that Git leaves in its place where Git LFS is missing?
+ * Errors  WICK_E_FORMAT: they are such lines. */
+wick_status wk_check_pointer(const char *path, const void *p, size_t n);
 bool wk_file_exists(const char *path);  /* for messages: what cannot be looked at counts as absent */
 /* Is it there, whatever it is? Errors  WICK_E_IO: a link to nothing, links in a circle, a folder that may not be looked into. */
 wick_status wk_file_look(const char *path, bool *there);

@@ -84,6 +84,7 @@ wick_status wk_json_read(const char *path, size_t limit, json_t **out) {
     wk_buf b = { 0 };
     *out = NULL;
     wick_status st = wk_file_read(path, limit, &b);
+    if (!st) st = wk_check_pointer(path, b.ptr, b.len);
     if (!st) st = wk_json_parse(b.ptr, b.len, path, out);
     wk_buf_free(&b);
     return st;

@@ -282,11 +282,9 @@ static wick_status open_gguf(wk_checkpoint *c) {
 
 /* What a file that is not GGUF seems to be, and what to do about it. */
 static wick_status not_gguf(const char *path, const uint8_t *p, size_t n) {
-    static const char lfs[] = "version https://git-lfs";
     if (n == 0) return wk_fail(WICK_E_FORMAT, "%s: is empty: download it again", path);
-    if (n >= sizeof lfs - 1 && !memcmp(p, lfs, sizeof lfs - 1))
-        return wk_fail(WICK_E_FORMAT, "%s: is a Git LFS pointer, not the file itself: run `git lfs pull`, or download it again",
-                       path);
+    wick_status st = wk_check_pointer(path, p, n);
+    if (st) return st;
     if ((n >= 4 && !memcmp(p, "PK\3\4", 4)) || (n >= 2 && p[0] == 0x80 && p[1] < 6))
         return wk_fail(WICK_E_UNSUPPORTED,
                        "%s: is a pickle file, which can run code and is not read; convert the model to safetensors with "
@@ -294,6 +292,9 @@ static wick_status not_gguf(const char *path, const uint8_t *p, size_t n) {
                        path);
     if (*p == '{' || (n >= 9 && p[8] == '{'))
         return wk_fail(WICK_E_FORMAT, "%s: is one file of a Hugging Face model: give the folder that it is in", path);
+    if (*p == '<')
+        return wk_fail(WICK_E_FORMAT, "%s: looks like a web page, not the model: download the file itself, not the page about it",
+                       path);
     return wk_fail(WICK_E_FORMAT, "%s: is neither a GGUF file nor a Hugging Face folder; it begins with bytes %02x %02x %02x %02x",
                    path, p[0], n > 1 ? p[1] : 0, n > 2 ? p[2] : 0, n > 3 ? p[3] : 0);
 }

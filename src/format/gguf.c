@@ -340,10 +340,11 @@ static wick_status read_part(wk_gguf *g, const uint8_t *data, size_t size, const
     uint32_t version;
     uint64_t n_tensor, n_key;
     int64_t align = 32;
+    wick_status st = wk_check_pointer(path, data, size);
+    if (st) return st;
     if (!wk_gguf_magic(data, size)) return wk_fail(WICK_E_FORMAT, "%s: is no GGUF file: it does not begin with \"GGUF\"", path);
     if (!wk_read_u32(&r, &version)) return cut_off(&r, "the version");
-    wick_status st = check_version(&r, version);
-    if (st) return st;
+    if ((st = check_version(&r, version))) return st;
     if (!wk_read_u64(&r, &n_tensor) || !wk_read_u64(&r, &n_key)) return cut_off(&r, "the header");
     if ((st = read_keys(&r, n_key, k)) || (st = get_int(k, "general.alignment", 1, MAX_ALIGN, &align, NULL))) return st;
     if (align & (align - 1))

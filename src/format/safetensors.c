@@ -181,6 +181,8 @@ static wick_status read_file(wk_safetensors *s, const uint8_t *data, size_t size
     wk_reader r = { data, 0, size, s->path };
     json_t *header = NULL;
     uint64_t n;
+    wick_status st = wk_check_pointer(s->path, data, size);
+    if (st) return st;
     if (!wk_read_u64(&r, &n))
         return wk_fail(WICK_E_FORMAT, "%s: has %zu bytes, a safetensors file has at least 8; it looks cut off: download it again",
                        s->path, size);
@@ -192,7 +194,7 @@ static wick_status read_file(wk_safetensors *s, const uint8_t *data, size_t size
         return wk_fail(WICK_E_FORMAT,
                        "%s: says its header has %" PRIu64 " bytes, %" PRIu64 " are left; the file looks cut off: download it again",
                        s->path, n, wk_left(&r));
-    wick_status st = parse_header(s, (const char *)data + 8, n, &header);
+    st = parse_header(s, (const char *)data + 8, n, &header);
     if (!st) st = read_tensors(s, header, data + 8 + n, size - 8 - n);
     json_decref(header);
     return st;

@@ -69,7 +69,7 @@ void wick_train_defaults(wick_train_options *o) {
     if (!o) return;
     *o = (wick_train_options){
         .size = sizeof *o, .data = "data", .adapter_path = "adapters", .fine_tune_type = "lora", .num_layers = 16, .rank = 8,
-        .scale = 20, .optimizer = "adam", .betas = { 0.9, 0.999 }, .eps = 1e-8, .weight_decay = -1, .learning_rate = 1e-5,
+        .scale = 20, .optimizer = "adam", .betas = { 0.9, 0.999 }, .eps = 1e-8, .weight_decay = -1, .learning_rate = -1,
         .batch_size = 4, .iters = 1000, .grad_accumulation_steps = 1, .max_seq_length = 2048, .long_samples = "cut",
         .mask_prompt = true, .shuffle = true, .steps_per_report = 10, .steps_per_eval = 200, .val_batches = 25,
         .save_every = 100, .test_batches = 500, .samples = 2,
@@ -328,6 +328,7 @@ wick_status wk_train_options_copy(const wick_train_options *from, wick_train_opt
 
 /* ---- what was set ---- */
 
+double wk_train_learning_rate(const wick_train_options *o) { return o->learning_rate == -1 ? 1e-5 : o->learning_rate; }
 double wk_train_alpha(const wick_train_options *o) { return o->lora_alpha > 0 ? o->lora_alpha : o->rank * o->scale; }
 
 void wk_train_option_json(const wick_train_options *o, const wk_train_key *k, wk_buf *b) {
@@ -343,7 +344,7 @@ void wk_train_option_json(const wick_train_options *o, const wk_train_key *k, wk
     case WK_KEY_INT: wk_buf_printf(b, "%d", *(const int *)at); break;
     case WK_KEY_U64: wk_buf_printf(b, "%llu", (unsigned long long)*(const uint64_t *)at); break;
     case WK_KEY_REAL: {
-        double v = *(const double *)at;
+        double v = k->at == AT(learning_rate) ? wk_train_learning_rate(o) : *(const double *)at;
         bool set = k->at == AT(weight_decay) ? v >= 0 : k->at != AT(lora_alpha) || v != 0;  /* not set: rank x scale, or none */
         if (set) wk_json_put_num(b, v);
         else wk_buf_str(b, "null");
@@ -384,7 +385,7 @@ void wk_train_options_json(const wick_train_options *o, wk_buf *out) {
 static wick_status check_optimizer(const wick_train_options *o) {
     static const double least_eps = 1e-20;  /* below it, squares that float32 has as 0 are divided by nothing */
     bool adam = !strncmp(o->optimizer, "adam", 4);
-    double rate = o->n_lr_arguments ? o->lr_arguments[0] : o->learning_rate, decay = rate * o->weight_decay;
+    double rate = o->n_lr_arguments ? o->lr_arguments[0] : wk_train_learning_rate(o), decay = rate * o->weight_decay;
     if (adam && !(o->eps >= least_eps))
         return wk_fail(WICK_E_ARG, "optimizer_config.eps is %g, and %s divides by it where a gradient is zero, as half of them are "
                        "in the first step: %g is the least, 1e-8 is usual", o->eps, o->optimizer, least_eps);
@@ -408,6 +409,7 @@ wick_status wk_train_options_check(const wick_train_options *o) {
         const wk_train_key *k = &wk_train_keys[i];
         const void *at = (const char *)o + k->at;
         double v = k->kind == WK_KEY_INT ? (double)*(const int *)at : k->kind == WK_KEY_REAL ? *(const double *)at : 0;
+        if (k->at == AT(learning_rate)) v = wk_train_learning_rate(o);
         bool number = (k->kind == WK_KEY_INT || k->kind == WK_KEY_REAL) && k->at != AT(weight_decay);
         if (number && !(v >= k->min && v <= k->max))
             return wk_fail(WICK_E_ARG, "%s is %g; it has to be from %g to %g", k->name, v, k->min, k->max);
@@ -415,10 +417,10 @@ wick_status wk_train_options_check(const wick_train_options *o) {
         if (s && !choice(k->choices, s)) return wk_fail(WICK_E_ARG, "%s is one of %s, not \"%s\"", k->name, k->choices, s);
     }
     const char *lr = o->lr_schedule ? o->lr_schedule : "constant";
-    if (!strcmp(lr, "constant") && o->n_lr_arguments && o->lr_arguments[0] != o->learning_rate)
+    if (!strcmp(lr, "constant") && o->n_lr_arguments && o->lr_arguments[0] != wk_train_learning_rate(o))
         return wk_fail(WICK_E_ARG, "lr_schedule.arguments begin with a rate of %g and learning_rate is %g, and a constant schedule "
                        "has one rate: leave the arguments out, or name their schedule (lr_schedule.name)", o->lr_arguments[0],
-                       o->learning_rate);
+                       wk_train_learning_rate(o));
     int least = !strcmp(lr, "constant") ? 0 : !strcmp(lr, "linear_schedule") || !strcmp(lr, "step_decay") ? 3 : 2;
     if (o->n_lr_arguments < least)
         return wk_fail(WICK_E_ARG, "lr_schedule.arguments of %s has %d numbers; it needs %s", lr, o->n_lr_arguments,

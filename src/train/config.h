@@ -31,6 +31,8 @@ wick_status wk_train_options_read(wick_train_options *o, const char *path, const
 wick_status wk_train_set_list(wick_train_options *o, const char *name, const char *const *item, size_t n);
 /* A copy that owns its strings: wick_train_options_free(). Errors  WICK_E_MEMORY. */
 wick_status wk_train_options_copy(const wick_train_options *from, wick_train_options *to);
+/* learning_rate as it counts without a schedule's arguments: said, or 1e-5. */
+double wk_train_learning_rate(const wick_train_options *o);
 /* lora_alpha as it counts: given, or rank * scale. */
 double wk_train_alpha(const wick_train_options *o);
 

@@ -252,7 +252,7 @@ wick_status wick_train_step(wick_train *t, wick_train_event *event) {
     e.point = point_now(t);
     wick_status st = wk_train_need_folder(t);
     if (st) {}
-    else if (t->finished || t->failed || (t->at.iteration >= t->o.iters && !t->due))
+    else if (t->finished || t->failed)
         st = wk_fail(WICK_E_END, "the training is over: %d of %d iterations are done", t->at.iteration, t->o.iters);
     else if (!t->at.iteration && !t->log.n && !t->began) {
         st = begin(t, &e);

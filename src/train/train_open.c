@@ -125,8 +125,8 @@ static wk_schedule schedule_of(const wick_train_options *o) {
     const double *a = o->lr_arguments;
     int n = o->n_lr_arguments, kind = 0;
     while (o->lr_schedule && kind < 4 && strcmp(names[kind], o->lr_schedule)) kind++;
-    wk_schedule s = { .kind = (wk_schedule_kind)kind, .first = n ? a[0] : o->learning_rate, .steps = 1, .warmup = o->warmup,
-                      .warmup_init = o->warmup_init };
+    wk_schedule s = { .kind = (wk_schedule_kind)kind, .first = n ? a[0] : wk_train_learning_rate(o), .steps = 1,
+                      .warmup = o->warmup, .warmup_init = o->warmup_init };
     if (s.kind == WK_RATE_LINEAR) { s.last = a[1]; s.steps = (int64_t)a[2]; }
     if (s.kind == WK_RATE_COSINE) { s.steps = (int64_t)a[1]; s.last = n > 2 ? a[2] : 0; }
     if (s.kind == WK_RATE_EXPONENTIAL) s.decay = a[1];
@@ -137,10 +137,8 @@ static wk_schedule schedule_of(const wick_train_options *o) {
 
 /* As in mlx-lm a schedule begins with its own first argument, whatever learning_rate is: who has set both otherwise is told. */
 static void compare_rates(wick_train *t) {
-    wick_train_options usual;
-    wick_train_defaults(&usual);
     double rate = t->o.learning_rate, first = t->o.lr_arguments[0];
-    if (t->o.n_lr_arguments && rate != first && rate != usual.learning_rate)
+    if (t->o.n_lr_arguments && rate != first && rate != -1)
         wk_train_warn(t, "lr_schedule.arguments begin with a rate of %g, and so does training; learning_rate, %g, is not used",
                       first, rate);
 }

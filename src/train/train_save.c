@@ -179,6 +179,7 @@ wick_status wk_train_resume(wick_train *t) {
                  : wk_fail(st, "%s: was made with another model%s than now: go on with what the run began with", t->checkpoint,
                            t->o.resume_adapter_file ? ", or from an adapter of other layers, rank or scale in resume_adapter_file,"
                                                     : "");
+    t->finished = !st && t->at.iteration >= t->o.iters && !t->due;
     return st;
 }
 

@@ -35,7 +35,7 @@ def write_options(tmp, **more):
     options = {"model": MODEL, "data": "data", "adapter_path": "out", "iters": 12, "batch_size": 2, "learning_rate": "5e-3",
                "num_layers": -1, "steps_per_report": 3, "steps_per_eval": 6, "save_every": 4, "samples": 1, **more}
     with open(f"{tmp}/train.yaml", "w", encoding="utf-8") as f:
-        f.writelines(f"{k}: {v}\n" for k, v in options.items() if not isinstance(v, dict))
+        f.writelines(f"{k}: {v}\n" for k, v in options.items() if v is not None and not isinstance(v, dict))
         for k, v in options.items():
             if isinstance(v, dict):
                 f.write(f"{k}:\n" + "".join(f"  {a}: {b}\n" for a, b in v.items()))
@@ -400,6 +400,7 @@ def test_overwritten(tmp):
     before = files(f"{tmp}/out")
     err = wick(tmp, "train", "train.yaml", "--resume")[1]
     assert "the training is over: 12 of 12 iterations are done; raise iters to go on" in err, err
+    assert [r["status"] for r in json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"]] == ["done"]
     shutil.copy(f"{tmp}/out/checkpoint.wick", f"{tmp}/out/checkpoint.wick.mine")
     p = subprocess.Popen([PROGRAM, "train", "train.yaml", "--overwrite", "--iters", "100000", "--save-every", "0"],
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(tmp), cwd=tmp)
@@ -467,7 +468,10 @@ def test_micro_batches(tmp):
     assert "lr_schedule.arguments begin with a rate of 0.0001 and learning_rate is 0.005, and a constant schedule has" in err, err
     rate = ("train", "train.yaml", "--lr-schedule", "cosine_decay", "--arguments", "1e-4,10", "--adapter-path", "f", "--overwrite")
     assert "begin with a rate of 0.0001, and so does training; learning_rate, 0.005, is not used" in wick(tmp, *rate)[1]
+    assert "learning_rate, 1e-05, is not used" in wick(tmp, *rate, "--learning-rate", "1e-5")[1]  # which it would be if not said
     assert "is not used" not in wick(tmp, *rate, "--learning-rate", "1e-4")[1] and log_of(tmp, "f")[-1]["learning_rate"] < 1e-4
+    write_options(tmp, samples=0, iters=5, learning_rate=None)
+    assert "is not used" not in wick(tmp, *rate)[1]
     err = wick(tmp, "train", "train.yaml", "--batch-size", "65536", "--adapter-path", "e", code=1)[1]
     assert "tokens, and 1048576 are the most that can be learnt at once: a smaller batch_size or" in err, err
 
@@ -723,6 +727,15 @@ def test_output(tmp):
     plain = wick(tmp, "runs", "2", env={"LC_ALL": "C"})[0]
     assert re.search(r"^[ 0-9.]{8}\|\+", plain, re.M), plain
     assert re.search(r"^ {9}0 +\* train loss, \+ validation loss +12$", plain, re.M), plain
+    # Losses of many digits are told with fewer: a row stays as wide as the others, and the options stand right below.
+    db = sqlite3.connect(f"{tmp}/share/wick/runs.db")
+    with db:
+        db.execute("UPDATE point SET train_loss = train_loss * 1.2345e-5, val_loss = val_loss * 1.2345e-5 WHERE run = 1")
+        db.execute("DELETE FROM point WHERE run = 2 AND iteration > 0")
+    db.close()
+    rows = [line for line in wick(tmp, "runs", "1")[0].splitlines() if "\u2502" in line]
+    assert len(rows) == 10 and all(len(row) == 80 and row[8] == "\u2502" for row in rows), rows
+    assert "\n\n\n" not in wick(tmp, "runs", "2")[0]
     wick(tmp, "train", "train.yaml", "--overwrite", "-q", "--rank", "2", "--iters", "3")
     compared = wick(tmp, "runs", "compare", "1", "3")[0]
     assert re.search(r"^lora_parameters\.rank +8 +2$", compared, re.M) and re.search(r"^iters +12 +3$", compared, re.M), compared

@@ -247,6 +247,8 @@ static void refusals(void **state) {
     char path[160];
     assert_non_null(mkdtemp(folder));
     refused(wick_adapter_load(m, "data/no-such", &a), WICK_E_IO, "data/no-such: No such file");
+    refused(wick_adapter_load(m, "data/gguf", &a), WICK_E_FORMAT, "data/gguf: is a folder without adapter_config.json, so it is no "
+            "adapter of PEFT or mlx; of a GGUF adapter give the file itself");
     refused(wick_adapter_load(NULL, R8, &a), WICK_E_ARG, "model");
     refused(wick_adapter_load(m, NULL, &a), WICK_E_ARG, "path");
     refused(wick_adapter_load(m, R8, NULL), WICK_E_ARG, "out");

@@ -273,6 +273,8 @@ static const bad bad_folders[] = {
     { "no-config", WICK_E_FORMAT, "is a folder without config.json" },
     { "no-weights", WICK_E_FORMAT, "has neither model.safetensors nor model.safetensors.index.json" },
     { "pickle", WICK_E_UNSUPPORTED, "convert them: python3 -c \"from transformers import" },
+    { "pointer-tokenizer", WICK_E_FORMAT, "/tokenizer.json: is a Git LFS pointer" },
+    { "pointer-weights", WICK_E_FORMAT, "/model.safetensors: is a Git LFS pointer" },
     { "quant-method-missing", WICK_E_UNSUPPORTED, "quant_method is \"\"" },
     { "shard-cut", WICK_E_FORMAT,
       "/model-00001-of-00001.safetensors: tensor \"a\": data_offsets are [0, 16], the file has 13 bytes" },
@@ -303,8 +305,8 @@ static void test_other_files(void **state) {
         { "PK\3\4archive", WICK_E_UNSUPPORTED, "is a pickle file" },
         { "\x80\2pickle", WICK_E_UNSUPPORTED, "is a pickle file" },
         { "{\"model_type\":\"llama\"}", WICK_E_FORMAT, "give the folder that it is in" },
-        { "<!DOCTYPE html>", WICK_E_FORMAT, "is neither a GGUF file nor a Hugging Face folder; it begins with bytes 3c 21 44 4f" },
-        { "x", WICK_E_FORMAT, "it begins with bytes 78 00 00 00" },
+        { "<!DOCTYPE html>", WICK_E_FORMAT, "looks like a web page" },
+        { "x", WICK_E_FORMAT, "is neither a GGUF file nor a Hugging Face folder; it begins with bytes 78 00 00 00" },
         { "GGUF", WICK_E_FORMAT, "looks cut off" },
     };
     put("model.gguf", "");

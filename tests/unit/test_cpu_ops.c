@@ -13,7 +13,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { MAX_T = 100, N_CASE = 12, N_LORA_CASE = 72 };  /* terms have ten kinds, linears a bias or none, and adapters stack */
+enum { MAX_T = 100, N_CASE = 12, N_LORA_CASE = 36 };  /* terms have ten kinds, linears a bias or none, and adapters stack */
 
 /* ---- the ops: each makes a node, or a few, of random shape ---- */
 typedef struct made {
@@ -99,7 +99,7 @@ static wk_lora_term random_term(lab *l, const made *m, int slot) {
     wk_dtype type = m->lora_type;
     if (parts) t.a = tokens ? lab_weight(l, type, 1, m->lora_in, m->rank) : lab_weight(l, type, 1, m->rank, m->lora_in);
     if (parts) t.b = lab_weight(l, type, 1, m->lora_out, m->rank);
-    if (!tokens && (parts == 1 || parts == 2)) t.gain = lab_vector_weight(l, m->lora_out, 1), t.bias = m->bias[slot];
+    if (!tokens && parts >= 1 && parts <= 4) t.gain = lab_vector_weight(l, m->lora_out, 1), t.bias = m->bias[slot];
     if (parts >= 8) t.w = tokens ? lab_weight(l, WK_F32, 1, m->lora_in, m->lora_out)
                                  : lab_weight(l, WK_F32, 1, m->lora_out, m->lora_in);
     return t;

@@ -125,6 +125,7 @@ static void test_wrong(void **state) {
     WRONG("wick run m --tensors", "inspect has");
     WRONG("wick run m --xyzzy", "wick run --help");
     WRONG("wick run m -ngl 99", "CPU only");
+    WRONG("wick train t.yaml --no-shuffle", "train has no flag --no-shuffle; --shuffle=no says that");
     WRONG("wick run m -n", "-n needs a value: -n N");
     WRONG("wick run m -n many", "whole number from -1 to 1073741824, not \"many\"");
     WRONG("wick run m -n 1.5", "not \"1.5\"");

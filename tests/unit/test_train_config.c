@@ -229,8 +229,11 @@ static void test_check(void **state) {
     o.batch_size = 0;
     refused(wk_train_options_check(&o), WICK_E_ARG, "batch_size is 0");
     o.batch_size = 1;
-    o.learning_rate = NAN;
-    refused(wk_train_options_check(&o), WICK_E_ARG, "learning_rate is");
+    static const double no_rates[] = { NAN, -0.5 };  /* -1: not said */
+    for (int i = 0; i < 2; i++) {
+        o.learning_rate = no_rates[i];
+        refused(wk_train_options_check(&o), WICK_E_ARG, "learning_rate is");
+    }
     o.learning_rate = 1;
     o.fine_tune_type = "some";
     refused(wk_train_options_check(&o), WICK_E_ARG, "fine_tune_type is one of");

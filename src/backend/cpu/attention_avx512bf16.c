@@ -1,5 +1,5 @@
 /* attention_avx512bf16.c: attention and its gradient by products of pairs of bfloat16, of which AMD's cores make twice as many as
- * of float32; empty elsewhere. Intel's make half as many; those with AMX take float32's (linear_amx.c gives none). */
+ * of float32; empty elsewhere. Processors with AMX take these too: its tiles are not used for attention. */
 #include "backend/cpu/pairs.h"
 #if defined(__x86_64__)
 #define WK_SIMD_AVX512
