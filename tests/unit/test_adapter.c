@@ -259,6 +259,7 @@ static void refusals(void **state) {
         { "{\"use_dora\":true}", WICK_E_FORMAT, "has no lora_magnitude_vector beside it" },
         { "{\"bias\":\"all\",\"fan_in_fan_out\":true}", WICK_E_UNSUPPORTED, "\"bias\": trained biases; \"fan_in_" },
         { "{\"init_lora_weights\":\"pissa_niter_4\"}", WICK_E_UNSUPPORTED, "pissa" },
+        { "{\"init_lora_weights\":\"OLoRA\"}", WICK_E_UNSUPPORTED, "olora" },
         { "{\"peft_type\":\"IA3\"}", WICK_E_UNSUPPORTED, "\"IA3\"" },
         { "{\"peft_type\":null}", WICK_E_FORMAT, "\"peft_type\" is missing" },
         { "{\"fine_tune_type\":\"lora\"}", WICK_E_FORMAT, "\"scale\" is missing; it must be a number" },
@@ -579,6 +580,51 @@ static void replaced_by_another(void **state) {
     wick_model_free(m);
 }
 
+/* Parts of a fused matrix that have an A each, as training makes them, lie side by side in one in the file; read again they have
+ * their own ranks, and what was not adapted is not. Even numbers of them would hide a sum in another order. */
+static void parts_of_a_fused_matrix(void **state) {
+    (void)state;
+    static const struct part { wk_role role; int64_t rank; } parts[] = {
+        { WK_T_Q, 3 }, { WK_T_V, 5 }, { WK_T_GATE, 2 }, { WK_T_UP, 3 },
+    };
+    enum { N = sizeof parts / sizeof *parts, MOST = 40000 };
+    static const char *const to[] = { [WK_LORA_PEFT] = "peft", [WK_LORA_MLX] = "mlx", [WK_LORA_GGUF] = "parts.gguf" };
+    wk_lora_module module[N];
+    wk_lora_data d = { .module = module, .n_module = N }, *again, *seen;
+    wick_model *m = run_open("data/models/phi3-crossing");
+    float *all = malloc(MOST * sizeof *all), *at = all;
+    char path[160];
+    for (int i = 0; i < MOST; i++) all[i] = (float)(i % 97 + 1) / 16;
+    for (size_t i = 0; i < N; i++) {
+        wk_lora_module *x = &module[i];
+        *x = (wk_lora_module){ .layer = 1, .role = parts[i].role, .rank = parts[i].rank };
+        assert_true(wk_lora_sizes(m->m, 1, x->role, &x->n_in, &x->n_out));
+        x->a = at;
+        at += x->rank * x->n_in;
+        x->b = at;
+        at += x->rank * x->n_out;
+        assert_true(at <= all + MOST);
+    }
+    for (wk_lora_format f = WK_LORA_PEFT; f <= WK_LORA_GGUF; f++) {
+        for (int rslora = 0; rslora < (f == WK_LORA_PEFT ? 2 : 1); rslora++) {
+            d.rslora = rslora;
+            for (size_t i = 0; i < N; i++) module[i].alpha = 0.5 * (rslora ? sqrt((double)parts[i].rank) : (double)parts[i].rank);
+            snprintf(path, sizeof path, "%s/%s", folder, to[f]);
+            ok(wk_lora_write(m->m, &d, path, f));
+            ok(wk_lora_read(m->m, path, &again));
+            ok(wk_lora_view(m->m, path, &seen));
+            if (f == WK_LORA_GGUF) same_change(&d, again);
+            else same_data(&d, again);
+            same_data(again, seen);
+            wk_lora_data_free(again);
+            wk_lora_data_free(seen);
+        }
+    }
+    remove(path);
+    free(all);
+    wick_model_free(m);
+}
+
 static wick_status fill_as_it_is(const wk_tensor *t, wk_out *out, void *user) {
     (void)user;
     return wk_out_write(out, t->data, t->n_bytes);
@@ -710,7 +756,8 @@ int main(void) {
         cmocka_unit_test(logits_with_and_without), cmocka_unit_test(rows_of_different_adapters_in_one_batch),
         cmocka_unit_test(generation_with_an_adapter), cmocka_unit_test(refusals), cmocka_unit_test(base_layers),
         cmocka_unit_test(scales_and_types),
-        cmocka_unit_test(written_and_read_again), cmocka_unit_test(replaced_by_another), cmocka_unit_test(gguf_of_8_bits),
+        cmocka_unit_test(written_and_read_again), cmocka_unit_test(parts_of_a_fused_matrix),
+        cmocka_unit_test(replaced_by_another), cmocka_unit_test(gguf_of_8_bits),
         cmocka_unit_test(every_number_is_met), cmocka_unit_test(failed_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, clean);

@@ -1,7 +1,10 @@
 /* test_pack.c: packing weights: rows come back exactly as the file's decoder gives them (or rounded to 8 bits), row orders,
- * stacked matrices, sizes, pages let go, every failed allocation, and tensors that are refused. */
+ * stacked matrices, sizes, pages let go, every failed allocation, and tensors that are refused; all of it by each instruction set,
+ * into the same bytes. */
 #include "backend/cpu/linear.h"
+#include "base/cpu.h"
 #include "base/file.h"
+#include "support/sets.h"
 #include "tensor/quant.h"
 #include <math.h>
 #include <setjmp.h>
@@ -24,6 +27,7 @@ static const wk_dtype exact[] = { WK_F32,  WK_F16,  WK_BF16, WK_Q4_0, WK_Q4_1,  
                                   WK_F8_E4M3, WK_F8_E5M2, WK_F8_E8M0, WK_F64 };
 static const wk_dtype rounded[] = { WK_TQ1_0, WK_TQ2_0, WK_IQ1_S, WK_IQ1_M, WK_IQ2_XXS, WK_IQ2_XS, WK_IQ2_S, WK_IQ3_XXS, WK_IQ3_S };
 #define COUNT(a) (int)(sizeof(a) / sizeof((a)[0]))
+static const int64_t lengths[] = { 1, 4, 13, 20, 40, 121, 320, 364, 992 };  /* with and without zeros up to a chunk, short spans */
 
 /* [n_mat, n_out, n_in] of random bytes & mask: 0xbf leaves no infinity or NaN in any float16. */
 static wk_tensor random_tensor_of(uint8_t mask, wk_dtype type, int64_t n_mat, int64_t n_out, int64_t n_in) {
@@ -100,7 +104,8 @@ static void test_odd_rows(void **unused) {
 static void test_rows_as_bf16(void **unused) {
     (void)unused;
     float got[1024], in[1024];
-    for (int64_t n_in = 1; n_in < 1000; n_in = n_in * 3 + 1) {
+    for (int l = 0; l < COUNT(lengths); l++) {
+        int64_t n_in = lengths[l];
         wk_tensor t = random_tensor(WK_F32, 1, 19, n_in);
         wk_packed *w = NULL;
         static float x[19 * 1000];  /* the tensor's numbers, which lie on no boundary there */
@@ -125,6 +130,50 @@ static void test_rows_as_bf16(void **unused) {
         wk_packed_free(w);
         tensor_free(&t);
     }
+}
+
+/* Float16 whose values bfloat16 holds is held so, whatever the numbers; one value less, and it is not. */
+static void test_rows_narrow(void **unused) {
+    (void)unused;
+    float want[1024], got[1024];
+    for (int l = 0; l < COUNT(lengths); l++) {
+        int64_t n_in = lengths[l];
+        wk_tensor t = random_tensor(WK_F16, 1, 19, n_in);
+        uint8_t *raw = (uint8_t *)(uintptr_t)t.data;
+        for (uint64_t i = 0; i < t.n_bytes; i += 2) raw[i] &= 0xf8;  /* bfloat16 has three bits less */
+        for (int k = 0; k < 2; k++) {
+            wk_packed *w = pack(&t, 0, NULL);
+            assert_int_equal(wk_packed_rounds(w), k == 0);
+            for (int64_t r = 0; r < 19; r++) {
+                wk_tensor_row(&t, r, want);
+                wk_packed_row(w, r, got);
+                assert_true(same_floats(want, got, n_in));
+            }
+            wk_packed_free(w);
+            uint8_t *one = raw + random_byte() % 19 * n_in * 2 + n_in / 2 * 2;
+            one[0] = 1, one[1] = random_byte() | 0x40;
+        }
+        tensor_free(&t);
+    }
+}
+
+/* Plain C and the set in use weave the same bytes. */
+static void test_same_bytes(void **unused) {
+    (void)unused;
+    for (int k = 0; k < COUNT(exact); k++)
+        for (int64_t n_in = 256; n_in <= 768; n_in += 512) {
+            wk_tensor t = random_tensor(exact[k], 1, 55, n_in);  /* four blocks: nothing lies between planes */
+            wk_packed *w = pack(&t, 0, NULL);
+            unsigned in_use = wk_cpu_features();
+            wk_cpu_limit(0);
+            wk_packed *plain = pack(&t, 0, NULL);
+            wk_cpu_limit(in_use);
+            assert_int_equal(wk_packed_bytes(plain), wk_packed_bytes(w));
+            assert_memory_equal(plain->mem, w->mem, w->n_bytes);
+            wk_packed_free(plain);
+            wk_packed_free(w);
+            tensor_free(&t);
+        }
 }
 
 static void test_rows_rounded(void **unused) {
@@ -396,6 +445,8 @@ int main(void) {
         cmocka_unit_test(test_rows_exact),
         cmocka_unit_test(test_odd_rows),
         cmocka_unit_test(test_rows_as_bf16),
+        cmocka_unit_test(test_rows_narrow),
+        cmocka_unit_test(test_same_bytes),
         cmocka_unit_test(test_rows_rounded),
         cmocka_unit_test(test_row_order_and_stacks),
         cmocka_unit_test(test_gptq),
@@ -405,5 +456,7 @@ int main(void) {
         cmocka_unit_test(test_failed_allocations),
         cmocka_unit_test(test_refused),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    int n_failed = 0;
+    for (int i = 0; sets_use(i); i++) n_failed += cmocka_run_group_tests_name(wk_cpu_name(), tests, setup, teardown);
+    return n_failed;
 }

@@ -1,6 +1,6 @@
 /* pack.c: weights from a file's rows to the interleaved planes of linear.h, in parallel, and back to single rows.
- * A file type is a row of the table below: its layout's columns, and a function that weaves 16 rows into a block straight from the
- * file (pack_weave.c), or one that takes a row's blocks apart for that (pack_take.c); floats have both, for rows of odd lengths.
+ * A file type is a row of the table below: its layout's columns. 16 rows are woven into a block straight from the file
+ * (pack_weave_body.h); or the row names what takes a row's blocks apart for that (pack_take.c). Floats have both, for odd lengths.
  * Load: every weight of a model once, 0.1 to 40 GB, at memory speed; the file's pages are let go every few megabytes, so
  * that the peak is little more than the packed weights. */
 #include "backend/cpu/pack.h"
@@ -14,28 +14,28 @@
 
 enum { PIECE_BYTES = 4 << 20 };  /* of the file that a thread maps and packs at a time */
 
-static const struct type { wk_layout l; wk_take_fn *take; wk_weave_fn *weave; } types[WK_DTYPE_COUNT] = {
-    [WK_F32]    = { { .bits = 32 }, wk_take_plain, wk_weave_floats },
-    [WK_F16]    = { { .bits = 16 }, wk_take_plain, wk_weave_floats },  /* or narrow_f16 */
-    [WK_BF16]   = { { .bits = 16, .bf16 = true }, wk_take_plain, wk_weave_floats },
-    [WK_Q4_0]   = { { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID }, .weave = wk_weave_q4_0 },
-    [WK_Q4_1]   = { { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MIN }, .weave = wk_weave_q4_1 },
-    [WK_Q5_0]   = { { .bits = 5, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID }, .weave = wk_weave_q5_0 },
-    [WK_Q5_1]   = { { .bits = 5, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MIN }, .weave = wk_weave_q5_1 },
-    [WK_Q8_0]   = { { .bits = 8, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID }, .weave = wk_weave_q8_0 },
-    [WK_Q2_K]   = { { .bits = 2, .group = 16, .scale = WK_SCALE_NIBBLE, .zero = WK_ZERO_MIN }, .weave = wk_weave_q2_k },
-    [WK_Q3_K]   = { { .bits = 3, .group = 16, .scale = WK_SCALE_SIX, .zero = WK_ZERO_MID }, .weave = wk_weave_q3_k },
-    [WK_Q4_K]   = { { .bits = 4, .group = 32, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MIN }, .weave = wk_weave_q4_k },
-    [WK_Q5_K]   = { { .bits = 5, .group = 32, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MIN }, .weave = wk_weave_q5_k },
-    [WK_Q6_K]   = { { .bits = 6, .group = 16, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MID }, .weave = wk_weave_q6_k },
-    [WK_IQ4_NL] = { { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .map = wk_iq4_values }, .weave = wk_weave_q4_0 },
-    [WK_IQ4_XS] = { { .bits = 4, .group = 32, .scale = WK_SCALE_SUPER, .map = wk_iq4_values }, .take = wk_take_iq4_xs },
-    [WK_MXFP4]  = { { .bits = 4, .group = 32, .scale = WK_SCALE_E8M0, .map = wk_fp4_values }, .take = wk_take_mxfp4 },
+static const struct type { wk_layout l; wk_take_fn *take; } types[WK_DTYPE_COUNT] = {
+    [WK_F32]    = { { .bits = 32 }, wk_take_plain },
+    [WK_F16]    = { { .bits = 16 }, wk_take_plain },  /* or narrow_f16 */
+    [WK_BF16]   = { { .bits = 16, .bf16 = true }, wk_take_plain },
+    [WK_Q4_0]   = { .l = { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID } },
+    [WK_Q4_1]   = { .l = { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MIN } },
+    [WK_Q5_0]   = { .l = { .bits = 5, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID } },
+    [WK_Q5_1]   = { .l = { .bits = 5, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MIN } },
+    [WK_Q8_0]   = { .l = { .bits = 8, .group = 32, .scale = WK_SCALE_F16, .zero = WK_ZERO_MID } },
+    [WK_Q2_K]   = { .l = { .bits = 2, .group = 16, .scale = WK_SCALE_NIBBLE, .zero = WK_ZERO_MIN } },
+    [WK_Q3_K]   = { .l = { .bits = 3, .group = 16, .scale = WK_SCALE_SIX, .zero = WK_ZERO_MID } },
+    [WK_Q4_K]   = { .l = { .bits = 4, .group = 32, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MIN } },
+    [WK_Q5_K]   = { .l = { .bits = 5, .group = 32, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MIN } },
+    [WK_Q6_K]   = { .l = { .bits = 6, .group = 16, .scale = WK_SCALE_SUPER, .zero = WK_ZERO_MID } },
+    [WK_IQ4_NL] = { .l = { .bits = 4, .group = 32, .scale = WK_SCALE_F16, .map = wk_iq4_values } },
+    [WK_IQ4_XS] = { .l = { .bits = 4, .group = 32, .scale = WK_SCALE_SUPER, .map = wk_iq4_values } },
+    [WK_MXFP4]  = { .l = { .bits = 4, .group = 32, .scale = WK_SCALE_E8M0, .map = wk_fp4_values } },
 };
 /* Float16 whose values bfloat16 holds unchanged, as is true of most models, which were trained in it: half the products' work. */
 static const struct type narrow_f16 = { { .bits = 16, .bf16 = true }, .take = wk_take_narrow };
 /* Float32 that wk_pack_bf16() rounds. */
-static const struct type rounded_f32 = { { .bits = 16, .bf16 = true }, wk_take_bf16, wk_weave_rounded };
+static const struct type rounded_f32 = { { .bits = 16, .bf16 = true }, wk_take_bf16 };
 /* The other types of numbers become float32, the other types of codes 8 bits with a float32 scale per 32. */
 static const struct type other_number = { { .bits = 32 }, .take = wk_take_float };
 static const struct type other_code = {
@@ -139,7 +139,7 @@ struct wk_pack_job {
     wk_packed *w;
     const wk_dtype_info *d;
     wk_take_fn *take;
-    wk_weave_fn *weave;       /* or NULL */
+    wk_weave_fn *weave;       /* or NULL: by way of parts */
     const uint8_t *data;      /* the matrix's rows */
     size_t row_bytes;
     int32_t *row_from;        /* own copy */
@@ -158,6 +158,7 @@ static const uint8_t *source(const job *j, int64_t r, size_t at) {
 
 /* n inputs of 16 rows by way of parts. row: NULL past the last. */
 static void take_span(job *j, int64_t block, int64_t span, int n, const uint8_t *const row[16], wk_part part[16]) {
+    const wk_weavers *weavers = wk_weavers_here();
     wk_packed *w = j->w;
     size_t code_bytes = (size_t)w->l.bits / 8;
     for (int r = 0; r < 16; r++) {
@@ -166,8 +167,8 @@ static void take_span(job *j, int64_t block, int64_t span, int n, const uint8_t 
         if (row[r] && j->narrow && part[r].lost) atomic_store(&j->lost, true);
         if (n < WK_SUPER) memset(part[r].code + (size_t)n * code_bytes, 0, (size_t)(w->n_held - w->n_in) * code_bytes);
     }
-    wk_weave_codes(w, block, span, part);
-    if (w->scale) wk_weave_scales(w, block, span, part);
+    weavers->codes(w, block, span, part);
+    if (w->scale) weavers->scales(w, block, span, part);
 }
 
 /* Packs a block of 16 rows, and fetches the next one's bytes meanwhile: 16 rows are too many streams for the processor to see. Into
@@ -188,7 +189,7 @@ static void pack_block(job *j, int64_t block, wk_part part[16]) {
             if (straight && !row[r]) row[r] = zeros;
         }
         if (straight && j->narrow) {
-            if (!wk_weave_narrow(j->w, block, span, n, row)) atomic_store(&j->lost, true);
+            if (!wk_weavers_here()->narrow(j->w, block, span, n, row)) atomic_store(&j->lost, true);
         } else if (straight) j->weave(j->w, block, span, n, row);
         else take_span(j, block, span, n, row, part);
     }
@@ -342,7 +343,6 @@ static wick_status add_job(wk_packing *p, const struct type *type, int64_t n_out
         return wk_fail_memory((size_t)n_out * sizeof *row_from, "an order of rows");
     if (row_from) memcpy(j->row_from, row_from, (size_t)n_out * sizeof *row_from);
     j->take = type->take;
-    j->weave = type->weave;
     wick_status st = wk_packed_new(&type->l, n_out, n_in, false, out);
     if (st) {
         wk_free(j->row_from);
@@ -374,6 +374,7 @@ wick_status wk_packing_add(wk_packing *p, const wk_tensor *t, int64_t m, const i
     if (t->dtype == WK_F8_E4M3 || t->dtype == WK_F8_E5M2) return pack_f8(p->pool, t, m, row_from, release, out);
     job j = { .d = d, .data = t->data + (size_t)m * bytes, .row_bytes = row_bytes, .release = release };
     j.narrow = t->dtype == WK_F16 && first_row_narrow(&j, n_in);
+    if (!j.narrow) j.weave = wk_weavers_here()->file[t->dtype];
     return add_job(p, j.narrow ? &narrow_f16 : type, n_out, n_in, row_from, &j, out);
 }
 
@@ -391,7 +392,7 @@ static wick_status widen_lost(wk_packing *p) {
         wk_weight_free(j->w->slab);
         st = lay_out(j->w, &types[WK_F16].l, j->w->n_out, j->w->n_in, false);
         j->take = types[WK_F16].take;
-        j->weave = types[WK_F16].weave;
+        j->weave = wk_weavers_here()->file[WK_F16];
         j->narrow = false;
         atomic_store(&j->lost, false);
         p->n_bytes += bytes_of(j);
@@ -449,7 +450,8 @@ wick_status wk_pack(wk_pool *pool, const wk_tensor *t, int64_t m, const int32_t 
 wick_status wk_pack_bf16(wk_pool *pool, const wk_tensor *t, wk_packed **out) {
     int64_t n_out = t->shape[0], n_in = wk_tensor_cols(t);
     wk_packing p = { .pool = pool };
-    job j = { .d = &wk_dtypes[WK_F32], .data = t->data, .row_bytes = (size_t)n_in * sizeof(float) };
+    job j = { .d = &wk_dtypes[WK_F32], .data = t->data, .row_bytes = (size_t)n_in * sizeof(float),
+              .weave = wk_weavers_here()->rounded };
     *out = NULL;
     wick_status st = check(t, 0, &rounded_f32);
     assert(t->dtype == WK_F32 && t->n_dim == 2 && t->n_bytes >= (size_t)n_out * j.row_bytes);

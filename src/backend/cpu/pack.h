@@ -7,29 +7,30 @@
  * Only the fields that the layout has are filled. */
 typedef struct wk_part {
     uint8_t code[4 * WK_SUPER];  /* 2, 3 bits: 8 a chunk, pairs; 4 to 6: 16 a chunk; 8: 32 a chunk; floats as they are */
-    uint8_t scale[32];           /* a group's after the other */
-    uint8_t super[2];
+    float scale[WK_SUPER / WK_CHUNK];
     bool lost;                   /* wk_take_narrow: a value is not held unchanged */
 } wk_part;
 
 /* Takes n inputs of a row, whole blocks from src on, apart. */
 typedef void wk_take_fn(const wk_dtype_info *d, const uint8_t *src, int n, wk_part *p);
-wk_take_fn wk_take_plain, wk_take_narrow, wk_take_bf16, wk_take_float, wk_take_rounded, wk_take_iq4_xs, wk_take_mxfp4;
-
-/* Pairs of float16 as pairs of bfloat16; false: a value is not held unchanged. */
-bool wk_narrow(const uint8_t *src, int n_pair, uint8_t *to);
-/* Float32 [2 n_pair][16 rows] as pairs of bfloat16 [n_pair][16][2], to nearest even. */
-void wk_round_pairs(const uint8_t *src, int n_pair, uint8_t *to);
+wk_take_fn wk_take_plain, wk_take_narrow, wk_take_bf16, wk_take_float, wk_take_rounded;
 
 /* Weaves n inputs [256 span, ...) of 16 rows of a file, whole blocks from row[r] on, into all planes of a block. */
 typedef void wk_weave_fn(wk_packed *w, int64_t block, int64_t span, int n, const uint8_t *const row[16]);
-wk_weave_fn wk_weave_floats, wk_weave_rounded, wk_weave_q4_0, wk_weave_q4_1, wk_weave_q5_0, wk_weave_q5_1, wk_weave_q8_0,
-    wk_weave_q2_k, wk_weave_q3_k, wk_weave_q4_k, wk_weave_q5_k, wk_weave_q6_k;
-/* Float16 as bfloat16; false: a value is not held unchanged. */
-bool wk_weave_narrow(wk_packed *w, int64_t block, int64_t span, int n, const uint8_t *const row[16]);
-/* The same of 16 rows' parts: codes; scales and what stands above them. */
-void wk_weave_codes(wk_packed *w, int64_t block, int64_t span, const wk_part part[16]);
-void wk_weave_scales(wk_packed *w, int64_t block, int64_t span, const wk_part part[16]);
+/* The same of 16 rows' parts, into the plane of codes, or of float32 scales. */
+typedef void wk_weave_parts_fn(wk_packed *w, int64_t block, int64_t span, const wk_part part[16]);
+/* What is written once and compiled per instruction set (pack_weave_body.h). */
+typedef struct wk_weavers {
+    unsigned need;  /* processor features */
+    wk_weave_fn *file[WK_DTYPE_COUNT];  /* NULL: by way of parts */
+    wk_weave_fn *rounded;               /* float32 as bfloat16 */
+    bool (*narrow)(wk_packed *w, int64_t block, int64_t span, int n, const uint8_t *const row[16]);  /* float16 as bfloat16; false:
+                                         * a value is not held unchanged */
+    wk_weave_parts_fn *codes, *scales;
+} wk_weavers;
+extern const wk_weavers wk_weavers_c, wk_weavers_avx2, wk_weavers_avx512;
+/* Those for this machine, as wk_cpu_features() has it now. */
+const wk_weavers *wk_weavers_here(void);
 
 /* Bytes of a scale; of 6 bits, of a row's 256 inputs. */
 int wk_scale_bytes(const wk_layout *l);

@@ -74,7 +74,7 @@ static void pack_codes(const job *j, int64_t block, wk_part part[16]) {
                 int64_t o = output(j, block * 16 + r);
                 if (o >= 0) take_chunk(j, o, i0 + c * WK_CHUNK, part[r].code + c * chunk_bytes);
             }
-        wk_weave_codes(w, block, span, part);
+        wk_weavers_here()->codes(w, block, span, part);
     }
 }
 
@@ -88,7 +88,7 @@ static void pack_floats(const job *j, int64_t block, wk_part part[16]) {
             if (o >= 0) memcpy(part[r].code, j->p->codes + o * w->n_in + i0, (size_t)n);
             else memset(part[r].code, 0, (size_t)n);
         }
-        wk_weave_codes(w, block, span, part);
+        wk_weavers_here()->codes(w, block, span, part);
     }
 }
 
