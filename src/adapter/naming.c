@@ -21,11 +21,12 @@ static const wk_lora_module *find(const wk_lora_data *d, int layer, wk_role role
     return NULL;
 }
 
-/* The parts of a fused matrix, those that the adapter leaves alone as NULL. */
-typedef struct parts { const wk_lora_module *m[4]; int64_t n_out[4]; int n; bool shared; } parts;
+/* The parts of a fused matrix, those that the adapter leaves alone as NULL. rank: of all, where they do not share an A side by
+ * side; dora, all: some and all of them have a magnitude. */
+typedef struct parts { const wk_lora_module *m[4]; int64_t n_out[4], rank; int n; bool shared, dora, all; } parts;
 
 static parts find_parts(const wk_model *m, const wk_lora_data *d, int layer, wk_role whole) {
-    parts p = { .shared = true };
+    parts p = { .shared = true, .all = true };
     const wk_lora_module *first = NULL;
     const wk_fusion *u = wk_fusions;
     while (u->whole != whole) u++;
@@ -36,23 +37,31 @@ static parts find_parts(const wk_model *m, const wk_lora_data *d, int layer, wk_
         if (x && !first) first = x;
         if (x && x != first)
             p.shared &= x->rank == first->rank && !memcmp(x->a, first->a, (size_t)(x->rank * x->n_in) * sizeof *x->a);
+        p.rank += x ? x->rank : 0;
+        p.dora |= x && x->magnitude;
+        p.all &= x && x->magnitude;
     }
     return p;
+}
+
+/* trained: an A that parts share has become one for each of them. */
+static wick_status check_parts(const parts *p, const char *name, bool trained) {
+    if ((!p->shared || trained) && p->rank > WK_LORA_MAX_RANK)
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: the format keeps it in one matrix, where the ranks of its parts add up to %lld, "
+                       "and at most %d can be applied", name, (long long)p->rank, WK_LORA_MAX_RANK);
+    if (!p->dora || p->all) return WICK_OK;
+    return wk_fail(WICK_E_UNSUPPORTED, "%s: the format keeps it in one matrix, and DoRA changes only a part of it: it has to "
+                   "change all of it, or none", name);
 }
 
 static wick_status fuse(const wk_model *m, const wk_lora_data *d, const wk_lora_module *x, wk_role whole, wk_lora_entries *l,
                         wk_lora_entry *e) {
     parts p = find_parts(m, d, x->layer, whole);
-    bool dora = false, all = true;
-    e->rank = e->n_out = 0;
-    for (int i = 0; i < p.n; i++) {
-        e->n_out += p.n_out[i];
-        if (p.m[i]) e->rank = p.shared ? p.m[i]->rank : e->rank + p.m[i]->rank;
-        dora |= p.m[i] && p.m[i]->magnitude;
-        all &= p.m[i] && p.m[i]->magnitude;
-    }
-    if (dora && !all)
-        return wk_fail(WICK_E_UNSUPPORTED, "%s: the format keeps it in one matrix, and DoRA changes only a part of it", e->name);
+    wick_status st = check_parts(&p, e->name, false);
+    if (st) return st;
+    e->rank = p.shared ? x->rank : p.rank;
+    e->n_out = 0;
+    for (int i = 0; i < p.n; i++) e->n_out += p.n_out[i];
     size_t n_a = (size_t)(e->rank * e->n_in), n_b = (size_t)(e->n_out * e->rank);
     float *a = wk_arena_alloc(&l->own, n_a * sizeof *a), *b = wk_arena_alloc(&l->own, n_b * sizeof *b),
           *mag = wk_arena_alloc(&l->own, (size_t)e->n_out * sizeof *mag);
@@ -64,12 +73,12 @@ static wick_status fuse(const wk_model *m, const wk_lora_data *d, const wk_lora_
         memcpy(a + at * e->n_in, y->a, (size_t)(y->rank * y->n_in) * sizeof *a);
         for (int64_t r = 0; r < y->n_out; r++)
             for (int64_t k = 0; k < y->rank; k++) b[(row + r) * e->rank + at + k] = (float)(by * (double)y->b[r * y->rank + k]);
-        if (all) memcpy(mag + row, y->magnitude, (size_t)y->n_out * sizeof *mag);
+        if (p.all) memcpy(mag + row, y->magnitude, (size_t)y->n_out * sizeof *mag);
         if (!p.shared) at += y->rank;
     }
     e->a = a;
     e->b = b;
-    e->magnitude = all ? mag : NULL;
+    e->magnitude = p.all ? mag : NULL;
     return WICK_OK;
 }
 
@@ -101,6 +110,19 @@ wick_status wk_lora_entries_new(const wk_model *m, const wk_lora_data *d, bool g
     wick_status st = out->e ? WICK_OK : wk_fail_memory(d->n_module * sizeof *out->e, "an adapter");
     for (size_t i = 0; !st && i < d->n_module; i++) st = add(m, d, &d->module[i], gguf, out);
     if (st) wk_lora_entries_free(out);
+    return st;
+}
+
+wick_status wk_lora_check_trained(const wk_model *m, const wk_lora_data *d) {
+    char name[160];
+    wick_status st = WICK_OK;
+    for (size_t i = 0; !st && i < d->n_module; i++) {
+        const wk_lora_module *x = &d->module[i];
+        wk_role whole = x->layer < 0 ? x->role : whole_of(m, x->role);
+        if (whole == x->role || !wk_lora_name(m, x->layer, whole, false, name, sizeof name)) continue;
+        parts p = find_parts(m, d, x->layer, whole);
+        st = check_parts(&p, name, true);
+    }
     return st;
 }
 

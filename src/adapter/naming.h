@@ -12,9 +12,12 @@ typedef struct wk_lora_entry {
 } wk_lora_entry;
 typedef struct wk_lora_entries { wk_lora_entry *e; size_t n; wk_arena own; } wk_lora_entries;
 
-/* Entries borrow from d what they need not make. Errors  WICK_E_UNSUPPORTED (DoRA of a part of a fused matrix), WICK_E_MEMORY. */
+/* Entries borrow from d what they need not make. Errors  WICK_E_UNSUPPORTED (DoRA of a part of a fused matrix, or more ranks in one
+ * than can be read again), WICK_E_MEMORY. */
 wick_status wk_lora_entries_new(const wk_model *m, const wk_lora_data *d, bool gguf, wk_lora_entries *out);
 void wk_lora_entries_free(wk_lora_entries *l);
+/* Will there be entries for it once it is trained, whatever its numbers are then? Errors  as wk_lora_entries_new(). */
+wick_status wk_lora_check_trained(const wk_model *m, const wk_lora_data *d);
 /* The name of a layer's matrix or (layer -1) of an embedding or head, as a new folder or GGUF file of this model would have it. */
 bool wk_lora_name(const wk_model *m, int layer, wk_role role, bool gguf, char *out, size_t cap);
 

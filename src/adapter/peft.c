@@ -12,6 +12,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { MAX_PATTERNS = 1024, MATCH_LIMIT = 100000 };
 
@@ -118,7 +119,7 @@ static wick_status refuse_unsupported(json_t *config, const char *path) {
             wk_buf_printf(&list, "%s\"%s\": %s", list.len ? "; " : "", others[i].key, others[i].what);
     const char *init = json_string_value(json_object_get(config, "init_lora_weights"));
     for (size_t i = 0; init && i < sizeof inits / sizeof *inits; i++)
-        if (!strncmp(init, inits[i], strlen(inits[i])))
+        if (!strncasecmp(init, inits[i], strlen(inits[i])))  /* PEFT takes "OLoRA" too */
             wk_buf_printf(&list, "%s\"init_lora_weights\": \"%s\" (save it converted to plain LoRA)", list.len ? "; " : "",
                           inits[i]);
     wick_status st = list.failed ? wk_fail_memory(list.len, "an adapter's configuration")

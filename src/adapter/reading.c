@@ -176,6 +176,40 @@ static wick_status copy_name(wk_str s, char **out) {
     return *out ? WICK_OK : wk_fail_memory(s.len, "an adapter");
 }
 
+/* Is there nothing but zeros in columns [from, to) of x [rows, cols]? */
+static bool all_zero(const float *x, int64_t rows, int64_t cols, int64_t from, int64_t to) {
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = from; c < to; c++) if (x[r * cols + c] != 0) return false;
+    return true;
+}
+
+/* Of a fused matrix's part: the ranks [*from, *to) that it has numbers for in its rows of B, b. Parts that were trained with an A
+ * each lie side by side in one, zeros beside them (naming.c): without those a part is what it was, and no longer than it needs to
+ * be. None, where other parts have some: it is not adapted. */
+static wick_status find_ranks(const wk_reading *r, const wk_lora_found *f, const float *b, int64_t *from, int64_t *to) {
+    const wk_tensor *t = f->half[WK_HALF_B];
+    *from = 0;
+    *to = f->rank;
+    if (f->n_out == f->n_whole || !all_finite(f->half[WK_HALF_A]) || !all_finite(t)) return WICK_OK;
+    while (*to > 0 && all_zero(b, f->n_out, f->rank, *to - 1, *to)) --*to;
+    while (*from < *to && all_zero(b, f->n_out, f->rank, *from, *from + 1)) ++*from;
+    if (*to > 0) return WICK_OK;
+    float *whole = decode(t, r->turned);
+    if (!whole) return wk_fail_memory((size_t)(f->n_whole * f->rank) * sizeof *whole, "an adapter");
+    if (f->half[WK_HALF_MAGNITUDE] || all_zero(whole, f->n_whole, f->rank, 0, f->rank)) *to = f->rank;
+    wk_free(whole);
+    return WICK_OK;
+}
+
+/* B's columns [from, to) alone; alpha so that the scale stays. */
+static void keep_ranks(wk_lora_module *x, int64_t from, int64_t to, bool rslora) {
+    int64_t rank = to - from;
+    if (rank == x->rank) return;
+    for (int64_t o = 0; o < x->n_out; o++) memmove(x->b + o * rank, x->b + o * x->rank + from, (size_t)rank * sizeof *x->b);
+    x->alpha *= rslora ? sqrt((double)rank / (double)x->rank) : (double)rank / (double)x->rank;
+    x->rank = rank;
+}
+
 static wick_status copy_found(const wk_reading *r, const wk_lora_found *f, wk_lora_data *d) {
     const wk_tensor *saved = f->half[WK_HALF_SAVED], *mag = f->half[WK_HALF_MAGNITUDE];
     int64_t head = r->interleaved && (f->role == WK_T_Q || f->role == WK_T_K) ? r->m->hp.head_dim : 0;
@@ -190,9 +224,20 @@ static wick_status copy_found(const wk_reading *r, const wk_lora_found *f, wk_lo
     wk_lora_module *x = &d->module[d->n_module++];
     *x = (wk_lora_module){ .layer = f->layer, .role = f->role, .rank = f->rank, .n_in = f->n_in, .n_out = f->n_out,
                            .alpha = f->alpha };
+    int64_t from = 0, to = f->rank;
+    bool lend_b = d->lends && f->n_out == f->n_whole;
     st = copy_name(f->module, &x->module);
-    if (!st) st = copy_or_lend(f->half[WK_HALF_A], a_turned(r, f), 0, f->rank, f->n_in, 0, d->lends, &x->a, &x->lent_a);
-    if (!st) st = copy_or_lend(f->half[WK_HALF_B], r->turned, f->first, f->n_out, f->rank, head, d->lends, &x->b, &x->lent_b);
+    if (!st) st = copy_or_lend(f->half[WK_HALF_B], r->turned, f->first, f->n_out, f->rank, head, lend_b, &x->b, &x->lent_b);
+    if (!st) st = find_ranks(r, f, x->b, &from, &to);
+    if (!st && from == to) {
+        wk_free(x->module);
+        wk_free(x->b);
+        *x = (wk_lora_module){ 0 };
+        d->n_module--;
+        return WICK_OK;
+    }
+    if (!st) keep_ranks(x, from, to, d->rslora);
+    if (!st) st = copy_or_lend(f->half[WK_HALF_A], a_turned(r, f), from, x->rank, f->n_in, 0, d->lends, &x->a, &x->lent_a);
     if (!st && mag) st = copy(mag, false, f->first, f->n_out, 1, head, &x->magnitude);
     return st;
 }

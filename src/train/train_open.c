@@ -1,5 +1,6 @@
 /* train_open.c: from options to a trainer with data: files read, names of projections understood, the run entered in its log.
  * Load: once; reading and tokenizing the data takes most of it. */
+#include "adapter/naming.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/nearest.h"
@@ -201,6 +202,14 @@ static void compare_initial(wick_train *t, const wk_trainer_options *o, const wk
     }
 }
 
+/* What the first save could not say. */
+static wick_status check_writable(const wick_train *t) {
+    const wk_lora_data *d;
+    if (wk_train_is_full(t)) return WICK_OK;
+    wick_status st = wk_trainer_lora(t->trainer, &d);
+    return st ? st : wk_lora_check_trained(t->model->m, d);
+}
+
 /* What has no room is nearly always what a micro-batch's rows take. */
 static wick_status too_large(const wk_trainer_options *o) {
     char was[256];
@@ -237,6 +246,7 @@ static wick_status make_trainer(wick_train *t) {
     if (!st) st = read_initial(t, &initial);
     if (!st && initial) compare_initial(t, &o, initial);
     if (!st && (st = wk_trainer_new(t->model->m, &o, initial, &t->trainer)) == WICK_E_MEMORY) st = too_large(&o);
+    if (!st) st = check_writable(t);
     wk_lora_data_free(initial);
     return st;
 }

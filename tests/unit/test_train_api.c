@@ -179,6 +179,32 @@ static void test_wrong(void **state) {
     wick_model_free(m);
 }
 
+/* What a family keeps in one matrix has to be one there again: before the first step, not at the first save. */
+static void test_unwritable(void **state) {
+    (void)state;
+    wick_model *m = open_model("data/models/phi3");
+    wick_train_options o = options();
+    wick_train *t;
+    const char *keys[] = { "q_proj", "v_proj" };
+    char ids[96];
+    snprintf(ids, sizeof ids, "%s/ids", folder);
+    ok(wk_folder_make(ids));
+    write_file(ids, "train.jsonl", "{\"input_ids\":[5,6,7,8],\"labels\":[-100,6,7,8]}\n");
+    o.data = ids;
+    o.keys = keys;
+    o.n_keys = 2;
+    o.fine_tune_type = "dora";
+    refused(wick_train_new(m, &o, true, &t), WICK_E_UNSUPPORTED, "qkv_proj: the format keeps it in one matrix, and DoRA changes");
+    o.fine_tune_type = "lora";
+    o.rank = 513;
+    refused(wick_train_new(m, &o, true, &t), WICK_E_UNSUPPORTED, "the ranks of its parts add up to 1026, and at most 1024");
+    o.rank = 512;
+    ok(wick_train_new(m, &o, true, &t));
+    wick_train_free(t);
+    wk_folder_remove(ids);
+    wick_model_free(m);
+}
+
 /* Every evaluation is cancelled once, and the run saved and resumed before it comes again: the same numbers and bytes. */
 static void test_cancel(void **state) {
     (void)state;
@@ -291,7 +317,8 @@ static void test_kinds(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_steps), cmocka_unit_test(test_wrong), cmocka_unit_test(test_kinds),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_steps), cmocka_unit_test(test_wrong),
+                                        cmocka_unit_test(test_unwritable), cmocka_unit_test(test_kinds),
                                         cmocka_unit_test(test_memory), cmocka_unit_test(test_cancel) };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
