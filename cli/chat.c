@@ -242,10 +242,10 @@ static void do_stats(chat *c, const char *arg) {
     note(c, "Context: %d of %d tokens in use, %zu messages.", wick_session_n_used(c->m.session), wick_session_n_ctx(c->m.session),
          c->n);
     if (!c->n_answer) return;
-    note(c, "Last answer: %d prompt tokens, %d of them known already, the others %.1f tok/s;", r->n_prompt, r->n_cached,
+    note(c, "Last answer: %d prompt tokens, %d of them known, the others %.1f tok/s;", r->n_prompt, r->n_cached,
          r->prompt_s > 0 ? n_read / r->prompt_s : 0);
     note(c, "%d generated, %.1f tok/s.", r->n_generated, r->generate_s > 0 ? r->n_generated / r->generate_s : 0);
-    note(c, "In all: %d answers, %lld tokens.", c->n_answer, (long long)c->n_generated);
+    note(c, "In all: %d answer%s, %lld tokens.", c->n_answer, c->n_answer == 1 ? "" : "s", (long long)c->n_generated);
 }
 
 static void do_help(chat *c, const char *arg);

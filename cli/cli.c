@@ -136,16 +136,25 @@ volatile sig_atomic_t interrupted;
 static wick_session *volatile running;
 static wick_train *volatile training;
 
+static double first_at[NSIG];  /* when the first signal of a kind came; 0: none did */
+
+/* A second signal has its usual, deadly effect. But timeout(1) signals its child and then the group that the child is in: two that
+ * come together are one. */
 static void on_signal(int sig) {
-    (void)sig;
+    enum { TOGETHER_MS = 200 };
+    double now = wk_now();
+    if (first_at[sig] && now - first_at[sig] > TOGETHER_MS * 1e-3) {
+        signal(sig, SIG_DFL);
+        raise(sig);  /* comes when this returns */
+    }
+    if (!first_at[sig]) first_at[sig] = now;
     interrupted = 1;
     if (running) wick_session_cancel(running);
     if (training) wick_train_cancel(training);
 }
 
 void sig_begin(void) {
-    /* No SA_RESTART: a read of the terminal ends. SA_RESETHAND: the second signal has its usual, deadly effect. */
-    struct sigaction a = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
+    struct sigaction a = { .sa_handler = on_signal };  /* no SA_RESTART: a read of the terminal ends */
     sigemptyset(&a.sa_mask);
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGTERM, &a, NULL);
@@ -154,13 +163,14 @@ void sig_begin(void) {
 }
 
 void sig_hangup(void) {
-    struct sigaction was, a = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
+    struct sigaction was, a = { .sa_handler = on_signal };
     sigemptyset(&a.sa_mask);
     if (!sigaction(SIGHUP, NULL, &was) && was.sa_handler != SIG_IGN) sigaction(SIGHUP, &a, NULL);
 }
 
 void sig_again(void) {
     interrupted = 0;
+    memset(first_at, 0, sizeof first_at);
     sig_begin();
 }
 

@@ -26,7 +26,7 @@ static wick_status say(wick_session *s, const wick_model *m, const char *text, c
     o.n_predict = N;
     *a = (answer){ .n = 0 };
     wick_status st = wick_generate(s, &(wick_prompt){ .text = text }, &o, on_token, a, NULL);
-    if (!st) printf("%s:%.*s\n\n", who, (int)a->n, a->text);
+    if (!st) printf("%s: %s%.*s\n\n", who, text, (int)a->n, a->text);
     return st;
 }
 

@@ -12,4 +12,7 @@ for tool in cmake ninja pkg-config cc; do
 done
 # shellcheck disable=SC2086 # words on purpose
 cmake -S . -B "$build" -G Ninja ${CMAKE_FLAGS:-} >/dev/null  # what is missing comes on stderr
-ninja -C "$build" --quiet "$@"
+# Minutes without a word would look like a standstill: a terminal sees ninja's line, a log what goes wrong alone.
+[ -t 1 ] && quiet='' || quiet=--quiet
+# shellcheck disable=SC2086 # nothing, or one word
+ninja -C "$build" $quiet "$@"

@@ -70,9 +70,12 @@ static wick_status read_folder(const wk_model *m, const char *folder, const char
     bool mlx = false, is_folder, there;
     wick_status st = wk_folder_look(folder, &is_folder);  /* a name that is nowhere is told as it was given */
     if (st) return st;
-    char *path = wk_path_join(folder, "adapter_config.json");
-    st = path ? wk_file_look(path, &there) : wk_fail_memory(strlen(folder), "a path");
-    if (!st && !there)
+    char *path = wk_path_join(folder, WK_ADAPTER_CONFIG), *new = wk_path_join(folder, WK_ADAPTER_CONFIG WK_ADAPTER_NEW);
+    st = path && new ? wk_file_look(path, &there) : wk_fail_memory(strlen(folder), "a path");
+    if (!st && !there && wk_file_exists(new))
+        st = wk_fail(WICK_E_IO, "%s: is not there, and %s is: an adapter was taking another one's place, and did not get there. "
+                     "Write it again, or take \"" WK_ADAPTER_NEW "\" off the names that end so", path, new);
+    else if (!st && !there)
         st = wk_fail(WICK_E_FORMAT, "%s: is a folder without adapter_config.json, so it is no adapter of PEFT or mlx%s", folder,
                      wk_folder_has(folder, ".gguf") ? "; of a GGUF adapter give the file itself" : "");
     if (!st) st = wk_json_read(path, MAX_CONFIG_BYTES, &config);
@@ -82,6 +85,7 @@ static wick_status read_folder(const wk_model *m, const char *folder, const char
     if (!st) st = (mlx ? wk_mlx_read : wk_peft_read)(m, &f, d);
     json_decref(config);
     wk_free(path);
+    wk_free(new);
     return st;
 }
 

@@ -7,6 +7,10 @@
 #define WK_LORA_DATA_H
 #include "adapter/adapter.h"
 
+/* A folder's configuration, and how its files' names end while they take the place of others. */
+#define WK_ADAPTER_CONFIG "adapter_config.json"
+#define WK_ADAPTER_NEW ".new"
+
 typedef struct wk_lora_module {
     char *module;            /* as the file calls it, "model.layers.3.self_attn.q_proj"; NULL: the name that the model gives it */
     int layer;               /* -1: none, for the embedding and the head */

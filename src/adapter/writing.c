@@ -34,22 +34,81 @@ void wk_writing_free(wk_writing *w) {
     wk_arena_free(&w->own);
 }
 
-wick_status wk_writing_folder(const wk_writing *w, const char *folder, const char *tensors, const wk_buf *config) {
-    char *at = wk_path_join(folder, tensors), *config_at = wk_path_join(folder, "adapter_config.json");
-    bool there = false;
-    wk_out out;
-    wick_status st = at && config_at ? WICK_OK : wk_fail_memory(strlen(folder), "a path");
-    if (!st && config->failed) st = wk_fail_memory(config->len, "an adapter's configuration");
-    if (!st) st = wk_file_look(folder, &there);
-    if (!st && !there) st = wk_folder_make(folder);
-    if (!st) {  /* written before the tensors have their name, so that a full disk leaves no new ones beside an old configuration */
-        st = wk_out_open(&out, config_at);
-        if (!st) st = wk_out_write(&out, config->ptr, config->len);
-        if (!st) st = wk_safetensors_write(at, w->t, w->n);
-        st = wk_out_close(&out, st);
+/* An adapter's two files, and what they and the configuration before them are called on their way into their places. */
+typedef struct pair { const char *tensors, *config, *new_tensors, *new_config, *old_config; } pair;
+
+static const char *with_end(wk_arena *own, const char *path, const char *end) {
+    size_t n = strlen(path), n_end = strlen(end) + 1;
+    char *s = wk_arena_alloc(own, n + n_end);
+    if (s) {
+        memcpy(s, path, n);
+        memcpy(s + n, end, n_end);
     }
-    wk_free(at);
-    wk_free(config_at);
+    return s;
+}
+
+/* A file of the folder that can be written; what a link leads to is what is replaced. */
+static wick_status find(wk_arena *own, const char *folder, const char *name, const char **out) {
+    char *path = wk_path_join(folder, name), *real = path ? wk_path_real(path) : NULL;
+    wick_status st = real ? wk_file_check(path) : wk_fail_memory(strlen(folder), "a path");
+    if (!st && !(*out = with_end(own, real, ""))) st = wk_fail_memory(strlen(real), "a path");
+    wk_free(path);
+    wk_free(real);
+    return st;
+}
+
+static wick_status name_all(wk_arena *own, const char *folder, const char *tensors, pair *p) {
+    wick_status st = find(own, folder, tensors, &p->tensors);
+    if (!st) st = find(own, folder, WK_ADAPTER_CONFIG, &p->config);
+    if (st) return st;
+    p->new_tensors = with_end(own, p->tensors, WK_ADAPTER_NEW);
+    p->new_config = with_end(own, p->config, WK_ADAPTER_NEW);
+    p->old_config = with_end(own, p->config, ".old");
+    return p->new_tensors && p->new_config && p->old_config ? WICK_OK : wk_fail_memory(strlen(folder), "a path");
+}
+
+static bool holds(const char *path, const wk_buf *text) {
+    wk_buf there = { 0 };
+    bool same = wk_file_size(path) == text->len && !wk_file_read(path, text->len, &there)
+                && !memcmp(there.ptr, text->ptr, text->len);
+    wk_buf_free(&there);
+    return same;
+}
+
+/* Two files cannot change their names at once. So the old configuration goes before, and the new one comes last: killed between,
+ * the folder has none, and is refused with the names of what lies in it (lora_data.c), where it would be a mixture. */
+static wick_status replace(const wk_writing *w, const pair *p, const wk_str *config) {
+    wick_status st = wk_safetensors_write(p->new_tensors, w->t, w->n);
+    if (!st) st = wk_file_write(p->new_config, config, 1);
+    if (!st) st = wk_file_rename(p->config, p->old_config);
+    if (!st && (st = wk_file_rename(p->new_tensors, p->tensors))) (void)!wk_file_rename(p->old_config, p->config);
+    return st ? st : wk_file_rename(p->new_config, p->config);
+}
+
+/* Takes away what is left of a replacement, where there is a configuration without it. */
+static void clear(const pair *p) {
+    if (!wk_file_exists(p->config)) return;
+    remove(p->new_config);
+    remove(p->new_tensors);
+    remove(p->old_config);
+}
+
+wick_status wk_writing_folder(const wk_writing *w, const char *folder, const char *tensors, const wk_buf *config) {
+    bool there = false;
+    wk_arena own = { 0 };
+    pair p = { 0 };
+    wk_str text = { config->ptr, config->len };
+    wick_status st = config->failed ? wk_fail_memory(config->len, "an adapter's configuration") : wk_file_look(folder, &there);
+    if (!st && !there) st = wk_folder_make(folder);
+    if (!st) st = name_all(&own, folder, tensors, &p);
+    if (!st) {
+        bool same = holds(p.config, config), other = !same && wk_file_size(p.config);
+        remove(p.new_config);  /* of a writer that was killed; it is not these tensors' */
+        st = other ? replace(w, &p, &text) : wk_safetensors_write(p.tensors, w->t, w->n);
+        if (!st && !same && !other) st = wk_file_write(p.config, &text, 1);
+        clear(&p);
+    }
+    wk_arena_free(&own);
     return st;
 }
 

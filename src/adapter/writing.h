@@ -12,8 +12,8 @@ void wk_writing_add_turned(wk_writing *w, const char *name, const char *end, con
 /* The failure of an add. */
 wick_status wk_writing_status(const wk_writing *w);
 void wk_writing_free(wk_writing *w);
-/* Makes the folder if it is not there, and writes the tensors' file and then adapter_config.json into it, each whole or not at
- * all: a folder with a configuration has its tensors. */
+/* Makes the folder if it is not there, and writes the tensors' file and adapter_config.json into it, each whole or not at all: a
+ * folder with a configuration has its tensors, whoever is killed and whatever lay there before. */
 wick_status wk_writing_folder(const wk_writing *w, const char *folder, const char *tensors, const wk_buf *config);
 
 /* Members of a JSON object, a line each; an empty buffer begins one, wk_config_end() ends it. text NULL: null. */

@@ -385,7 +385,7 @@ def conversation(tmp, **env):
     t.type(b"Hello\n")
     t.until(b"cut off after 6 tokens", prompt)
     t.type(b"/stats\n")
-    t.until(b"1 answers", prompt)
+    t.until(b" of them known, the others", b"1 answer, ", prompt)
     t.type(b"\x03")                       # at the prompt: a new one
     t.until(b"or /exit leaves", prompt)
     t.type(b"/set n-predict 100000000\n")

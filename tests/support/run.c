@@ -133,6 +133,16 @@ bool run_killed(void (*fn)(void *user), void *user) {
     return WIFSIGNALED(status);
 }
 
+bool run_folder(char *path, size_t cap) {
+    static const char *const places[] = { "/dev/shm", "/tmp" };
+    bool made = false;
+    for (size_t i = 0; i < sizeof places / sizeof *places && !made; i++) {
+        snprintf(path, cap, "%s/wick-test-XXXXXX", places[i]);
+        made = mkdtemp(path) != NULL;
+    }
+    return made;
+}
+
 int run_remove(const char *folder) {
     char command[300];
     snprintf(command, sizeof command, "rm -r %s", folder);

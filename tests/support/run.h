@@ -50,6 +50,10 @@ wick_generate_options run_greedy(const wick_model *m, int n);
  * test. */
 bool run_killed(void (*fn)(void *user), void *user);
 
+/* Makes a folder of the test's own: in memory where the system has a place for it, as thousands of syncs of a disk take longer
+ * than what is written, and who is killed loses nothing of either. False: it cannot be made. */
+bool run_folder(char *path, size_t cap);
+
 /* Removes a folder and all that is in it. */
 int run_remove(const char *folder);
 

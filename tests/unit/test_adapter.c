@@ -6,6 +6,7 @@
 #include "format/safetensors.h"
 #include "generate/generate.h"
 #include "support/run.h"
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -519,6 +520,66 @@ static void written_and_read_again(void **state) {
     }
 }
 
+/* A writer of one adapter over another, which dies at its k-th call. */
+typedef struct replacing { const wk_model *m; const wk_lora_data *d; const char *to; wk_lora_format f; uint64_t k; } replacing;
+static void replace(void *user) {
+    const replacing *r = user;
+    wk_io_fail_at(r->k, WK_IO_DIE);
+    ok(wk_lora_write(r->m, r->d, r->to, r->f));
+}
+
+/* What lies there: 0: the old adapter, 1: the new one, 2: none, and it is told why. Nothing of both. */
+static int which(const wk_model *m, const char *path, wk_lora_data *const d[2]) {
+    wk_lora_data *now;
+    wick_status st = wk_lora_read(m, path, &now);
+    if (st) {
+        refused(st, WICK_E_IO, "an adapter was taking another one's place, and did not get there. Write it again, or take");
+        return 2;
+    }
+    int is = fabs(wk_lora_scale(d[0], d[0]->module) - wk_lora_scale(now, now->module)) > 1e-6;
+    same_data(d[is], now);
+    wk_lora_data_free(now);
+    return is;
+}
+
+/* Killed at any call, or with a disk that is full at any, a writer leaves one adapter or the other. */
+static void replaced_by_another(void **state) {
+    (void)state;
+    wick_model *m = run_open(LLAMA);
+    wk_lora_data *d[2];
+    char to[64];
+    assert_true(run_folder(to, sizeof to));
+    for (int i = 0; i < 2; i++) ok(wk_lora_read(m->m, R8, &d[i]));
+    for (size_t i = 0; i < d[1]->n_module; i++) d[1]->module[i].alpha *= 2;
+    d[1]->module[0].a[0] += 1;
+    for (wk_lora_format f = WK_LORA_PEFT; f <= WK_LORA_MLX; f++)
+        for (int full = 0; full < 2; full++) {
+            int seen[3] = { 0 };
+            bool whole = false;
+            for (uint64_t k = 1; !whole; k++) {
+                ok(wk_lora_write(m->m, d[0], to, f));
+                assert_int_equal(which(m->m, to, d), 0);
+                if (full) {
+                    uint64_t before = wk_io_count();
+                    wk_io_fail_at(k, ENOSPC);
+                    whole = wk_lora_write(m->m, d[1], to, f) == WICK_OK && wk_io_count() - before < k;
+                    wk_io_fail_at(0, 0);
+                } else whole = !run_killed(replace, &(replacing){ m->m, d[1], to, f, k });
+                int now = which(m->m, to, d);
+                assert_true(!whole || now == 1);
+                seen[now]++;
+                ok(wk_lora_write(m->m, d[1], to, f));
+                assert_int_equal(which(m->m, to, d), 1);
+                assert_false(wk_folder_has(to, ".new") || wk_folder_has(to, ".old"));
+            }
+            assert_true(seen[0] >= 10 && seen[1] >= 1 && seen[2] == (full ? 1 : 2));
+            wk_folder_clear(to, NULL);
+        }
+    for (int i = 0; i < 2; i++) wk_lora_data_free(d[i]);
+    wk_folder_remove(to);
+    wick_model_free(m);
+}
+
 /* Parts of a fused matrix that have an A each, as training makes them, lie side by side in one in the file; read again they have
  * their own ranks, and what was not adapted is not. Even numbers of them would hide a sum in another order. */
 static void parts_of_a_fused_matrix(void **state) {
@@ -696,7 +757,7 @@ int main(void) {
         cmocka_unit_test(generation_with_an_adapter), cmocka_unit_test(refusals), cmocka_unit_test(base_layers),
         cmocka_unit_test(scales_and_types),
         cmocka_unit_test(written_and_read_again), cmocka_unit_test(parts_of_a_fused_matrix),
-        cmocka_unit_test(gguf_of_8_bits),
+        cmocka_unit_test(replaced_by_another), cmocka_unit_test(gguf_of_8_bits),
         cmocka_unit_test(every_number_is_met), cmocka_unit_test(failed_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, clean);

@@ -71,9 +71,9 @@ static void whole_run(void *user) {
 
 static void killed_anywhere(void **state) {
     (void)state;
-    char own[] = "/tmp/wick-test-checkpoint-XXXXXX";
+    char own[48];
     death none = { 0 };
-    assert_non_null(mkdtemp(own));
+    assert_true(run_folder(own, sizeof own));
     snprintf(checkpoint, sizeof checkpoint, "%s/run", own);
     snprintf(final, sizeof final, "%s/final", own);
     assert_false(run_killed(whole_run, &none));
@@ -109,8 +109,7 @@ static int make_data(void **state) {
     (void)state;
     static const char lines[] = "{\"input_ids\":[1,2,3,4,5,6]}\n{\"input_ids\":[5,6,7,8,9,1]}\n{\"input_ids\":[7,3,1]}\n";
     char path[96];
-    snprintf(folder, sizeof folder, "/tmp/wick-test-training-XXXXXX");
-    if (!mkdtemp(folder)) return -1;
+    if (!run_folder(folder, sizeof folder)) return -1;
     snprintf(path, sizeof path, "%s/train.jsonl", folder);
     snprintf(out, sizeof out, "%s/out", folder);
     snprintf(saved, sizeof saved, "%s/checkpoint.wick", out);
@@ -224,8 +223,8 @@ static wick_status train(const wick_train_options *o, wick_train **t, wick_model
     return st;
 }
 
-/* A training over another one's, at any call of which the disk is full: no adapter has the other's configuration, but where that
- * one's name could not be given, and what goes on ends as it should. */
+/* A training over another one's, at any call of which the disk is full: no adapter has the other's configuration, and what goes on
+ * ends as it should. */
 static void disk_full_anywhere(void **state) {
     (void)state;
     char config[120];
@@ -254,8 +253,10 @@ static void disk_full_anywhere(void **state) {
         n_call = wk_io_count() - n_call + (st ? 3 : 0);  /* it may have had some more */
         n_failed += st != WICK_OK;
         if (st) assert_int_equal(st, WICK_E_IO);
-        ok(wk_file_read(config, 1 << 16, &now));
-        n_mixed += same(&was, &now) && !adapter_is(&first);
+        if (wk_file_exists(config)) {
+            ok(wk_file_read(config, 1 << 16, &now));
+            n_mixed += same(&was, &now) && !adapter_is(&first);
+        }
         bool began = t != NULL;
         wick_train_free(t);
         if (began) whole_training(&(death){ 0 });
@@ -264,7 +265,7 @@ static void disk_full_anywhere(void **state) {
         wk_buf_free(&now);
         wk_buf_free(&first);
     }
-    assert_true(n_failed >= 20 && n_mixed <= 2);
+    assert_true(n_failed >= 20 && !n_mixed);
     wk_buf_free(&want);
     wick_model_free(m);
 }
@@ -413,8 +414,8 @@ static void mid_accumulation(void **state) {
 
 static void damaged(void **state) {
     (void)state;
-    char own[] = "/tmp/wick-test-checkpoint-XXXXXX", path[64];
-    assert_non_null(mkdtemp(own));
+    char own[48], path[64];
+    assert_true(run_folder(own, sizeof own));
     snprintf(path, sizeof path, "%s/run", own);
     wk_trainer_options o = options();
     wk_model *m = train_model(LLAMA, 1);

@@ -423,13 +423,13 @@ void wk_linear_input_grad_f32(const wk_packed *w, const float *g, int64_t ldg, i
                               int64_t i1, bool add, float *dx, int64_t ldx) {
     const wk_linear_set *f = wk_linear_fns();
     assert(wk_holds_floats(&w->l) || w->perm);
-    _Alignas(64) float tile[GRAD_OUT * WK_GRAD_COLS] = { 0 };
-    int32_t place[WK_GRAD_COLS];
     if (w->n_in < WK_CHUNK && !w->perm && i0 < i1) {
         assert(i0 == 0 && i1 == w->n_in);
         grad_of_few(f, w, g, ldg, n_row, o0, o1, add, dx, ldx);
         return;
     }
+    _Alignas(64) float tile[GRAD_OUT * WK_GRAD_COLS] = { 0 };  /* whole vectors are read, also where columns end before */
+    int32_t place[WK_GRAD_COLS];
     for (int64_t i = i0; i < i1; i += WK_GRAD_COLS) {
         int n = (int)least(i1 - i, WK_GRAD_COLS);
         if (w->perm) find_places(w, i, n, place);
