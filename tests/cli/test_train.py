@@ -831,11 +831,12 @@ def test_terminal(tmp):
 
 def main():
     failed, asked = 0, sys.argv[1:]
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # where a sync takes no time
     for name, test in list(globals().items()):
         if not name.startswith("test_") or (asked and name not in asked):
             continue
         started = time.monotonic()
-        with tempfile.TemporaryDirectory() as tmp:
+        with tempfile.TemporaryDirectory(dir=memory) as tmp:
             try:
                 test(tmp)
                 print(f"ok {name} ({time.monotonic() - started:.1f} s)")
