@@ -1,6 +1,7 @@
 /* mask.c: from a rendered conversation to a mask over its tokens.
  * Load: some thousand conversations before a training begins; a template without marks is rendered three times for each turn. */
 #include "train/mask.h"
+#include <stdio.h>
 #include <string.h>
 
 /* ---- bytes to tokens ---- */
@@ -222,11 +223,27 @@ static wick_status mask_by_prefix(const wick_model *m, json_t *chat, const wk_re
     return st;
 }
 
+/* A template that knows no lists of parts prints them as Python does, "[{'type': 'text', ...}]", which nobody said. */
+static wick_status check_parts(const json_t *messages, const wk_buf *text) {
+    for (size_t i = 0; i < json_array_size(messages); i++) {
+        json_t *content = json_object_get(json_array_get(messages, i), "content");
+        json_t *first = json_is_array(content) ? json_array_get(content, 0) : content;
+        const char *key = json_object_iter_key(json_object_iter(first));
+        char printed[80];
+        snprintf(printed, sizeof printed, "%s%s%.64s", json_is_array(content) ? "[" : "", key ? "{'" : "'", key ? key : "");
+        if ((json_is_array(content) || json_is_object(content)) && first && text->ptr && strstr(text->ptr, printed))
+            return wk_fail(WICK_E_FORMAT, "messages[%zu]: \"content\" is no text, and the model's chat template would print it as "
+                           "%s...: give its text, as one string", i, printed);
+    }
+    return WICK_OK;
+}
+
 wick_status wk_mask_chat(const wick_model *m, json_t *chat, wk_ids *ids, wk_buf *said) {
     wk_rendered whole = { 0 };
     wk_ids found = { 0 };
     if (json_object_set_new(chat, "add_generation_prompt", json_false())) return wk_fail_memory(64, "a conversation");
     wick_status st = wk_chat_text(m, chat, &whole);
+    if (!st) st = check_parts(json_object_get(chat, "messages"), &whole.text);
     if (!st) st = wk_chat_ids(m, &whole, whole.text.len, &found);
     char *mask = st ? NULL : wk_alloc(found.len + 1);
     if (!st && !mask) st = wk_fail_memory(found.len, "a mask");

@@ -130,6 +130,13 @@ static void test_forms(void **state) {
                               "{% if add_generation_prompt %}<|assistant|>{% endif %}");
     holds(m, turns, true, "One.<|end|>/Two.<|end|>");  /* not the newlines after the end of a turn */
     wick_model_free(m);
+    m = open_with(chat_model, "{% for m in messages %}<|{{ m.role }}|>{% if m.content is string %}{{ m.content }}{% else %}"
+                              "{% for p in m.content %}{{ p.text }}{% endfor %}{% endif %}<|end|>{% endfor %}"
+                              "{% if add_generation_prompt %}<|assistant|>{% endif %}");
+    holds(m, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"Hi\"}]},"
+             "{\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"One.\"}]}]}", true,
+          "One.<|end|>");  /* it knows parts */
+    wick_model_free(m);
 }
 
 /* Templates that write a turn otherwise once more follows: Qwen3's way of thoughts, gpt-oss's of ends. */
@@ -223,6 +230,10 @@ static void test_wrong_lines(void **state) {
         { "{\"prompt\":1,\"completion\":\"a\"}", "\"prompt\" is not a string", WICK_E_FORMAT },
         { "{\"messages\":3}", "messages", WICK_E_FORMAT },
         { "{\"messages\":[{\"role\":\"assistant\",\"content\":null}]}", "messages[0]: \"content\" is null", WICK_E_FORMAT },
+        { "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}]}",
+          "messages[0]: \"content\" is no text, and the model's chat template would print it as [{'type...", WICK_E_FORMAT },
+        { "{\"messages\":[{\"role\":\"assistant\",\"content\":[\"a\"]}]}", "print it as ['...", WICK_E_FORMAT },
+        { "{\"messages\":[{\"role\":\"user\",\"content\":{\"a\":1}}]}", "print it as {'a...", WICK_E_FORMAT },
         { "{\"input_ids\":3}", "\"input_ids\" is not a list", WICK_E_FORMAT },
         { "{\"input_ids\":[1,-100]}", "\"input_ids\"[1]", WICK_E_FORMAT },
         { "{\"input_ids\":[1,99999]}", "0 to 1023", WICK_E_FORMAT },
