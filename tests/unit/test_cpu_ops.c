@@ -839,6 +839,20 @@ static void test_training_refusals(void **state) {
     lab_free(&l);
 }
 
+/* Numbers so small that their codes' scale has no inverse are rounded to zeros, not to what is no number. */
+static void test_tiny_numbers(void **state) {
+    static const double sizes[] = { 0, 1e-45, 1e-40, 3e-37, 9e-37 };
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int kv = 0; kv < 2; kv++) {
+            double x[32];
+            for (int j = 0; j < 32; j++) x[j] = sizes[i] * (j - 16) / 16;
+            if (kv) wk_round_kv(x, 32, WK_Q8_0);
+            else wk_round_act(x, 32);
+            for (int j = 0; j < 32; j++) assert_true(x[j] == 0);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_embed),    cmocka_unit_test(test_rms_norm),
@@ -857,7 +871,7 @@ int main(void) {
         cmocka_unit_test(test_threads_change_no_bit), cmocka_unit_test(test_losses_in_turns),
         cmocka_unit_test(test_trained_as_served),
         cmocka_unit_test(test_training_refusals),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_tiny_numbers), cmocka_unit_test(test_refusals), cmocka_unit_test(test_failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,12 +45,16 @@ wk_rounding wk_rounding_of(const wk_ref_call *c, const wk_ref_array *w, int64_t 
     return wk_dtypes[w->dtype].quantised ? WK_ROUND_INT8 : w->bf16 && w->bf16[m] ? WK_ROUND_BF16 : WK_ROUND_NONE;
 }
 
+/* Groups below it are zeros, as the backends have it: what numbers are divided by to become codes is beyond float32. */
+#define NOTHING 1e-36f
+
 void wk_round_act(double *x, int64_t n) {
     for (int64_t g = 0; g < n; g += 32) {
         int64_t end = g + 32 < n ? g + 32 : n;
         float max = 0;
         for (int64_t i = g; i < end; i++) max = fmaxf(max, fabsf((float)x[i]));
-        float scale = max / 127.0f, inverse = max > 0 ? 127.0f / max : 0;
+        bool tiny = max < NOTHING;
+        float scale = tiny ? 0 : max / 127.0f, inverse = tiny ? 0 : 127.0f / max;
         for (int64_t i = g; i < end; i++) x[i] = (double)scale * (double)rintf((float)x[i] * inverse);
     }
 }
@@ -60,7 +64,7 @@ static void round_q8_0(double *x, int64_t n) {
     for (int64_t g = 0; g < n; g += 32) {
         float max = 0;
         for (int64_t i = g; i < g + 32; i++) max = fmaxf(max, fabsf((float)x[i]));
-        float scale = max / 127.0f, inverse = scale > 0 ? 1.0f / scale : 0;
+        float scale = max / 127.0f, inverse = max < NOTHING ? 0 : 1.0f / scale;
         float kept = wk_f16_to_f32(wk_f32_to_f16(scale));
         for (int64_t i = g; i < g + 32; i++) x[i] = (double)kept * (double)roundf((float)x[i] * inverse);
     }
