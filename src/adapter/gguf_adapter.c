@@ -83,6 +83,7 @@ static void add_b(wk_writing *w, const wk_lora_entry *e, double f, int64_t head)
         int64_t from = head ? o / head * head + o % 2 * (head / 2) + o % head / 2 : o;
         for (int64_t k = 0; k < e->rank; k++) t[o * e->rank + k] = (float)(f * (double)e->b[from * e->rank + k]);
     }
+    if (t) wk_writing_look(w, e->name, t, e->n_out * e->rank);
     if (t) wk_writing_add(w, e->name, ".weight.lora_b", t, e->n_out, e->rank);
     else w->failed = true;
 }

@@ -75,6 +75,7 @@ static void add_entry(wk_writing *w, const wk_lora_entry *e, double f, int64_t t
         for (int64_t o = 0; o < e->n_out; o++) b[k * e->n_out + o] = (float)(f * (double)e->b[o * e->rank + k]);
     }
     if (a && b) {
+        wk_writing_look(w, e->name, b, e->n_out * to);
         wk_writing_add(w, e->name, ".lora_a", a, e->n_in, to);
         wk_writing_add(w, e->name, ".lora_b", b, to, e->n_out);
     } else w->failed = true;

@@ -25,8 +25,14 @@ void wk_writing_add_turned(wk_writing *w, const char *name, const char *end, con
     else w->failed = true;
 }
 
+void wk_writing_look(wk_writing *w, const char *name, const float *b, int64_t n) {
+    if (!w->beyond && !wk_lora_finite(b, n)) w->beyond = name;
+}
+
 wick_status wk_writing_status(const wk_writing *w) {
-    return w->failed ? wk_fail_memory(w->n * sizeof *w->t, "an adapter's tensors") : WICK_OK;
+    if (w->failed) return wk_fail_memory(w->n * sizeof *w->t, "an adapter's tensors");
+    return w->beyond ? wk_fail(WICK_E_UNSUPPORTED, "%s: the format has one scale for all, and with this module's folded into it "
+                               "its B has numbers beyond float32", w->beyond) : WICK_OK;
 }
 
 void wk_writing_free(wk_writing *w) {

@@ -4,12 +4,14 @@
 #include "adapter/naming.h"
 #include "format/safetensors.h"
 
-typedef struct wk_writing { wk_tensor *t; size_t n, cap; wk_arena own; bool failed; } wk_writing;
+typedef struct wk_writing { wk_tensor *t; size_t n, cap; wk_arena own; bool failed; const char *beyond; } wk_writing;
 /* A float32 tensor of that name ("%s%s"), [rows, cols] or with rows 0 [cols]; data is borrowed. */
 void wk_writing_add(wk_writing *w, const char *name, const char *end, const float *data, int64_t rows, int64_t cols);
 /* The transpose of data [rows, cols], as [cols, rows]. */
 void wk_writing_add_turned(wk_writing *w, const char *name, const char *end, const float *data, int64_t rows, int64_t cols);
-/* The failure of an add. */
+/* B of a module, into which a scale was folded: are its numbers still some? */
+void wk_writing_look(wk_writing *w, const char *name, const float *b, int64_t n);
+/* The failure of an add, or what a look found. */
 wick_status wk_writing_status(const wk_writing *w);
 void wk_writing_free(wk_writing *w);
 /* Makes the folder if it is not there, and writes the tensors' file and adapter_config.json into it, each whole or not at all: a
