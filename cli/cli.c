@@ -143,11 +143,11 @@ static double first_at[NSIG];  /* when the first signal of a kind came; 0: none 
 static void on_signal(int sig) {
     enum { TOGETHER_MS = 200 };
     double now = wk_now();
-    if (first_at[sig] && now - first_at[sig] > TOGETHER_MS * 1e-3) {
+    if (first_at[sig] > 0 && now - first_at[sig] > TOGETHER_MS * 1e-3) {
         signal(sig, SIG_DFL);
         raise(sig);  /* comes when this returns */
     }
-    if (!first_at[sig]) first_at[sig] = now;
+    if (first_at[sig] <= 0) first_at[sig] = now;
     interrupted = 1;
     if (running) wick_session_cancel(running);
     if (training) wick_train_cancel(training);
