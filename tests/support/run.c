@@ -125,7 +125,8 @@ bool run_killed(void (*fn)(void *user), void *user) {
     assert_true(child >= 0);
     if (!child) {
         fn(user);
-        _exit(0);
+        execl("/bin/true", "true", (char *)NULL);  /* at an exit Valgrind would take copies of what the parent holds for leaks */
+        _exit(1);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     if (WIFSIGNALED(status)) assert_int_equal(WTERMSIG(status), SIGKILL);
