@@ -102,6 +102,22 @@ static wick_status render_first(const wick_model *m, json_t *chat, size_t n, boo
     return st;
 }
 
+/* The same, as if message i had another value of a key, which is taken; NULL: none. */
+static wick_status render_changed(const wick_model *m, json_t *chat, size_t n, size_t i, const char *key, json_t *value,
+                                  wk_rendered *out) {
+    json_t *part = json_copy(chat), *messages = json_copy(json_object_get(chat, "messages")),
+           *message = json_copy(json_array_get(messages, i));
+    bool copied = json_object_size(part) == json_object_size(chat) && json_array_size(messages) > i
+                  && json_object_size(message) == json_object_size(json_array_get(messages, i));
+    if (value ? json_object_set_new(message, key, value) : json_object_del(message, key)) copied = false;
+    if (!copied || json_array_set(messages, i, message) || json_object_set(part, "messages", messages)) copied = false;
+    wick_status st = copied ? render_first(m, part, n, false, out) : wk_fail_memory(64, "a conversation");
+    json_decref(message);
+    json_decref(messages);
+    json_decref(part);
+    return st;
+}
+
 static size_t common(const wk_buf *a, const wk_buf *b) {
     size_t n = 0;
     while (n < a->len && n < b->len && a->ptr[n] == b->ptr[n]) n++;
@@ -123,18 +139,8 @@ static size_t drop_after_end(const wick_model *m, const wk_ids *ids, size_t from
  * Where the template writes what comes before otherwise then, that is earlier, and says nothing wrong. */
 static wick_status find_text(const wick_model *m, json_t *chat, const wk_rendered *whole, size_t i, size_t *at) {
     wk_rendered other = { 0 };
-    json_t *part = json_copy(chat), *messages = json_copy(json_object_get(chat, "messages")),
-           *message = json_copy(json_array_get(messages, i));
-    bool copied = json_object_size(part) == json_object_size(chat) && json_array_size(messages) > i
-                  && json_object_size(message) == json_object_size(json_array_get(messages, i));
-    if (!copied || json_object_set_new(message, "content", json_string("\x02")) || json_array_set(messages, i, message)
-        || json_object_set(part, "messages", messages))
-        copied = false;
-    wick_status st = copied ? render_first(m, part, i + 1, false, &other) : wk_fail_memory(64, "a conversation");
+    wick_status st = render_changed(m, chat, i + 1, i, "content", json_string("\x02"), &other);
     *at = st ? 0 : common(&other.text, &whole->text);
-    json_decref(message);
-    json_decref(messages);
-    json_decref(part);
     wk_rendered_free(&other);
     return st;
 }
@@ -238,12 +244,35 @@ static wick_status check_parts(const json_t *messages, const wk_buf *text) {
     return WICK_OK;
 }
 
+/* A template that knows no tools leaves calls out, and the answer without them, often an empty one, would be learnt. */
+static wick_status check_calls(const wick_model *m, json_t *chat, const wk_buf *text) {
+    json_t *messages = json_object_get(chat, "messages");
+    wick_status st = WICK_OK;
+    for (size_t i = 0; !st && i < json_array_size(messages); i++) {
+        wk_rendered other = { 0 };
+        if (!json_array_size(json_object_get(json_array_get(messages, i), "tool_calls"))) continue;
+        st = render_changed(m, chat, json_array_size(messages), i, "tool_calls", NULL, &other);
+        bool same = !st && other.text.len == text->len && common(&other.text, text) == text->len;
+        wk_rendered_free(&other);
+        if (same)
+            return wk_fail(WICK_E_FORMAT, "messages[%zu]: the model's chat template writes nothing of its \"tool_calls\", so an "
+                           "answer without them would be learnt: give a template that does (--chat-template-file), or leave the "
+                           "conversation out", i);
+        if (st && st != WICK_E_MEMORY) {  /* without the calls it is no conversation for this template, which so knows them */
+            wk_clear_error();
+            st = WICK_OK;
+        }
+    }
+    return st;
+}
+
 wick_status wk_mask_chat(const wick_model *m, json_t *chat, wk_ids *ids, wk_buf *said) {
     wk_rendered whole = { 0 };
     wk_ids found = { 0 };
     if (json_object_set_new(chat, "add_generation_prompt", json_false())) return wk_fail_memory(64, "a conversation");
     wick_status st = wk_chat_text(m, chat, &whole);
     if (!st) st = check_parts(json_object_get(chat, "messages"), &whole.text);
+    if (!st) st = check_calls(m, chat, &whole.text);
     if (!st) st = wk_chat_ids(m, &whole, whole.text.len, &found);
     char *mask = st ? NULL : wk_alloc(found.len + 1);
     if (!st && !mask) st = wk_fail_memory(found.len, "a mask");

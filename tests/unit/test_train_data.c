@@ -82,6 +82,9 @@ static void holds(const wick_model *m, const char *json, bool mask_prompt, const
 }
 
 #define CALL "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{}}}]}"
+#define CALLED "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}," CALL "]}"
+#define CALLS "{% for c in m.tool_calls %}{{ c.function.name }}{% endfor %}"
+#define CALLING "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}" CALLS "<|end|>"
 
 static void test_forms(void **state) {
     (void)state;
@@ -93,8 +96,9 @@ static void test_forms(void **state) {
     holds(m, turns, false, "<|user|>Hi<|end|><|assistant|>One.<|end|><|user|>And<|end|><|assistant|>Two.<|end|>");
     holds(m, "{\"prompt\":\"Hi\",\"completion\":\"Yes\"}", true, "Yes<|end|>");
     holds(m, "{\"prompt\":\"Hi\",\"completion\":\"Yes\"}", false, "<|user|>Hi<|end|><|assistant|>Yes<|end|>");
-    holds(m, "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}," CALL "]}", true, "<|end|>");  /* and not "None" */
     wick_train_sample s;
+    refused(wick_train_sample_read(m, CALLED, true, &s), WICK_E_FORMAT,
+            "messages[1]: the model's chat template writes nothing of its \"tool_calls\"");
     refused(wick_train_sample_read(m, "{\"messages\":[{\"role\":\"user\",\"content\":\"H\"},{\"role\":\"gpt\",\"content\":\"x\"}]}",
                                    true, &s), WICK_E_FORMAT, "but of \"gpt\"");
     ok(wick_train_sample_read(m, "{\"text\":\"<|user|>a\"}", true, &s));  /* a text may spell control tokens */
@@ -136,6 +140,14 @@ static void test_forms(void **state) {
     holds(m, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"Hi\"}]},"
              "{\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"One.\"}]}]}", true,
           "One.<|end|>");  /* it knows parts */
+    wick_model_free(m);
+    m = open_with(chat_model, CALLING "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}");
+    holds(m, CALLED, true, "f<|end|>");  /* and not "None" */
+    wick_model_free(m);
+    /* A template that calls a message without text and without calls a mistake knows of calls. */
+    m = open_with(chat_model, CALLING "{% if not m.content and not m.tool_calls %}{{ raise_exception('empty') }}{% endif %}"
+                              "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}");
+    holds(m, CALLED, true, "f<|end|>");
     wick_model_free(m);
 }
 
@@ -351,8 +363,8 @@ static void fail_reading(const char *chat_template) {
 
 static void test_memory(void **state) {
     (void)state;
-    fail_reading(NULL);
-    fail_reading("{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
+    fail_reading(CALLING "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}");
+    fail_reading("{% for m in messages %}<|{{ m.role }}|>{{ m.content }}" CALLS
                  "{% if m.role == 'assistant' and not loop.last %}<|user|>{% else %}.{% endif %}{% endfor %}");
 }
 
