@@ -61,6 +61,8 @@ static void show_text(const wk_model *m, const wk_lora_data *d) {
     /* Side by side for the reader's eye: names of one model differ too much (folders, copies, general.name) to be compared here. */
     wk_buf_printf(&b, "base model    %s\n", d->base_model ? d->base_model : "(not said)");
     wk_buf_printf(&b, "this model    %s\n", m->hp.name ? m->hp.name : "(has no name)");
+    if (d->base_weights)
+        wk_buf_printf(&b, "base weights  %s\n", wk_lora_check_base(m, d, "") ? "another model's" : "this model's");
     wk_buf_printf(&b, "numbers       %s in %zu matrices\n", show_count(n_params(d), count), d->n_module);
     if (d->rslora) wk_buf_str(&b, "scale         alpha / sqrt(rank) (rsLoRA)\n");
     if (d->dropout > 0) wk_buf_printf(&b, "dropout       %g in training\n", d->dropout);
@@ -86,6 +88,7 @@ static void show_json(const wk_model *m, const wk_lora_data *d) {
     wk_buf_char(&b, '{');
     put_str(&b, "base_model", d->base_model);
     put_str(&b, "model", m->hp.name);
+    if (d->base_weights) put_bool(&b, "base_weights_match", wk_lora_check_base(m, d, "") == WICK_OK);
     put_int(&b, "n_params", (int64_t)n_params(d));
     put_bool(&b, "rslora", d->rslora);
     put_real(&b, "dropout", d->dropout);

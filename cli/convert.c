@@ -57,6 +57,7 @@ static int convert(const opts *o, const wick_adapter_file *adapter, size_t n_ada
     c.type = o->type;
     c.pre = o->pre;
     c.force = o->force;
+    c.any_base = o->any_base;
     c.adapter = adapter;
     c.n_adapter = n_adapter;
     c.progress = on_progress;

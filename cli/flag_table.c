@@ -194,6 +194,8 @@ const flag flags[] = {
       "LoRA adapters (PEFT or mlx folders, GGUF files), added up", "wick run model.gguf --lora adapter -n 16 Hello" },
     { { "--lora-scaled" }, FLAG_STR, 0, 0, AT(lora_scaled), COMPUTE | MERGE, GROUP_MODEL, "PATH:X,...",
       "the same, each X times as strong", "wick run model.gguf --lora-scaled adapter:0.5 -n 16 Hello" },
+    { { "--any-base" }, FLAG_BOOL, 0, 0, AT(any_base), COMPUTE | MERGE | TRAIN, GROUP_MODEL, NULL,
+      "take adapters that were trained on another model, too", "wick run model.gguf --lora adapter --any-base -n 16 Hello" },
     { { "--backend", "--device" }, FLAG_CHOICE, 0, 0, AT(backend), COMPUTE | TRAIN, GROUP_MODEL, "cpu|reference",
       "what computes; reference is slow and exact", "wick run model.gguf --backend reference -n 2 Hello" },
 

@@ -48,7 +48,7 @@ typedef struct opts {
     const char *type_k, *type_v, *backend, *lora, *lora_scaled, *model_draft;
     bool context_shift;
     /* one verb's own */
-    bool keys, tensors, no_warmup, force;
+    bool keys, tensors, no_warmup, force, any_base;
     const char *type, *max_shard_size, *pre, *format;
     const char *ids, *out, *n_prompt, *n_gen;
     int64_t repetitions, chunks;

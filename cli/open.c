@@ -90,6 +90,7 @@ int cli_open(const opts *o, bool vocab_only, cli_model *m) {
     mo.n_threads = (int)o->threads;
     mo.backend = o->backend;
     mo.vocab_only = vocab_only;
+    mo.any_base = o->any_base;
     mo.progress = on_progress;
     mo.progress_user = &l;
     mo.chat_template = o->chat_template;

@@ -87,6 +87,7 @@ typedef struct wick_model_options {
     const char *chat_template; /* Jinja text used in place of the model's own; NULL: the model's */
     wick_progress_fn progress; /* may be NULL */
     void *progress_user;
+    bool any_base;             /* take adapters that were trained on another model, where their sizes fit */
 } wick_model_options;
 
 /* Fills *o with the defaults. */
@@ -313,9 +314,11 @@ WICK_API void wick_stream_free(wick_stream *st);
 
 /* Loads a LoRA adapter for a model, which must outlive it: a PEFT folder, an mlx folder, or a GGUF adapter (found from its
  * content); with DoRA, rsLoRA, saved heads and embeddings. A safetensors file in such a folder may be named too. All of it fits
- * the model, or nothing is kept.
- * Errors  WICK_E_FORMAT names every tensor that does not fit, with what was found and expected, WICK_E_UNSUPPORTED (what wick
- *         cannot apply, by name), WICK_E_IO, WICK_E_MEMORY, WICK_E_ARG.
+ * the model, or nothing is kept. One that was trained on another model is refused where that can be told: from samples of the
+ * weights, which adapters made here carry, else from names on the Hugging Face hub. Quantised copies and models tuned from one
+ * base count as the same. wick_model_options.any_base takes it all the same.
+ * Errors  WICK_E_FORMAT names every tensor that does not fit, with what was found and expected, or the other model;
+ *         WICK_E_UNSUPPORTED (what wick cannot apply, by name), WICK_E_IO, WICK_E_MEMORY, WICK_E_ARG.
  * Threads safe, also while the model's sessions run. */
 WICK_API wick_status wick_adapter_load(wick_model *m, const char *path, wick_adapter **out);
 /* Gives an adapter back. Sessions and registries that have it hold it on; it is freed when the last lets go. Threads safe. */
@@ -536,6 +539,7 @@ typedef struct wick_convert_options {
                                 * file from a GGUF file, quantised matrices that change become F16 unless type is given */
     wick_progress_fn progress; /* may be NULL; called with "converting", and bytes written */
     void *progress_user;
+    bool any_base;             /* merge adapters that were trained on another model, where their sizes fit */
 } wick_convert_options;
 /* Fills *o with the defaults. */
 WICK_API void wick_convert_defaults(wick_convert_options *o);

@@ -371,9 +371,9 @@ wick_status wk_adapter_load(wk_model *m, const char *path, wick_adapter **out) {
     room_start(&r, m->backend, path);
     wick_status st = wk_lora_view(m, path, &d), got = room_join(&r);
     if (!st) st = got;
-    if (!st) st = wk_adapter_from_data(m, d, &a);
+    if (!st) st = wk_lora_check_base(m, d, path);
+    if (!st && (st = wk_adapter_from_data(m, d, &a)) == WICK_E_FORMAT) st = tell_more(m, path, st);
     if (r.at) m->backend->ops->spare_free(m->backend, r.at);
-    if (st == WICK_E_FORMAT && d) st = tell_more(m, path, st);
     if (!st && !(a->info.path = a->path = wk_strdup(path))) st = wk_fail_memory(strlen(path), "an adapter");
     if (st) adapter_free(a);
     else *out = a;

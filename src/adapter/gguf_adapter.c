@@ -46,6 +46,14 @@ static wick_status read_base(const wk_gguf *g, wk_lora_data *d) {
     return d->base_model ? WICK_OK : wk_fail_memory(base.len, "an adapter");
 }
 
+static wick_status read_base_weights(const wk_gguf *g, wk_lora_data *d) {
+    wk_str s = { NULL, 0 };
+    wick_status st = wk_gguf_str(g, WK_LORA_BASE_WEIGHTS, &s, NULL);
+    if (st || !s.ptr) return st;
+    d->base_weights = wk_strdup_n(s.ptr, s.len);
+    return d->base_weights ? WICK_OK : wk_fail_memory(s.len, "an adapter");
+}
+
 wick_status wk_gguf_adapter_read(const wk_model *m, const char *path, wk_lora_data *d) {
     wk_reading r = { 0 };
     double alpha = 0;
@@ -61,6 +69,7 @@ wick_status wk_gguf_adapter_read(const wk_model *m, const char *path, wk_lora_da
     if (!st && wk_gguf_has(g, "adapter.alora.invocation_tokens"))
         st = wk_fail(WICK_E_UNSUPPORTED, "%s: wick cannot apply activated LoRA (\"adapter.alora.invocation_tokens\")", path);
     if (!st) st = read_base(g, d);
+    if (!st) st = read_base_weights(g, d);
     if (!st) st = wk_reading_new(&r, m, path);
     if (!st) {
         r.by_token = true;
@@ -124,6 +133,7 @@ wick_status wk_gguf_adapter_write(const wk_model *m, const wk_lora_data *d, cons
         wk_gguf_put_str(&keys, "general.type", "adapter", 7);
         wk_gguf_put_str(&keys, "general.architecture", arch, strlen(arch));
         if (d->base_model) wk_gguf_put_str(&keys, "general.base_model.0.name", d->base_model, strlen(d->base_model));
+        if (d->base_weights) wk_gguf_put_str(&keys, WK_LORA_BASE_WEIGHTS, d->base_weights, strlen(d->base_weights));
         wk_gguf_put_str(&keys, "adapter.type", "lora", 4);
         wk_gguf_put_f32(&keys, "adapter.lora.alpha", alpha);
         st = wk_writing_status(&w);

@@ -30,6 +30,7 @@ void wk_lora_data_free(wk_lora_data *d) {
     wk_free(d->saved);
     wk_free(d->base_model);
     wk_free(d->task_type);
+    wk_free(d->base_weights);
     close_files(d);
     wk_free(d);
 }
@@ -49,6 +50,12 @@ wick_status wk_config_read_text(const wk_lora_folder *f, const char *key, char *
     const char *s = json_string_value(json_object_get(f->config, key));
     *out = s ? wk_strdup(s) : NULL;
     return !s || *out ? WICK_OK : wk_fail_memory(strlen(s), key);
+}
+
+wick_status wk_read_base_weights(wk_lora_data *d) {
+    const char *s = wk_safetensors_note(d->tensors, WK_LORA_BASE_WEIGHTS);
+    d->base_weights = s ? wk_strdup(s) : NULL;
+    return !s || d->base_weights ? WICK_OK : wk_fail_memory(strlen(s), "an adapter");
 }
 
 double wk_lora_scale(const wk_lora_data *d, const wk_lora_module *x) {

@@ -10,6 +10,8 @@
 /* A folder's configuration, and how its files' names end while they take the place of others. */
 #define WK_ADAPTER_CONFIG "adapter_config.json"
 #define WK_ADAPTER_NEW ".new"
+/* The note of an adapter's file, or key of a GGUF one's, that has base_weights. */
+#define WK_LORA_BASE_WEIGHTS "wick.base_weights"
 
 typedef struct wk_lora_module {
     char *module;            /* as the file calls it, "model.layers.3.self_attn.q_proj"; NULL: the name that the model gives it */
@@ -35,6 +37,7 @@ typedef struct wk_lora_data {
     wk_lora_saved *saved; size_t n_saved;
     bool rslora;
     char *base_model, *task_type;  /* what the files say, or NULL; owned */
+    char *base_weights;            /* samples of what was adapted (base_model.c), or NULL; owned */
     double dropout;                /* that it was trained with */
     bool lends;                    /* numbers lie in the file where they can: in one of these, owned */
     bool unseen;                   /* nobody has looked yet whether all numbers are some */
@@ -51,6 +54,10 @@ wick_status wk_lora_read(const wk_model *m, const char *path, wk_lora_data **out
 /* The same for reading alone: a and b lie in the file, which stays mapped, where it has them as they are wanted. Numbers are not
  * looked at (unseen): wk_adapter_from_data() does while it packs them, which spares a walk through the file. */
 wick_status wk_lora_view(const wk_model *m, const char *path, wk_lora_data **out);
+/* Puts samples of the weights that d's modules adapt into d->base_weights. Errors  WICK_E_MEMORY. */
+wick_status wk_lora_sample_base(const wk_model *m, wk_lora_data *d);
+/* Was it trained on this model, as far as it says? path is for the message. Errors  WICK_E_FORMAT, WICK_E_MEMORY. */
+wick_status wk_lora_check_base(const wk_model *m, const wk_lora_data *d, const char *path);
 /* Bytes of the file at path, or of the tensors' in a folder, as far as a look tells: 0 where there is none. */
 uint64_t wk_lora_file_size(const char *path);
 /* Writes a folder (made if it is not there), or a GGUF file: each file whole or not at all, the configuration last.
@@ -71,6 +78,8 @@ float wk_dora_length(float *row, const float *a, const float *b, int64_t rank, i
 bool wk_lora_bf16(const wk_model *m, int layer, wk_role role);
 /* What the graph multiplies embeddings by, and so what their adapters add too (Gemma); else 1. */
 double wk_lora_embed_scale(const wk_model *m);
+/* The model's own weight there; NULL: it has none. */
+const wk_weight *wk_lora_weight(const wk_model *m, int layer, wk_role role);
 /* A linear layer's sizes in this model; false: it has none there that can be adapted. */
 bool wk_lora_sizes(const wk_model *m, int layer, wk_role role, int64_t *n_in, int64_t *n_out);
 

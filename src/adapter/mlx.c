@@ -51,6 +51,7 @@ wick_status wk_mlx_read(const wk_model *m, const wk_lora_folder *f, wk_lora_data
     char *name = f->file ? wk_strdup(f->file) : wk_path_join(f->folder, "adapters.safetensors");
     wick_status st = name ? read_config(f, &c, d) : wk_fail_memory(strlen(f->folder), "a path");
     if (!st) st = wk_safetensors_open(name, &d->tensors);
+    if (!st) st = wk_read_base_weights(d);
     if (!st) st = wk_reading_new(&r, m, name);
     if (!st) {
         r.turned = true;
@@ -133,7 +134,7 @@ static wick_status check_writable(const wk_lora_data *d, const wk_lora_entries *
 
 wick_status wk_mlx_write(const wk_model *m, const wk_lora_data *d, const char *path) {
     wk_lora_entries l;
-    wk_writing w = { 0 };
+    wk_writing w = { .base_weights = d->base_weights };
     wk_buf config = { 0 };
     bool dora = false;
     wick_status st = wk_lora_entries_new(m, d, false, &l);

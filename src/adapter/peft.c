@@ -246,6 +246,7 @@ wick_status wk_peft_read(const wk_model *m, const wk_lora_folder *f, wk_lora_dat
     char *name = NULL;
     wick_status st = read_config(f, &c, d);
     if (!st) st = open_tensors(f->folder, f->file, &name, &d->tensors);
+    if (!st) st = wk_read_base_weights(d);
     if (!st) st = wk_reading_new(&r, m, name);
     if (!st) {
         r.rank = rank_of;

@@ -146,7 +146,7 @@ static void add_tensors(wk_writing *w, const wk_model *m, const wk_lora_data *d,
 
 wick_status wk_peft_write(const wk_model *m, const wk_lora_data *d, const char *path) {
     wk_lora_entries l;
-    wk_writing w = { 0 };
+    wk_writing w = { .base_weights = d->base_weights };
     wk_buf config = { 0 };
     bool dora = false;
     wick_status st = wk_lora_entries_new(m, d, false, &l);

@@ -52,9 +52,7 @@ wick_status wk_reading_compare(wk_reading *r, const wk_tensor *t, const wk_lora_
 /* All tensors checked and copied to d. Errors  WICK_E_FORMAT and WICK_E_UNSUPPORTED with the list, WICK_E_MEMORY. */
 wick_status wk_reading_finish(wk_reading *r, wk_lora_data *d);
 
-/* place.c: the model's own weight there; NULL: it has none. */
-const wk_weight *wk_lora_weight(const wk_model *m, int layer, wk_role role);
-/* Cuts a beginning or an end off s, if it is there. */
+/* place.c: cuts a beginning or an end off s, if it is there. */
 bool wk_cut_start(wk_str *s, const char *start);
 bool wk_cut_end(wk_str *s, const char *end);
 
@@ -69,6 +67,8 @@ typedef struct wk_lora_folder {
 wick_status wk_config_read_number(const wk_lora_folder *f, json_t *object, const char *key, double min, double max, double *out);
 /* A string's copy; NULL: the configuration has none. Errors  WICK_E_MEMORY. */
 wick_status wk_config_read_text(const wk_lora_folder *f, const char *key, char **out);
+/* The note on the base's weights in d->tensors. Errors  WICK_E_MEMORY. */
+wick_status wk_read_base_weights(wk_lora_data *d);
 
 /* The formats. */
 wick_status wk_peft_read(const wk_model *m, const wk_lora_folder *f, wk_lora_data *d);

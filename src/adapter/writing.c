@@ -53,6 +53,10 @@ static const char *with_end(wk_arena *own, const char *path, const char *end) {
     return s;
 }
 
+static wick_status write_tensors(const wk_writing *w, const char *path) {
+    return wk_safetensors_write_noted(path, w->t, w->n, WK_LORA_BASE_WEIGHTS, w->base_weights);
+}
+
 /* A file of the folder that can be written; what a link leads to is what is replaced. */
 static wick_status find(wk_arena *own, const char *folder, const char *name, const char **out) {
     char *path = wk_path_join(folder, name), *real = path ? wk_path_real(path) : NULL;
@@ -84,7 +88,7 @@ static bool holds(const char *path, const wk_buf *text) {
 /* Two files cannot change their names at once. So the old configuration goes before, and the new one comes last: killed between,
  * the folder has none, and is refused with the names of what lies in it (lora_data.c), where it would be a mixture. */
 static wick_status replace(const wk_writing *w, const pair *p, const wk_str *config) {
-    wick_status st = wk_safetensors_write(p->new_tensors, w->t, w->n);
+    wick_status st = write_tensors(w, p->new_tensors);
     if (!st) st = wk_file_write(p->new_config, config, 1);
     if (!st) st = wk_file_rename(p->config, p->old_config);
     if (!st && (st = wk_file_rename(p->new_tensors, p->tensors))) (void)!wk_file_rename(p->old_config, p->config);
@@ -110,7 +114,7 @@ wick_status wk_writing_folder(const wk_writing *w, const char *folder, const cha
     if (!st) {
         bool same = holds(p.config, config), other = !same && wk_file_size(p.config);
         remove(p.new_config);  /* of a writer that was killed; it is not these tensors' */
-        st = other ? replace(w, &p, &text) : wk_safetensors_write(p.tensors, w->t, w->n);
+        st = other ? replace(w, &p, &text) : write_tensors(w, p.tensors);
         if (!st && !same && !other) st = wk_file_write(p.config, &text, 1);
         clear(&p);
     }

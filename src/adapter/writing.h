@@ -4,7 +4,13 @@
 #include "adapter/naming.h"
 #include "format/safetensors.h"
 
-typedef struct wk_writing { wk_tensor *t; size_t n, cap; wk_arena own; bool failed; const char *beyond; } wk_writing;
+typedef struct wk_writing {
+    wk_tensor *t; size_t n, cap;
+    wk_arena own;
+    bool failed;
+    const char *beyond;        /* a module whose numbers left float32 */
+    const char *base_weights;  /* a note for the tensors' file, or NULL */
+} wk_writing;
 /* A float32 tensor of that name ("%s%s"), [rows, cols] or with rows 0 [cols]; data is borrowed. */
 void wk_writing_add(wk_writing *w, const char *name, const char *end, const float *data, int64_t rows, int64_t cols);
 /* The transpose of data [rows, cols], as [cols, rows]. */

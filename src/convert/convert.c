@@ -85,6 +85,7 @@ static wick_status plan(wk_conversion *c, const wk_gguf **copy) {
     wick_status st = c->vocab_only ? WICK_OK : wk_collector_new(&collector);
     if (!st) st = wk_model_load(c->from, collector, c->vocab_only, NULL, NULL, NULL, &c->m);
     if (st) return st;
+    c->m->any_base = c->o->any_base;
     if (c->vocab_only && !c->m->tokenizer)
         return wk_fail(WICK_E_UNSUPPORTED, "%s: has neither weights nor a tokenizer: there is nothing to convert", c->from);
     if (!c->typed) c->type = default_type(c->m);

@@ -98,6 +98,7 @@ wick_status wk_merge_new(wk_conversion *c) {
                                                          (double)f->scale);
         if (!st) st = wk_lora_read(c->m, f->path, &m->data[i]);
         if (!st) m->n++;
+        if (!st) st = wk_lora_check_base(c->m, m->data[i], f->path);
     }
     return st ? st : untie(c, m);
 }

@@ -23,6 +23,7 @@ struct wk_checkpoint {
     wk_names names;
     json_t *config, *generation_config, *tokenizer_json, *tokenizer_config;
     char *chat_template;
+    char *hub_name;          /* of a folder in the hub's cache, or NULL */
     wk_arena own;            /* quantised weights' descriptions and names */
 };
 
@@ -252,8 +253,26 @@ static wick_status check_tokenizer(const wk_checkpoint *c, bool needed) {
     return needed ? wk_fail(WICK_E_FORMAT, "%s: is a folder without tokenizer.json", c->path) : WICK_OK;
 }
 
-static wick_status open_folder(wk_checkpoint *c, bool vocab_only) {
+/* The hub's cache has a repository's folder as "models--OWNER--NAME/snapshots/COMMIT". */
+static wick_status name_from_cache(wk_checkpoint *c) {
+    static const char before[] = "/models--", after[] = "/snapshots/";
     wick_status st = WICK_OK;
+    char *real = wk_path_real(c->path);
+    if (!real) return wk_fail_memory(strlen(c->path), "a path");
+    char *owner = strstr(real, before), *end = owner ? strstr(owner, after) : NULL;
+    char *name = end ? strstr(owner += sizeof before - 1, "--") : NULL;
+    if (name && name > owner && name + 2 < end && !memchr(owner, '/', (size_t)(end - owner))) {
+        *name++ = '/';
+        memmove(name, name + 1, (size_t)(end - name - 1));
+        c->hub_name = wk_strdup_n(owner, (size_t)(end - owner - 1));
+        if (!c->hub_name) st = wk_fail_memory(strlen(owner), "a model's name");
+    }
+    wk_free(real);
+    return st;
+}
+
+static wick_status open_folder(wk_checkpoint *c, bool vocab_only) {
+    wick_status st = name_from_cache(c);
     for (size_t i = 0; !st && i < sizeof files / sizeof *files; i++)
         st = read_object(c->path, files[i].name, files[i].limit, (json_t **)((char *)c + files[i].field));
     if (!st && !vocab_only && !c->config) {
@@ -330,6 +349,7 @@ void wk_checkpoint_free(wk_checkpoint *c) {
     json_decref(c->tokenizer_json);
     json_decref(c->tokenizer_config);
     wk_free(c->chat_template);
+    wk_free(c->hub_name);
     wk_names_free(&c->names);
     wk_free(c->tensor);
     for (size_t i = 0; i < c->n_shard; i++) wk_safetensors_free(c->shard[i]);
@@ -341,6 +361,19 @@ void wk_checkpoint_free(wk_checkpoint *c) {
 }
 
 const char *wk_checkpoint_path(const wk_checkpoint *c) { return c->path; }
+
+/* Not general.base_model, from which that model was tuned. */
+wk_str wk_checkpoint_hub_name(const wk_checkpoint *c) {
+    static const char *const keys[] = { "general.source.repo_url", "general.source.url", "general.repo_url" };
+    if (c->hub_name) return (wk_str){ c->hub_name, strlen(c->hub_name) };
+    for (size_t i = 0; c->gguf && i < sizeof keys / sizeof *keys; i++) {
+        wk_str s = wk_gguf_hub_name(c->gguf, keys[i]);
+        bool quantised = s.len > 4 && !memcmp(s.ptr + s.len - 4, "GGUF", 4);  /* a repository of files like this one */
+        if (s.ptr && !quantised) return s;
+    }
+    return (wk_str){ NULL, 0 };
+}
+
 size_t wk_checkpoint_n_tensor(const wk_checkpoint *c) { return c->n_tensor; }
 const wk_tensor *wk_checkpoint_tensor(const wk_checkpoint *c, size_t i) { return i < c->n_tensor ? &c->tensor[i] : NULL; }
 

@@ -13,6 +13,9 @@ typedef struct wk_checkpoint wk_checkpoint;
 wick_status wk_checkpoint_open(const char *path, bool vocab_only, wk_checkpoint **out);
 void wk_checkpoint_free(wk_checkpoint *c);
 const char *wk_checkpoint_path(const wk_checkpoint *c);
+/* "owner/name" on the Hugging Face hub: of the model that a GGUF file was made from, or of a folder in the hub's cache. NULL: it
+ * says none. */
+wk_str wk_checkpoint_hub_name(const wk_checkpoint *c);
 
 size_t wk_checkpoint_n_tensor(const wk_checkpoint *c);
 const wk_tensor *wk_checkpoint_tensor(const wk_checkpoint *c, size_t i);

@@ -23,6 +23,7 @@ struct wk_safetensors {
     size_t n;
     wk_names names;
     wk_arena text;       /* the names' bytes */
+    json_t *notes;       /* __metadata__, or NULL */
 };
 
 static const char *kind(const json_t *v) {
@@ -127,7 +128,7 @@ static wick_status check_places(const wk_safetensors *s, const uint8_t *data, ui
     return WICK_OK;
 }
 
-/* Free-form notes, which wick does not use; but they have one form. */
+/* Free-form notes; but they have one form. */
 static wick_status check_metadata(const wk_safetensors *s, json_t *m) {
     const char *key;
     json_t *v;
@@ -149,6 +150,7 @@ static wick_status read_tensors(wk_safetensors *s, json_t *header, const uint8_t
     json_object_foreach(header, key, v) {
         if (!strcmp(key, "__metadata__")) {
             if ((st = check_metadata(s, v))) return st;
+            s->notes = json_incref(v);
             continue;
         }
         wk_tensor *t = &s->tensor[s->n++];
@@ -225,6 +227,7 @@ void wk_safetensors_free(wk_safetensors *s) {
     if (!s) return;
     wk_names_free(&s->names);
     wk_arena_free(&s->text);
+    json_decref(s->notes);
     wk_free(s->tensor);
     wk_file_unmap(&s->file);
     wk_free(s);
@@ -237,4 +240,8 @@ const wk_tensor *wk_safetensors_tensor(const wk_safetensors *s, size_t i) { retu
 const wk_tensor *wk_safetensors_find(const wk_safetensors *s, const char *name) {
     size_t i = wk_names_find(&s->names, name, strlen(name));
     return i == SIZE_MAX ? NULL : &s->tensor[i];
+}
+
+const char *wk_safetensors_note(const wk_safetensors *s, const char *key) {
+    return json_string_value(json_object_get(s->notes, key));
 }

@@ -36,11 +36,21 @@ static void order_by_width(const wk_tensor *t, size_t n, size_t *order) {
             if (wk_dtypes[t[i].dtype].bytes == width) *order++ = i;
 }
 
+/* A text for __metadata__ beside the format; text NULL: none. */
+typedef struct note { const char *key, *text; } note;
+
 /* Length and JSON, padded with spaces to a multiple of 8. */
-static void put_header(wk_buf *b, const wk_tensor *t, size_t n, const size_t *order) {
+static void put_header(wk_buf *b, const wk_tensor *t, size_t n, const size_t *order, const note *more) {
     uint64_t at = 0;
     wk_buf_add(b, "\0\0\0\0\0\0\0", 8);
-    wk_buf_str(b, "{\"__metadata__\":{\"format\":\"pt\"}");
+    wk_buf_str(b, "{\"__metadata__\":{\"format\":\"pt\"");
+    if (more->text) {
+        wk_buf_char(b, ',');
+        wk_json_put_str(b, more->key, strlen(more->key));
+        wk_buf_char(b, ':');
+        wk_json_put_str(b, more->text, strlen(more->text));
+    }
+    wk_buf_char(b, '}');
     for (size_t k = 0; k < n; k++) {
         const wk_tensor *x = &t[order[k]];
         wk_buf_char(b, ',');
@@ -71,7 +81,7 @@ static wick_status put_all(wk_out *out, const wk_tensor *t, size_t n, const size
     return st;
 }
 
-wick_status wk_safetensors_put(const char *path, const wk_tensor *t, size_t n, wk_fill_fn fill, void *user) {
+static wick_status put(const char *path, const wk_tensor *t, size_t n, const note *more, wk_fill_fn fill, void *user) {
     wk_buf header = { 0 };
     wk_out out;
     size_t *order = NULL;
@@ -79,7 +89,7 @@ wick_status wk_safetensors_put(const char *path, const wk_tensor *t, size_t n, w
     if (st) return st;
     if (n && !(order = wk_alloc_array(n, sizeof *order))) return wk_fail_memory(n * sizeof *order, path);
     order_by_width(t, n, order);
-    put_header(&header, t, n, order);
+    put_header(&header, t, n, order, more);
     if (header.failed) st = wk_fail_memory(header.len, "a safetensors header");
     else if (header.len - 8 > HEADER_MAX)
         st = wk_fail(WICK_E_ARG, "%s: its header would have %zu bytes, at most %d are allowed", path, header.len - 8, HEADER_MAX);
@@ -93,6 +103,10 @@ wick_status wk_safetensors_put(const char *path, const wk_tensor *t, size_t n, w
     return st;
 }
 
+wick_status wk_safetensors_put(const char *path, const wk_tensor *t, size_t n, wk_fill_fn fill, void *user) {
+    return put(path, t, n, &(note){ NULL, NULL }, fill, user);
+}
+
 static wick_status fill_from_memory(const wk_tensor *t, wk_out *out, void *user) {
     (void)user;
     return wk_out_write(out, t->data, t->n_bytes);
@@ -100,4 +114,8 @@ static wick_status fill_from_memory(const wk_tensor *t, wk_out *out, void *user)
 
 wick_status wk_safetensors_write(const char *path, const wk_tensor *t, size_t n) {
     return wk_safetensors_put(path, t, n, fill_from_memory, NULL);
+}
+
+wick_status wk_safetensors_write_noted(const char *path, const wk_tensor *t, size_t n, const char *key, const char *text) {
+    return put(path, t, n, &(note){ key, text }, fill_from_memory, NULL);
 }

@@ -55,6 +55,7 @@ wick_status wick_model_open(const char *path, const wick_model_options *o, wick_
     m->vocab_only = o->vocab_only;
     st = open_backend(o, &backend);
     if (!st) st = wk_model_load(path, backend, o->vocab_only, o->chat_template, o->progress, o->progress_user, &m->m);
+    if (!st) m->m->any_base = o->any_base;
     if (!st) st = wk_defaults_read(m);
     if (st) wick_model_free(m);
     else *out = m;

@@ -20,6 +20,7 @@ typedef struct wk_model {
     uint64_t n_params, n_bytes_file, n_bytes_weights;
     wk_dtype main_type;        /* the type that most weights have */
     char *types;               /* "Q4_1 210, F32 61" */
+    bool any_base;             /* adapters that were trained on other models are taken, too */
 } wk_model;
 
 /* backend becomes the model's, also on failure; NULL: vocab_only. chat_template: Jinja text in place of the files', or NULL. */

@@ -158,6 +158,7 @@ static wick_status read_initial(const wick_train *t, wk_lora_data **out) {
         else memcpy(path, ".", 2);
     }
     wick_status st = wk_lora_read(t->model->m, path, out);
+    if (!st) st = wk_lora_check_base(t->model->m, *out, path);
     wk_free(path);
     return st;
 }

@@ -221,22 +221,11 @@ wick_status wk_train_go_back(wick_train *t) {
 
 /* ---- saving ---- */
 
-/* Where the hub has the model that a GGUF file was made from, if it says so; general.base_model is what that one was tuned from. */
-static wk_str source_of(const wk_gguf *g) {
-    static const char *const keys[] = { "general.source.repo_url", "general.source.url", "general.repo_url" };
-    for (size_t i = 0; g && i < sizeof keys / sizeof *keys; i++) {
-        wk_str s = wk_gguf_hub_name(g, keys[i]);
-        bool quantised = s.len > 4 && !memcmp(s.ptr + s.len - 4, "GGUF", 4);  /* a repository of files like this one */
-        if (s.ptr && !quantised) return s;
-    }
-    return (wk_str){ NULL, 0 };
-}
-
 /* What the adapter's files call its model: PEFT looks there for the model when it is given none. NULL: no memory. */
 static char *base_model_of(const wick_train *t, const wk_lora_data *d) {
     const wk_checkpoint *c = t->model->m->ckpt;
     const char *said = t->o.base_model_name_or_path ? t->o.base_model_name_or_path : d->base_model;
-    wk_str source = said ? (wk_str){ NULL, 0 } : source_of(wk_checkpoint_gguf(c));
+    wk_str source = said ? (wk_str){ NULL, 0 } : wk_checkpoint_hub_name(c);
     if (source.ptr) return wk_strdup_n(source.ptr, source.len);
     return wk_strdup(said ? said : t->o.model ? t->o.model : wk_checkpoint_path(c));
 }

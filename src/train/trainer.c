@@ -343,7 +343,7 @@ static wick_status show_adapter(wk_trainer *t, const wk_lora_data *initial) {
         d->saved[d->n_saved] = d->saved[0];
         d->saved[d->n_saved++].role = WK_T_OUTPUT;
     }
-    return WICK_OK;
+    return wk_lora_sample_base(t->m, d);
 }
 
 wick_status wk_trainer_lora(wk_trainer *t, const wk_lora_data **out) {
@@ -405,6 +405,7 @@ void wk_trainer_free(wk_trainer *t) {
     wk_free(t->data.saved);
     wk_free(t->data.task_type);
     wk_free(t->data.base_model);
+    wk_free(t->data.base_weights);
     wk_free(t->pub);
     wk_free(t->param);
     wk_free(t->w);

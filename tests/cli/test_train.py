@@ -76,6 +76,7 @@ def test_run(tmp):
     assert len(os.listdir(f"{tmp}/out/tensorboard")) == 1
     html = read(f"{tmp}/out/report.html").decode()
     assert "http" not in html and html.count("<svg") > 5 and "Say 24" in html
+    assert "base weights  this model's" in wick(tmp, "adapters", "inspect", MODEL, "out")[0]
 # The adapter is used by the other verbs, and changes what the model says.
     plain = json.loads(wick(tmp, "run", MODEL, "-p", "Say 3.", "--temp", "0", "-n", "8", "-o", "json", "--logprobs", "1")[0])
     adapted = json.loads(wick(tmp, "run", MODEL, "--lora", "out", "-p", "Say 3.", "--temp", "0", "-n", "8", "-o", "json",

@@ -1,0 +1,179 @@
+/* base_model.c: is this the model that an adapter was trained on? Another one with the same shapes takes it without an error, and
+ * talks nonsense. Two things tell:
+ * - A sample of the weights that were adapted. Adapters made here carry one, as a note that other programs pass over.
+ * - Where there is none, the names of both on the Hugging Face hub, if both are known. Folders and files are called anything.
+ * Models that were tuned from one base count as that base: they keep most of each weight, and adapters are carried from one to
+ * another on purpose. So do quantised copies. Load: once for each adapter, among thousands of rows that are packed. */
+#include "adapter/lora_data.h"
+#include "base/file.h"
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Of at most so many matrices, from the first to the last, so many numbers: 32 of one matrix beside 32 of another are at a cosine
+ * of 0 with a deviation of 0.18; beside themselves of two bits they are above 0.9. */
+enum { MAX_MODULE = 8, N_ROW = 4, N_COL = 8, N_SAMPLE = N_ROW * N_COL, N_HEX = 4 };
+static const double same_cosine = 0.5;
+
+static int64_t row_at(const wk_weight *w, int i) { return (2 * (i / N_COL) + 1) * w->n_row / (2 * N_ROW); }
+static int64_t col_at(const wk_weight *w, int i) { return ((2 * (i % N_COL) + 1) * w->n_col / (2 * N_COL) + i) % w->n_col; }
+
+/* row [n_col] is room. */
+static void take_sample(const wk_model *m, const wk_weight *w, float *row, float *out) {
+    for (int i = 0; i < N_SAMPLE; i++) {
+        if (i % N_COL == 0) m->backend->ops->weight_row(m->backend, w, row_at(w, i), row);
+        out[i] = row[col_at(w, i)];
+    }
+}
+
+wick_status wk_lora_sample_base(const wk_model *m, wk_lora_data *d) {
+    size_t n = d->n_module < MAX_MODULE ? d->n_module : MAX_MODULE;
+    wk_buf b = { 0 };
+    float x[N_SAMPLE];
+    for (size_t i = 0; i < n; i++) {
+        const wk_lora_module *mod = &d->module[n > 1 ? i * (d->n_module - 1) / (n - 1) : 0];
+        const wk_weight *w = wk_lora_weight(m, mod->layer, mod->role);
+        float *row = wk_alloc_array((size_t)w->n_col, sizeof *row);
+        if (row) take_sample(m, w, row, x);
+        else b.failed = true;
+        wk_free(row);
+        wk_buf_printf(&b, "%s%d %s ", i ? " " : "", mod->layer, wk_roles[mod->role].hf);
+        for (int k = 0; row && k < N_SAMPLE; k++) wk_buf_printf(&b, "%0*x", N_HEX, wk_f32_to_bf16(x[k]));
+    }
+    if (b.failed) {
+        wk_buf_free(&b);
+        return wk_fail_memory(b.len, "a sample of weights");
+    }
+    d->base_weights = b.ptr;
+    return WICK_OK;
+}
+
+/* ---- comparing weights ---- */
+
+/* One matrix of a note: "LAYER ROLE NUMBERS", the numbers as bfloat16 in hexadecimal digits. */
+typedef struct sampled { int layer; wk_role role; const wk_weight *w; float x[N_SAMPLE]; } sampled;
+
+static bool read_numbers(const char *hex, float *x) {
+    for (int i = 0; i < N_SAMPLE; i++) {
+        unsigned bits = 0;
+        for (int k = 0; k < N_HEX; k++) {
+            static const char digits[] = "0123456789abcdef";
+            const char *at = *hex ? strchr(digits, *hex++) : NULL;
+            if (!at) return false;
+            bits = bits << 4 | (unsigned)(at - digits);
+        }
+        x[i] = wk_bf16_to_f32((uint16_t)bits);
+    }
+    return *hex == ' ' || !*hex;
+}
+
+/* The next matrix at *at, which moves behind it; false: this is none, or one that the model has not. */
+static bool read_sampled(const wk_model *m, const char **at, sampled *s) {
+    int64_t n_in, n_out;
+    char role[40];
+    int end = 0;
+    if (sscanf(*at, "%9d %39s %n", &s->layer, role, &end) != 2 || !end || s->layer < -1) return false;
+    for (s->role = (wk_role)0; s->role < WK_T_COUNT; s->role++)
+        if (wk_roles[s->role].hf && !strcmp(wk_roles[s->role].hf, role)) break;
+    if (s->role == WK_T_COUNT || !wk_lora_sizes(m, s->layer, s->role, &n_in, &n_out)) return false;
+    if (!read_numbers(*at + end, s->x)) return false;
+    s->w = wk_lora_weight(m, s->layer, s->role);
+    *at += end + N_SAMPLE * N_HEX;
+    *at += **at == ' ';
+    return true;
+}
+
+static bool same(const float *a, const float *b) {
+    double dot = 0, aa = 0, bb = 0;
+    for (int i = 0; i < N_SAMPLE; i++) {
+        dot += (double)a[i] * (double)b[i];
+        aa += (double)a[i] * (double)a[i];
+        bb += (double)b[i] * (double)b[i];
+    }
+    return dot >= same_cosine * sqrt(aa * bb) && (aa > 0) == (bb > 0);
+}
+
+static int farthest(const float *a, const float *b) {
+    int far = 0;
+    for (int i = 1; i < N_SAMPLE; i++) if (fabsf(a[i] - b[i]) > fabsf(a[far] - b[far])) far = i;
+    return far;
+}
+
+static const char *name_of(const wk_model *m) { return m->hp.name ? m->hp.name : "this one"; }
+
+static wick_status compare_weights(const wk_model *m, const wk_lora_data *d, const char *path) {
+    wick_status st = WICK_OK;
+    sampled s;
+    for (const char *at = d->base_weights; !st && *at;) {
+        if (!read_sampled(m, &at, &s))
+            return wk_fail(WICK_E_FORMAT, "%s: the note \"" WK_LORA_BASE_WEIGHTS "\" is damaged at \"%.20s\"", path, at);
+        float *row = wk_alloc_array((size_t)s.w->n_col, sizeof *row), here[N_SAMPLE];
+        if (!row) return wk_fail_memory((size_t)s.w->n_col * sizeof *row, "a row of weights");
+        take_sample(m, s.w, row, here);
+        wk_free(row);
+        if (same(s.x, here)) continue;
+        int far = farthest(s.x, here);
+        char layer[20] = "";
+        if (s.layer >= 0) snprintf(layer, sizeof layer, "layers.%d.", s.layer);
+        st = wk_fail(WICK_E_FORMAT, "%s: was trained on another model%s%s%s than \"%s\": %s%s has %g at [%lld, %lld], "
+                     "expected is %g. Give the model it was trained on, or take it as it is with --any-base", path,
+                     d->base_model ? " (\"" : "", d->base_model ? d->base_model : "", d->base_model ? "\")" : "", name_of(m),
+                     layer, wk_roles[s.role].hf,
+                     (double)here[far], (long long)row_at(s.w, far), (long long)col_at(s.w, far), (double)s.x[far]);
+    }
+    return st;
+}
+
+/* ---- comparing names ---- */
+
+/* "owner/name", and nothing of that name here. */
+static bool hub_name(const char *s) {
+    const char *slash = s ? strchr(s, '/') : NULL;
+    if (!slash || slash == s || !slash[1] || strchr(slash + 1, '/') || *s == '.' || *s == '~') return false;
+    return !wk_file_exists(s);
+}
+
+/* Words that tell a model's number type or tuning, and not its base. */
+static bool is_passing(const char *word, size_t n) {
+    static const char *const words[] = {
+        "gguf", "gptq", "awq", "mlx", "bnb", "hf", "int4", "int8", "4bit", "8bit", "fp8", "fp16", "bf16", "f16", "f32", "unsloth",
+        "instruct", "chat", "it", "base", "sft", "dpo",
+    };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) if (strlen(words[i]) == n && !memcmp(words[i], word, n)) return true;
+    return false;
+}
+
+/* The words of what follows a name's owner, without what passes: "meta-llama/Llama-3.2-1B-Instruct" is "llama321b". */
+static void plain_name(wk_str s, char *out, size_t cap) {
+    size_t n = 0, word = 0;
+    const char *slash = memchr(s.ptr, '/', s.len);
+    for (const char *c = slash + 1; n + 1 < cap; c++) {
+        bool in = c < s.ptr + s.len && isalnum((unsigned char)*c);
+        if (in) out[n++] = (char)tolower((unsigned char)*c);
+        else if (is_passing(out + word, n - word)) n = word;
+        else word = n;
+        if (c >= s.ptr + s.len) break;
+    }
+    out[n] = 0;
+}
+
+/* One's words within the other's: a model tuned from another bears its name. */
+static bool akin(wk_str a, wk_str b) {
+    char x[120], y[120];
+    plain_name(a, x, sizeof x);
+    plain_name(b, y, sizeof y);
+    return strstr(x, y) || strstr(y, x);
+}
+
+static wick_status compare_names(const wk_model *m, const wk_lora_data *d, const char *path) {
+    wk_str here = wk_checkpoint_hub_name(m->ckpt), there = { d->base_model, d->base_model ? strlen(d->base_model) : 0 };
+    if (!here.ptr || !hub_name(d->base_model) || akin(here, there)) return WICK_OK;
+    return wk_fail(WICK_E_FORMAT, "%s: was trained on \"%s\", and this model is \"%.*s\". Give the model it was trained on, or "
+                   "take it as it is with --any-base", path, d->base_model, (int)here.len, here.ptr);
+}
+
+wick_status wk_lora_check_base(const wk_model *m, const wk_lora_data *d, const char *path) {
+    if (m->any_base) return WICK_OK;
+    return d->base_weights ? compare_weights(m, d, path) : compare_names(m, d, path);
+}
