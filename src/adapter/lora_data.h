@@ -54,9 +54,11 @@ wick_status wk_lora_read(const wk_model *m, const char *path, wk_lora_data **out
 /* The same for reading alone: a and b lie in the file, which stays mapped, where it has them as they are wanted. Numbers are not
  * looked at (unseen): wk_adapter_from_data() does while it packs them, which spares a walk through the file. */
 wick_status wk_lora_view(const wk_model *m, const char *path, wk_lora_data **out);
-/* Puts samples of the weights that d's modules adapt into d->base_weights. Errors  WICK_E_MEMORY. */
+/* Puts samples of the weights that d's modules adapt (of all that can be, where it has none) into d->base_weights.
+ * Errors  WICK_E_MEMORY. */
 wick_status wk_lora_sample_base(const wk_model *m, wk_lora_data *d);
-/* Was it trained on this model, as far as it says? path is for the message. Errors  WICK_E_FORMAT, WICK_E_MEMORY. */
+/* Was it trained on this model, as far as it says? path is what the message begins with, or "".
+ * Errors  WICK_E_FORMAT, WICK_E_MEMORY. */
 wick_status wk_lora_check_base(const wk_model *m, const wk_lora_data *d, const char *path);
 /* Bytes of the file at path, or of the tensors' in a folder, as far as a look tells: 0 where there is none. */
 uint64_t wk_lora_file_size(const char *path);
