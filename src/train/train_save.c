@@ -20,8 +20,8 @@ static const char *const names[N_NUMBER] = { "iteration", "next", "loss_sum", "n
                                              "rate",      "norm", "best_val", "n_worse", "seconds", "print" };
 
 /* Options that a run goes on with as it began, by what the user calls them; the rate's, and the model's path, whose change is told
- * of: the model may have moved, or be another of the same shapes; and those that can be written in several ways (scale, or alpha):
- * whether they still mean the same the trainer's own state tells, and if not they are named. */
+ * of: the model may have moved, and whether it is another the weights tell; and those that can be written in
+ * several ways (scale, or alpha): whether they still mean the same the trainer's own state tells, and if not they are named. */
 typedef enum keeping { KEPT, TOLD, OF_SHAPE } keeping;
 static const struct { const char *key; keeping how; } kept[] = {
     { "resume_adapter_file", KEPT },
@@ -97,6 +97,13 @@ static wick_status check_options(wick_train *t, const json_t *had) {
     return st;
 }
 
+/* Is the model still the one that the run began with? A checkpoint of an earlier version does not say. */
+static wick_status check_base(const wick_train *t, const json_t *had) {
+    wk_lora_data d = { .base_weights = (char *)(uintptr_t)json_string_value(had) };
+    wick_status st = d.base_weights ? wk_lora_check_base(t->model->m, &d, "") : WICK_OK;
+    return st == WICK_E_FORMAT ? wk_fail(WICK_E_ARG, "%s", wick_last_error()) : st;
+}
+
 static void put_progress(const wick_train *t, wk_buf *b) {
     const wk_progress *p = &t->at;
     double v[N_NUMBER] = { p->iteration, (double)p->next, p->loss_sum, p->n_loss, p->busy_s, (double)p->n_row, (double)p->trained,
@@ -106,6 +113,8 @@ static void put_progress(const wick_train *t, wk_buf *b) {
         wk_json_put_num(b, v[i]);  /* NaN and infinity as null */
     }
     put_options(t, b);
+    const char *base = wk_trainer_base_weights(t->trainer);
+    if (base) wk_buf_printf(b, ",\"base_weights\":\"%s\"", base);
     wk_buf_printf(b, ",\"due\":%s", t->due ? "true" : "false");
     wk_buf_str(b, ",\"before\":[");
     for (size_t i = 0; i < t->n_sample; i++) {
@@ -128,6 +137,7 @@ static wick_status take_progress(void *training, const char *text, size_t n) {
             st = wk_fail(WICK_E_FORMAT, "\"%s\" is not there: another version wrote it", names[i]);
     }
     if (!st) st = check_options(t, json_object_get(j, "options"));
+    if (!st) st = check_base(t, json_object_get(j, "base_weights"));
     if (!st && v[12] != t->print)
         st = wk_fail(WICK_E_ARG, "was made from other training data than %s holds now, so it cannot be gone on with; "
                      "resume_adapter_file begins a new run from its adapter", t->train->path);

@@ -343,7 +343,7 @@ static wick_status show_adapter(wk_trainer *t, const wk_lora_data *initial) {
         d->saved[d->n_saved] = d->saved[0];
         d->saved[d->n_saved++].role = WK_T_OUTPUT;
     }
-    return wk_lora_sample_base(t->m, d);
+    return WICK_OK;
 }
 
 wick_status wk_trainer_lora(wk_trainer *t, const wk_lora_data **out) {
@@ -354,6 +354,8 @@ wick_status wk_trainer_lora(wk_trainer *t, const wk_lora_data **out) {
     *out = &t->data;
     return WICK_OK;
 }
+
+const char *wk_trainer_base_weights(const wk_trainer *t) { return t->data.base_weights; }
 
 /* ---- beginning and end ---- */
 
@@ -378,6 +380,7 @@ wick_status wk_trainer_new(wk_model *m, const wk_trainer_options *o, const wk_lo
         if (!st) st = place(t, i, initial);
     }
     if (!st && o->fine_tune != WK_TUNE_FULL) st = show_adapter(t, initial);
+    if (!st) st = wk_lora_sample_base(m, &t->data);
     if (!st) st = wk_train_pass_need(t, &t->train);
     if (st) wk_trainer_free(t);
     else *out = t;

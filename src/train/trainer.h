@@ -81,6 +81,8 @@ wick_status wk_trainer_logits(wk_trainer *t, const wk_train_rows *r, float *out)
 /* The adapter as it is now, weights trained whole among its saved modules where an adapter can hold them (embedding, head; where
  * these are one matrix, as both); borrowed until the next call. Full fine-tuning: WICK_E_ARG, see wk_trainer_params(). */
 wick_status wk_trainer_lora(wk_trainer *t, const wk_lora_data **out);
+/* wk_lora_data's, of the model before any of it was trained; NULL: it has no matrix to sample. */
+const char *wk_trainer_base_weights(const wk_trainer *t);
 
 /* One trained array. */
 typedef enum wk_param_kind { WK_PARAM_A, WK_PARAM_B, WK_PARAM_MAGNITUDE, WK_PARAM_WEIGHT, WK_PARAM_BIAS } wk_param_kind;

@@ -2,8 +2,8 @@
 """test_train.py: wick train from end to end on a tiny model: what it writes, that it learns, that an interrupted run which is
 resumed ends with the same bytes as one that was not, errors of data and options, runs, and the picture on a terminal. Runs in
 tests/, standard library only; each test is a function that asserts."""
-import csv, fcntl, json, math, os, pty, random, re, select, shutil, signal, sqlite3, struct, subprocess, sys, tempfile, termios
-import time, traceback
+import csv, fcntl, glob, json, math, os, pty, random, re, select, shutil, signal, sqlite3, struct, subprocess, sys, tempfile
+import termios, time, traceback
 
 PROGRAM = os.path.abspath(os.environ.get("WICK_TEST_PROGRAM", "../build/release/wick"))
 MODEL = os.path.abspath("data/models/llama-chat")
@@ -371,6 +371,42 @@ def test_failed_save(tmp):
     wick(tmp, "train", "train.yaml", "--resume", "--iters", str(done))
     wick(tmp, "train", "train.yaml", "--adapter-path", "whole", "--iters", str(done))
     assert files(f"{tmp}/out") == files(f"{tmp}/whole")
+
+
+def another(tmp):
+    """A model of the same shapes as MODEL, with half of its weights' signs turned."""
+    shutil.copytree(MODEL, f"{tmp}/another", dirs_exist_ok=True)
+    sign = random.Random(5)
+    for path in glob.glob(f"{tmp}/another/model*.safetensors"):
+        b = bytearray(read(path))
+        n = 8 + int.from_bytes(b[:8], "little")
+        for name, t in json.loads(b[8:n]).items():
+            if "_proj" in name:  # bfloat16
+                for at in range(n + t["data_offsets"][0] + 1, n + t["data_offsets"][1], 2):
+                    b[at] ^= sign.getrandbits(1) << 7
+        with open(path, "wb") as f:
+            f.write(b)
+    return "another"
+
+
+def test_other_model(tmp):
+    """Nothing of a run goes on with another model of the same shapes, whatever it trains; --any-base takes it all the same."""
+    write_data(tmp)
+    other = another(tmp)
+    for more in ({}, {"num_layers": 0, "modules_to_save": "[embed_tokens]"}, {"fine_tune_type": "full"}):
+        write_options(tmp, iters=4, samples=0, **more)
+        wick(tmp, "train", "train.yaml", "--overwrite")
+        before = {name: read(f"{tmp}/out/{name}") for name in os.listdir(f"{tmp}/out") if os.path.isfile(f"{tmp}/out/{name}")}
+        resume = ("train", "train.yaml", "--resume", "--iters", "6", "-m", other)
+        err = wick(tmp, *resume, code=1)[1]
+        assert 'out/checkpoint.wick: was trained on another model than "another": layers.' in err and "--any-base" in err, err
+        assert before == {name: read(f"{tmp}/out/{name}") for name in before}
+        if "fine_tune_type" not in more:
+            err = wick(tmp, "run", other, "--lora", "out", "-n", "1", "x", code=1)[1]
+            assert 'than "another": layers.' in err, err
+            err = wick(tmp, "train", "train.yaml", "--resume-adapter-file", "out", "--adapter-path", "new", "-m", other, code=1)[1]
+            assert 'than "another": layers.' in err and not os.listdir(f"{tmp}/new"), err
+        wick(tmp, *resume, "--any-base")
 
 
 def test_moved(tmp):
