@@ -240,7 +240,8 @@ static void put_json(wk_buf *b, const wick_train_point *p) {
     wk_buf_char(b, '}');
 }
 
-static bool show_report(screen *s, const wick_train_point *p) {
+static bool show_report(screen *s, const wick_train_event *e) {
+    const wick_train_point *p = &e->point;
     wk_buf b = { 0 };
     curve_add(&s->train, p->iteration, p->train_loss);
     curve_add(&s->val, p->iteration, p->val_loss);
@@ -255,6 +256,7 @@ static bool show_report(screen *s, const wick_train_point *p) {
         } while (width && b.len > (size_t)width && less++ < 5);
     }
     bool fine = out_buf(&b);
+    if (e->warning && !s->o->quiet) fprintf(stderr, "wick: %s\n", e->warning);
     draw(s);
     return fine;
 }
@@ -326,7 +328,7 @@ static int run(const opts *o, wick_train *t, const wick_train_options *to) {
         st = wick_train_step(t, &e);
         if (st) break;
         if (e.saved) s.saved = e.point.iteration;
-        heard = !e.reported || show_report(&s, &e.point);
+        heard = !e.reported || show_report(&s, &e);
         status(&s, &e);
     }
     if (!code && (interrupted || !heard) && (!st || st == WICK_E_CANCELLED) && !e.finished) code = stop(&s, t, to, &e);

@@ -442,6 +442,7 @@ wick_status wk_train_open(wick_train *t) {
     }
     if ((st = look_at_best(t))) return st;
     st = wk_train_log_open(&t->log, t->o.adapter_path, t->at.iteration, t->o.report_to);
+    for (size_t i = 0; !st && i < t->log.n; i++) wk_train_look(t, &t->log.point[i]);
     if (!st) enter_run(t);
     return st;
 }

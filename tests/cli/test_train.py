@@ -581,6 +581,21 @@ def test_not_finite(tmp):
     assert json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"][-1]["status"] == "failed"
 
 
+def test_far_above(tmp):
+    """Weights that are blown up and stay numbers: no error, but told, once, below the report that shows it and in the HTML."""
+    write_data(tmp)
+    def train(*args, **options):
+        write_options(tmp, samples=0, fine_tune_type="full", steps_per_report=2, **options)
+        err = wick(tmp, "train", "train.yaml", *args)[1]
+        return re.findall(r"^wick: (iteration \d+: a train loss of .* is far above 6\.931, .*)$", err, re.M), \
+            re.findall('<p class="warning">(.*?)</p>', read(f"{tmp}/out/report.html").decode())
+    told, shown = train(learning_rate=1)
+    assert len(told) == 1 and told == shown and told[0].endswith("begin anew with a lower learning_rate or a max_grad_norm"), told
+    assert train("--resume", learning_rate=1, iters=16) == ([], shown)
+    assert train("--overwrite", learning_rate=1, lr_schedule={"warmup": 11, "warmup_init": 1}) == ([], [])  # it may calm down yet
+    assert train("--overwrite", learning_rate="1e-2") == ([], [])
+
+
 def test_blown_up(tmp):
     """Weights that an update blew up are numbers still and are saved; what follows shows it, and the run goes back a save."""
     write_data(tmp)
