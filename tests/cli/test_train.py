@@ -490,6 +490,13 @@ def test_early_stopping(tmp):
     write_options(tmp, samples=0, learning_rate=0, steps_per_eval=2, early_stopping=2, iters=40)
     err = wick(tmp, "train", "train.yaml")[1]
     assert "stopped early: 2 evaluations without a better loss; none was better than before training" in err, err
+    nothing = "wick: the learning rate is 0 from beginning to end, so nothing will change\n"
+    assert err.startswith(nothing), err
+    for arguments, told in (("cosine_decay, arguments: [0, 10]", 1), ("linear_schedule, arguments: [0, 1.0e-3, 10]", 0),
+                            ("cosine_decay, arguments: [1.0e-3, 10]", 0), ("constant, warmup: 2, warmup_init: 1.0e-3", 0)):
+        write_options(tmp, samples=0, learning_rate=0, iters=4, lr_schedule=f"{{name: {arguments}}}")
+        assert wick(tmp, "train", "train.yaml", "--dry-run")[1].count(nothing) == told, arguments
+    write_options(tmp, samples=0, learning_rate=0, steps_per_eval=2, early_stopping=2, iters=40)
     err = wick(tmp, "train", "train.yaml", "--overwrite", "--learning-rate", "0.02", "--iters", "100000")[1]
     assert "the best adapter is in out/best" in err and os.path.exists(f"{tmp}/out/best/adapter_config.json"), err
     err = wick(tmp, "train", "train.yaml", "--overwrite")[1]
