@@ -37,7 +37,7 @@ void wick_train_free(wick_train *t) {
     if (!t) return;
     if (t->runs) {
         const char *status = t->failed ? "failed" : t->stopped_early ? "stopped" : t->finished ? "done" : "interrupted";
-        wk_runs_end(t->runs, t->run_id, status, wk_train_seconds(t) - t->run_from_s);
+        wk_runs_end(t->runs, t->run_id, status, t->error, wk_train_seconds(t) - t->run_from_s);
         wk_runs_close(t->runs);
     }
     for (size_t i = 0; i < t->n_sample; i++) {
@@ -57,6 +57,7 @@ void wick_train_free(wick_train *t) {
     wk_folder_unlock(t->lock);
     wk_free(t->checkpoint);
     wk_free(t->before);
+    wk_free(t->error);
     wick_train_options_free(&t->o);
     wk_free(t);
 }
@@ -280,7 +281,10 @@ wick_status wick_train_step(wick_train *t, wick_train_event *event) {
         if (!st) st = what_is_due(t, &e);
         t->due = st == WICK_E_CANCELLED;
     }
-    if (st && st != WICK_E_END && st != WICK_E_CANCELLED) t->failed = true;
+    if (st && st != WICK_E_END && st != WICK_E_CANCELLED) {
+        t->failed = true;
+        t->error = wk_strdup(wick_last_error());
+    }
     if (event) *event = e;
     return st;
 }

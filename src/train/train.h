@@ -45,6 +45,7 @@ struct wick_train {
     bool compared;            /* all other options of a resumed run are those that it began with */
     size_t beside;            /* bytes that the process holds beside weights and trainer: the vocabulary, the data, the program */
     bool dry, began, finished, answered, stopped_early, failed;
+    char *error;              /* failed: why */
     bool best_saved;          /* adapter_path/best is this run's */
     bool due;                 /* an evaluation was cancelled: it, and what comes after it, is the next step */
     atomic_bool cancel;       /* asked for; the evaluation that sees it takes it back */

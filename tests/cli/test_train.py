@@ -585,7 +585,12 @@ def test_not_finite(tmp):
     assert re.search(r"iteration \d+: the (loss|gradient) is not a finite number", err), err
     assert "the last checkpoint" in err and read(f"{tmp}/out/checkpoint.wick") == before["checkpoint"]
     assert files(f"{tmp}/out") == {k: v for k, v in before.items() if k != "checkpoint"}
-    assert json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"][-1]["status"] == "failed"
+    run = json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"][-1]
+    assert run["status"] == "failed" and err.endswith(f"wick: error: {run['error']}\n"), (run, err)
+    assert f"\nerror      {run['error']}\n" in wick(tmp, "runs", "show", str(run["id"]))[0]
+    # Once it is gone on with, it has not failed.
+    wick(tmp, "train", "train.yaml", "--resume", "--iters", "3", "--learning-rate", "0")
+    assert "error" not in json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"][-1]
 
 
 def test_far_above(tmp):
