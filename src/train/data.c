@@ -92,7 +92,8 @@ static wick_status from_messages(const wick_model *m, json_t *line, bool mask_pr
     if (!st && mask_prompt) st = check_roles(json_object_get(chat, "messages"));
     if (!st) st = wk_mask_chat(m, chat, ids, &said);
     if (!st) st = label_rest(ids, 0, labels);
-    for (size_t i = 0; !st && mask_prompt && i < ids->len; i++) if (!said.ptr[i]) labels->ptr[i] = WK_NO_LABEL;
+    for (size_t i = 0; !st && i < ids->len; i++)
+        if (mask_prompt ? said.ptr[i] != WK_SAID : said.ptr[i] == WK_SAID_UNLEARNT) labels->ptr[i] = WK_NO_LABEL;
     wk_buf_free(&said);
     json_decref(chat);
     return st;

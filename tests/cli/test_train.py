@@ -240,6 +240,12 @@ def test_show_mask(tmp):
         out, err = wick(tmp, "tokenize", MODEL, "--show-mask", "mask.jsonl", code=code)
         assert "-- line 1: " in out and ("line 2: holds a NUL byte" in err if code else "-- line 3: " in out), (out, err)
         assert not out.startswith("["), out  # nothing predicts the first token
+    turns = [{"role": r, "content": c, **w} for r, c, w in (("user", "Hi", {}), ("assistant", "One.", {"weight": 0}),
+                                                            ("user", "And", {}), ("assistant", "Two.", {"weight": 1}))]
+    with open(f"{tmp}/mask.jsonl", "w", encoding="utf-8") as f:
+        f.write(json.dumps({"messages": turns}) + "\n")
+    out = wick(tmp, "tokenize", MODEL, "--show-mask", "mask.jsonl")[0]
+    assert "<|assistant|>One.<|end|>" in out and "<|assistant|>[Two.<|end|>]" in out, out
 
 
 def test_closed_output(tmp):

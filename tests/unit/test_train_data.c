@@ -82,6 +82,9 @@ static void holds(const wick_model *m, const char *json, bool mask_prompt, const
 }
 
 #define CALL "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{}}}]}"
+#define CALLED "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}," CALL "]}"
+#define CALLS "{% for c in m.tool_calls %}{{ c.function.name }}{% endfor %}"
+#define CALLING "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}" CALLS "<|end|>"
 
 static void test_forms(void **state) {
     (void)state;
@@ -93,8 +96,9 @@ static void test_forms(void **state) {
     holds(m, turns, false, "<|user|>Hi<|end|><|assistant|>One.<|end|><|user|>And<|end|><|assistant|>Two.<|end|>");
     holds(m, "{\"prompt\":\"Hi\",\"completion\":\"Yes\"}", true, "Yes<|end|>");
     holds(m, "{\"prompt\":\"Hi\",\"completion\":\"Yes\"}", false, "<|user|>Hi<|end|><|assistant|>Yes<|end|>");
-    holds(m, "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}," CALL "]}", true, "<|end|>");  /* and not "None" */
     wick_train_sample s;
+    refused(wick_train_sample_read(m, CALLED, true, &s), WICK_E_FORMAT,
+            "messages[1]: the model's chat template writes nothing of its \"tool_calls\"");
     refused(wick_train_sample_read(m, "{\"messages\":[{\"role\":\"user\",\"content\":\"H\"},{\"role\":\"gpt\",\"content\":\"x\"}]}",
                                    true, &s), WICK_E_FORMAT, "but of \"gpt\"");
     ok(wick_train_sample_read(m, "{\"text\":\"<|user|>a\"}", true, &s));  /* a text may spell control tokens */
@@ -136,6 +140,14 @@ static void test_forms(void **state) {
     holds(m, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"Hi\"}]},"
              "{\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"One.\"}]}]}", true,
           "One.<|end|>");  /* it knows parts */
+    wick_model_free(m);
+    m = open_with(chat_model, CALLING "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}");
+    holds(m, CALLED, true, "f<|end|>");  /* and not "None" */
+    wick_model_free(m);
+    /* A template that calls a message without text and without calls a mistake knows of calls. */
+    m = open_with(chat_model, CALLING "{% if not m.content and not m.tool_calls %}{{ raise_exception('empty') }}{% endif %}"
+                              "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}");
+    holds(m, CALLED, true, "f<|end|>");
     wick_model_free(m);
 }
 
@@ -193,6 +205,66 @@ static void test_two_answers(void **state) {
     /* Command-R7B's way */
     refused(wick_train_sample_read(m, TURNS(""), true, &s), WICK_E_TEMPLATE, "opens an answer after message 1 whether");
     wick_model_free(m);
+#undef TURNS
+#undef SAYS
+}
+
+/* OpenAI's weights: an answer of weight 0 is read, and not learnt, with marks in the template and without. */
+static void test_weights(void **state) {
+    (void)state;
+#define SAYS(who, text, more) "{\"role\":\"" who "\",\"content\":\"" text "\"" more "}"
+#define TURNS(first, second, third) \
+    "{\"messages\":[" SAYS("user", "Hi", ZERO) "," SAYS("assistant", "One.", first) "," SAYS("user", "And", "") "," \
+    SAYS("assistant", "Two.", second) "," SAYS("assistant", "Three.", third) "]}"
+#define ZERO ",\"weight\":0"
+#define ONE ",\"weight\":1"
+    static const char end[] = "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
+    static const char *const bodies[] = {
+        "{{ m.content }}<|end|>",
+        "{% if m.role == 'assistant' and loop.last %}!{% endif %}{{ m.content }}<|end|>",  /* Qwen3's way */
+        "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|end|>{% endgeneration %}{% else %}{{ m.content }}<|end|>"
+        "{% endif %}",
+    };
+    for (int i = 0; i < 3; i++) {
+        char text[400];
+        const char *last = i == 1 ? "!" : "";
+        snprintf(text, sizeof text, "{%% for m in messages %%}<|{{ m.role }}|>%s%s", bodies[i], end);
+        wick_model *m = open_with(chat_model, text);
+        snprintf(text, sizeof text, "Two.<|end|>/%sThree.<|end|>", last);
+        holds(m, TURNS(ZERO, ONE, ""), true, text);
+        snprintf(text, sizeof text, "One.<|end|>/%sThree.<|end|>", last);
+        holds(m, TURNS(",\"weight\":null", ZERO, ",\"weight\":1.0"), true, text);
+        holds(m, TURNS(ONE, "", ZERO), true, "One.<|end|>/Two.<|end|>");
+        holds(m, TURNS(ZERO, ZERO, ZERO), true, "");
+        snprintf(text, sizeof text, "<|user|>Hi<|end|><|assistant|>One.<|end|><|user|>And<|end|><|assistant|>/<|assistant|>%sThree."
+                 "<|end|>", last);
+        holds(m, TURNS("", ZERO, ""), false, text);  /* where all is learnt, but for it */
+        wick_train_sample s;
+        refused(wick_train_sample_read(m, TURNS("", ",\"weight\":0.5", ""), true, &s), WICK_E_FORMAT,
+                "messages[3]: \"weight\" is neither 0");
+        refused(wick_train_sample_read(m, TURNS(",\"weight\":\"0\"", "", ""), true, &s), WICK_E_FORMAT,
+                "messages[1]: \"weight\" is neither 0");
+        refused(wick_train_sample_read(m, "{\"messages\":[" SAYS("user", "Hi", ONE) "]}", true, &s), WICK_E_FORMAT,
+                "messages[0]: \"weight\" is 1, and the message is not the assistant's");
+        wick_model_free(m);
+    }
+    /* Marks around the last answer alone, around two together, or around none: whose they are is not told. */
+    static const char *const unclear[] = {
+        "{% for m in messages %}{% if loop.last %}{% generation %}{{ m.content }}{% endgeneration %}{% endif %}.{% endfor %}",
+        "{% for m in messages %}{% if m.role == 'user' %}.{% else %}{% generation %}{{ m.content }}{% endgeneration %}{% endif %}"
+        "{% endfor %}",
+        "{% for m in messages %}{% if m.role == 'user' %}{% generation %}{{ m.content }}{% endgeneration %}{% endif %}."
+        "{% endfor %}",
+    };
+    for (int i = 0; i < 3; i++) {
+        wick_model *m = open_with(chat_model, unclear[i]);
+        wick_train_sample s;
+        refused(wick_train_sample_read(m, TURNS("", ZERO, ""), true, &s), WICK_E_TEMPLATE,
+                "messages[3]: \"weight\" is 0, and the {% generation %} marks");
+        wick_model_free(m);
+    }
+#undef ONE
+#undef ZERO
 #undef TURNS
 #undef SAYS
 }
@@ -332,6 +404,8 @@ static void fail_reading(const char *chat_template) {
     snprintf(path, sizeof path, "%s",
              write_temp("{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\","
                         "\"content\":\"One.\"},{\"role\":\"user\",\"content\":\"And\"}]}\n{\"messages\":[" CALL "]}\n"
+                        "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\","
+                        "\"content\":\"One.\",\"weight\":0}]}\n"
                         "{\"text\":\"abc\"}\n{\"input_ids\":[1,2],\"labels\":[1,2]}\n"));
     wk_data_options o = { .max_seq_length = 64, .mask_prompt = true };
     uint64_t live = wk_alloc_live();
@@ -351,9 +425,11 @@ static void fail_reading(const char *chat_template) {
 
 static void test_memory(void **state) {
     (void)state;
-    fail_reading(NULL);
-    fail_reading("{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
+    fail_reading(CALLING "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}");
+    fail_reading("{% for m in messages %}<|{{ m.role }}|>{{ m.content }}" CALLS
                  "{% if m.role == 'assistant' and not loop.last %}<|user|>{% else %}.{% endif %}{% endfor %}");
+    fail_reading("{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' %}{% generation %}{{ m.content }}" CALLS
+                 "{% endgeneration %}{% endif %}{% endfor %}");
 }
 
 /* ---- rows ---- */
@@ -474,7 +550,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_masks), cmocka_unit_test(test_forms), cmocka_unit_test(test_normalised),
         cmocka_unit_test(test_later_turns), cmocka_unit_test(test_two_answers),
-          cmocka_unit_test(test_wrong_lines),
+        cmocka_unit_test(test_weights), cmocka_unit_test(test_wrong_lines),
         cmocka_unit_test(test_files), cmocka_unit_test(test_memory),  cmocka_unit_test(test_rows),
         cmocka_unit_test(test_order), cmocka_unit_test(test_classes),
     };
