@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -117,7 +118,7 @@ int cli_open(const opts *o, bool vocab_only, cli_model *m) {
 
 int cli_kv_type(const opts *o, const char **type) {
     *type = o->type_k ? o->type_k : o->type_v;
-    if (o->type_k && o->type_v && strcmp(o->type_k, o->type_v))
+    if (o->type_k && o->type_v && strcasecmp(o->type_k, o->type_v))
         return cli_usage("-ctk %s and -ctv %s: keys and values share one type; give the same", o->type_k, o->type_v);
     return EXIT_DONE;
 }

@@ -528,6 +528,19 @@ def test_wrong(tmp):
     # A model in the place of the options, a file that is too long for them, and paths that were meant from where the file lies.
     err = wick(tmp, "train", MODEL, code=2)[1]
     assert f"{MODEL}: is a model, and train takes a file of options (YAML)" in err, err
+    shutil.copy(f"{tmp}/data/train.jsonl", f"{tmp}/train.json")
+    for data in ("data", "data/train.jsonl", "train.json"):
+        fails(f'{data}: is training data, and train takes a file of options (YAML); data is its "data", or --data,', "-c", data,
+              code=2)
+    os.remove(f"{tmp}/train.json")
+    with open(f"{tmp}/train.yaml", encoding="utf-8") as f:
+        text = f.read()
+    with open(f"{tmp}/train.json", "w", encoding="utf-8") as f:  # JSON is YAML, and so may options be
+        json.dump(dict(line.split(": ", 1) for line in text.splitlines()), f)
+    wick(tmp, "train", "train.json", "--dry-run")
+    with open(f"{tmp}/layers.yaml", "w", encoding="utf-8") as f:
+        f.write(text + "lora_layers: 4\n")
+    fails('there is no key "lora_layers"; did you mean num_layers?', "layers.yaml")
     with open(f"{tmp}/long.yaml", "wb") as f:
         f.write(b"#" * (1 << 20) + b"\n")
     fails("at most 1048576 are read\n", "long.yaml")
