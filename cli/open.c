@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/thread.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -113,6 +114,9 @@ int cli_open(const opts *o, bool vocab_only, cli_model *m) {
     m->info.size = sizeof m->info;
     if (!code) code = cli_status(wick_model_describe(m->model, &m->info));
     if (code) cli_close(m);
+    else if (!vocab_only && !o->quiet && o->threads > wk_n_cores())
+        fprintf(stderr, "wick: %d threads take turns on %d %s, which is slower than one for each (-t %d)\n", (int)o->threads,
+                wk_n_cores(), wk_n_cores() > 1 ? "cores" : "core", wk_n_cores());
     return code;
 }
 
