@@ -222,8 +222,8 @@ static void test_weights(void **state) {
     static const char *const bodies[] = {
         "{{ m.content }}<|end|>",
         "{% if m.role == 'assistant' and loop.last %}!{% endif %}{{ m.content }}<|end|>",  /* Qwen3's way */
-        "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|end|>{% endgeneration %}{% else %}{{ m.content }}<|end|>"
-        "{% endif %}",
+        ("{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|end|>{% endgeneration %}{% else %}{{ m.content }}<|end|>"
+         "{% endif %}"),
     };
     for (int i = 0; i < 3; i++) {
         char text[400];
