@@ -13,7 +13,7 @@
 
 /* Of at most so many matrices, from the first to the last, so many numbers: 32 of one matrix beside 32 of another are at a cosine
  * of 0 with a deviation of 0.18; beside themselves of two bits they are above 0.9. */
-enum { MAX_MODULE = 8, N_ROW = 4, N_COL = 8, N_SAMPLE = N_ROW * N_COL, N_HEX = 4 };
+enum { MAX_MODULE = 8, N_ROW = 2, N_COL = 16, N_SAMPLE = N_ROW * N_COL, N_HEX = 4 };
 static const double same_cosine = 0.5;
 
 static int64_t row_at(const wk_weight *w, int i) { return (2 * (i / N_COL) + 1) * w->n_row / (2 * N_ROW); }
