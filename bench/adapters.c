@@ -110,6 +110,7 @@ static void load(wick_model *m, int rounds, bool all) {
     double t[MAX_ROUNDS], read[MAX_ROUNDS];
     wick_adapter *a;
     wk_lora_data *d = make(m->m, 8, all), *got;
+    must(wk_lora_sample_base(m->m, d));
     if (!mkdtemp(folder)) exit(1);
     must(wk_lora_write(m->m, d, folder, WK_LORA_PEFT));
     wk_lora_data_free(d);

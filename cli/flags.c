@@ -84,6 +84,14 @@ static bool among(const char *choices, const char *text) {
     return false;
 }
 
+/* Number types are written Q8_0 as well as q8_0; whoever reads them takes both. */
+static bool names_type(const flag *f, const char *text) {
+    char small[16] = "";
+    bool of_type = f->at == offsetof(opts, type) || f->at == offsetof(opts, type_k) || f->at == offsetof(opts, type_v);
+    for (size_t i = 0; i < sizeof small - 1 && text[i]; i++) small[i] = (char)tolower((unsigned char)text[i]);
+    return of_type && strlen(text) < sizeof small && among(f->value, small);
+}
+
 static bool set_bool(opts *o, bool *to, const char *spelled, const char *text) {
     if (among("1|true|yes|on", text)) *to = true;
     else if (among("0|false|no|off", text) || !*text) *to = false;
@@ -130,7 +138,7 @@ bool flag_set(opts *o, const flag *f, const char *spelled, const char *text) {
     case FLAG_BOOL: fine = set_bool(o, to, spelled, text); break;
     case FLAG_INT: case FLAG_U64: case FLAG_REAL: fine = set_number(o, f, spelled, text); break;
     case FLAG_CHOICE:
-        if (!among(f->value, text)) return wrong(o, "%s is one of %s, not \"%s\"", spelled, f->value, text);
+        if (!among(f->value, text) && !names_type(f, text)) return wrong(o, "%s is one of %s, not \"%s\"", spelled, f->value, text);
         *(const char **)to = text;
         break;
     case FLAG_STR: *(const char **)to = text; break;

@@ -2,10 +2,12 @@
 #include "cli.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/thread.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -112,12 +114,15 @@ int cli_open(const opts *o, bool vocab_only, cli_model *m) {
     m->info.size = sizeof m->info;
     if (!code) code = cli_status(wick_model_describe(m->model, &m->info));
     if (code) cli_close(m);
+    else if (!vocab_only && !o->quiet && o->threads > wk_n_cores())
+        fprintf(stderr, "wick: %d threads take turns on %d %s, which is slower than one for each (-t %d)\n", (int)o->threads,
+                wk_n_cores(), wk_n_cores() > 1 ? "cores" : "core", wk_n_cores());
     return code;
 }
 
 int cli_kv_type(const opts *o, const char **type) {
     *type = o->type_k ? o->type_k : o->type_v;
-    if (o->type_k && o->type_v && strcmp(o->type_k, o->type_v))
+    if (o->type_k && o->type_v && strcasecmp(o->type_k, o->type_v))
         return cli_usage("-ctk %s and -ctv %s: keys and values share one type; give the same", o->type_k, o->type_v);
     return EXIT_DONE;
 }

@@ -35,6 +35,7 @@ static bool keep_run(const wk_run *r, void *user) {
     k->run.adapter_path = keep_text(k, r->adapter_path);
     k->run.started = keep_text(k, r->started);
     k->run.options = keep_text(k, r->options);
+    if (r->error) k->run.error = keep_text(k, r->error);
     return false;
 }
 
@@ -87,6 +88,7 @@ static void put_run_json(wk_buf *b, const wk_run *r) {
     put_int(b, "id", r->id);
     put_str(b, "name", r->name);
     put_str(b, "status", r->status);
+    if (r->error) put_str(b, "error", r->error);
     put_str(b, "started", r->started);
     put_number(b, "seconds", r->seconds);
     put_str(b, "model", r->model);
@@ -163,10 +165,11 @@ static int show(wk_runs *db, const char *word, bool json) {
     } else if (!code) {
         const char *key;
         json_t *v;
-        wk_buf_printf(
-            &b, "run %lld: %s\nstatus     %s, iteration %d\nstarted    %s, %.0f s of training\nmodel      %s\nadapter    %s\n",
-            (long long)k.run.id, k.run.name, k.run.status, k.run.last.iteration, k.run.started, k.run.seconds, k.run.model,
-            k.run.adapter_path);
+        wk_buf_printf(&b, "run %lld: %s\nstatus     %s, iteration %d\n", (long long)k.run.id, k.run.name, k.run.status,
+                      k.run.last.iteration);
+        if (k.run.error) wk_buf_printf(&b, "error      %s\n", k.run.error);
+        wk_buf_printf(&b, "started    %s, %.0f s of training\nmodel      %s\nadapter    %s\n", k.run.started, k.run.seconds,
+                      k.run.model, k.run.adapter_path);
         wk_buf_str(&b, "loss      ");
         put_loss(&b, k.run.first_train_loss);
         wk_buf_str(&b, " to ");

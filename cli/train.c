@@ -65,6 +65,29 @@ static bool is_model(const char *path) {
     return yes;
 }
 
+/* Training data in that place: a folder that holds some, or a file of it, by its name or by its first line. */
+static bool is_data(const char *path) {
+    static const char *const keys[] = { "messages", "prompt", "text", "input_ids", "conversations", "instruction" };
+    if (wk_is_folder(path)) {
+        char *train = wk_path_join(path, "train.jsonl");
+        bool yes = train && wk_file_exists(train);
+        wk_free(train);
+        return yes;
+    }
+    wk_file f;
+    json_error_t e;
+    json_t *line = NULL;
+    size_t n = strlen(path);
+    if (wk_file_map(&f, path)) return false;
+    const char *text = (const char *)f.data, *end = f.size ? memchr(text, '\n', f.size) : NULL;
+    bool yes = n > 6 && !strcmp(path + n - 6, ".jsonl");
+    if (!yes && f.size && *text == '{') wk_json_load(text, end ? (size_t)(end - text) : f.size, 0, &e, &line);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) yes |= json_object_get(line, keys[i]) != NULL;
+    json_decref(line);
+    wk_file_unmap(&f);
+    return yes;
+}
+
 /* A path of the options that is not there, while it is where their file lies: it was meant from there. */
 static int check_beside(const char *file, const char *path) {
     const char *slash = file ? strrchr(file, '/') : NULL;
@@ -89,6 +112,9 @@ static int read_options(const opts *o, wick_train_options *t) {
     if (file && is_model(file))
         return cli_usage("%s: is a model, and train takes a file of options (YAML); the model is its \"model\", or -m: wick train "
                          "-m %s --data FOLDER", file, file);
+    if (file && is_data(file))
+        return cli_usage("%s: is training data, and train takes a file of options (YAML); data is its \"data\", or --data, a "
+                         "folder with train.jsonl, and valid.jsonl where there is one: wick train -m MODEL --data FOLDER", file);
     wick_status st = file ? wk_train_options_read(t, file, flag_optimizer(o)) : WICK_OK;
     if (st) return train_status(st);
     if (o->model) st = wick_train_options_set(t, "model", o->model);
@@ -240,7 +266,8 @@ static void put_json(wk_buf *b, const wick_train_point *p) {
     wk_buf_char(b, '}');
 }
 
-static bool show_report(screen *s, const wick_train_point *p) {
+static bool show_report(screen *s, const wick_train_event *e) {
+    const wick_train_point *p = &e->point;
     wk_buf b = { 0 };
     curve_add(&s->train, p->iteration, p->train_loss);
     curve_add(&s->val, p->iteration, p->val_loss);
@@ -255,6 +282,7 @@ static bool show_report(screen *s, const wick_train_point *p) {
         } while (width && b.len > (size_t)width && less++ < 5);
     }
     bool fine = out_buf(&b);
+    if (e->warning && !s->o->quiet) fprintf(stderr, "wick: %s\n", e->warning);
     draw(s);
     return fine;
 }
@@ -326,7 +354,7 @@ static int run(const opts *o, wick_train *t, const wick_train_options *to) {
         st = wick_train_step(t, &e);
         if (st) break;
         if (e.saved) s.saved = e.point.iteration;
-        heard = !e.reported || show_report(&s, &e.point);
+        heard = !e.reported || show_report(&s, &e);
         status(&s, &e);
     }
     if (!code && (interrupted || !heard) && (!st || st == WICK_E_CANCELLED) && !e.finished) code = stop(&s, t, to, &e);

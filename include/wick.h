@@ -484,6 +484,8 @@ typedef struct wick_train_event {
     bool reported, evaluated, saved; /* point went into the log; it has a val_loss; adapter and checkpoint were written */
     bool finished, stopped_early;   /* this was the last step; because the loss got no better */
     bool best_saved;                /* with early_stopping: "best" in adapter_path has what had the least validation loss */
+    const char *warning;            /* the point shows what is no error, once a run, and only training itself could: its loss has
+                                     * gone far above that of guessing. NULL: nothing; valid as long as the training */
 } wick_train_event;
 
 /* Reads the data, makes what trains, and with o->resume goes on from adapter_path's checkpoint. dry: writes nothing, for

@@ -14,7 +14,7 @@
 /* Of at most so many matrices, from the first to the last, so many numbers: 32 of one matrix beside 32 of another are at a cosine
  * of 0 with a deviation of 0.18; beside themselves of one and a half bits they are above 0.7, made ternary by llama.cpp at 0.6 with
  * a deviation of 0.15, and those of some matrices all zeros. So what counts is the mean of all. */
-enum { MAX_MATRIX = 8, N_ROW = 4, N_COL = 8, N_SAMPLE = N_ROW * N_COL, N_HEX = 4 };
+enum { MAX_MATRIX = 8, N_ROW = 2, N_COL = 16, N_SAMPLE = N_ROW * N_COL, N_HEX = 4 };
 static const double same_cosine = 0.4;
 
 static int64_t row_at(const wk_weight *w, int i) { return (2 * (i / N_COL) + 1) * w->n_row / (2 * N_ROW); }

@@ -120,7 +120,7 @@ void wk_team_share(const wk_team *t, int64_t n, int64_t step, int64_t *from, int
     if (*to > n) *to = n;
 }
 
-static int n_cores(void) {
+int wk_n_cores(void) {
     cpu_set_t set;
     CPU_ZERO(&set);
     int n = sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
@@ -136,8 +136,8 @@ wick_status wk_pool_new(int n, wk_pool **out) {
     pthread_mutex_init(&p->callers, NULL);
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->wake, NULL);
-    if (!n) n = n_cores();
-    p->n_spin = n > n_cores() ? 0 : SPINS;
+    if (!n) n = wk_n_cores();
+    p->n_spin = n > wk_n_cores() ? 0 : SPINS;
     if (n > 1) {
         p->thread = wk_alloc_array((size_t)n - 1, sizeof *p->thread);
         p->worker = wk_alloc_array((size_t)n - 1, sizeof *p->worker);

@@ -14,6 +14,8 @@ typedef struct wk_pool wk_pool;
 typedef struct wk_team { wk_pool *pool; int i, n; } wk_team;
 typedef void (*wk_team_fn)(const wk_team *t, void *arg);
 
+/* Cores (as the system counts them) that this process may use, at least 1. */
+int wk_n_cores(void);
 /* n threads, the caller's included; 0: one per core that this process may use. Errors  WICK_E_ARG (n outside 0..1024),
  * WICK_E_MEMORY. */
 wick_status wk_pool_new(int n, wk_pool **out);

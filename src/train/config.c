@@ -241,7 +241,7 @@ static const char *other_name(const char *name) {
         { "r", "lora_parameters.rank" }, { "target_modules", "lora_parameters.keys" }, { "output_dir", "adapter_path" },
         { "wandb", "report_to" }, { "hf_dataset", "data" }, { "gradient_accumulation_steps", "grad_accumulation_steps" },
         { "gradient_checkpointing", "grad_checkpoint" }, { "warmup_steps", "lr_schedule.warmup" },
-        { "base_model", "model" }, { "model_name_or_path", "model" },
+        { "lora_layers", "num_layers" }, { "base_model", "model" }, { "model_name_or_path", "model" },
     };
     size_t n = strcspn(name, ".");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)

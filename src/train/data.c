@@ -210,6 +210,19 @@ static wick_status from_class(const wick_model *m, json_t *line, wk_ids *ids, in
     return st ? st : wk_tokenize(m->m->tokenizer, &text, 1, true, ids);
 }
 
+/* Other programs' forms, and how they are written here. */
+static wick_status check_form(const json_t *line) {
+    if (json_object_get(line, "instruction") && json_object_get(line, "output"))
+        return wk_fail(WICK_E_FORMAT, "is in Alpaca's form; here it is {\"messages\":[{\"role\":\"user\",\"content\":"
+                       "\"INSTRUCTION%s\"},{\"role\":\"assistant\",\"content\":\"OUTPUT\"}]}",
+                       json_object_get(line, "input") ? "\\n\\nINPUT" : "");
+    if (json_object_get(line, "conversations"))
+        return wk_fail(WICK_E_FORMAT, "is in ShareGPT's form; here \"conversations\" are \"messages\", \"from\" is \"role\" "
+                       "(\"human\" is \"user\", \"gpt\" is \"assistant\"), and \"value\" is \"content\": {\"messages\":[{\"role\":"
+                       "\"user\",\"content\":\"VALUE\"},{\"role\":\"assistant\",\"content\":\"VALUE\"}]}");
+    return WICK_OK;
+}
+
 static wick_status unknown_keys(json_t *line) {
     static const char want[] = "has none of \"messages\", \"prompt\" and \"completion\", \"text\", \"input_ids\"";
     char has[160] = "";
@@ -239,7 +252,8 @@ wick_status wk_sample_parse(const wick_model *m, json_t *line, bool mask_prompt,
     if (json_object_get(line, "prompt") || json_object_get(line, "completion"))
         return from_pair(m, line, mask_prompt, ids, labels);
     if (json_object_get(line, "text")) return from_text(m, line, ids, labels);
-    return unknown_keys(line);
+    wick_status st = check_form(line);
+    return st ? st : unknown_keys(line);
 }
 
 /* ---- a file ---- */

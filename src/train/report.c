@@ -36,6 +36,7 @@ static const char head[] =
     "display:block;color:var(--soft)}}\n"
     "summary{cursor:pointer}summary::marker{color:var(--soft)}summary pre{display:inline}\n"
     "pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.45 ui-monospace,monospace}\n"
+    ".warning{margin-top:14px;padding:8px 14px;border-left:4px solid var(--c1);background:var(--card);color:var(--ink)}\n"
     "</style>\n";
 
 /* ---- facts ---- */
@@ -281,6 +282,11 @@ wick_status wk_report_write(const char *path, const wk_report *r) {
     wk_put_html(&b, r->model);
     wk_buf_printf(&b, " &middot; %s &middot; %llu training samples, %llu validation samples &middot; wick " WICK_VERSION "</p>\n",
                   r->status, (unsigned long long)r->n_train, (unsigned long long)r->n_valid);
+    if (r->warning) {
+        wk_buf_str(&b, "<p class=\"warning\">");
+        wk_put_html(&b, r->warning);
+        wk_buf_str(&b, "</p>\n");
+    }
     put_facts(&b, r);
     if (!put_curves(&b, r)) st = wk_fail_memory(r->n_point, "a report");
     put_samples(&b, r);

@@ -8,6 +8,7 @@ typedef struct wk_report_sample { char *prompt, *before, *after, *wanted; } wk_r
 typedef struct wk_report {
     const wick_train_options *options;
     const char *title, *model, *status;
+    const char *warning;                 /* a sentence below them; NULL: none */
     const wick_train_point *point; size_t n_point;
     const wk_lora_data *lora;            /* NULL: no pictures of it */
     const wk_report_sample *sample; size_t n_sample;

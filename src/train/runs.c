@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct wk_runs { sqlite3 *db; char *path; };
+struct wk_runs { sqlite3 *db; char *path; int version; };
 
-/* user_version says which tables these are; a later form of them has another. */
-enum { VERSION = 1 };
-static const char schema[] =
+/* user_version says which tables these are, 0 that there are none. What makes each form of the one before it: */
+enum { NO_ERRORS = 1, VERSION };
+static const char *const upgrade[VERSION] = {
     "PRAGMA application_id = 0x7769636b;"
     "CREATE TABLE IF NOT EXISTS run(id INTEGER PRIMARY KEY, name TEXT, status TEXT NOT NULL, model TEXT, data TEXT,"
     " adapter_path TEXT, started TEXT NOT NULL DEFAULT(strftime('%Y-%m-%dT%H:%M:%SZ','now')), options TEXT,"
@@ -19,7 +19,10 @@ static const char schema[] =
     "CREATE TABLE IF NOT EXISTS point(run INTEGER NOT NULL REFERENCES run(id), iteration INTEGER NOT NULL, train_loss REAL,"
     " learning_rate REAL, grad_norm REAL, tokens_per_second REAL, trained_tokens INTEGER, peak_memory INTEGER, val_loss REAL,"
     " PRIMARY KEY(run, iteration)) WITHOUT ROWID;"
-    "PRAGMA user_version = 1;";
+    "PRAGMA user_version = 1;",
+    "ALTER TABLE run ADD COLUMN error TEXT;"
+    "PRAGMA user_version = 2;",
+};
 
 static wick_status fail(const wk_runs *r, const char *doing) {
     int code = sqlite3_extended_errcode(r->db) & 255;
@@ -58,15 +61,26 @@ wick_status wk_runs_path(const char *path, char **out) {
 
 static wick_status check_version(wk_runs *r) {
     sqlite3_stmt *s = NULL;
-    int version = -1;
+    r->version = -1;
     if (!sqlite3_prepare_v2(r->db, "PRAGMA user_version", -1, &s, NULL) && sqlite3_step(s) == SQLITE_ROW)
-        version = sqlite3_column_int(s, 0);
+        r->version = sqlite3_column_int(s, 0);
     sqlite3_finalize(s);
-    if (version < 0) return fail(r, "could not be read");
-    if (version > VERSION)
-        return wk_fail(WICK_E_UNSUPPORTED, "%s: was written by a later wick (form %d, this one knows %d)", r->path, version,
+    if (r->version < 0) return fail(r, "could not be read");
+    if (r->version > VERSION)
+        return wk_fail(WICK_E_UNSUPPORTED, "%s: was written by a later wick (form %d, this one knows %d)", r->path, r->version,
                        VERSION);
     return WICK_OK;
+}
+
+/* Of two programs that find an older form the second finds the new one, when it is let in. */
+static wick_status prepare(wk_runs *r) {
+    if (r->version == VERSION) return WICK_OK;
+    if (sqlite3_exec(r->db, "BEGIN IMMEDIATE", NULL, NULL, NULL)) return fail(r, "could not be prepared");
+    wick_status st = check_version(r);
+    for (; !st && r->version < VERSION; r->version++)
+        if (sqlite3_exec(r->db, upgrade[r->version], NULL, NULL, NULL)) st = fail(r, "could not be prepared");
+    if (!st && sqlite3_exec(r->db, "COMMIT", NULL, NULL, NULL)) st = fail(r, "could not be prepared");
+    return st;  /* closing takes back what was not committed */
 }
 
 wick_status wk_runs_open(const char *path, bool read_only, wk_runs **out) {
@@ -83,7 +97,7 @@ wick_status wk_runs_open(const char *path, bool read_only, wk_runs **out) {
     if (!st && sqlite3_open_v2(path, &r->db, flags | SQLITE_OPEN_NOMUTEX, NULL)) st = fail(r, "could not be opened");
     if (!st) sqlite3_busy_timeout(r->db, 5000);  /* another training may be writing */
     if (!st) st = check_version(r);
-    if (!st && !read_only && sqlite3_exec(r->db, schema, NULL, NULL, NULL)) st = fail(r, "could not be prepared");
+    if (!st && !read_only) st = prepare(r);
     if (st) wk_runs_close(r);
     else *out = r;
     return st;
@@ -130,7 +144,7 @@ static int64_t find_run(const wk_runs *r, const char *adapter_path) {
 wick_status wk_runs_begin(wk_runs *r, const wk_run *x, int iteration, int64_t *id) {
     *id = iteration > 0 ? find_run(r, x->adapter_path) : 0;
     if (*id) {
-        wick_status st = run(r, "UPDATE run SET status = 'running', options = ? WHERE id = ?", "si", x->options, *id);
+        wick_status st = run(r, "UPDATE run SET status = 'running', error = NULL, options = ? WHERE id = ?", "si", x->options, *id);
         return st ? st : run(r, "DELETE FROM point WHERE run = ? AND iteration > ?", "ii", *id, (int64_t)iteration);
     }
     wick_status st = run(r, "INSERT INTO run(name, status, model, data, adapter_path, options) VALUES(?, 'running', ?, ?, ?, ?)",
@@ -145,8 +159,8 @@ wick_status wk_runs_add(wk_runs *r, int64_t id, const wick_train_point *p) {
                (int64_t)p->peak_memory, p->val_loss);
 }
 
-wick_status wk_runs_end(wk_runs *r, int64_t id, const char *status, double seconds) {
-    return run(r, "UPDATE run SET status = ?, seconds = seconds + ? WHERE id = ?", "sdi", status, seconds, id);
+wick_status wk_runs_end(wk_runs *r, int64_t id, const char *status, const char *error, double seconds) {
+    return run(r, "UPDATE run SET status = ?, error = ?, seconds = seconds + ? WHERE id = ?", "ssdi", status, error, seconds, id);
 }
 
 static wick_status no_run(const wk_runs *r, int64_t id) {
@@ -169,14 +183,16 @@ static double number(sqlite3_stmt *s, int column) {
 #define NEWEST(x) "(SELECT " x " FROM point WHERE run = r.id AND " x " IS NOT NULL ORDER BY iteration DESC LIMIT 1)"
 #define OLDEST(x) "(SELECT " x " FROM point WHERE run = r.id AND " x " IS NOT NULL ORDER BY iteration LIMIT 1)"
 
+#define RUNS(error) \
+    "SELECT id, name, status, model, data, adapter_path, started, options, seconds," \
+    " (SELECT max(iteration) FROM point WHERE run = r.id), " NEWEST("train_loss") ", " NEWEST("learning_rate") ", " \
+    NEWEST("grad_norm") ", " NEWEST("tokens_per_second") ", " NEWEST("trained_tokens") ", " \
+    " (SELECT max(peak_memory) FROM point WHERE run = r.id), " NEWEST("val_loss") "," \
+    " (SELECT min(val_loss) FROM point WHERE run = r.id), " OLDEST("train_loss") ", " OLDEST("val_loss") ", " error \
+    " FROM run r WHERE ?1 = 0 OR id = ?1 ORDER BY id"
+
 wick_status wk_runs_each(wk_runs *r, int64_t id, bool (*fn)(const wk_run *run, void *user), void *user) {
-    static const char sql[] =
-        "SELECT id, name, status, model, data, adapter_path, started, options, seconds,"
-        " (SELECT max(iteration) FROM point WHERE run = r.id), " NEWEST("train_loss") ", " NEWEST("learning_rate") ", "
-        NEWEST("grad_norm") ", " NEWEST("tokens_per_second") ", " NEWEST("trained_tokens") ", "
-        " (SELECT max(peak_memory) FROM point WHERE run = r.id), " NEWEST("val_loss") ","
-        " (SELECT min(val_loss) FROM point WHERE run = r.id), " OLDEST("train_loss") ", " OLDEST("val_loss")
-        " FROM run r WHERE ?1 = 0 OR id = ?1 ORDER BY id";
+    const char *sql = r->version == NO_ERRORS ? RUNS("NULL") : RUNS("error");  /* what is only read stays in its older form */
     sqlite3_stmt *s = NULL;
     int rc = sqlite3_prepare_v2(r->db, sql, -1, &s, NULL);
     if (!rc) rc = sqlite3_bind_int64(s, 1, id);
@@ -193,6 +209,7 @@ wick_status wk_runs_each(wk_runs *r, int64_t id, bool (*fn)(const wk_run *run, v
             .last = { sqlite3_column_int(s, 9), number(s, 10), number(s, 11), number(s, 12), number(s, 13),
                       (uint64_t)sqlite3_column_int64(s, 14), (uint64_t)sqlite3_column_int64(s, 15), number(s, 16) },
             .best_val_loss = number(s, 17), .first_train_loss = number(s, 18), .first_val_loss = number(s, 19),
+            .error = (const char *)sqlite3_column_text(s, 20),
         };
         more = fn(&x, user);
         rc = SQLITE_DONE;

@@ -8,6 +8,7 @@ typedef struct wk_runs wk_runs;
 typedef struct wk_run {
     int64_t id;
     const char *name, *status, *model, *data, *adapter_path, *started, *options;  /* started: UTC, ISO form; options: JSON */
+    const char *error;             /* why it failed; NULL: it did not, or nobody knows */
     double seconds;                /* of training, all its parts together */
     wick_train_point last;         /* the newest numbers; NaN where there never were any */
     double best_val_loss, first_train_loss, first_val_loss;
@@ -24,8 +25,8 @@ void wk_runs_close(wk_runs *r);
  * Errors  WICK_E_IO. */
 wick_status wk_runs_begin(wk_runs *r, const wk_run *run, int iteration, int64_t *id);
 wick_status wk_runs_add(wk_runs *r, int64_t id, const wick_train_point *p);
-/* status: "running", "done", "stopped" (early), "interrupted", "failed". */
-wick_status wk_runs_end(wk_runs *r, int64_t id, const char *status, double seconds);
+/* status: "running", "done", "stopped" (early), "interrupted", "failed"; error: NULL, or why. Errors  WICK_E_IO. */
+wick_status wk_runs_end(wk_runs *r, int64_t id, const char *status, const char *error, double seconds);
 /* Takes a run and its points off the list. Errors  WICK_E_ARG (no such run), WICK_E_IO. */
 wick_status wk_runs_delete(wk_runs *r, int64_t id);
 /* Every run, newest last; fn may stop it. id above 0: that one alone. Errors  WICK_E_IO, WICK_E_ARG (no such run). */

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "train/train.h"
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 bool wk_train_is_full(const wick_train *t) { return !strcmp(t->o.fine_tune_type, "full"); }
@@ -36,7 +37,7 @@ void wick_train_free(wick_train *t) {
     if (!t) return;
     if (t->runs) {
         const char *status = t->failed ? "failed" : t->stopped_early ? "stopped" : t->finished ? "done" : "interrupted";
-        wk_runs_end(t->runs, t->run_id, status, wk_train_seconds(t) - t->run_from_s);
+        wk_runs_end(t->runs, t->run_id, status, t->error, wk_train_seconds(t) - t->run_from_s);
         wk_runs_close(t->runs);
     }
     for (size_t i = 0; i < t->n_sample; i++) {
@@ -56,6 +57,7 @@ void wick_train_free(wick_train *t) {
     wk_folder_unlock(t->lock);
     wk_free(t->checkpoint);
     wk_free(t->before);
+    wk_free(t->error);
     wick_train_options_free(&t->o);
     wk_free(t);
 }
@@ -159,6 +161,20 @@ static wick_status micro_batch(wick_train *t) {
     return WICK_OK;
 }
 
+/* Who guesses all tokens alike has a loss of ln(vocabulary), and a pretrained model on tokens that were drawn by lot, a third more.
+ * Updates that are too large bring it to 2 to 6 times as much within some ten of them, and then below it again: to the loss of
+ * guessing by frequency, whose curve falls and looks healthy at its end (SmolLM2 at rates from 1e-2 on). Loss of micro-batches
+ * before the first whole update is the model's own. */
+void wk_train_look(wick_train *t, const wick_train_point *p) {
+    static const double far_above = 1.5;
+    double guessing = log((double)t->model->m->hp.n_vocab);
+    int n_update = (p->iteration - 1) / t->o.grad_accumulation_steps;
+    if (*t->blown_up || t->model->m->hp.classify || n_update <= t->o.warmup || !(p->train_loss > far_above * guessing)) return;
+    snprintf(t->blown_up, sizeof t->blown_up, "iteration %d: a train loss of %.4g is far above %.4g, that of guessing (the "
+             "logarithm of the vocabulary): updates have blown the weights up; begin anew with a lower learning_rate or a "
+             "max_grad_norm", p->iteration, p->train_loss, guessing);
+}
+
 static wick_status log_point(wick_train *t, const wick_train_point *p) {
     wick_status st = wk_train_log_add(&t->log, p);
     if (!st && t->runs && wk_runs_add(t->runs, t->run_id, p)) {  /* a convenience, as in train_open.c */
@@ -231,6 +247,9 @@ static wick_status what_is_due(wick_train *t, wick_train_event *e) {
         t->at.n_loss = 0;
         t->at.n_row = 0;
     }
+    bool known = *t->blown_up;
+    wk_train_look(t, &e->point);
+    if (*t->blown_up && !known) e->warning = t->blown_up;
     if (e->reported) st = log_point(t, &e->point);
     if (!st && last) st = try_last(t);
     if (st) return st;
@@ -262,7 +281,10 @@ wick_status wick_train_step(wick_train *t, wick_train_event *event) {
         if (!st) st = what_is_due(t, &e);
         t->due = st == WICK_E_CANCELLED;
     }
-    if (st && st != WICK_E_END && st != WICK_E_CANCELLED) t->failed = true;
+    if (st && st != WICK_E_END && st != WICK_E_CANCELLED) {
+        t->failed = true;
+        t->error = wk_strdup(wick_last_error());
+    }
     if (event) *event = e;
     return st;
 }

@@ -40,10 +40,12 @@ struct wick_train {
     int unproven;             /* the iteration of such a new one; -1: the checkpoint has had its update, or there is none */
     int lock;                 /* on adapter_path; -1: none */
     char warning[512];
+    char blown_up[256];       /* which point of the log showed that updates have blown the weights up; "": none has */
     char reshaped[256];       /* options that say otherwise what is trained than they did when the run began; "" : none do */
     bool compared;            /* all other options of a resumed run are those that it began with */
     size_t beside;            /* bytes that the process holds beside weights and trainer: the vocabulary, the data, the program */
     bool dry, began, finished, answered, stopped_early, failed;
+    char *error;              /* failed: why */
     bool best_saved;          /* adapter_path/best is this run's */
     bool due;                 /* an evaluation was cancelled: it, and what comes after it, is the next step */
     atomic_bool cancel;       /* asked for; the evaluation that sees it takes it back */
@@ -55,6 +57,8 @@ struct wick_train {
 
 /* Adds a line to what describe tells beside errors. */
 void wk_train_warn(wick_train *t, const char *fmt, ...) WK_PRINTF(2, 3);
+/* Does a point of the log show that updates have blown the weights up? The first that does is kept in t->blown_up. */
+void wk_train_look(wick_train *t, const wick_train_point *p);
 /* train_open.c: everything up to the first step. Errors  as wick_train_new(). */
 wick_status wk_train_open(wick_train *t);
 /* Are the model's own weights trained, and no adapter? */

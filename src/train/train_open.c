@@ -417,6 +417,9 @@ wick_status wk_train_open(wick_train *t) {
                            .batch_size = t->o.batch_size, .max_seq_length = t->o.max_seq_length };
     t->schedule = schedule_of(&t->o);
     compare_rates(t);
+    const wk_schedule *s = &t->schedule;
+    if (!(s->first > 0 || s->last > 0 || (s->warmup && s->warmup_init > 0)))
+        wk_train_warn(t, "the learning rate is 0 from beginning to end, so nothing will change");
     int n_update = t->o.iters / accum;
     if (t->o.warmup >= n_update)
         wk_train_warn(t, "lr_schedule.warmup is %d updates, and the run makes %d: the rate ends at %g, on its way to %g",
@@ -442,6 +445,7 @@ wick_status wk_train_open(wick_train *t) {
     }
     if ((st = look_at_best(t))) return st;
     st = wk_train_log_open(&t->log, t->o.adapter_path, t->at.iteration, t->o.report_to);
+    for (size_t i = 0; !st && i < t->log.n; i++) wk_train_look(t, &t->log.point[i]);
     if (!st) enter_run(t);
     return st;
 }

@@ -287,6 +287,7 @@ static wick_status write_report(wick_train *t, const char *status) {
                     .title = t->o.project_name ? t->o.project_name : t->o.adapter_path,
                     .model = t->o.model ? t->o.model : wk_checkpoint_path(t->model->m->ckpt),
                     .status = status,
+                    .warning = *t->blown_up ? t->blown_up : NULL,
                     .point = t->log.point,
                     .n_point = t->log.n,
                     .lora = lora,

@@ -116,7 +116,17 @@ def test_batches_threads_and_kv(tmp):
     want = wick_json(*args)["ids"]
     for more in (["-b", "7"], ["-ub", "1"], ["-b", "64", "-ub", "3"], ["-t", "1"], ["-t", "3"]):
         assert wick_json(*args, *more)["ids"] == want, more
-    assert len(wick_json(*args, "-ctk", "q8_0")["ids"]) > 0
+    rounded = wick_json(*args, "-ctk", "q8_0")["ids"]
+    assert rounded and rounded == wick_json(*args, "-ctk", "q8_0", "-ctv", "Q8_0")["ids"]  # types in any case of letters
+
+
+def test_more_threads_than_cores(tmp):
+    cores = len(os.sched_getaffinity(0))
+    for n, told in ((cores, 0), (cores + 1, 1)):
+        err = wick("run", CHAT, "-n", "1", "-t", str(n), "Hello")[1]
+        assert err.count(f"wick: {n} threads take turns on {cores} core".encode()) == told, err
+    assert b"threads" not in wick("run", CHAT, "-n", "1", "-t", str(cores + 1), "-q", "Hello")[1]
+    assert b"threads" not in wick("tokenize", CHAT, "Hello")[1]
 
 
 def test_context(tmp):

@@ -526,6 +526,13 @@ def test_early_stopping(tmp):
     write_options(tmp, samples=0, learning_rate=0, steps_per_eval=2, early_stopping=2, iters=40)
     err = wick(tmp, "train", "train.yaml")[1]
     assert "stopped early: 2 evaluations without a better loss; none was better than before training" in err, err
+    nothing = "wick: the learning rate is 0 from beginning to end, so nothing will change\n"
+    assert err.startswith(nothing), err
+    for arguments, told in (("cosine_decay, arguments: [0, 10]", 1), ("linear_schedule, arguments: [0, 1.0e-3, 10]", 0),
+                            ("cosine_decay, arguments: [1.0e-3, 10]", 0), ("constant, warmup: 2, warmup_init: 1.0e-3", 0)):
+        write_options(tmp, samples=0, learning_rate=0, iters=4, lr_schedule=f"{{name: {arguments}}}")
+        assert wick(tmp, "train", "train.yaml", "--dry-run")[1].count(nothing) == told, arguments
+    write_options(tmp, samples=0, learning_rate=0, steps_per_eval=2, early_stopping=2, iters=40)
     err = wick(tmp, "train", "train.yaml", "--overwrite", "--learning-rate", "0.02", "--iters", "100000")[1]
     assert "the best adapter is in out/best" in err and os.path.exists(f"{tmp}/out/best/adapter_config.json"), err
     err = wick(tmp, "train", "train.yaml", "--overwrite")[1]
@@ -557,6 +564,19 @@ def test_wrong(tmp):
     # A model in the place of the options, a file that is too long for them, and paths that were meant from where the file lies.
     err = wick(tmp, "train", MODEL, code=2)[1]
     assert f"{MODEL}: is a model, and train takes a file of options (YAML)" in err, err
+    shutil.copy(f"{tmp}/data/train.jsonl", f"{tmp}/train.json")
+    for data in ("data", "data/train.jsonl", "train.json"):
+        fails(f'{data}: is training data, and train takes a file of options (YAML); data is its "data", or --data,', "-c", data,
+              code=2)
+    os.remove(f"{tmp}/train.json")
+    with open(f"{tmp}/train.yaml", encoding="utf-8") as f:
+        text = f.read()
+    with open(f"{tmp}/train.json", "w", encoding="utf-8") as f:  # JSON is YAML, and so may options be
+        json.dump(dict(line.split(": ", 1) for line in text.splitlines()), f)
+    wick(tmp, "train", "train.json", "--dry-run")
+    with open(f"{tmp}/layers.yaml", "w", encoding="utf-8") as f:
+        f.write(text + "lora_layers: 4\n")
+    fails('there is no key "lora_layers"; did you mean num_layers?', "layers.yaml")
     with open(f"{tmp}/long.yaml", "wb") as f:
         f.write(b"#" * (1 << 20) + b"\n")
     fails("at most 1048576 are read\n", "long.yaml")
@@ -614,7 +634,27 @@ def test_not_finite(tmp):
     assert re.search(r"iteration \d+: the (loss|gradient) is not a finite number", err), err
     assert "the last checkpoint" in err and read(f"{tmp}/out/checkpoint.wick") == before["checkpoint"]
     assert files(f"{tmp}/out") == {k: v for k, v in before.items() if k != "checkpoint"}
-    assert json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"][-1]["status"] == "failed"
+    run = json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"][-1]
+    assert run["status"] == "failed" and err.endswith(f"wick: error: {run['error']}\n"), (run, err)
+    assert f"\nerror      {run['error']}\n" in wick(tmp, "runs", "show", str(run["id"]))[0]
+    # Once it is gone on with, it has not failed.
+    wick(tmp, "train", "train.yaml", "--resume", "--iters", "3", "--learning-rate", "0")
+    assert "error" not in json.loads(wick(tmp, "runs", "-o", "json")[0])["runs"][-1]
+
+
+def test_far_above(tmp):
+    """Weights that are blown up and stay numbers: no error, but told, once, below the report that shows it and in the HTML."""
+    write_data(tmp)
+    def train(*args, **options):
+        write_options(tmp, samples=0, fine_tune_type="full", steps_per_report=2, **options)
+        err = wick(tmp, "train", "train.yaml", *args)[1]
+        return re.findall(r"^wick: (iteration \d+: a train loss of .* is far above 6\.931, .*)$", err, re.M), \
+            re.findall('<p class="warning">(.*?)</p>', read(f"{tmp}/out/report.html").decode())
+    told, shown = train(learning_rate=1)
+    assert len(told) == 1 and told == shown and told[0].endswith("begin anew with a lower learning_rate or a max_grad_norm"), told
+    assert train("--resume", learning_rate=1, iters=16) == ([], shown)
+    assert train("--overwrite", learning_rate=1, lr_schedule={"warmup": 11, "warmup_init": 1}) == ([], [])  # it may calm down yet
+    assert train("--overwrite", learning_rate="1e-2") == ([], [])
 
 
 def test_blown_up(tmp):

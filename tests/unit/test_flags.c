@@ -136,6 +136,13 @@ static void test_wrong(void **state) {
     WRONG("wick run m --top-p 1.01", "from 0 to 1");
     WRONG("wick run m --seed -2", "2^64");
     WRONG("wick run m -ctk q4_0", "one of f32|f16|q8_0");
+    WRONG("wick convert m -o x --type Q8_1", "one of f32|f16|bf16|q8_0|q4_0, not \"Q8_1\"");
+    WRONG("wick convert m -o x --type Q8_0Q8_0Q8_0Q8_0", "not \"Q8_0Q8_0Q8_0Q8_0\"");
+    WRONG("wick run m -o JSON", "one of text|json|jsonl");
+    opts o;
+    OK(&o, "wick convert m -o x --type Q8_0");
+    assert_string_equal(o.type, "Q8_0");
+    flags_free(&o);
     WRONG("wick run m -o text|json", "one of text|json|jsonl");
     WRONG("wick run m --raw=maybe", "yes or no");
     WRONG("wick frobnicate m", "which verb?");

@@ -222,8 +222,8 @@ static void test_weights(void **state) {
     static const char *const bodies[] = {
         "{{ m.content }}<|end|>",
         "{% if m.role == 'assistant' and loop.last %}!{% endif %}{{ m.content }}<|end|>",  /* Qwen3's way */
-        "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|end|>{% endgeneration %}{% else %}{{ m.content }}<|end|>"
-        "{% endif %}",
+        ("{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|end|>{% endgeneration %}{% else %}{{ m.content }}<|end|>"
+         "{% endif %}"),
     };
     for (int i = 0; i < 3; i++) {
         char text[400];
@@ -384,8 +384,14 @@ static void test_files(void **state) {
     refused(read_text(m, "{\"input_ids\":[1,2]}\n{\"input_ids\":[1,2,3]}\n", 2, true, &d), WICK_E_LENGTH, "line 2: has 3 tokens");
     refused(read_text(m, "{\"input_ids\":[1,2]}\n{\"input_ids\":[1,2}\n", 2, false, &d), WICK_E_FORMAT, "line 2, column");
     refused(read_text(m, "{\"input_ids\":[1,2]}\n\n{\"x\":1}\n", 2, false, &d), WICK_E_FORMAT, "line 3: has none of");
+    refused(read_text(m, "{\"question\":\"a\",\"output\":\"b\"}", 2, false, &d), WICK_E_FORMAT,
+            "it has \"question\", \"output\"");
     refused(read_text(m, "{\"instruction\":\"a\",\"output\":\"b\"}", 2, false, &d), WICK_E_FORMAT,
-            "it has \"instruction\", \"output\"");
+            "line 1: is in Alpaca's form; here it is {\"messages\":[{\"role\":\"user\",\"content\":\"INSTRUCTION\"},");
+    refused(read_text(m, "{\"instruction\":\"a\",\"input\":\"\",\"output\":\"b\"}", 2, false, &d), WICK_E_FORMAT,
+            "\"INSTRUCTION\\n\\nINPUT\"},{\"role\":\"assistant\",\"content\":\"OUTPUT\"}]}");
+    refused(read_text(m, "{\"conversations\":[{\"from\":\"human\",\"value\":\"a\"}]}", 2, false, &d), WICK_E_FORMAT,
+            "line 1: is in ShareGPT's form; here \"conversations\" are \"messages\", \"from\" is \"role\"");
     refused(read_text(m, "[{\"input_ids\":[1,2]}]", 2, false, &d), WICK_E_FORMAT, "stand in no list");
     refused(read_text(m, "", 2, false, &d), WICK_E_FORMAT, "is empty");
     refused(read_text(m, " \n\n", 2, false, &d), WICK_E_FORMAT, "is empty");

@@ -9,6 +9,7 @@
 #include "train/runs.h"
 #include <errno.h>
 #include <math.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,11 +181,12 @@ static void test_events(void **state) {
 
 /* ---- runs ---- */
 
-typedef struct seen { int n; wk_run run[4]; char status[4][16]; double loss[8]; } seen;
+typedef struct seen { int n; wk_run run[4]; char status[4][16], error[32]; double loss[8]; } seen;
 
 static bool on_run(const wk_run *r, void *user) {
     seen *s = user;
     snprintf(s->status[s->n], sizeof s->status[0], "%s", r->status);
+    snprintf(s->error, sizeof s->error, "%s", r->error ? r->error : "none");
     s->run[s->n++] = *r;
     return s->n < 4;
 }
@@ -209,7 +211,10 @@ static void test_runs(void **state) {
         wick_train_point p = point(i);
         ok(wk_runs_add(r, a, &p));
     }
-    ok(wk_runs_end(r, a, "interrupted", 10));
+    ok(wk_runs_end(r, a, "failed", "the disk is full", 10));
+    ok(wk_runs_each(r, a, on_run, &s));
+    assert_string_equal(s.error, "the disk is full");
+    s.n = 0;
     x.adapter_path = "other";
     ok(wk_runs_begin(r, &x, 0, &b));
     assert_int_not_equal(a, b);
@@ -219,12 +224,13 @@ static void test_runs(void **state) {
     ok(wk_runs_points(r, a, on_point, &s));
     assert_int_equal(s.n, 2);
     assert_float_equal(s.loss[1], 3.4, 0);
-    ok(wk_runs_end(r, a, "done", 5));
+    ok(wk_runs_end(r, a, "done", NULL, 5));
     s.n = 0;
     ok(wk_runs_each(r, 0, on_run, &s));
     assert_int_equal(s.n, 2);
     assert_string_equal(s.status[0], "done");
     assert_string_equal(s.status[1], "running");
+    assert_null(s.run[0].error);  /* it was gone on with */
     assert_float_equal(s.run[0].seconds, 15, 0);
     assert_float_equal(s.run[0].last.train_loss, 3.4, 0);
     assert_float_equal(s.run[0].last.val_loss, 3.25, 0);  /* the newest that there is */
@@ -257,6 +263,42 @@ static void test_runs(void **state) {
     ok(wk_runs_path("mine.db", &path));
     assert_string_equal(path, "mine.db");
     wk_free(path);
+}
+
+/* A list that an older wick wrote is read as it is, and gets what it lacks when a run is added to it. */
+static void test_older_runs(void **state) {
+    (void)state;
+    static const char older[] = "CREATE TABLE run(id INTEGER PRIMARY KEY, name TEXT, status TEXT NOT NULL, model TEXT, data TEXT,"
+        " adapter_path TEXT, started TEXT NOT NULL DEFAULT '', options TEXT, seconds REAL NOT NULL DEFAULT 0);"
+        "CREATE TABLE point(run INTEGER NOT NULL REFERENCES run(id), iteration INTEGER NOT NULL, train_loss REAL,"
+        " learning_rate REAL, grad_norm REAL, tokens_per_second REAL, trained_tokens INTEGER, peak_memory INTEGER, val_loss REAL,"
+        " PRIMARY KEY(run, iteration)) WITHOUT ROWID;"
+        "INSERT INTO run(name, status) VALUES('old', 'failed'); PRAGMA user_version = 1;";
+    sqlite3 *db;
+    wk_runs *r, *other;
+    int64_t id;
+    seen s = { 0 };
+    assert_int_equal(sqlite3_open(path_of("older.db"), &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, older, NULL, NULL, NULL), SQLITE_OK);
+    ok(wk_runs_open(path_of("older.db"), true, &other));
+    ok(wk_runs_each(other, 0, on_run, &s));
+    assert_int_equal(s.n, 1);
+    assert_string_equal(s.error, "none");
+    ok(wk_runs_open(path_of("older.db"), false, &r));
+    ok(wk_runs_begin(r, &(wk_run){ .name = "new" }, 0, &id));
+    ok(wk_runs_end(r, id, "failed", "no room", 1));
+    s.n = 0;
+    ok(wk_runs_each(r, 0, on_run, &s));
+    assert_int_equal(s.n, 2);
+    assert_string_equal(s.error, "no room");
+    s.n = 0;
+    ok(wk_runs_each(other, 0, on_run, &s));  /* which had it open in its older form */
+    assert_int_equal(s.n, 2);
+    wk_runs_close(other);
+    wk_runs_close(r);
+    sqlite3_exec(db, "PRAGMA user_version = 3", NULL, NULL, NULL);
+    sqlite3_close(db);
+    refused(wk_runs_open(path_of("older.db"), false, &r), WICK_E_UNSUPPORTED, "a later wick (form 3, this one knows 2)");
 }
 
 /* ---- the adapter's numbers ---- */
@@ -419,7 +461,7 @@ static void test_numbers(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files), cmocka_unit_test(test_full_disk), cmocka_unit_test(test_events), cmocka_unit_test(test_runs),
-        cmocka_unit_test(test_singular), cmocka_unit_test(test_singular_large),
+        cmocka_unit_test(test_older_runs), cmocka_unit_test(test_singular), cmocka_unit_test(test_singular_large),
         cmocka_unit_test(test_report), cmocka_unit_test(test_numbers),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -418,13 +418,6 @@ AVX2_PART __m256 half_chunk(const wk_packed *w, const wk_layout l, const integer
         }
         low = _mm256_madd_epi16(low, integers_of(w, l, t, c, g, 0, h));
         high = _mm256_madd_epi16(high, integers_of(w, l, t, c, g, 1, h));
-    } else if (has_nibbles(l)) {
-        UNROLL for (int s = 0; s < 4; s++) {
-            low = _mm256_add_epi16(low, _mm256_maddubs_epi16(v[s], broadcast_4(a->q + 4 * s)));
-            high = _mm256_add_epi16(high, _mm256_maddubs_epi16(v[s + 4], broadcast_4(a->q + 16 + 4 * s)));
-        }
-        low = _mm256_madd_epi16(_mm256_add_epi16(low, high), _mm256_set1_epi16(1));
-        high = _mm256_set1_epi32((a->seed >> 7) * code_offset(l));
     } else {
         UNROLL for (int s = 0; s < 4; s++) {
             low = add_signed(low, v[s], broadcast_4(a->q + 4 * s));
@@ -434,6 +427,26 @@ AVX2_PART __m256 half_chunk(const wk_packed *w, const wk_layout l, const integer
     if (!wk_has_halves(&l)) return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(low, high)), scales_of(w, l, g, super, h));
     __m256 f = _mm256_mul_ps(_mm256_cvtepi32_ps(low), scales_of(w, l, g, super, h));
     return _mm256_fmadd_ps(_mm256_cvtepi32_ps(high), scales_of(w, l, g + 1, super, h), f);
+}
+
+/* Both halves where codes stay nibbles: each is multiplied as soon as it is loaded, as a chunk's eight vectors and activations at
+ * once would push sums onto the stack. */
+AVX2_PART void chunk_nibbles(const wk_packed *w, const wk_layout l, const wk_act *a, int64_t i, int64_t g, int64_t super,
+                             __m256 f[2]) {
+    const __m256i nibble = _mm256_set1_epi8(15);
+    const __m256i seed = _mm256_mullo_epi32(_mm256_srai_epi32(_mm256_set1_epi32(a->seed), 7), _mm256_set1_epi32(code_offset(l)));
+    __m256i sum[2] = { _mm256_setzero_si256(), _mm256_setzero_si256() };
+    UNROLL for (int s = 0; s < 4; s++)
+        UNROLL for (int h = 0; h < 2; h++) {
+        __m256i b = load(w->code + i * 256 + 64 * s + 32 * h), low = _mm256_and_si256(b, nibble),
+                high = _mm256_and_si256(_mm256_srli_epi16(b, 4), nibble);
+        sum[h] = in_order(_mm256_add_epi16(sum[h], _mm256_maddubs_epi16(low, broadcast_4(a->q + 4 * s))));
+        sum[h] = in_order(_mm256_add_epi16(sum[h], _mm256_maddubs_epi16(high, broadcast_4(a->q + 16 + 4 * s))));
+    }
+    UNROLL for (int h = 0; h < 2; h++) {
+        __m256i n = _mm256_add_epi32(_mm256_madd_epi16(sum[h], _mm256_set1_epi16(1)), seed);
+        f[h] = _mm256_mul_ps(_mm256_cvtepi32_ps(n), scales_of(w, l, g, super, h));
+    }
 }
 
 /* A block's products with one row; the layout is a constant for the common ones. */
@@ -447,8 +460,11 @@ AVX2_PART void block_row(const wk_packed *w, const wk_layout l, const wk_act *a,
         if (l.bits > 3) UNROLL for (int s = 128; s < 256; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
         if (l.bits == 8) UNROLL for (int s = 256; s < 512; s += 64) _mm_prefetch((const char *)ahead + s, _MM_HINT_T0);
         if (wk_scales_codes(&l) && c % (WK_SUPER / WK_CHUNK) == 0) load_integers(w, l, super, &t);
+        __m256 f[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
+        if (has_nibbles(l)) chunk_nibbles(w, l, &a[c], i, g, super, f);
         UNROLL for (int h = 0; h < 2; h++) {
-            y[h] = _mm256_fmadd_ps(half_chunk(w, l, &t, &a[c], i, c, g, super, h), _mm256_set1_ps(a[c].d), y[h]);
+            __m256 v = has_nibbles(l) ? f[h] : half_chunk(w, l, &t, &a[c], i, c, g, super, h);
+            y[h] = _mm256_fmadd_ps(v, _mm256_set1_ps(a[c].d), y[h]);
             if (!wk_has_min(&l)) continue;
             __m256 min = minima_of(w, l, g, super, h), second = wk_has_min_low(&l) ? minima_of(w, l, g + 1, super, h) : min;
             y[h] = _mm256_fmadd_ps(second, _mm256_set1_ps(a[c].sum), y[h]);
