@@ -10,12 +10,14 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 /* Of at most so many matrices, from the first to the last, so many numbers: 32 of one matrix beside 32 of another are at a cosine
  * of 0 with a deviation of 0.18; beside themselves of one and a half bits they are above 0.7, made ternary by llama.cpp at 0.6 with
  * a deviation of 0.15, and those of some matrices all zeros. So what counts is the mean of all. */
 enum { MAX_MATRIX = 8, N_ROW = 2, N_COL = 16, N_SAMPLE = N_ROW * N_COL, N_HEX = 4 };
 static const double same_cosine = 0.4;
+enum { MAX_ANCESTOR = 8 };  /* models that a merge was made of, as a GGUF file lists them */
 
 static int64_t row_at(const wk_weight *w, int i) { return (2 * (i / N_COL) + 1) * w->n_row / (2 * N_ROW); }
 static int64_t col_at(const wk_weight *w, int i) { return ((2 * (i % N_COL) + 1) * w->n_col / (2 * N_COL) + i) % w->n_col; }
@@ -154,21 +156,31 @@ static wick_status compare_weights(const wk_model *m, const wk_lora_data *d) {
 
 /* ---- comparing names ---- */
 
-/* "owner/name", and nothing of that name here. */
-static bool hub_name(const char *s) {
-    const char *slash = s ? strchr(s, '/') : NULL;
-    if (!slash || slash == s || !slash[1] || strchr(slash + 1, '/') || *s == '.' || *s == '~') return false;
-    return !wk_file_exists(s);
+static bool is_among(const char *const *words, size_t n_words, const char *word, size_t n) {
+    for (size_t i = 0; i < n_words; i++) if (strlen(words[i]) == n && !strncasecmp(words[i], word, n)) return true;
+    return false;
 }
 
-/* Words that tell a model's number type or tuning, and not its base. */
+/* "owner/name", where that is no folder, here or where the adapter was trained. */
+static bool hub_name(const char *s) {
+    static const char *const folders[] = {
+        "base", "checkpoints", "data", "fixtures", "home", "model", "models", "out", "output", "outputs", "results", "runs", "tmp",
+        "weights",
+    };
+    const char *slash = s ? strchr(s, '/') : NULL;
+    if (!slash || slash == s || !slash[1] || strchr(slash + 1, '/') || *s == '.' || *s == '~') return false;
+    if (is_among(folders, sizeof folders / sizeof *folders, s, (size_t)(slash - s))) return false;
+    return strncmp(slash, "/checkpoint-", 12) && !wk_file_exists(s);
+}
+
+/* Words that tell a model's number type or tuning, and not its base; and of a repository with several. */
 static bool is_passing(const char *word, size_t n) {
     static const char *const words[] = {
-        "gguf", "gptq", "awq", "mlx", "bnb", "hf", "int4", "int8", "4bit", "8bit", "fp8", "fp16", "bf16", "f16", "f32", "unsloth",
-        "instruct", "chat", "it", "base", "sft", "dpo",
+        "gguf", "ggml", "gptq", "awq", "mlx", "bnb", "hf", "int4", "int8", "3bit", "4bit", "5bit", "6bit", "8bit", "fp8", "fp16",
+        "bf16", "f16", "f32", "w4a16", "w8a16", "w8a8", "qat", "dynamic", "quantized", "unsloth",
+        "instruct", "chat", "it", "pt", "base", "sft", "dpo", "models",
     };
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) if (strlen(words[i]) == n && !memcmp(words[i], word, n)) return true;
-    return false;
+    return is_among(words, sizeof words / sizeof *words, word, n);
 }
 
 /* The words of what follows a name's owner, without what passes: "meta-llama/Llama-3.2-1B-Instruct" is "llama321b". */
@@ -193,9 +205,23 @@ static bool akin(wk_str a, wk_str b) {
     return strstr(x, y) || strstr(y, x);
 }
 
+/* Was this model tuned from the one of that name, as its files say? */
+static bool descends(const wk_checkpoint *c, wk_str name) {
+    const char *from = json_string_value(json_object_get(wk_checkpoint_config(c), "_name_or_path"));
+    const wk_gguf *g = wk_checkpoint_gguf(c);
+    bool does = hub_name(from) && akin((wk_str){ from, strlen(from) }, name);
+    for (int i = 0; g && i < MAX_ANCESTOR && !does; i++) {
+        char key[48];
+        snprintf(key, sizeof key, "general.base_model.%d.repo_url", i);
+        wk_str s = wk_gguf_hub_name(g, key);
+        does = s.ptr && akin(s, name);
+    }
+    return does;
+}
+
 static wick_status compare_names(const wk_model *m, const wk_lora_data *d) {
     wk_str here = wk_checkpoint_hub_name(m->ckpt), there = { d->base_model, d->base_model ? strlen(d->base_model) : 0 };
-    if (!here.ptr || !hub_name(d->base_model) || akin(here, there)) return WICK_OK;
+    if (!here.ptr || !hub_name(d->base_model) || akin(here, there) || descends(m->ckpt, there)) return WICK_OK;
     return wk_fail(WICK_E_FORMAT, "was trained on \"%s\", and this model is \"%.*s\". Give the model it was trained on, or take it "
                    "as it is with --any-base", d->base_model, (int)here.len, here.ptr);
 }

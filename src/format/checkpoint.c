@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 enum { MAX_SHARD = 1024, MAX_TENSOR = 1 << 20 };
 
@@ -368,7 +369,7 @@ wk_str wk_checkpoint_hub_name(const wk_checkpoint *c) {
     if (c->hub_name) return (wk_str){ c->hub_name, strlen(c->hub_name) };
     for (size_t i = 0; c->gguf && i < sizeof keys / sizeof *keys; i++) {
         wk_str s = wk_gguf_hub_name(c->gguf, keys[i]);
-        bool quantised = s.len > 4 && !memcmp(s.ptr + s.len - 4, "GGUF", 4);  /* a repository of files like this one */
+        bool quantised = s.len > 4 && !strncasecmp(s.ptr + s.len - 4, "GGUF", 4);  /* a repository of files like this one */
         if (s.ptr && !quantised) return s;
     }
     return (wk_str){ NULL, 0 };

@@ -126,7 +126,8 @@ def add_gguf_key(path, out, key, value):
         return struct.pack("<Q", len(k)) + k + struct.pack("<IQ", 8, len(v)) + v
     old = read(path)
     new = text(key.encode(), value.encode())
-    new += text(b"pad", b" " * (-(len(new) + len(text(b"pad", b""))) % 32))
+    pad = b"pad." + key.encode()
+    new += text(pad, b" " * (-(len(new) + len(text(pad, b""))) % 32))
     with open(out, "wb") as f:
         f.write(old[:16] + struct.pack("<Q", struct.unpack_from("<Q", old, 16)[0] + 2) + new + old[24:])
 
@@ -154,6 +155,26 @@ def test_base_model(tmp):
     assert name("k0.gguf", "--base-model-name-or-path", "my/model") == "my/model"
     shutil.copytree(f"{tmp}/out", f"{tmp}/first")
     assert name("k0.gguf", "--resume-adapter-file", "first") == "my/model"
+
+    # An adapter without a sample of its base is held against these names.
+    whole = read(f"{tmp}/first/adapter_model.safetensors")
+    size = struct.unpack_from("<Q", whole)[0]
+    header = json.loads(whole[8:8 + size])
+    del header["__metadata__"]
+    header = json.dumps(header).encode().ljust(size)
+    with open(f"{tmp}/first/adapter_model.safetensors", "wb") as f:
+        f.write(struct.pack("<Q", size) + header + whole[8 + size:])
+    add_gguf_key(f"{tmp}/k0.gguf", f"{tmp}/tuned.gguf", "general.base_model.1.repo_url", hub + "elders/parent")
+    with open(f"{tmp}/first/adapter_config.json", encoding="utf-8") as f:
+        config = json.load(f)
+    for base, model, fits in (("my/model", "plain.gguf", True), ("my/name", "k0.gguf", True), ("my/parent-it", "k0.gguf", False),
+                              ("my/parent-it", "tuned.gguf", True)):
+        with open(f"{tmp}/first/adapter_config.json", "w", encoding="utf-8") as f:
+            json.dump(config | {"base_model_name_or_path": base}, f)
+        args = ("run", model, "-p", "Say 3.", "-n", "1", "--lora", "first")
+        err = wick(tmp, *args, code=0 if fits else 1)[1]
+        assert ('first: was trained on "my/parent-it", and this model is "org/name"' in err) != fits, err
+        wick(tmp, *args, "--any-base")
 
 
 def files(folder):
