@@ -390,7 +390,7 @@ typedef struct wick_train_options {
      * or, if it came from a GGUF file, "model.gguf" in it. */
     const char *adapter_path;
     /* The model's name in adapter_config.json, for PEFT ("ORG/NAME" on the Hugging Face hub). NULL: the one that
-     * resume_adapter_file has, or the GGUF file's source, or else the model's path. */
+     * resume_adapter_file has, or the GGUF file's source, or a cached folder's, or else the model's path. */
     const char *base_model_name_or_path;
     /* An adapter to begin from (file or folder): its weights, not its run. It keeps its own modules, rank and scale, whatever keys,
      * num_layers, rank and scale say here (warning in wick_train_info). NULL: a new one. */
