@@ -1,6 +1,7 @@
 /* base_model.c: is this the model that an adapter was trained on? Another one with the same shapes takes it without an error, and
  * talks nonsense. Two things tell:
- * - A sample of the weights that were adapted. Adapters made here carry one, as a note that other programs pass over.
+ * - A sample of the weights that were adapted, and of others where those are few. Adapters made here carry one, as a note that
+ *   other programs pass over.
  * - Where there is none, the names of both on the Hugging Face hub, if both are known. Folders and files are called anything.
  * Models that were tuned from one base count as that base: they keep most of each weight, and adapters are carried from one to
  * another on purpose. So do quantised copies. Load: once for each adapter, among thousands of rows that are packed. */
@@ -32,36 +33,48 @@ static void take_sample(const wk_model *m, const wk_weight *w, float *row, float
 
 typedef struct place { int layer; wk_role role; } place;
 
-/* What d adapts; where that is nothing, every linear layer that could be. The caller's to free; NULL: no memory. */
-static place *places_of(const wk_model *m, const wk_lora_data *d, size_t *n) {
-    size_t most = d->n_module ? d->n_module : (size_t)wk_model_n_slot(m);
+static bool has_place(const place *p, size_t n, place x) {
+    for (size_t i = 0; i < n; i++) if (p[i].layer == x.layer && p[i].role == x.role) return true;
+    return false;
+}
+
+/* Where index i of n is in a list of n_all, when the first and the last are taken. */
+static size_t spread(size_t i, size_t n, size_t n_all) { return n > 1 ? i * (n_all - 1) / (n - 1) : 0; }
+
+/* Some of what d adapts; where that is less than MAX_MATRIX, of the other linear layers, too: a matrix alone is like another
+ * model's once in 80 times. all: room for the linear layers. */
+static size_t choose_places(const wk_model *m, const wk_lora_data *d, place *all, place *p) {
+    size_t n_own = d->n_module < MAX_MATRIX ? d->n_module : MAX_MATRIX, n_more = MAX_MATRIX - n_own, n_all = 0, n = n_own;
     int64_t n_in, n_out;
-    place *p = wk_alloc_array(most, sizeof *p);
-    *n = 0;
-    for (size_t i = 0; p && i < d->n_module; i++) p[(*n)++] = (place){ d->module[i].layer, d->module[i].role };
-    for (int layer = 0; p && !d->n_module && layer < m->hp.n_layer; layer++)
-        for (wk_role r = WK_T_Q; r <= WK_T_DOWN; r++)
-            if (wk_lora_sizes(m, layer, r, &n_in, &n_out)) p[(*n)++] = (place){ layer, r };
-    return p;
+    for (size_t i = 0; i < n_own; i++) {
+        const wk_lora_module *x = &d->module[spread(i, n_own, d->n_module)];
+        p[i] = (place){ x->layer, x->role };
+    }
+    for (int layer = 0; layer < m->hp.n_layer; layer++)
+        for (wk_role r = WK_T_Q; r <= WK_T_DOWN; r++) {
+            place x = { layer, r };
+            if (wk_lora_sizes(m, layer, r, &n_in, &n_out) && !has_place(p, n_own, x)) all[n_all++] = x;
+        }
+    if (n_more > n_all) n_more = n_all;
+    for (size_t i = 0; i < n_more; i++) p[n++] = all[spread(i, n_more, n_all)];
+    return n;
 }
 
 wick_status wk_lora_sample_base(const wk_model *m, wk_lora_data *d) {
-    size_t n_place;
-    place *p = places_of(m, d, &n_place);
-    size_t n = n_place < MAX_MATRIX ? n_place : MAX_MATRIX;
-    wk_buf b = { .failed = !p };
+    place at[MAX_MATRIX], *all = wk_alloc_array((size_t)wk_model_n_slot(m), sizeof *all);
+    size_t n = all ? choose_places(m, d, all, at) : 0;
+    wk_buf b = { .failed = !all };
     float x[N_SAMPLE];
+    wk_free(all);
     for (size_t i = 0; !b.failed && i < n; i++) {
-        const place *at = &p[n > 1 ? i * (n_place - 1) / (n - 1) : 0];
-        const wk_weight *w = wk_lora_weight(m, at->layer, at->role);
+        const wk_weight *w = wk_lora_weight(m, at[i].layer, at[i].role);
         float *row = wk_alloc_array((size_t)w->n_col, sizeof *row);
         if (row) take_sample(m, w, row, x);
         else b.failed = true;
         wk_free(row);
-        wk_buf_printf(&b, "%s%d %s ", i ? " " : "", at->layer, wk_roles[at->role].hf);
+        wk_buf_printf(&b, "%s%d %s ", i ? " " : "", at[i].layer, wk_roles[at[i].role].hf);
         for (int k = 0; row && k < N_SAMPLE; k++) wk_buf_printf(&b, "%0*x", N_HEX, wk_f32_to_bf16(x[k]));
     }
-    wk_free(p);
     if (b.failed) {
         wk_buf_free(&b);
         return wk_fail_memory(b.len, "a sample of weights");
@@ -89,7 +102,7 @@ static bool read_numbers(const char *hex, float *x) {
     return *hex == ' ' || !*hex;
 }
 
-/* The next matrix at *at, which moves behind it; false: this is none, or one that the model has not. */
+/* The next matrix at *at, which moves behind it; false: this is none. Its w is NULL where the model has no such matrix. */
 static bool read_sampled(const wk_model *m, const char **at, sampled *s) {
     int64_t n_in, n_out;
     char role[40];
@@ -97,9 +110,8 @@ static bool read_sampled(const wk_model *m, const char **at, sampled *s) {
     if (sscanf(*at, "%9d %39s %n", &s->layer, role, &end) != 2 || !end || s->layer < -1) return false;
     for (s->role = (wk_role)0; s->role < WK_T_COUNT; s->role++)
         if (wk_roles[s->role].hf && !strcmp(wk_roles[s->role].hf, role)) break;
-    if (s->role == WK_T_COUNT || !wk_lora_sizes(m, s->layer, s->role, &n_in, &n_out)) return false;
-    if (!read_numbers(*at + end, s->x)) return false;
-    s->w = wk_lora_weight(m, s->layer, s->role);
+    if (s->role == WK_T_COUNT || !read_numbers(*at + end, s->x)) return false;
+    s->w = wk_lora_sizes(m, s->layer, s->role, &n_in, &n_out) ? wk_lora_weight(m, s->layer, s->role) : NULL;
     *at += end + N_SAMPLE * N_HEX;
     *at += **at == ' ';
     return true;
@@ -119,16 +131,19 @@ static bool likeness(const float *a, const float *b, double *cosine) {
 
 static const char *name_of(const wk_model *m) { return m->hp.name ? m->hp.name : "this one"; }
 
-/* s: what is least like the model's own, here [N_SAMPLE]. */
+#define ADVICE "Give the model it was trained on, or take it as it is with --any-base"
+
+/* s: what is least like the model's own, here [N_SAMPLE], or what the model has not. */
 static wick_status tell_other(const wk_model *m, const wk_lora_data *d, const sampled *s, const float *here) {
     int far = 0;
-    char layer[20] = "";
-    for (int i = 1; i < N_SAMPLE; i++) if (fabsf(s->x[i] - here[i]) > fabsf(s->x[far] - here[far])) far = i;
+    char layer[20] = "", what[120] = "is not there";
+    for (int i = 1; s->w && i < N_SAMPLE; i++) if (fabsf(s->x[i] - here[i]) > fabsf(s->x[far] - here[far])) far = i;
     if (s->layer >= 0) snprintf(layer, sizeof layer, "layers.%d.", s->layer);
-    return wk_fail(WICK_E_FORMAT, "was trained on another model%s%s%s than \"%s\": %s%s has %g at [%lld, %lld], expected is %g. "
-                   "Give the model it was trained on, or take it as it is with --any-base", d->base_model ? " (\"" : "",
-                   d->base_model ? d->base_model : "", d->base_model ? "\")" : "", name_of(m), layer, wk_roles[s->role].hf,
-                   (double)here[far], (long long)row_at(s->w, far), (long long)col_at(s->w, far), (double)s->x[far]);
+    if (s->w)
+        snprintf(what, sizeof what, "has %g at [%lld, %lld], expected is %g", (double)here[far], (long long)row_at(s->w, far),
+                 (long long)col_at(s->w, far), (double)s->x[far]);
+    return wk_fail(WICK_E_FORMAT, "was trained on another model%s%s%s than \"%s\": %s%s %s. " ADVICE, d->base_model ? " (\"" : "",
+                   d->base_model ? d->base_model : "", d->base_model ? "\")" : "", name_of(m), layer, wk_roles[s->role].hf, what);
 }
 
 static wick_status compare_weights(const wk_model *m, const wk_lora_data *d) {
@@ -139,6 +154,7 @@ static wick_status compare_weights(const wk_model *m, const wk_lora_data *d) {
     for (const char *at = d->base_weights; *at;) {
         if (!read_sampled(m, &at, &s))
             return wk_fail(WICK_E_FORMAT, "the note \"" WK_LORA_BASE_WEIGHTS "\" is damaged at \"%.20s\"", at);
+        if (!s.w) return tell_other(m, d, &s, NULL);
         float *row = wk_alloc_array((size_t)s.w->n_col, sizeof *row);
         if (!row) return wk_fail_memory((size_t)s.w->n_col * sizeof *row, "a row of weights");
         take_sample(m, s.w, row, here);
@@ -222,8 +238,8 @@ static bool descends(const wk_checkpoint *c, wk_str name) {
 static wick_status compare_names(const wk_model *m, const wk_lora_data *d) {
     wk_str here = wk_checkpoint_hub_name(m->ckpt), there = { d->base_model, d->base_model ? strlen(d->base_model) : 0 };
     if (!here.ptr || !hub_name(d->base_model) || akin(here, there) || descends(m->ckpt, there)) return WICK_OK;
-    return wk_fail(WICK_E_FORMAT, "was trained on \"%s\", and this model is \"%.*s\". Give the model it was trained on, or take it "
-                   "as it is with --any-base", d->base_model, (int)here.len, here.ptr);
+    return wk_fail(WICK_E_FORMAT, "was trained on \"%s\", and this model is \"%.*s\". " ADVICE, d->base_model,
+                   (int)here.len, here.ptr);
 }
 
 wick_status wk_lora_check_base(const wk_model *m, const wk_lora_data *d, const char *path) {

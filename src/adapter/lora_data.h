@@ -54,7 +54,7 @@ wick_status wk_lora_read(const wk_model *m, const char *path, wk_lora_data **out
 /* The same for reading alone: a and b lie in the file, which stays mapped, where it has them as they are wanted. Numbers are not
  * looked at (unseen): wk_adapter_from_data() does while it packs them, which spares a walk through the file. */
 wick_status wk_lora_view(const wk_model *m, const char *path, wk_lora_data **out);
-/* Puts samples of the weights that d's modules adapt (of all that can be, where it has none) into d->base_weights.
+/* Puts samples of the weights that d's modules adapt, and of other linear layers where those are few, into d->base_weights.
  * Errors  WICK_E_MEMORY. */
 wick_status wk_lora_sample_base(const wk_model *m, wk_lora_data *d);
 /* Was it trained on this model, as far as it says? path is what the message begins with, or "".

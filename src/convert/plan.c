@@ -155,6 +155,7 @@ static wick_status add_role(wk_conversion *c, wk_role role, int64_t layer, int64
     if (c->to_gguf && hp->features & WK_GGUF_PERMUTED && (role == WK_T_Q || role == WK_T_K)) o.head = hp->head_dim;
     wick_status st = choose_type(c, role, vector, &o, &t.dtype);
     if (st) return st;
+    c->quantised = c->quantised || (!is_float(f->base.dtype) && t.dtype != f->tensor[0].dtype);
     if ((f->base.n_mat > 1 || o.turned) && mat < 0) t.shape[t.n_dim++] = f->base.n_mat;
     if (!vector) t.shape[t.n_dim++] = o.turned ? f->base.n_col : f->base.n_row;
     t.shape[t.n_dim++] = o.turned && !vector ? f->base.n_row : f->base.n_col;
@@ -169,7 +170,6 @@ static wick_status add_weights(wk_conversion *c, const wk_layer *l, int64_t laye
         for (int role = from; !st && role < to; role++) {
             const wk_found *f = (const wk_found *)(bias ? l->bias[role] : l->w[role]);
             if (!f) continue;
-            c->quantised = c->quantised || !is_float(f->base.dtype);
             bool each = f->base.n_mat > 1 && apart(c, (wk_role)role);
             for (int64_t e = each ? 0 : -1; !st && e < (each ? f->base.n_mat : 0); e++)
                 st = add_role(c, (wk_role)role, layer, e, bias, f);

@@ -93,6 +93,9 @@ static wick_status read_keys(const wick_train *t, wk_trainer_options *o) {
     wick_status st;
     int i;
     for (size_t k = 0; k < t->o.n_keys; k++) {
+        if (!strcmp(t->o.keys[k], "all-linear"))  /* PEFT's word */
+            return wk_fail(WICK_E_ARG,
+                           "lora_parameters.keys: there is no \"all-linear\"; without keys every projection is trained");
         if ((st = find_projection("lora_parameters.keys", t->o.keys[k], &i))) return st;
         bool adapted = projections[i].role < WK_T_COUNT && !(wk_train_is_full(t) && projections[i].whole);
         if (adapted) o->roles |= 1u << projections[i].role;

@@ -168,14 +168,42 @@ static void samples_of_weights(void **state) {
     wick_model_free(m);
 }
 
-/* Half a note, other digits, a layer that is none: nothing of it is believed. */
+/* One matrix alone can be like another model's: here it is the same, and what was not adapted tells. */
+static void few_matrices(void **state) {
+    (void)state;
+    char path[128], model[128];
+    wk_lora_data *d;
+    wick_model *m = run_open(LLAMA);
+    path_in(path, sizeof path, "few.gguf");
+    path_in(model, sizeof model, "same-embedding");
+    write_model(model, "_proj", shuffled);
+    wick_model *other = run_open(model);
+    ok(wk_lora_read(m->m, "data/adapters/llama/r4-embed-head", &d));
+    size_t n = d->n_module, embed = 0;
+    while (d->module[embed].role != WK_T_EMBED) embed++;
+    wk_lora_module first = d->module[0];
+    d->module[0] = d->module[embed];
+    d->module[embed] = first;
+    d->n_module = 1;
+    ok(wk_lora_sample_base(m->m, d));
+    ok(wk_lora_write(m->m, d, path, WK_LORA_GGUF));
+    d->n_module = n;
+    ok(load(m, path));
+    refused(load(other, path), WICK_E_FORMAT, "was trained on another model");
+    wk_lora_data_free(d);
+    wick_model_free(other);
+    wick_model_free(m);
+}
+
+/* Half a note, other digits: nothing of it is believed. A matrix that this model has not is one of another. */
 static void damaged_notes(void **state) {
     (void)state;
     static const char *const notes[] = {
-        "", " ", "0", "0 self_attn.q_proj", "0 self_attn.q_proj 3f80", "99 self_attn.q_proj %s", "0 self_attn.z_proj %s",
-        "0 self_attn.q_norm %s", "-2 self_attn.q_proj %s", "x self_attn.q_proj %s", "0 self_attn.q_proj %sf",
-        "0 self_attn.q_proj %s ", "0 self_attn.q_proj %.127sG", "0 mlp.experts.*.up_proj %s",
+        "", " ", "0", "0 self_attn.q_proj", "0 self_attn.q_proj 3f80", "0 self_attn.z_proj %s", "-2 self_attn.q_proj %s",
+        "x self_attn.q_proj %s", "0 self_attn.q_proj %sf", "0 self_attn.q_proj %s ", "0 self_attn.q_proj %.127sG",
+        "99 self_attn.q_proj %s", "0 self_attn.q_norm %s", "0 mlp.experts.*.up_proj %s",
     };
+    const size_t n_note = sizeof notes / sizeof *notes;
     char path[128], digits[129], note[200];
     wk_lora_data *d;
     wick_model *m = run_open(LLAMA);
@@ -183,7 +211,7 @@ static void damaged_notes(void **state) {
     digits[128] = 0;
     path_in(path, sizeof path, "damaged.gguf");
     ok(wk_lora_read(m->m, R4, &d));
-    for (size_t i = 0; i < sizeof notes / sizeof *notes; i++) {
+    for (size_t i = 0; i < n_note; i++) {
         const char *end = strchr(notes[i], '%');
         size_t n = end ? (size_t)(end - notes[i]) : strlen(notes[i]);
         int most = end && end[1] == '.' ? 127 : 128;
@@ -193,7 +221,8 @@ static void damaged_notes(void **state) {
         d->base_weights = wk_strdup(note);
         ok(wk_lora_write(m->m, d, path, WK_LORA_GGUF));
         if (!*note || note[strlen(note) - 1] == ' ') load(m, path);  /* nothing to believe, or it ends too early to tell */
-        else refused(load(m, path), WICK_E_FORMAT, "damaged");
+        else if (i < n_note - 3) refused(load(m, path), WICK_E_FORMAT, "damaged");
+        else refused(load(m, path), WICK_E_FORMAT, " is not there. Give the model it was trained on");
     }
     wk_lora_data_free(d);
     wick_model_free(m);
@@ -254,7 +283,8 @@ static int remove_folder(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(samples_of_weights), cmocka_unit_test(damaged_notes), cmocka_unit_test(names_on_the_hub),
+        cmocka_unit_test(samples_of_weights), cmocka_unit_test(few_matrices), cmocka_unit_test(damaged_notes),
+        cmocka_unit_test(names_on_the_hub),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -159,6 +159,14 @@ static void gguf_files(void **state) {
     ok(wick_convert(model, in_folder("out.gguf"), &o, &r));
     assert_string_equal(r.type, "Q8_0");
     rest_is_kept(model, in_folder("out.gguf"), 23);  /* the embedding and the head have the type too */
+    /* Weights that stay quantised do not count as decoded: of a Q8_0 file whose q and v are F16 by now none is. */
+    char once[200];
+    snprintf(once, sizeof once, "%s/once.gguf", folder);
+    o = with(two, 1, NULL);
+    ok(wick_convert(in_folder("out.gguf"), once, &o, &r));
+    assert_true(r.dequantised);
+    ok(wick_convert(once, in_folder("out.gguf"), &o, &r));
+    assert_false(r.dequantised);
 }
 
 /* A config.json with the key in another object first: the head that is merged is said to be untied all the same. */

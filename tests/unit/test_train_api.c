@@ -139,6 +139,9 @@ static void test_wrong(void **state) {
     o.n_keys = 2;
     refused(wick_train_new(m, &o, true, &t), WICK_E_ARG,
             "lora_parameters.keys: there is no \"mlp.dawn_proj\"; did you mean down_proj");
+    keys[1] = "all-linear";
+    refused(wick_train_new(m, &o, true, &t), WICK_E_ARG,
+            "lora_parameters.keys: there is no \"all-linear\"; without keys every projection is trained");
     keys[1] = "model.embed_tokens";
     o.modules_to_save = keys;
     o.n_modules_to_save = 2;
