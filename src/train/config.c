@@ -105,6 +105,11 @@ static const char *choice(const char *choices, const char *text) {
     return NULL;
 }
 
+static wick_status not_a_choice(const wk_train_key *k, const char *text) {
+    return wk_fail(WICK_E_ARG, "%s is one of %s, not \"%s\"%s", k->name, k->choices, text,
+                   strcmp(text, "qlora") ? "" : "; lora trains beside quantised weights as they are");
+}
+
 static bool read_number(const char *text, double *v) {
     char *end;
     *v = wk_strtod(text, &end);
@@ -186,7 +191,7 @@ static wick_status set_key(wick_train_options *o, const wk_train_key *k, const c
     default: break;
     }
     if (k->kind == WK_KEY_CHOICE && !choice(k->choices, *item))
-        return wk_fail(WICK_E_ARG, "%s is one of %s, not \"%s\"", k->name, k->choices, *item);
+        return not_a_choice(k, *item);
     return (*(const char **)to = keep_str(o, *item)) ? WICK_OK : wk_fail_memory(strlen(*item), k->name);
 }
 
@@ -414,7 +419,7 @@ wick_status wk_train_options_check(const wick_train_options *o) {
         if (number && !(v >= k->min && v <= k->max))
             return wk_fail(WICK_E_ARG, "%s is %g; it has to be from %g to %g", k->name, v, k->min, k->max);
         const char *s = k->kind == WK_KEY_CHOICE ? *(const char *const *)at : NULL;
-        if (s && !choice(k->choices, s)) return wk_fail(WICK_E_ARG, "%s is one of %s, not \"%s\"", k->name, k->choices, s);
+        if (s && !choice(k->choices, s)) return not_a_choice(k, s);
     }
     const char *lr = o->lr_schedule ? o->lr_schedule : "constant";
     if (!strcmp(lr, "constant") && o->n_lr_arguments && o->lr_arguments[0] != wk_train_learning_rate(o))

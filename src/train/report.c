@@ -201,7 +201,8 @@ static void cell(wk_buf *b, const char *of, const char *text) {
 
 static const char *prompt_of(const wk_report *r, size_t i) { return r->sample[i].prompt ? r->sample[i].prompt : ""; }
 
-/* What all prompts begin and end with, in whole lines: the template's words, a system's message. */
+/* What all prompts begin and end with: the template's words, a system's message. In whole lines, but an end may begin with a mark
+ * ("<|im_end|>", "[/INST]") on a prompt's own. */
 static void find_common(const wk_report *r, size_t *before, size_t *after) {
     const char *first = prompt_of(r, 0);
     size_t n = strlen(first), begin = n, end = n;
@@ -214,7 +215,7 @@ static void find_common(const wk_report *r, size_t *before, size_t *after) {
         end = k;
     }
     while (begin && first[begin - 1] != '\n') begin--;
-    while (end && first[n - end] != '\n') end--;
+    while (end && !strchr("\n<[", first[n - end])) end--;
     bool several = r->n_sample > 1;
     for (size_t i = 0; several && i < r->n_sample; i++) several = begin + end < strlen(prompt_of(r, i));
     *before = several ? begin : 0;

@@ -237,6 +237,8 @@ static void test_check(void **state) {
     o.learning_rate = 1;
     o.fine_tune_type = "some";
     refused(wk_train_options_check(&o), WICK_E_ARG, "fine_tune_type is one of");
+    o.fine_tune_type = "qlora";
+    refused(wk_train_options_check(&o), WICK_E_ARG, "lora trains beside quantised weights");
     o.fine_tune_type = "lora";
     o.n_lr_arguments = 2;
     refused(wk_train_options_check(&o), WICK_E_ARG, "a constant schedule has one rate");

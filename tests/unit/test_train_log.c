@@ -419,6 +419,13 @@ static void test_report(void **state) {
     read_all("report.html", &t);
     assert_non_null(strstr(t.ptr, "<summary><pre>Tell two</pre></summary><pre>&lt;system&gt;\nBe brief."));
     wk_buf_free(&t);
+    r.sample = (wk_report_sample[]){ { "<user>\nWhich is one?<end>\n<answer>\n", NULL, "1", NULL },
+                                     { "<user>\nWhich is two?<end>\n<answer>\n", NULL, "2", NULL } };
+    ok(wk_report_write(path_of("report.html"), &r));
+    read_all("report.html", &t);
+    assert_non_null(strstr(t.ptr, "<summary><pre>Which is two?</pre></summary><pre>&lt;user&gt;\n"));
+    wk_buf_free(&t);
+    r.sample = asked;
     r.n_sample = 1;
     ok(wk_report_write(path_of("report.html"), &r));
     read_all("report.html", &t);
