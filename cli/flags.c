@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* Flags of other programs whose users try them here, and what to do instead. */
 static const struct { const char *name, *why; } foreign[] = {
@@ -76,25 +77,17 @@ void flag_variable(const flag *f, char out[64]) {
 
 /* ---- values ---- */
 
-/* Is text one of "a|b|c"? */
-static bool among(const char *choices, const char *text) {
+/* Is text one of "a|b|c", in these letters or in any case of them? */
+static bool among(const char *choices, const char *text, bool any_case) {
     size_t n = strlen(text);
     for (const char *p = choices; *p; p += strcspn(p, "|"), p += *p == '|')
-        if (n && n == strcspn(p, "|") && !memcmp(p, text, n)) return true;
+        if (n && n == strcspn(p, "|") && !(any_case ? strncasecmp : strncmp)(p, text, n)) return true;
     return false;
 }
 
-/* Number types are written Q8_0 as well as q8_0; whoever reads them takes both. */
-static bool names_type(const flag *f, const char *text) {
-    char small[16] = "";
-    bool of_type = f->at == offsetof(opts, type) || f->at == offsetof(opts, type_k) || f->at == offsetof(opts, type_v);
-    for (size_t i = 0; i < sizeof small - 1 && text[i]; i++) small[i] = (char)tolower((unsigned char)text[i]);
-    return of_type && strlen(text) < sizeof small && among(f->value, small);
-}
-
 static bool set_bool(opts *o, bool *to, const char *spelled, const char *text) {
-    if (among("1|true|yes|on", text)) *to = true;
-    else if (among("0|false|no|off", text) || !*text) *to = false;
+    if (among("1|true|yes|on", text, false)) *to = true;
+    else if (among("0|false|no|off", text, false) || !*text) *to = false;
     else return wrong(o, "%s is yes or no, not \"%s\"", spelled, text);
     return true;
 }
@@ -137,8 +130,8 @@ bool flag_set(opts *o, const flag *f, const char *spelled, const char *text) {
     switch (f->kind) {
     case FLAG_BOOL: fine = set_bool(o, to, spelled, text); break;
     case FLAG_INT: case FLAG_U64: case FLAG_REAL: fine = set_number(o, f, spelled, text); break;
-    case FLAG_CHOICE:
-        if (!among(f->value, text) && !names_type(f, text)) return wrong(o, "%s is one of %s, not \"%s\"", spelled, f->value, text);
+    case FLAG_CHOICE: case FLAG_TYPE:
+        if (!among(f->value, text, f->kind == FLAG_TYPE)) return wrong(o, "%s is one of %s, not \"%s\"", spelled, f->value, text);
         *(const char **)to = text;
         break;
     case FLAG_STR: *(const char **)to = text; break;

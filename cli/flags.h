@@ -60,7 +60,8 @@ typedef struct opts {
     char error[640];           /* one line, when parsing failed */
 } opts;
 
-typedef enum flag_kind { FLAG_BOOL, FLAG_INT, FLAG_U64, FLAG_REAL, FLAG_STR, FLAG_CHOICE, FLAG_LIST } flag_kind;
+/* TYPE: a choice of number types, which are written Q8_0 as well as q8_0; whoever reads them takes both. */
+typedef enum flag_kind { FLAG_BOOL, FLAG_INT, FLAG_U64, FLAG_REAL, FLAG_STR, FLAG_CHOICE, FLAG_TYPE, FLAG_LIST } flag_kind;
 typedef enum flag_group { GROUP_PROMPT, GROUP_SAMPLING, GROUP_TRAIN, GROUP_MODEL, GROUP_OUTPUT, N_GROUP } flag_group;
 extern const char *const group_names[N_GROUP];
 

@@ -185,6 +185,8 @@ static void put_choices(const char *value) {
     for (; *value; value++) putchar(*value == '|' ? ' ' : *value);
 }
 
+static bool has_choices(const flag *f) { return f->kind == FLAG_CHOICE || f->kind == FLAG_TYPE; }
+
 static void complete_bash(void) {
     printf("# bash completion for wick; made by: wick --completion bash\n_wick() {\n"
            "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]} words=\n"
@@ -193,7 +195,7 @@ static void complete_bash(void) {
     printf("--help --version --man --completion'\n        COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
            "        return\n    fi\n    case \"$verb $prev\" in\n");
     for (size_t i = 0; i < n_flags; i++) {
-        if (flags[i].kind != FLAG_CHOICE) continue;
+        if (!has_choices(&flags[i])) continue;
         const char *bar = "";
         printf("        ");
         for (int v = 0; v < N_VERB; v++)
@@ -245,7 +247,7 @@ static void complete_zsh(void) {
                 printf(" \\\n            '%s%s[", flags[i].kind == FLAG_LIST ? "*" : "", flags[i].name[k]);
                 put_quoted(flags[i].help, "[]:\\");
                 printf("]");
-                if (flags[i].kind == FLAG_CHOICE) { printf(":value:("); put_choices(flags[i].value); printf(")"); }
+                if (has_choices(&flags[i])) { printf(":value:("); put_choices(flags[i].value); printf(")"); }
                 else if (flags[i].value) printf(":value:%s", takes_path(&flags[i]) ? "_files" : "");
                 printf("'");
             }
@@ -271,7 +273,7 @@ static void complete_fish(void) {
             if (name[1] == '-') printf(" -l %s", name + 2);
             else printf(" -%c %s", name[2] ? 'o' : 's', name + 1);
         }
-        if (flags[i].kind == FLAG_CHOICE) { printf(" -x -a '"); put_choices(flags[i].value); printf("'"); }
+        if (has_choices(&flags[i])) { printf(" -x -a '"); put_choices(flags[i].value); printf("'"); }
         else if (flags[i].value) printf(" -%c", takes_path(&flags[i]) ? 'r' : 'x');
         printf(" -d '");
         put_quoted(flags[i].help, "\\");
