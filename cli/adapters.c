@@ -62,7 +62,7 @@ static void show_text(const wk_model *m, const wk_lora_data *d) {
     wk_buf_printf(&b, "base model    %s\n", d->base_model ? d->base_model : "(not said)");
     wk_buf_printf(&b, "this model    %s\n", m->hp.name ? m->hp.name : "(has no name)");
     if (d->base_weights)
-        wk_buf_printf(&b, "base weights  %s\n", wk_lora_check_base(m, d, "") ? "another model's" : "this model's");
+        wk_buf_printf(&b, "base weights  %s\n", wk_lora_check_base(m, d, "") ? "not this model's" : "this model's");
     wk_buf_printf(&b, "numbers       %s in %zu matrices\n", show_count(n_params(d), count), d->n_module);
     if (d->rslora) wk_buf_str(&b, "scale         alpha / sqrt(rank) (rsLoRA)\n");
     if (d->dropout > 0) wk_buf_printf(&b, "dropout       %g in training\n", d->dropout);

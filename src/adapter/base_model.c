@@ -7,6 +7,7 @@
  * another on purpose. So do quantised copies. Load: once for each adapter, among thousands of rows that are packed. */
 #include "adapter/lora_data.h"
 #include "base/file.h"
+#include "format/names.h"
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
@@ -129,7 +130,8 @@ static bool likeness(const float *a, const float *b, double *cosine) {
     return aa != 0 && bb != 0;
 }
 
-static const char *name_of(const wk_model *m) { return m->hp.name ? m->hp.name : "this one"; }
+/* Of what files say, as a message can have it. */
+static wk_shown show(const char *s) { return wk_show((wk_str){ s, strlen(s) }); }
 
 #define ADVICE "Give the model it was trained on, or take it as it is with --any-base"
 
@@ -143,17 +145,18 @@ static wick_status tell_other(const wk_model *m, const wk_lora_data *d, const sa
         snprintf(what, sizeof what, "has %g at [%lld, %lld], expected is %g", (double)here[far], (long long)row_at(s->w, far),
                  (long long)col_at(s->w, far), (double)s->x[far]);
     return wk_fail(WICK_E_FORMAT, "was trained on another model%s%s%s than \"%s\": %s%s %s. " ADVICE, d->base_model ? " (\"" : "",
-                   d->base_model ? d->base_model : "", d->base_model ? "\")" : "", name_of(m), layer, wk_roles[s->role].hf, what);
+                   show(d->base_model ? d->base_model : "").text, d->base_model ? "\")" : "",
+                   show(m->hp.name ? m->hp.name : "this one").text, layer, wk_roles[s->role].hf, what);
 }
 
 static wick_status compare_weights(const wk_model *m, const wk_lora_data *d) {
     sampled s, least = { 0 };
     double sum = 0, lowest = INFINITY, cosine;
     float here[N_SAMPLE], least_here[N_SAMPLE];
-    int n = 0;
+    int n = 0, n_read = 0;
     for (const char *at = d->base_weights; *at;) {
-        if (!read_sampled(m, &at, &s))
-            return wk_fail(WICK_E_FORMAT, "the note \"" WK_LORA_BASE_WEIGHTS "\" is damaged at \"%.20s\"", at);
+        if (++n_read > MAX_MATRIX || !read_sampled(m, &at, &s))
+            return wk_fail(WICK_E_FORMAT, "the note \"" WK_LORA_BASE_WEIGHTS "\" is damaged at \"%s\"", show(at).text);
         if (!s.w) return tell_other(m, d, &s, NULL);
         float *row = wk_alloc_array((size_t)s.w->n_col, sizeof *row);
         if (!row) return wk_fail_memory((size_t)s.w->n_col * sizeof *row, "a row of weights");
@@ -238,12 +241,12 @@ static bool descends(const wk_checkpoint *c, wk_str name) {
 static wick_status compare_names(const wk_model *m, const wk_lora_data *d) {
     wk_str here = wk_checkpoint_hub_name(m->ckpt), there = { d->base_model, d->base_model ? strlen(d->base_model) : 0 };
     if (!here.ptr || !hub_name(d->base_model) || akin(here, there) || descends(m->ckpt, there)) return WICK_OK;
-    return wk_fail(WICK_E_FORMAT, "was trained on \"%s\", and this model is \"%.*s\". " ADVICE, d->base_model,
-                   (int)here.len, here.ptr);
+    return wk_fail(WICK_E_FORMAT, "was trained on \"%s\", and this model is \"%s\". " ADVICE, show(d->base_model).text,
+                   wk_show(here).text);
 }
 
 wick_status wk_lora_check_base(const wk_model *m, const wk_lora_data *d, const char *path) {
     if (m->any_base) return WICK_OK;
-    wick_status st = d->base_weights ? compare_weights(m, d) : compare_names(m, d);
+    wick_status st = d->base_weights && *d->base_weights ? compare_weights(m, d) : compare_names(m, d);
     return st && *path ? wk_fail_in(st, path) : st;
 }

@@ -41,17 +41,10 @@ static void place_all(wk_reading *r, const wk_gguf *g) {
 static wick_status read_base(const wk_gguf *g, wk_lora_data *d) {
     wk_str base = wk_gguf_hub_name(g, "general.base_model.0.repo_url");  /* the other programs' name for it, where there is one */
     wick_status st = base.ptr ? WICK_OK : wk_gguf_str(g, "general.base_model.0.name", &base, NULL);
-    if (st || !base.ptr) return st;
-    d->base_model = wk_strdup_n(base.ptr, base.len);
-    return d->base_model ? WICK_OK : wk_fail_memory(base.len, "an adapter");
-}
-
-static wick_status read_base_weights(const wk_gguf *g, wk_lora_data *d) {
-    wk_str s = { NULL, 0 };
-    wick_status st = wk_gguf_str(g, WK_LORA_BASE_WEIGHTS, &s, NULL);
-    if (st || !s.ptr) return st;
-    d->base_weights = wk_strdup_n(s.ptr, s.len);
-    return d->base_weights ? WICK_OK : wk_fail_memory(s.len, "an adapter");
+    wk_str weights = { NULL, 0 };
+    if (!st) st = wk_copy_text(base, &d->base_model);
+    if (!st) st = wk_gguf_str(g, WK_LORA_BASE_WEIGHTS, &weights, NULL);
+    return st ? st : wk_copy_text(weights, &d->base_weights);
 }
 
 wick_status wk_gguf_adapter_read(const wk_model *m, const char *path, wk_lora_data *d) {
@@ -69,7 +62,6 @@ wick_status wk_gguf_adapter_read(const wk_model *m, const char *path, wk_lora_da
     if (!st && wk_gguf_has(g, "adapter.alora.invocation_tokens"))
         st = wk_fail(WICK_E_UNSUPPORTED, "%s: wick cannot apply activated LoRA (\"adapter.alora.invocation_tokens\")", path);
     if (!st) st = read_base(g, d);
-    if (!st) st = read_base_weights(g, d);
     if (!st) st = wk_reading_new(&r, m, path);
     if (!st) {
         r.by_token = true;

@@ -46,16 +46,19 @@ wick_status wk_config_read_number(const wk_lora_folder *f, json_t *object, const
     return wk_fail(WICK_E_FORMAT, "%s: \"%s\" is %s; it must be a number from %g to %g", f->config_path, key, found, min, max);
 }
 
+wick_status wk_copy_text(wk_str s, char **out) {
+    *out = s.ptr ? wk_strdup_n(s.ptr, s.len) : NULL;
+    return !s.ptr || *out ? WICK_OK : wk_fail_memory(s.len, "an adapter");
+}
+
 wick_status wk_config_read_text(const wk_lora_folder *f, const char *key, char **out) {
     const char *s = json_string_value(json_object_get(f->config, key));
-    *out = s ? wk_strdup(s) : NULL;
-    return !s || *out ? WICK_OK : wk_fail_memory(strlen(s), key);
+    return wk_copy_text((wk_str){ s, s ? strlen(s) : 0 }, out);
 }
 
 wick_status wk_read_base_weights(wk_lora_data *d) {
     const char *s = wk_safetensors_note(d->tensors, WK_LORA_BASE_WEIGHTS);
-    d->base_weights = s ? wk_strdup(s) : NULL;
-    return !s || d->base_weights ? WICK_OK : wk_fail_memory(strlen(s), "an adapter");
+    return wk_copy_text((wk_str){ s, s ? strlen(s) : 0 }, &d->base_weights);
 }
 
 double wk_lora_scale(const wk_lora_data *d, const wk_lora_module *x) {

@@ -171,11 +171,6 @@ static wick_status copy_or_lend(const wk_tensor *t, bool turned, int64_t first, 
     return WICK_OK;
 }
 
-static wick_status copy_name(wk_str s, char **out) {
-    *out = wk_strdup_n(s.ptr, s.len);
-    return *out ? WICK_OK : wk_fail_memory(s.len, "an adapter");
-}
-
 /* Is there nothing but zeros in columns [from, to) of x [rows, cols]? */
 static bool all_zero(const float *x, int64_t rows, int64_t cols, int64_t from, int64_t to) {
     for (int64_t r = 0; r < rows; r++)
@@ -217,7 +212,7 @@ static wick_status copy_found(const wk_reading *r, const wk_lora_found *f, wk_lo
     if (saved) {
         wk_lora_saved *x = &d->saved[d->n_saved++];
         *x = (wk_lora_saved){ .role = f->role, .n_row = wk_tensor_rows(saved), .n_col = wk_tensor_cols(saved) };
-        st = copy_name(f->module, &x->module);
+        st = wk_copy_text(f->module, &x->module);
         if (!st) st = copy(saved, false, 0, x->n_row, x->n_col, 0, &x->w);
     }
     if (st || !f->half[WK_HALF_A]) return st;
@@ -226,7 +221,7 @@ static wick_status copy_found(const wk_reading *r, const wk_lora_found *f, wk_lo
                            .alpha = f->alpha };
     int64_t from = 0, to = f->rank;
     bool lend_b = d->lends && f->n_out == f->n_whole;
-    st = copy_name(f->module, &x->module);
+    st = wk_copy_text(f->module, &x->module);
     if (!st) st = copy_or_lend(f->half[WK_HALF_B], r->turned, f->first, f->n_out, f->rank, head, lend_b, &x->b, &x->lent_b);
     if (!st) st = find_ranks(r, f, x->b, &from, &to);
     if (!st && from == to) {

@@ -67,6 +67,8 @@ typedef struct wk_lora_folder {
 wick_status wk_config_read_number(const wk_lora_folder *f, json_t *object, const char *key, double min, double max, double *out);
 /* A string's copy; NULL: the configuration has none. Errors  WICK_E_MEMORY. */
 wick_status wk_config_read_text(const wk_lora_folder *f, const char *key, char **out);
+/* A copy of a text that a file has; NULL: it has none. Errors  WICK_E_MEMORY. */
+wick_status wk_copy_text(wk_str s, char **out);
 /* The note on the base's weights in d->tensors. Errors  WICK_E_MEMORY. */
 wick_status wk_read_base_weights(wk_lora_data *d);
 

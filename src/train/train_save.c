@@ -20,8 +20,8 @@ static const char *const names[N_NUMBER] = { "iteration", "next", "loss_sum", "n
                                              "rate",      "norm", "best_val", "n_worse", "seconds", "print" };
 
 /* Options that a run goes on with as it began, by what the user calls them; the rate's, and the model's path, whose change is told
- * of: the model may have moved, and whether it is another the weights tell; and those that can be written in
- * several ways (scale, or alpha): whether they still mean the same the trainer's own state tells, and if not they are named. */
+ * of: the model may have moved, and whether it is another its weights tell; and those that can be written in several ways (scale,
+ * or alpha): whether they still mean the same the trainer's own state tells, and if not they are named. */
 typedef enum keeping { KEPT, TOLD, OF_SHAPE } keeping;
 static const struct { const char *key; keeping how; } kept[] = {
     { "resume_adapter_file", KEPT },

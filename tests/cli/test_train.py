@@ -425,6 +425,9 @@ def test_other_model(tmp):
         if "fine_tune_type" not in more:
             err = wick(tmp, "run", other, "--lora", "out", "-n", "1", "x", code=1)[1]
             assert 'than "another": layers.' in err, err
+            for model, same in ((MODEL, True), (other, False)):
+                assert json.loads(wick(tmp, "adapters", "inspect", model, "out", "-o", "json")[0])["base_weights_match"] == same
+            assert "base weights  not this model's" in wick(tmp, "adapters", "inspect", other, "out")[0]
             err = wick(tmp, "train", "train.yaml", "--resume-adapter-file", "out", "--adapter-path", "new", "-m", other, code=1)[1]
             assert 'than "another": layers.' in err and not os.listdir(f"{tmp}/new"), err
         wick(tmp, *resume, "--any-base")

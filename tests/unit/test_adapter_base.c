@@ -220,10 +220,23 @@ static void damaged_notes(void **state) {
         wk_free(d->base_weights);
         d->base_weights = wk_strdup(note);
         ok(wk_lora_write(m->m, d, path, WK_LORA_GGUF));
-        if (!*note || note[strlen(note) - 1] == ' ') load(m, path);  /* nothing to believe, or it ends too early to tell */
+        if (!*note) ok(load(m, path));
+        else if (note[strlen(note) - 1] == ' ') load(m, path);  /* it ends too early to tell */
         else if (i < n_note - 3) refused(load(m, path), WICK_E_FORMAT, "damaged");
         else refused(load(m, path), WICK_E_FORMAT, " is not there. Give the model it was trained on");
     }
+    /* No more of it is read than there can be, and nothing of it is printed as it is. */
+    wk_buf many = { 0 };
+    for (int i = 0; i < 9; i++) wk_buf_printf(&many, "%s%d mlp.up_proj %s", i ? " " : "", i % 2, digits);
+    wk_free(d->base_weights);
+    d->base_weights = many.ptr;
+    ok(wk_lora_write(m->m, d, path, WK_LORA_GGUF));
+    refused(load(m, path), WICK_E_FORMAT, "damaged at \"0 mlp.up_proj 3f80");
+    wk_free(d->base_weights);
+    d->base_weights = wk_strdup("\x1b[31m");
+    ok(wk_lora_write(m->m, d, path, WK_LORA_GGUF));
+    refused(load(m, path), WICK_E_FORMAT, "damaged");
+    assert_null(strchr(wick_last_error(), 0x1b));
     wk_lora_data_free(d);
     wick_model_free(m);
 }
